@@ -1,0 +1,258 @@
+//! Control records: changes to a group or to the shard, in force from the next position.
+//!
+//! `kind u8 | fields`. Those of the shard travel in batches of [`crate::GroupId::SHARD`].
+
+use crate::limits::{MAX_SEATS, MAX_SERVICE_NAME_BYTES};
+use crate::reader::{DecodeError, Reader, bounded};
+use crate::{Digest, Epoch, Incarnation, Position, ProxyId, Seat};
+
+/// The rule by which votes release effects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Agreement {
+    /// More than half of all seats voted the same.
+    Majority = 1,
+    /// Every seat voted the same.
+    All = 2,
+    /// The first vote counts; nothing is checked.
+    None = 3,
+}
+
+impl Agreement {
+    /// How many equal votes of `seats` release effects.
+    #[must_use]
+    pub fn quorum(self, seats: u8) -> u8 {
+        match self {
+            Self::Majority => seats / 2 + 1,
+            Self::All => seats,
+            Self::None => 1,
+        }
+    }
+}
+
+/// A change to one group, or to the shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// The group begins: its first record.
+    Create {
+        /// `namespace/name`.
+        service: String,
+        /// The BLAKE3 digest of the bundle that it runs.
+        bundle: [u8; 32],
+        /// The compatibility key of the engine that made it: only engines with the same key replay it alike.
+        engine: Digest,
+        /// How many seats it has.
+        seats: u8,
+        /// The rule that releases its effects.
+        agreement: Agreement,
+    },
+    /// A new replica takes a seat.
+    TakeSeat {
+        /// The seat.
+        seat: Seat,
+        /// Its new holder's number.
+        incarnation: Incarnation,
+    },
+    /// Every replica adds the digest of its whole state to its vote for this turn.
+    Audit,
+    /// A seat voted against an agreed digest: it does not count until it is taken anew.
+    Quarantine {
+        /// The seat.
+        seat: Seat,
+        /// The holder that diverged.
+        incarnation: Incarnation,
+        /// Where it diverged.
+        position: Position,
+        /// What it voted.
+        voted: Digest,
+        /// What the others agreed on.
+        agreed: Digest,
+    },
+    /// No quorum can come about at a position: the group stops and its flows are reset.
+    Halt {
+        /// Where the votes split.
+        position: Position,
+    },
+    /// An operator lets a halted group go on from its log.
+    Resume,
+    /// A change to the shard.
+    Shard(ShardControl),
+}
+
+/// A change to the shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ShardControl {
+    /// A leader took office.
+    Term {
+        /// Its term.
+        term: u64,
+        /// Fresh secret randomness that keys the generators of all groups.
+        entropy: [u8; 32],
+    },
+    /// A proxy started: it gets the next epoch, and its earlier ones end.
+    OpenEpoch {
+        /// The proxy.
+        proxy: ProxyId,
+        /// Random, so that the proxy knows its own record when it is committed.
+        nonce: u64,
+    },
+    /// An epoch is over: its flows are reset and their effects dropped.
+    EndEpoch(Epoch),
+}
+
+const CREATE: u8 = 1;
+const TAKE_SEAT: u8 = 2;
+const AUDIT: u8 = 3;
+const QUARANTINE: u8 = 4;
+const HALT: u8 = 5;
+const RESUME: u8 = 6;
+const TERM: u8 = 32;
+const OPEN_EPOCH: u8 = 33;
+const END_EPOCH: u8 = 34;
+
+impl Control {
+    /// Appends the control's bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Create {
+                service,
+                bundle,
+                engine,
+                seats,
+                agreement,
+            } => {
+                out.extend_from_slice(&[CREATE, *seats, *agreement as u8]);
+                out.extend_from_slice(bundle);
+                out.extend_from_slice(&engine.0);
+                out.extend_from_slice(&(service.len() as u16).to_le_bytes());
+                out.extend_from_slice(service.as_bytes());
+            }
+            Self::TakeSeat { seat, incarnation } => {
+                out.extend_from_slice(&[TAKE_SEAT, seat.0]);
+                out.extend_from_slice(&incarnation.0.to_le_bytes());
+            }
+            Self::Audit => out.push(AUDIT),
+            Self::Quarantine {
+                seat,
+                incarnation,
+                position,
+                voted,
+                agreed,
+            } => {
+                out.extend_from_slice(&[QUARANTINE, seat.0]);
+                out.extend_from_slice(&incarnation.0.to_le_bytes());
+                out.extend_from_slice(&position.0.to_le_bytes());
+                out.extend_from_slice(&voted.0);
+                out.extend_from_slice(&agreed.0);
+            }
+            Self::Halt { position } => {
+                out.push(HALT);
+                out.extend_from_slice(&position.0.to_le_bytes());
+            }
+            Self::Resume => out.push(RESUME),
+            Self::Shard(control) => control.encode(out),
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.u8("control kind")? {
+            CREATE => decode_create(reader)?,
+            TAKE_SEAT => Self::TakeSeat {
+                seat: decode_seat(reader)?,
+                incarnation: Incarnation(reader.u32("incarnation")?),
+            },
+            AUDIT => Self::Audit,
+            QUARANTINE => Self::Quarantine {
+                seat: decode_seat(reader)?,
+                incarnation: Incarnation(reader.u32("incarnation")?),
+                position: Position(reader.u64("position")?),
+                voted: Digest(reader.array("digest")?),
+                agreed: Digest(reader.array("digest")?),
+            },
+            HALT => Self::Halt {
+                position: Position(reader.u64("position")?),
+            },
+            RESUME => Self::Resume,
+            kind => Self::Shard(ShardControl::decode(kind, reader)?),
+        })
+    }
+}
+
+fn decode_create(reader: &mut Reader<'_>) -> Result<Control, DecodeError> {
+    let seats = reader.u8("seat count")?;
+    bounded("seat count", usize::from(seats), usize::from(MAX_SEATS))?;
+    if seats == 0 {
+        return Err(DecodeError::Unknown {
+            what: "seat count",
+            value: 0,
+        });
+    }
+    let agreement = match reader.u8("agreement")? {
+        1 => Agreement::Majority,
+        2 => Agreement::All,
+        3 => Agreement::None,
+        other => {
+            return Err(DecodeError::Unknown {
+                what: "agreement",
+                value: u64::from(other),
+            });
+        }
+    };
+    let bundle = reader.array("bundle digest")?;
+    let engine = Digest(reader.array("engine key")?);
+    let service = reader.text("service name", MAX_SERVICE_NAME_BYTES)?;
+    Ok(Control::Create {
+        service,
+        bundle,
+        engine,
+        seats,
+        agreement,
+    })
+}
+
+fn decode_seat(reader: &mut Reader<'_>) -> Result<Seat, DecodeError> {
+    let seat = reader.u8("seat")?;
+    bounded("seat", usize::from(seat), usize::from(MAX_SEATS) - 1)?;
+    Ok(Seat(seat))
+}
+
+impl ShardControl {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Term { term, entropy } => {
+                out.push(TERM);
+                out.extend_from_slice(&term.to_le_bytes());
+                out.extend_from_slice(entropy);
+            }
+            Self::OpenEpoch { proxy, nonce } => {
+                out.push(OPEN_EPOCH);
+                out.extend_from_slice(&proxy.0.to_le_bytes());
+                out.extend_from_slice(&nonce.to_le_bytes());
+            }
+            Self::EndEpoch(epoch) => {
+                out.push(END_EPOCH);
+                out.extend_from_slice(&epoch.0.to_le_bytes());
+            }
+        }
+    }
+
+    fn decode(kind: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match kind {
+            TERM => Self::Term {
+                term: reader.u64("term")?,
+                entropy: reader.array("entropy")?,
+            },
+            OPEN_EPOCH => Self::OpenEpoch {
+                proxy: ProxyId(reader.u16("proxy")?),
+                nonce: reader.u64("nonce")?,
+            },
+            END_EPOCH => Self::EndEpoch(Epoch(reader.u32("epoch")?)),
+            _ => {
+                return Err(DecodeError::Unknown {
+                    what: "control kind",
+                    value: u64::from(kind),
+                });
+            }
+        })
+    }
+}
