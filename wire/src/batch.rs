@@ -47,11 +47,7 @@ pub(crate) fn read_batch(reader: &mut Reader<'_>) -> Result<Batch, DecodeError> 
     let body = reader.take("batch", BATCH_FRAME_BYTES - 8 + len)?;
     let computed = crc32c::crc32c(&body);
     if computed != found {
-        return Err(DecodeError::Checksum {
-            what: "batch",
-            found,
-            computed,
-        });
+        return Err(DecodeError::Checksum { what: "batch", found, computed });
     }
     let mut body = Reader::new(&body);
     Ok(Batch {

@@ -114,13 +114,7 @@ impl Control {
     /// Appends the control's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Create {
-                service,
-                bundle,
-                engine,
-                seats,
-                agreement,
-            } => {
+            Self::Create { service, bundle, engine, seats, agreement } => {
                 out.extend_from_slice(&[CREATE, *seats, *agreement as u8]);
                 out.extend_from_slice(bundle);
                 out.extend_from_slice(&engine.0);
@@ -132,13 +126,7 @@ impl Control {
                 out.extend_from_slice(&incarnation.0.to_le_bytes());
             }
             Self::Audit => out.push(AUDIT),
-            Self::Quarantine {
-                seat,
-                incarnation,
-                position,
-                voted,
-                agreed,
-            } => {
+            Self::Quarantine { seat, incarnation, position, voted, agreed } => {
                 out.extend_from_slice(&[QUARANTINE, seat.0]);
                 out.extend_from_slice(&incarnation.0.to_le_bytes());
                 out.extend_from_slice(&position.0.to_le_bytes());
@@ -157,10 +145,9 @@ impl Control {
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match reader.u8("control kind")? {
             CREATE => decode_create(reader)?,
-            TAKE_SEAT => Self::TakeSeat {
-                seat: decode_seat(reader)?,
-                incarnation: Incarnation(reader.u32("incarnation")?),
-            },
+            TAKE_SEAT => {
+                Self::TakeSeat { seat: decode_seat(reader)?, incarnation: Incarnation(reader.u32("incarnation")?) }
+            }
             AUDIT => Self::Audit,
             QUARANTINE => Self::Quarantine {
                 seat: decode_seat(reader)?,
@@ -169,9 +156,7 @@ impl Control {
                 voted: Digest(reader.array("digest")?),
                 agreed: Digest(reader.array("digest")?),
             },
-            HALT => Self::Halt {
-                position: Position(reader.u64("position")?),
-            },
+            HALT => Self::Halt { position: Position(reader.u64("position")?) },
             RESUME => Self::Resume,
             kind => Self::Shard(ShardControl::decode(kind, reader)?),
         })
@@ -182,32 +167,20 @@ fn decode_create(reader: &mut Reader<'_>) -> Result<Control, DecodeError> {
     let seats = reader.u8("seat count")?;
     bounded("seat count", usize::from(seats), usize::from(MAX_SEATS))?;
     if seats == 0 {
-        return Err(DecodeError::Unknown {
-            what: "seat count",
-            value: 0,
-        });
+        return Err(DecodeError::Unknown { what: "seat count", value: 0 });
     }
     let agreement = match reader.u8("agreement")? {
         1 => Agreement::Majority,
         2 => Agreement::All,
         3 => Agreement::None,
         other => {
-            return Err(DecodeError::Unknown {
-                what: "agreement",
-                value: u64::from(other),
-            });
+            return Err(DecodeError::Unknown { what: "agreement", value: u64::from(other) });
         }
     };
     let bundle = reader.array("bundle digest")?;
     let engine = Digest(reader.array("engine key")?);
     let service = reader.text("service name", MAX_SERVICE_NAME_BYTES)?;
-    Ok(Control::Create {
-        service,
-        bundle,
-        engine,
-        seats,
-        agreement,
-    })
+    Ok(Control::Create { service, bundle, engine, seats, agreement })
 }
 
 fn decode_seat(reader: &mut Reader<'_>) -> Result<Seat, DecodeError> {
@@ -238,20 +211,11 @@ impl ShardControl {
 
     fn decode(kind: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match kind {
-            TERM => Self::Term {
-                term: reader.u64("term")?,
-                entropy: reader.array("entropy")?,
-            },
-            OPEN_EPOCH => Self::OpenEpoch {
-                proxy: ProxyId(reader.u16("proxy")?),
-                nonce: reader.u64("nonce")?,
-            },
+            TERM => Self::Term { term: reader.u64("term")?, entropy: reader.array("entropy")? },
+            OPEN_EPOCH => Self::OpenEpoch { proxy: ProxyId(reader.u16("proxy")?), nonce: reader.u64("nonce")? },
             END_EPOCH => Self::EndEpoch(Epoch(reader.u32("epoch")?)),
             _ => {
-                return Err(DecodeError::Unknown {
-                    what: "control kind",
-                    value: u64::from(kind),
-                });
+                return Err(DecodeError::Unknown { what: "control kind", value: u64::from(kind) });
             }
         })
     }

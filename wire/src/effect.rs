@@ -90,10 +90,8 @@ impl EffectEntry {
     pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let kind = reader.u8("effect kind")?;
-        let kind = EffectKind::from_u8(kind).ok_or(DecodeError::Unknown {
-            what: "effect kind",
-            value: u64::from(kind),
-        })?;
+        let kind =
+            EffectKind::from_u8(kind).ok_or(DecodeError::Unknown { what: "effect kind", value: u64::from(kind) })?;
         let epoch = Epoch(reader.u32("effect epoch")?);
         let serial = Serial(reader.u32("effect serial")?);
         let entry = Self {

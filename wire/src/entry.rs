@@ -78,12 +78,7 @@ impl Entry {
             .collect::<Result<Vec<_>, DecodeError>>()?;
         let batches = read_batches(&mut reader, position)?;
         let time = batches.first().map_or(Time::default(), |batch| batch.time);
-        Ok(Self {
-            position,
-            time,
-            submissions,
-            batches,
-        })
+        Ok(Self { position, time, submissions, batches })
     }
 }
 
@@ -93,23 +88,14 @@ fn read_batches(reader: &mut Reader<'_>, position: Position) -> Result<Vec<Batch
         bounded("batch count", batches.len() + 1, MAX_BATCHES_PER_ENTRY)?;
         let batch = read_batch(reader)?;
         if batch.position != position {
-            return Err(DecodeError::Unknown {
-                what: "batch position",
-                value: batch.position.0,
-            });
+            return Err(DecodeError::Unknown { what: "batch position", value: batch.position.0 });
         }
         if let Some(last) = batches.last() {
             if last.group >= batch.group {
-                return Err(DecodeError::Unknown {
-                    what: "batch group order",
-                    value: u64::from(batch.group.0),
-                });
+                return Err(DecodeError::Unknown { what: "batch group order", value: u64::from(batch.group.0) });
             }
             if last.time != batch.time {
-                return Err(DecodeError::Unknown {
-                    what: "batch time",
-                    value: batch.time.micros(),
-                });
+                return Err(DecodeError::Unknown { what: "batch time", value: batch.time.micros() });
             }
         }
         batches.push(batch);

@@ -134,11 +134,7 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        Err(DecodeError::TooLarge {
-            what,
-            value: u64::MAX,
-            limit: u64::MAX,
-        })
+        Err(DecodeError::TooLarge { what, value: u64::MAX, limit: u64::MAX })
     }
 
     pub(crate) fn take(&mut self, what: &'static str, len: usize) -> Result<Bytes, DecodeError> {
@@ -170,11 +166,7 @@ impl<'a> Reader<'a> {
 
 pub(crate) fn bounded(what: &'static str, value: usize, limit: usize) -> Result<(), DecodeError> {
     if value > limit {
-        return Err(DecodeError::TooLarge {
-            what,
-            value: value as u64,
-            limit: limit as u64,
-        });
+        return Err(DecodeError::TooLarge { what, value: value as u64, limit: limit as u64 });
     }
     Ok(())
 }

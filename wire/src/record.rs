@@ -43,10 +43,7 @@ impl ResetReason {
         [Self::Client, Self::Idle, Self::Drain, Self::Operator]
             .into_iter()
             .find(|reason| *reason as u8 == value)
-            .ok_or(DecodeError::Unknown {
-                what: "reset reason",
-                value: u64::from(value),
-            })
+            .ok_or(DecodeError::Unknown { what: "reset reason", value: u64::from(value) })
     }
 }
 
@@ -141,11 +138,7 @@ impl RecordWriter {
         match record {
             Record::Origin(epoch) => self.header(ORIGIN, 0, epoch.0),
             Record::Open { serial, port, peer } => self.payload(OPEN, serial.0, &encode_open(*port, *peer)),
-            Record::Data {
-                serial,
-                delivered,
-                bytes,
-            } => self.data(*serial, *delivered, bytes),
+            Record::Data { serial, delivered, bytes } => self.data(*serial, *delivered, bytes),
             Record::Shutdown(serial) => self.header(SHUTDOWN, 0, serial.0),
             Record::Reset { serial, reason } => self.payload(RESET, serial.0, &[*reason as u8]),
             Record::Credit { serial, delivered } => {
@@ -191,19 +184,12 @@ fn decode_open(serial: Serial, mut reader: Reader<'_>) -> Result<Record, DecodeE
         _ => IpAddr::from(reader.array::<16>("open peer")?),
     };
     reader.end("open")?;
-    Ok(Record::Open {
-        serial,
-        port,
-        peer: SocketAddr::new(ip, peer_port),
-    })
+    Ok(Record::Open { serial, port, peer: SocketAddr::new(ip, peer_port) })
 }
 
 /// Iterates over the records in `bytes`; stops after the first error.
 pub fn records(bytes: &Bytes) -> Records<'_> {
-    Records {
-        reader: Reader::new(bytes),
-        failed: false,
-    }
+    Records { reader: Reader::new(bytes), failed: false }
 }
 
 /// The iterator that [`records`] returns.
@@ -245,21 +231,12 @@ fn decode_record(kind: u8, word: u32, payload: &Bytes) -> Result<Record, DecodeE
         OPEN => return decode_open(serial, reader),
         DATA => return decode_data(serial, reader),
         SHUTDOWN => Record::Shutdown(serial),
-        RESET => Record::Reset {
-            serial,
-            reason: ResetReason::decode(reader.u8("reset reason")?)?,
-        },
-        CREDIT => Record::Credit {
-            serial,
-            delivered: reader.varint("credit")?,
-        },
+        RESET => Record::Reset { serial, reason: ResetReason::decode(reader.u8("reset reason")?)? },
+        CREDIT => Record::Credit { serial, delivered: reader.varint("credit")? },
         TICK => Record::Tick(Time::from_micros(reader.u56("tick time")?)),
         CONTROL => Record::Control(Control::decode(&mut reader)?),
         _ => {
-            return Err(DecodeError::Unknown {
-                what: "record kind",
-                value: u64::from(kind),
-            });
+            return Err(DecodeError::Unknown { what: "record kind", value: u64::from(kind) });
         }
     };
     reader.end("record")?;
@@ -271,17 +248,9 @@ fn decode_data(serial: Serial, mut reader: Reader<'_>) -> Result<Record, DecodeE
     let bytes = reader.rest();
     bounded("data length", bytes.len(), MAX_RECORD_BYTES)?;
     if bytes.is_empty() {
-        return Err(DecodeError::Short {
-            what: "data",
-            needed: 1,
-            left: 0,
-        });
+        return Err(DecodeError::Short { what: "data", needed: 1, left: 0 });
     }
-    Ok(Record::Data {
-        serial,
-        delivered,
-        bytes,
-    })
+    Ok(Record::Data { serial, delivered, bytes })
 }
 
 /// Checks that every record in `bytes` decodes and that they fit into a batch.

@@ -41,10 +41,7 @@ impl Vote {
         let mut reader = Reader::new(bytes);
         let kind = reader.u8("vote kind")?;
         if kind != KIND_VOTE {
-            return Err(DecodeError::Unknown {
-                what: "vote kind",
-                value: u64::from(kind),
-            });
+            return Err(DecodeError::Unknown { what: "vote kind", value: u64::from(kind) });
         }
         let vote = Self {
             channel: reader.u16("vote channel")?,
@@ -55,11 +52,7 @@ impl Vote {
         reader.end("vote")?;
         let computed = crc32c::crc32c(&bytes[..VOTE_BYTES - 4]);
         if computed != found {
-            return Err(DecodeError::Checksum {
-                what: "vote",
-                found,
-                computed,
-            });
+            return Err(DecodeError::Checksum { what: "vote", found, computed });
         }
         Ok(vote)
     }

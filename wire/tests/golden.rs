@@ -22,43 +22,13 @@ fn every_record() -> Vec<(Record, &'static str)> {
     let serial = Serial(5);
     vec![
         (Record::Origin(Epoch(9)), "0100000009000000"),
-        (
-            Record::Open {
-                serial,
-                port: 80,
-                peer: v4,
-            },
-            "0208000005000000 5000 3412 c0000207",
-        ),
-        (
-            Record::Open {
-                serial,
-                port: 80,
-                peer: v6,
-            },
-            "0214000005000000 5000 3412 20010db8000000000000000000000001",
-        ),
-        (
-            Record::Data {
-                serial,
-                delivered: 300,
-                bytes: Bytes::from_static(b"hi"),
-            },
-            "0304000005000000 ac02 6869",
-        ),
+        (Record::Open { serial, port: 80, peer: v4 }, "0208000005000000 5000 3412 c0000207"),
+        (Record::Open { serial, port: 80, peer: v6 }, "0214000005000000 5000 3412 20010db8000000000000000000000001"),
+        (Record::Data { serial, delivered: 300, bytes: Bytes::from_static(b"hi") }, "0304000005000000 ac02 6869"),
         (Record::Shutdown(serial), "0400000005000000"),
-        (
-            Record::Reset {
-                serial,
-                reason: ResetReason::Idle,
-            },
-            "0501000005000000 02",
-        ),
+        (Record::Reset { serial, reason: ResetReason::Idle }, "0501000005000000 02"),
         (Record::Credit { serial, delivered: 1 }, "0601000005000000 01"),
-        (
-            Record::Tick(Time::from_micros(0x0102)),
-            "0707000000000000 02010000000000",
-        ),
+        (Record::Tick(Time::from_micros(0x0102)), "0707000000000000 02010000000000"),
         (
             Record::Control(Control::Create {
                 service: "a/b".into(),
@@ -70,10 +40,7 @@ fn every_record() -> Vec<(Record, &'static str)> {
             "0838000000000000 01 03 01 0707070707070707070707070707070707070707070707070707070707070707 08080808080808080808080808080808 0300 612f62",
         ),
         (
-            Record::Control(Control::TakeSeat {
-                seat: Seat(2),
-                incarnation: Incarnation(4),
-            }),
+            Record::Control(Control::TakeSeat { seat: Seat(2), incarnation: Incarnation(4) }),
             "0806000000000000 02 02 04000000",
         ),
         (Record::Control(Control::Audit), "0801000000000000 03"),
@@ -87,29 +54,17 @@ fn every_record() -> Vec<(Record, &'static str)> {
             }),
             "082e000000000000 04 01 01000000 0600000000000000 01010101010101010101010101010101 02020202020202020202020202020202",
         ),
-        (
-            Record::Control(Control::Halt { position: Position(6) }),
-            "0809000000000000 05 0600000000000000",
-        ),
+        (Record::Control(Control::Halt { position: Position(6) }), "0809000000000000 05 0600000000000000"),
         (Record::Control(Control::Resume), "0801000000000000 06"),
         (
-            Record::Control(Control::Shard(ShardControl::Term {
-                term: 3,
-                entropy: [9; 32],
-            })),
+            Record::Control(Control::Shard(ShardControl::Term { term: 3, entropy: [9; 32] })),
             "0829000000000000 20 0300000000000000 0909090909090909090909090909090909090909090909090909090909090909",
         ),
         (
-            Record::Control(Control::Shard(ShardControl::OpenEpoch {
-                proxy: ProxyId(1),
-                nonce: 2,
-            })),
+            Record::Control(Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(1), nonce: 2 })),
             "080b000000000000 21 0100 0200000000000000",
         ),
-        (
-            Record::Control(Control::Shard(ShardControl::EndEpoch(Epoch(8)))),
-            "0805000000000000 22 08000000",
-        ),
+        (Record::Control(Control::Shard(ShardControl::EndEpoch(Epoch(8)))), "0805000000000000 22 08000000"),
     ]
 }
 
@@ -130,30 +85,15 @@ fn a_batch_is_framed_in_27_bytes() {
     let mut out = Vec::new();
     put_batch(&mut out, GroupId(2), Position(3), Time::from_micros(4), b"xyz");
     assert_eq!(out.len(), 27 + 3);
-    assert_eq!(
-        hex(&out),
-        "030000004813cafd02000000030000000000000004000000000000".to_owned() + "78797a"
-    );
+    assert_eq!(hex(&out), "030000004813cafd02000000030000000000000004000000000000".to_owned() + "78797a");
     let batch = decode_batch(&Bytes::from(out)).unwrap();
     let records = Bytes::from_static(b"xyz");
-    assert_eq!(
-        batch,
-        Batch {
-            group: GroupId(2),
-            position: Position(3),
-            time: Time::from_micros(4),
-            records
-        }
-    );
+    assert_eq!(batch, Batch { group: GroupId(2), position: Position(3), time: Time::from_micros(4), records });
 }
 
 #[test]
 fn a_vote_is_27_bytes() {
-    let vote = Vote {
-        channel: 0x0102,
-        position_low: 0x0a0b_0c0d,
-        digest: Digest([0xee; 16]),
-    };
+    let vote = Vote { channel: 0x0102, position_low: 0x0a0b_0c0d, digest: Digest([0xee; 16]) };
     let bytes = vote.encode();
     assert_eq!(bytes.len(), 27);
     assert_eq!(hex(&bytes), "0102010d0c0b0aeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeea85e4d13");
@@ -163,11 +103,7 @@ fn a_vote_is_27_bytes() {
 #[test]
 fn a_vote_finds_its_full_position_across_the_32_bit_boundary() {
     let near = Position(0x1_0000_0002);
-    let vote = |low| Vote {
-        channel: 0,
-        position_low: low,
-        digest: Digest::default(),
-    };
+    let vote = |low| Vote { channel: 0, position_low: low, digest: Digest::default() };
     assert_eq!(vote(0xffff_fffe).position(near), Position(0xffff_fffe));
     assert_eq!(vote(5).position(near), Position(0x1_0000_0005));
 }
@@ -176,20 +112,14 @@ fn a_vote_finds_its_full_position_across_the_32_bit_boundary() {
 fn an_effect_entry_is_37_bytes() {
     let entry = EffectEntry {
         kind: EffectKind::Bytes,
-        flow: Some(FlowId {
-            epoch: Epoch(1),
-            serial: Serial(2),
-        }),
+        flow: Some(FlowId { epoch: Epoch(1), serial: Serial(2) }),
         offset: 3,
         length: 4,
         digest: Digest([5; 16]),
     };
     let mut out = [0; 37];
     entry.put(&mut out);
-    assert_eq!(
-        hex(&out),
-        "01010000000200000003000000000000000400000005050505050505050505050505050505"
-    );
+    assert_eq!(hex(&out), "01010000000200000003000000000000000400000005050505050505050505050505050505");
     assert_eq!(EffectEntry::decode(&Bytes::copy_from_slice(&out)), Ok(entry));
 }
 
@@ -197,14 +127,8 @@ fn an_effect_entry_is_37_bytes() {
 fn an_entry_has_its_golden_bytes_and_comes_back() {
     let draft = Draft {
         time: Time::from_micros(7),
-        submissions: vec![SubmissionId {
-            epoch: Epoch(1),
-            number: 2,
-        }],
-        batches: vec![GroupRecords {
-            group: GroupId(3),
-            records: Bytes::from_static(b"r"),
-        }],
+        submissions: vec![SubmissionId { epoch: Epoch(1), number: 2 }],
+        batches: vec![GroupRecords { group: GroupId(3), records: Bytes::from_static(b"r") }],
     };
     let bytes = draft.encode(Position(4));
     assert_eq!(
@@ -214,10 +138,7 @@ fn an_entry_has_its_golden_bytes_and_comes_back() {
     let entry = Entry::decode(Position(4), &bytes).unwrap();
     assert_eq!(entry.submissions, draft.submissions);
     assert_eq!(entry.batches[0].records, draft.batches[0].records);
-    assert!(
-        Entry::decode(Position(5), &bytes).is_err(),
-        "a batch of another position is refused"
-    );
+    assert!(Entry::decode(Position(5), &bytes).is_err(), "a batch of another position is refused");
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! What a guest is given and may use: fixed by its manifest, the same for every replica, not part of its state.
+
+use std::time::Duration;
+
+/// When a guest that ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Always, whatever it ended with.
+    Always,
+    /// After a trap or an exit code other than 0.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// A port that clients of the service can reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestPort {
+    /// The port as the guest sees it.
+    pub port: u16,
+    /// Whether the listener is passed in as a descriptor (`LISTEN_FDS`) instead of being made by the guest.
+    pub pass: bool,
+}
+
+/// Everything fixed about a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestConfig {
+    /// The program's name and arguments.
+    pub args: Vec<Vec<u8>>,
+    /// The environment, as `KEY=value`, in byte order.
+    pub env: Vec<Vec<u8>>,
+    /// The ports that clients reach.
+    pub ports: Vec<GuestPort>,
+    /// The most open descriptors.
+    pub max_descriptors: u32,
+    /// The most flows, accepted or waiting to be.
+    pub max_flows: u32,
+    /// Socket buffer of one flow in one direction, in bytes.
+    pub socket_buffer_bytes: u64,
+    /// Send buffers of all flows together, in bytes.
+    pub socket_buffers_bytes: u64,
+    /// Quota of the writable file layer, in bytes.
+    pub files_bytes: u64,
+    /// Lines to standard output and error in one second of log time; more are counted and dropped.
+    pub log_lines_per_second: u32,
+    /// When to start again.
+    pub restart: RestartPolicy,
+    /// The wait before the first restart; doubles with each.
+    pub backoff: Duration,
+    /// The longest wait before a restart; a run that lasts longer than it starts the series anew.
+    pub backoff_max: Duration,
+}
+
+impl GuestConfig {
+    /// The environment with `LISTEN_FDS` where listeners are passed in.
+    #[must_use]
+    pub fn environment(&self) -> Vec<Vec<u8>> {
+        let mut env = self.env.clone();
+        let passed = self.ports.iter().filter(|port| port.pass).count();
+        if passed > 0 {
+            env.push(format!("LISTEN_FDS={passed}").into_bytes());
+            env.sort();
+        }
+        env
+    }
+}

@@ -1,0 +1,158 @@
+//! Collecting the effects of a turn in canonical order: effects of flows by flow id, then those of the group.
+//!
+//! Adjacent writes of a flow are one effect, however many calls the guest made; so replicas whose guests were
+//! suspended at other points of a write still vote the same.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use refrain_wire::turn::Effect;
+use refrain_wire::{Digest, EffectEntry, EffectKind, FlowId};
+
+/// The most bytes in one `Bytes` effect; a longer write becomes several.
+pub const MAX_EFFECT_BYTES: usize = 256 * 1024;
+
+#[derive(Debug, Default)]
+struct FlowEffects {
+    bytes_from: u64,
+    bytes: BytesMut,
+    finish: Option<u64>,
+    reset: bool,
+    consumed: Option<u64>,
+}
+
+/// The effects of the turn that is under way.
+#[derive(Debug, Default)]
+pub struct Effects {
+    flows: BTreeMap<FlowId, FlowEffects>,
+    group: Vec<Effect>,
+}
+
+fn entry(kind: EffectKind, flow: Option<FlowId>, offset: u64, payload: &[u8]) -> EffectEntry {
+    let digest = if payload.is_empty() { Digest::default() } else { Digest::of(payload) };
+    EffectEntry { kind, flow, offset, length: payload.len() as u32, digest }
+}
+
+impl Effects {
+    /// The guest wrote `bytes` to `flow`, whose stream was `offset` bytes long before.
+    pub fn write(&mut self, flow: FlowId, offset: u64, bytes: &[u8]) {
+        let effects = self.flows.entry(flow).or_default();
+        if effects.bytes.is_empty() {
+            effects.bytes_from = offset;
+        }
+        effects.bytes.extend_from_slice(bytes);
+    }
+
+    /// The guest will write nothing more; its stream is `length` bytes long.
+    pub fn finish(&mut self, flow: FlowId, length: u64) {
+        self.flows.entry(flow).or_default().finish = Some(length);
+    }
+
+    /// The flow is over; what was written to it in this turn is not sent.
+    pub fn reset(&mut self, flow: FlowId) {
+        *self.flows.entry(flow).or_default() = FlowEffects { reset: true, ..FlowEffects::default() };
+    }
+
+    /// The guest has taken the client's stream up to `offset`.
+    pub fn consumed(&mut self, flow: FlowId, offset: u64) {
+        self.flows.entry(flow).or_default().consumed = Some(offset);
+    }
+
+    /// Drops all effects of `flow`: nobody is left to see them.
+    pub fn forget(&mut self, flow: FlowId) {
+        self.flows.remove(&flow);
+    }
+
+    /// An effect of the group.
+    pub fn group(&mut self, kind: EffectKind, offset: u64, payload: Bytes) {
+        self.group.push(Effect { entry: entry(kind, None, offset, &payload), payload });
+    }
+
+    /// Everything collected, in canonical order; nothing is left.
+    pub fn take(&mut self) -> Vec<Effect> {
+        if self.flows.is_empty() {
+            return std::mem::take(&mut self.group);
+        }
+        let mut out = Vec::with_capacity(self.flows.len() + self.group.len());
+        for (flow, effects) in std::mem::take(&mut self.flows) {
+            effects.list(flow, &mut out);
+        }
+        out.append(&mut self.group);
+        out
+    }
+}
+
+impl FlowEffects {
+    fn list(self, flow: FlowId, out: &mut Vec<Effect>) {
+        let mut plain = |kind, offset| {
+            out.push(Effect { entry: entry(kind, Some(flow), offset, &[]), payload: Bytes::new() });
+        };
+        if self.reset {
+            plain(EffectKind::Reset, 0);
+            return;
+        }
+        if let Some(offset) = self.consumed {
+            plain(EffectKind::Consumed, offset);
+        }
+        let mut rest = self.bytes.freeze();
+        let mut offset = self.bytes_from;
+        while !rest.is_empty() {
+            let payload = rest.split_to(rest.len().min(MAX_EFFECT_BYTES));
+            let length = payload.len() as u64;
+            out.push(Effect { entry: entry(EffectKind::Bytes, Some(flow), offset, &payload), payload });
+            offset += length;
+        }
+        if let Some(length) = self.finish {
+            out.push(Effect { entry: entry(EffectKind::Finish, Some(flow), length, &[]), payload: Bytes::new() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use refrain_wire::{Epoch, Serial};
+
+    fn flow(serial: u32) -> FlowId {
+        FlowId { epoch: Epoch(1), serial: Serial(serial) }
+    }
+
+    #[test]
+    fn adjacent_writes_are_one_effect_whatever_the_calls() {
+        let (mut once, mut twice) = (Effects::default(), Effects::default());
+        once.write(flow(1), 5, b"hello");
+        twice.write(flow(1), 5, b"he");
+        twice.write(flow(1), 7, b"llo");
+        assert_eq!(once.take(), twice.take());
+    }
+
+    #[test]
+    fn flows_come_in_order_of_their_ids_and_group_effects_last() {
+        let mut effects = Effects::default();
+        effects.group(EffectKind::Timer, 9, Bytes::new());
+        effects.write(flow(2), 0, b"b");
+        effects.finish(flow(1), 3);
+        let kinds: Vec<_> = effects.take().iter().map(|effect| (effect.entry.flow, effect.entry.kind)).collect();
+        let want = [(Some(flow(1)), EffectKind::Finish), (Some(flow(2)), EffectKind::Bytes), (None, EffectKind::Timer)];
+        assert_eq!(kinds, want);
+        assert!(effects.take().is_empty());
+    }
+
+    #[test]
+    fn a_reset_drops_what_was_written_in_the_same_turn() {
+        let mut effects = Effects::default();
+        effects.write(flow(1), 0, b"lost");
+        effects.reset(flow(1));
+        let list = effects.take();
+        assert_eq!(list.len(), 1);
+        assert_eq!(list[0].entry.kind, EffectKind::Reset);
+    }
+
+    #[test]
+    fn a_long_write_is_cut_at_the_limit() {
+        let mut effects = Effects::default();
+        effects.write(flow(1), 0, &vec![1; MAX_EFFECT_BYTES + 1]);
+        let lengths: Vec<_> = effects.take().iter().map(|effect| (effect.entry.offset, effect.entry.length)).collect();
+        assert_eq!(lengths, [(0, MAX_EFFECT_BYTES as u32), (MAX_EFFECT_BYTES as u64, 1)]);
+    }
+}

@@ -1,0 +1,300 @@
+//! What the guest's calls on descriptors do with files and directories: the bridge from numbers to inodes.
+
+use crate::Stop;
+use crate::descriptor::{Descriptor, Object, flags};
+use crate::errno::Errno;
+use crate::fs::{DirEntry, FileKind, FileStat, Follow, Fs, InodeId, OpenFlags, TimeChange};
+use crate::kernel::Kernel;
+
+/// Rights of preview 1 that decide what a descriptor may do.
+pub mod rights {
+    /// Read.
+    pub const READ: u64 = 1 << 1;
+    /// Write.
+    pub const WRITE: u64 = 1 << 6;
+}
+
+/// Where `seek` counts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whence {
+    /// The start of the file.
+    Start,
+    /// The descriptor's offset.
+    Current,
+    /// The end of the file.
+    End,
+}
+
+/// What `path_open` is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenRequest<'a> {
+    /// The descriptor of the directory that the path starts at.
+    pub dir: u32,
+    /// The path.
+    pub path: &'a [u8],
+    /// Whether a symbolic link at its end is followed.
+    pub follow: Follow,
+    /// Create, exclusive, truncate, directory.
+    pub flags: OpenFlags,
+    /// The descriptor's flags, as in [`flags`].
+    pub fd_flags: u16,
+    /// Base rights.
+    pub rights: u64,
+    /// Inheriting rights.
+    pub inheriting: u64,
+}
+
+impl Kernel {
+    /// The guest's time as files note it.
+    fn file_time(&self) -> u64 {
+        self.tables.clock.peek_ns()
+    }
+
+    /// The directory behind `fd`.
+    pub fn directory(&self, fd: u32) -> Result<InodeId, Errno> {
+        match &self.tables.descriptors.get(fd)?.object {
+            Object::Directory { inode, .. } => Ok(*inode),
+            _ => Err(Errno::Notdir),
+        }
+    }
+
+    fn file(&self, fd: u32, needed: u64) -> Result<(InodeId, u64), Errno> {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        match &descriptor.object {
+            Object::File { .. } if descriptor.rights & needed != needed => Err(Errno::Badf),
+            Object::File { inode, offset } => Ok((*inode, *offset)),
+            Object::Directory { .. } => Err(Errno::Isdir),
+            _ => Err(Errno::Spipe),
+        }
+    }
+
+    fn inode(&self, fd: u32) -> Result<InodeId, Errno> {
+        match &self.tables.descriptors.get(fd)?.object {
+            Object::File { inode, .. } | Object::Directory { inode, .. } => Ok(*inode),
+            _ => Err(Errno::Inval),
+        }
+    }
+
+    fn set_offset(&mut self, fd: u32, to: u64) {
+        if let Ok(Descriptor { object: Object::File { offset, .. }, .. }) = self.tables.descriptors.get_mut(fd) {
+            *offset = to;
+        }
+    }
+
+    /// `read` on any descriptor; 0 at the end.
+    pub fn read(&mut self, fd: u32, out: &mut [u8]) -> Result<usize, Stop> {
+        match &self.tables.descriptors.get(fd)?.object {
+            Object::Input => Ok(0),
+            Object::Output(_) => Err(Errno::Badf.into()),
+            Object::Flow { .. } | Object::Socket { .. } => self.recv(fd, out, false),
+            Object::Directory { .. } => Err(Errno::Isdir.into()),
+            Object::File { .. } => {
+                let (inode, offset) = self.file(fd, rights::READ)?;
+                let now_ns = self.file_time();
+                let read = self.fs.read_at(inode, offset, out, now_ns)?;
+                self.set_offset(fd, offset + read as u64);
+                Ok(read)
+            }
+        }
+    }
+
+    /// `write` on any descriptor; how much was taken.
+    pub fn write(&mut self, fd: u32, bytes: &[u8]) -> Result<usize, Stop> {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        let append = descriptor.flags & flags::APPEND != 0;
+        match &descriptor.object {
+            Object::Input => Err(Errno::Badf.into()),
+            Object::Output(stream) => {
+                let (stream, now_ns) = (*stream, self.file_time());
+                let limit = self.config.log_lines_per_second;
+                self.tables.output.write(stream, bytes, now_ns, limit, &mut self.effects);
+                Ok(bytes.len())
+            }
+            Object::Flow { .. } | Object::Socket { .. } => self.send(fd, bytes),
+            Object::Directory { .. } => Err(Errno::Isdir.into()),
+            Object::File { .. } => {
+                let (inode, offset) = self.file(fd, rights::WRITE)?;
+                let now_ns = self.file_time();
+                let end = if append {
+                    self.fs.append(inode, bytes, now_ns)? + bytes.len() as u64
+                } else {
+                    self.fs.write_at(inode, offset, bytes, now_ns)?;
+                    offset + bytes.len() as u64
+                };
+                self.set_offset(fd, end);
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    /// `pread`.
+    pub fn read_at(&mut self, fd: u32, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
+        let (inode, _) = self.file(fd, rights::READ)?;
+        let now_ns = self.file_time();
+        self.fs.read_at(inode, offset, out, now_ns)
+    }
+
+    /// `pwrite`.
+    pub fn write_at(&mut self, fd: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        let (inode, _) = self.file(fd, rights::WRITE)?;
+        let now_ns = self.file_time();
+        self.fs.write_at(inode, offset, bytes, now_ns)?;
+        Ok(bytes.len())
+    }
+
+    /// `lseek`: the new offset.
+    pub fn seek(&mut self, fd: u32, by: i64, whence: Whence) -> Result<u64, Errno> {
+        let (inode, offset) = self.file(fd, 0)?;
+        let base = match whence {
+            Whence::Start => 0,
+            Whence::Current => offset,
+            Whence::End => self.fs.stat(inode)?.size_bytes,
+        };
+        let to = base.checked_add_signed(by).filter(|to| *to <= i64::MAX as u64).ok_or(Errno::Inval)?;
+        self.set_offset(fd, to);
+        Ok(to)
+    }
+
+    /// `ftruncate`.
+    pub fn set_size(&mut self, fd: u32, size_bytes: u64) -> Result<(), Errno> {
+        let (inode, _) = self.file(fd, rights::WRITE)?;
+        let now_ns = self.file_time();
+        self.fs.set_size(inode, size_bytes, now_ns)
+    }
+
+    /// `posix_fallocate`.
+    pub fn allocate(&mut self, fd: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        let (inode, _) = self.file(fd, rights::WRITE)?;
+        let now_ns = self.file_time();
+        self.fs.allocate(inode, offset, len, now_ns)
+    }
+
+    /// `fsync` and `fdatasync`: what a turn wrote is as durable as the log.
+    pub fn sync(&self, fd: u32) -> Result<(), Errno> {
+        self.fs.sync(self.inode(fd)?)
+    }
+
+    /// The attributes behind a descriptor; none for sockets and streams.
+    pub fn stat(&self, fd: u32) -> Result<Option<FileStat>, Errno> {
+        match &self.tables.descriptors.get(fd)?.object {
+            Object::File { inode, .. } | Object::Directory { inode, .. } => Ok(Some(self.fs.stat(*inode)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// `futimens`. `change` is made from the guest's present time by the caller.
+    pub fn set_times(&mut self, fd: u32, change: TimeChange) -> Result<(), Errno> {
+        let inode = self.inode(fd)?;
+        let now_ns = self.file_time();
+        self.fs.set_times(inode, change, now_ns)
+    }
+
+    /// `openat`.
+    pub fn open_path(&mut self, request: &OpenRequest<'_>) -> Result<u32, Errno> {
+        let dir = self.directory(request.dir)?;
+        self.tables.descriptors.has_room(self.config.max_descriptors)?;
+        let now_ns = self.file_time();
+        let opened = self.fs.open_at(dir, request.path, request.follow, request.flags, now_ns)?;
+        let object = match opened.kind {
+            FileKind::Directory if request.rights & rights::WRITE != 0 && !request.flags.directory => {
+                return Err(Errno::Isdir);
+            }
+            FileKind::Directory => Object::Directory { inode: opened.inode, preopen: None },
+            FileKind::File => Object::File { inode: opened.inode, offset: 0 },
+            FileKind::Symlink => return Err(Errno::Loop),
+        };
+        self.fs.retain(opened.inode);
+        let descriptor =
+            Descriptor { object, flags: request.fd_flags, rights: request.rights, inheriting: request.inheriting };
+        self.tables.descriptors.open(descriptor, self.config.max_descriptors)
+    }
+
+    /// `close`.
+    pub fn close(&mut self, fd: u32) -> Result<(), Errno> {
+        let closed = self.tables.descriptors.close(fd)?;
+        self.closed(&closed.object);
+        Ok(())
+    }
+
+    /// `dup2`, with the source closed.
+    pub fn renumber(&mut self, from: u32, to: u32) -> Result<(), Errno> {
+        if let Some(closed) = self.tables.descriptors.renumber(from, to)? {
+            self.closed(&closed.object);
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, object: &Object) {
+        match object {
+            Object::File { inode, .. } | Object::Directory { inode, .. } => self.fs.release(*inode),
+            object => self.close_socket(object),
+        }
+    }
+
+    /// A descriptor as it stands.
+    pub fn descriptor(&self, fd: u32) -> Result<&Descriptor, Errno> {
+        self.tables.descriptors.get(fd)
+    }
+
+    /// A descriptor, to change its flags and rights.
+    pub fn descriptor_mut(&mut self, fd: u32) -> Result<&mut Descriptor, Errno> {
+        self.tables.descriptors.get_mut(fd)
+    }
+
+    /// A directory's entries from `cookie` on.
+    pub fn read_directory(&self, fd: u32, cookie: u64) -> Result<impl Iterator<Item = DirEntry<'_>>, Errno> {
+        self.fs.readdir(self.directory(fd)?, cookie)
+    }
+
+    /// The attributes of what a path names.
+    pub fn stat_path(&self, dir: u32, path: &[u8], follow: Follow) -> Result<FileStat, Errno> {
+        let inode = self.fs.lookup_at(self.directory(dir)?, path, follow)?;
+        self.fs.stat(inode)
+    }
+
+    /// `utimensat`.
+    pub fn set_times_path(&mut self, dir: u32, path: &[u8], follow: Follow, change: TimeChange) -> Result<(), Errno> {
+        let inode = self.fs.lookup_at(self.directory(dir)?, path, follow)?;
+        let now_ns = self.file_time();
+        self.fs.set_times(inode, change, now_ns)
+    }
+
+    /// Runs a change of names on the file system with the directory behind `dir` and the guest's time.
+    pub fn change_names<T>(
+        &mut self,
+        dir: u32,
+        change: impl FnOnce(&mut Fs, InodeId, u64) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let inode = self.directory(dir)?;
+        let now_ns = self.file_time();
+        change(&mut self.fs, inode, now_ns)
+    }
+
+    /// A reading of the guest's clock; blocks when the turn's budget is spent.
+    pub fn read_clock(&mut self) -> Result<u64, Stop> {
+        match self.tables.clock.read_ns() {
+            Some(now_ns) => Ok(now_ns),
+            None => {
+                self.wait_for_next_turn();
+                Err(Stop::Block)
+            }
+        }
+    }
+
+    /// The time since the guest was started, for CPU-time clocks.
+    #[must_use]
+    pub fn since_start_ns(&self) -> u64 {
+        self.tables.clock.since_start_ns()
+    }
+
+    /// The guest's time, without moving it.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.tables.clock.peek_ns()
+    }
+
+    /// Random bytes.
+    pub fn fill_random(&mut self, out: &mut [u8]) {
+        self.tables.random.fill(out);
+    }
+}

@@ -1,0 +1,311 @@
+//! The kernel of one guest: its state, and how a turn begins and ends.
+//!
+//! A turn is: [`Kernel::begin_turn`] applies the batch; the host then lets the guest run, which calls the
+//! operations in `socket`, `poll`, `stdio` and the files; [`Kernel::end_turn`] collects the effects. The rules of
+//! section 7 of the design (time, randomness, canonical effects, restart) are kept here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use refrain_wire::record::records;
+use refrain_wire::turn::Effect;
+use refrain_wire::{Control, EffectKind, Epoch, FlowId, GroupId, Position, Record, Serial, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::config::GuestConfig;
+use crate::descriptor::{Descriptor, Descriptors, Object};
+use crate::effects::Effects;
+use crate::flow::Flow;
+use crate::fs::{BundleFiles, Fs, ROOT};
+use crate::process::{GuestEnd, Phase, Process};
+use crate::random::Random;
+use crate::slots::Slots;
+use crate::socket::Listener;
+use crate::stdio::{Output, OutputStream};
+use crate::turn::{ShardEvent, TurnEnd, TurnInput};
+
+/// Connections that may wait at a listener that was passed in.
+const PASSED_BACKLOG: u32 = 4096;
+
+/// A flow and the stamp that its descriptor must show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FlowSlot {
+    pub(crate) stamp: u64,
+    pub(crate) flow: Flow,
+}
+
+/// Everything but the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tables {
+    pub(crate) position: Position,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) process: Process,
+    pub(crate) output: Output,
+    pub(crate) descriptors: Descriptors,
+    pub(crate) flows: Slots<FlowSlot>,
+    pub(crate) by_id: BTreeMap<FlowId, u32>,
+    pub(crate) listeners: BTreeMap<u16, Listener>,
+    pub(crate) next_stamp: u64,
+    /// Bytes in all send buffers.
+    pub(crate) kept_bytes: u64,
+    /// When the suspended guest wants to go on by itself, on its clock.
+    pub(crate) wait_ns: Option<u64>,
+    timer_told: Option<Time>,
+    pub(crate) halted: bool,
+}
+
+/// The state of one guest outside its linear memory.
+pub struct Kernel {
+    pub(crate) config: GuestConfig,
+    pub(crate) tables: Tables,
+    pub(crate) fs: Fs,
+    pub(crate) effects: Effects,
+    /// Slots of flows that this turn has changed.
+    pub(crate) touched: BTreeSet<u32>,
+    audit: bool,
+}
+
+impl Kernel {
+    /// The kernel of a new group.
+    #[must_use]
+    pub fn new(group: GroupId, config: GuestConfig, bundle: &BundleFiles) -> Self {
+        let fs = Fs::new(bundle, config.files_bytes, 0);
+        let tables = Tables {
+            position: Position::default(),
+            clock: Clock::default(),
+            random: Random::new(group),
+            process: Process::default(),
+            output: Output::default(),
+            descriptors: Descriptors::default(),
+            flows: Slots::default(),
+            by_id: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            next_stamp: 0,
+            kept_bytes: 0,
+            wait_ns: None,
+            timer_told: None,
+            halted: false,
+        };
+        Self::assemble(config, tables, fs)
+    }
+
+    pub(crate) fn assemble(config: GuestConfig, tables: Tables, fs: Fs) -> Self {
+        Self { config, tables, fs, effects: Effects::default(), touched: BTreeSet::new(), audit: false }
+    }
+
+    /// What the guest is given.
+    #[must_use]
+    pub fn config(&self) -> &GuestConfig {
+        &self.config
+    }
+
+    /// The guest's life so far.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.tables.process
+    }
+
+    /// Whether the group was halted and not resumed.
+    #[must_use]
+    pub fn halted(&self) -> bool {
+        self.tables.halted
+    }
+
+    /// How many flows there are.
+    #[must_use]
+    pub fn flow_count(&self) -> u32 {
+        self.tables.flows.len()
+    }
+
+    /// The files.
+    #[must_use]
+    pub fn fs(&self) -> &Fs {
+        &self.fs
+    }
+
+    /// Applies a batch. The host then runs the guest if [`Kernel::runs`].
+    pub fn begin_turn(&mut self, input: &TurnInput<'_>) {
+        self.tables.position = input.position;
+        self.tables.clock.begin_turn(input.time);
+        self.tables.wait_ns = None;
+        for event in input.shard {
+            match event {
+                ShardEvent::Term(entropy) => self.tables.random.absorb(entropy),
+                ShardEvent::EpochEnded(epoch) => self.end_epoch(*epoch),
+            }
+        }
+        self.tables.random.begin_turn(input.position);
+        let mut epoch = Epoch::default();
+        for record in records(input.records) {
+            match record.expect("the sequencer orders only records that decode") {
+                Record::Origin(origin) => epoch = origin,
+                Record::Control(control) => self.control(&control),
+                record if !self.tables.halted => self.flow_record(epoch, record),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the guest is to be run in this turn.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.tables.process.phase == Phase::Running && !self.tables.halted
+    }
+
+    /// Starts the guest anew if it is time to; the host then makes a fresh instance.
+    pub fn start_if_due(&mut self) -> bool {
+        let now_ns = self.tables.clock.peek_ns();
+        if self.tables.halted || !self.tables.process.start_if_due(now_ns) {
+            return false;
+        }
+        let starts = self.tables.process.starts;
+        self.tables.clock.start();
+        self.tables.random.restart(starts);
+        self.open_initial_descriptors();
+        self.effects.group(EffectKind::Start, u64::from(starts), Bytes::new());
+        true
+    }
+
+    /// The guest ended: its flows are reset, its files stay, everything else begins anew with the next start.
+    pub fn guest_ended(&mut self, end: GuestEnd) {
+        let now_ns = self.tables.clock.peek_ns();
+        let limit = self.config.log_lines_per_second;
+        self.tables.output.end(now_ns, limit, &mut self.effects);
+        self.reset_all_flows();
+        self.close_all_descriptors();
+        self.effects.group(EffectKind::Exit, u64::from(end.code()), Bytes::from(end.reason()));
+        self.tables.wait_ns = None;
+        self.tables.process.end(end, now_ns, &self.config);
+    }
+
+    /// Whether this turn's vote includes a digest of the whole state; the host then passes that of the memory.
+    #[must_use]
+    pub fn audited(&self) -> bool {
+        self.audit
+    }
+
+    /// Ends the turn. `memory` is the digest of linear memory, globals and tables where [`Kernel::audited`].
+    pub fn end_turn(&mut self, memory: Option<[u8; 32]>) -> TurnEnd {
+        self.settle_touched_flows();
+        let wants = self.wants();
+        if wants != self.tables.timer_told {
+            self.tables.timer_told = wants;
+            let at = wants.map_or(0, Time::micros);
+            self.effects.group(EffectKind::Timer, at, Bytes::new());
+        }
+        if std::mem::take(&mut self.audit) {
+            let digest = self.state_digest(memory.unwrap_or_default());
+            self.effects.group(EffectKind::Audit, 0, Bytes::copy_from_slice(&digest));
+        }
+        let effects = self.effects.take();
+        self.keep_sent(&effects);
+        TurnEnd { effects, wants }
+    }
+
+    /// The digest of the whole state, given that of the memory.
+    #[must_use]
+    pub fn state_digest(&self, memory: [u8; 32]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&memory);
+        self.digest_into(&mut hasher);
+        *hasher.finalize().as_bytes()
+    }
+
+    /// The guest waits until `at_ns` on its clock, or for a record. Several waits: the earliest counts.
+    pub fn wait_until(&mut self, at_ns: u64) {
+        let at_ns = self.tables.wait_ns.map_or(at_ns, |before| before.min(at_ns));
+        self.tables.wait_ns = Some(at_ns);
+    }
+
+    /// The guest has spent its turn's budget: it wants another at once.
+    pub fn wait_for_next_turn(&mut self) {
+        self.wait_until(self.tables.clock.peek_ns());
+    }
+
+    fn wants(&self) -> Option<Time> {
+        if self.tables.halted {
+            return None;
+        }
+        match self.tables.process.phase {
+            Phase::Waiting { at_ns } => Some(Time::from_nanos_ceil(at_ns)),
+            Phase::Running => self.tables.wait_ns.map(Time::from_nanos_ceil),
+            Phase::Ended => None,
+        }
+    }
+
+    fn control(&mut self, control: &Control) {
+        match control {
+            Control::Audit => self.audit = true,
+            Control::Halt { .. } => {
+                self.reset_all_flows();
+                self.tables.halted = true;
+            }
+            Control::Resume => self.tables.halted = false,
+            // Seats are the replica's and the proxy's affair; the shard's controls come as events.
+            Control::Create { .. } | Control::TakeSeat { .. } | Control::Quarantine { .. } | Control::Shard(_) => {}
+        }
+    }
+
+    fn flow_record(&mut self, epoch: Epoch, record: Record) {
+        let id = |serial: Serial| FlowId { epoch, serial };
+        match record {
+            Record::Open { serial, port, peer } => self.opened(id(serial), port, peer),
+            Record::Data { serial, delivered, bytes } => {
+                self.delivered(id(serial), delivered);
+                self.received(id(serial), bytes);
+            }
+            Record::Credit { serial, delivered } => self.delivered(id(serial), delivered),
+            Record::Shutdown(serial) => self.peer_finished(id(serial)),
+            Record::Reset { serial, .. } => self.drop_flow(id(serial)),
+            Record::Tick(_) | Record::Origin(_) | Record::Control(_) => {}
+        }
+    }
+
+    fn end_epoch(&mut self, epoch: Epoch) {
+        let all = FlowId { epoch, serial: Serial(0) }..=FlowId { epoch, serial: Serial(u32::MAX) };
+        let ended: Vec<FlowId> = self.tables.by_id.range(all).map(|(id, _)| *id).collect();
+        for id in ended {
+            self.drop_flow(id);
+        }
+    }
+
+    fn keep_sent(&mut self, effects: &[Effect]) {
+        for effect in effects.iter().filter(|effect| effect.entry.kind == EffectKind::Bytes) {
+            let slot = effect.entry.flow.and_then(|id| self.tables.by_id.get(&id).copied());
+            if let Some(slot) = slot.and_then(|slot| self.tables.flows.get_mut(slot)) {
+                slot.flow.keep(effect.payload.clone());
+            }
+        }
+    }
+
+    fn open_initial_descriptors(&mut self) {
+        let mut objects = vec![Object::Input, Object::Output(OutputStream::Out), Object::Output(OutputStream::Err)];
+        for port in self.config.ports.iter().filter(|port| port.pass).map(|port| port.port).collect::<Vec<_>>() {
+            objects.push(Object::Socket { bound: Some(port), v6: false, backlog: Some(PASSED_BACKLOG) });
+            self.start_listening(port, PASSED_BACKLOG);
+        }
+        objects.push(Object::Directory { inode: ROOT, preopen: Some(b"/".to_vec()) });
+        for object in objects {
+            if let Object::File { inode, .. } | Object::Directory { inode, .. } = &object {
+                self.fs.retain(*inode);
+            }
+            self.tables
+                .descriptors
+                .open(Descriptor::new(object), u32::MAX)
+                .expect("a fresh table has room for the initial descriptors");
+        }
+    }
+
+    fn close_all_descriptors(&mut self) {
+        for (_, descriptor) in std::mem::take(&mut self.tables.descriptors).iter() {
+            if let Object::File { inode, .. } | Object::Directory { inode, .. } = &descriptor.object {
+                self.fs.release(*inode);
+            }
+        }
+        for port in std::mem::take(&mut self.tables.listeners).into_keys() {
+            self.effects.group(EffectKind::Unlisten, u64::from(port), Bytes::new());
+        }
+    }
+}

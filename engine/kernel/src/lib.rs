@@ -1,0 +1,48 @@
+//! The deterministic kernel of one guest: descriptors, sockets, files, clocks, randomness, and the effects of a turn.
+//!
+//! Guarantees: pure. It does no I/O, reads no clock and starts no thread; everything that a guest can observe is a
+//! function of the records, times and entropy it was given, so equal inputs leave equal kernels and equal effects
+//! (invariants 1 and 2 of the design). [`Kernel`] is one canonical value that can be encoded and decoded.
+//!
+//! Leaves to others: running the guest, its linear memory, and the layouts of the WASI interfaces (crate
+//! `refrain-engine`); ordering (crate `refrain-sequencer`).
+
+pub mod clock;
+mod codec;
+pub mod config;
+pub mod descriptor;
+pub mod effects;
+pub mod errno;
+pub mod files;
+pub mod flow;
+pub mod fs;
+pub mod kernel;
+pub mod poll;
+pub mod process;
+pub mod random;
+pub mod slots;
+pub mod socket;
+pub mod stdio;
+pub mod turn;
+
+pub use codec::DecodeError;
+pub use config::GuestConfig;
+pub use errno::Errno;
+pub use kernel::Kernel;
+pub use poll::{Event, Subscription};
+pub use turn::{ShardEvent, TurnEnd, TurnInput};
+
+/// Why a guest's call has no result yet, or none at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The call fails with this number.
+    Errno(Errno),
+    /// The call waits: ask again in the next turn.
+    Block,
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}

@@ -1,0 +1,128 @@
+//! `poll_oneoff`: waiting for descriptors and for times.
+
+use crate::Stop;
+use crate::descriptor::Object;
+use crate::errno::Errno;
+use crate::kernel::Kernel;
+
+/// What a subscription waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// A time of the guest's clock, in nanoseconds; relative ones are made absolute when the call begins.
+    Until(u64),
+    /// Something to read.
+    Read(u32),
+    /// Room to write.
+    Write(u32),
+}
+
+/// One subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscription {
+    /// Handed back in the event.
+    pub userdata: u64,
+    /// What it waits for.
+    pub interest: Interest,
+}
+
+/// One event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// That of the subscription.
+    pub userdata: u64,
+    /// What the subscription waited for.
+    pub interest: Interest,
+    /// [`Errno::Success`], or what is wrong with the descriptor.
+    pub errno: Errno,
+    /// Bytes that can be read or written.
+    pub bytes: u64,
+    /// The other side has gone.
+    pub hangup: bool,
+}
+
+struct Ready {
+    bytes: u64,
+    hangup: bool,
+}
+
+impl Kernel {
+    /// The events that are there now, in the order of their subscriptions; blocks where there are none.
+    ///
+    /// A poll that need not wait counts against the turn's budget, so that a guest that polls in a loop yields.
+    pub fn poll(&mut self, subscriptions: &[Subscription], first_call: bool) -> Result<Vec<Event>, Stop> {
+        let now_ns = self.tables.clock.peek_ns();
+        let events: Vec<Event> =
+            subscriptions.iter().filter_map(|subscription| self.event(subscription, now_ns)).collect();
+        if events.is_empty() {
+            let deadline = subscriptions.iter().filter_map(|subscription| match subscription.interest {
+                Interest::Until(at_ns) => Some(at_ns),
+                Interest::Read(_) | Interest::Write(_) => None,
+            });
+            if let Some(at_ns) = deadline.min() {
+                self.wait_until(at_ns);
+            }
+            return Err(Stop::Block);
+        }
+        if first_call && self.tables.clock.spend().is_none() {
+            self.wait_for_next_turn();
+            return Err(Stop::Block);
+        }
+        Ok(events)
+    }
+
+    fn event(&self, subscription: &Subscription, now_ns: u64) -> Option<Event> {
+        let interest = subscription.interest;
+        let ready = match interest {
+            Interest::Until(at_ns) => Ok((at_ns <= now_ns).then_some(Ready { bytes: 0, hangup: false })),
+            Interest::Read(fd) => self.readable(fd),
+            Interest::Write(fd) => self.writable(fd),
+        };
+        let (errno, ready) = match ready {
+            Ok(ready) => (Errno::Success, ready?),
+            Err(errno) => (errno, Ready { bytes: 0, hangup: false }),
+        };
+        Some(Event { userdata: subscription.userdata, interest, errno, bytes: ready.bytes, hangup: ready.hangup })
+    }
+
+    fn readable(&self, fd: u32) -> Result<Option<Ready>, Errno> {
+        let now = |bytes, hangup| Ok(Some(Ready { bytes, hangup }));
+        match &self.tables.descriptors.get(fd)?.object {
+            Object::Input => now(0, true),
+            Object::Output(_) => Err(Errno::Notsup),
+            Object::Directory { .. } => Err(Errno::Isdir),
+            Object::File { inode, offset } => now(self.fs.stat(*inode)?.size_bytes.saturating_sub(*offset), false),
+            Object::Socket { bound: Some(port), backlog: Some(_), .. } => {
+                Ok(self.has_waiting(*port).then_some(Ready { bytes: 1, hangup: false }))
+            }
+            Object::Socket { .. } => now(0, true),
+            Object::Flow { slot, stamp } => {
+                let Some(slot) = self.tables.flows.get(*slot).filter(|flow| flow.stamp == *stamp) else {
+                    return now(0, true);
+                };
+                let flow = &slot.flow;
+                // A client that only half-closed still reads: that is the end of a stream, not a hang-up.
+                let hangup = flow.peer_finished && flow.finished;
+                Ok(flow.is_readable().then(|| Ready { bytes: flow.readable_bytes(), hangup }))
+            }
+        }
+    }
+
+    /// A flow takes bytes again when half its buffer is free, so that a guest does not write in crumbs.
+    fn writable(&self, fd: u32) -> Result<Option<Ready>, Errno> {
+        let now = |bytes, hangup| Ok(Some(Ready { bytes, hangup }));
+        match &self.tables.descriptors.get(fd)?.object {
+            Object::Input => Err(Errno::Notsup),
+            Object::Directory { .. } => Err(Errno::Isdir),
+            Object::Output(_) | Object::File { .. } => now(self.config.socket_buffer_bytes, false),
+            Object::Socket { .. } => now(0, true),
+            Object::Flow { slot, stamp } => {
+                let Some(flow) = self.tables.flows.get(*slot).filter(|flow| flow.stamp == *stamp) else {
+                    return now(0, true);
+                };
+                let space = self.send_space(*slot);
+                let enough = space > 0 && space >= self.config.socket_buffer_bytes / 2;
+                Ok((enough || flow.flow.finished).then_some(Ready { bytes: space, hangup: false }))
+            }
+        }
+    }
+}
