@@ -1,0 +1,24 @@
+//! What a module is, what it needs, and whether the engine can run it: decided from its bytes alone, without running
+//! or compiling it. Depends on wasmparser, never on wasmtime, so that `rctl` stays small.
+//!
+//! - [`inspect`] -> [`Report`]: imports with their socket family, memories, exports, features; what is missing and why
+//! - [`abi`]: the table of every host function, with its exact type; a test of the engine compares it with what is
+//!   linked
+//! - [`export_state()`]: the same module with its state exported, so that a host can digest all of it
+//!
+//! Rules: `wasi_snapshot_preview1.witx` for preview 1; WasmEdge's and WASIX's own definitions for their extensions.
+
+pub mod abi;
+mod export_state;
+mod feature;
+mod import;
+mod module;
+mod report;
+mod signature;
+
+pub use export_state::{ExportStateError, RESERVED_PREFIX, export_state};
+pub use feature::Feature;
+pub use import::{Import, ImportKind, Missing, Reason};
+pub use module::{InspectError, inspect};
+pub use report::{Memory, Problem, Report, StartExport};
+pub use signature::{Signature, ValType};

@@ -1,0 +1,193 @@
+//! From bytes to a [`Report`], or to the reason why they are no module.
+
+use std::collections::BTreeSet;
+
+use wasmparser::types::{EntityType, TypesRef};
+use wasmparser::{BinaryReaderError, Chunk, CompositeInnerType, Parser, Payload, Validator, WasmFeatures};
+
+use crate::feature::{self, Feature};
+use crate::import::{Import, ImportKind};
+use crate::report::{Memory, Report, StartExport};
+use crate::signature::Signature;
+
+const MAGIC: &[u8; 4] = b"\0asm";
+/// Magic, version 1, layer 0.
+const MODULE_HEADER: &[u8; 8] = b"\0asm\x01\0\0\0";
+/// The layer of components, in the upper half of the version word.
+const COMPONENT_LAYER: [u8; 2] = [1, 0];
+
+/// Why bytes are no module that could be inspected.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// There are none.
+    #[error("the file is empty")]
+    Empty,
+    /// They begin with something else.
+    #[error("not a WebAssembly module: begins with {first}, expected \\0asm")]
+    NotAModule {
+        /// The first bytes, printable ones as they are.
+        first: String,
+    },
+    /// They end too early.
+    #[error("truncated: the module ends after {have} bytes, in the middle of {inside}")]
+    Truncated {
+        /// How many there are.
+        have: usize,
+        /// What is cut.
+        inside: &'static str,
+    },
+    /// A component.
+    #[error("a component, not a module; components are not supported by this version")]
+    Component,
+    /// A version of the format that is not known.
+    #[error("WebAssembly version {version:#x} is not known, expected 0x1")]
+    Version {
+        /// The version word.
+        version: u32,
+    },
+    /// It breaks a rule of the format.
+    #[error("invalid at byte {offset:#x}: {message}")]
+    Invalid {
+        /// Where, from the beginning of the file.
+        offset: u64,
+        /// Which rule.
+        message: String,
+    },
+}
+
+impl From<BinaryReaderError> for InspectError {
+    fn from(error: BinaryReaderError) -> Self {
+        Self::Invalid { offset: error.offset() as u64, message: error.message().to_owned() }
+    }
+}
+
+/// Inspects a module. Never panics on any input; takes time and memory in proportion to its size.
+pub fn inspect(bytes: &[u8]) -> Result<Report, InspectError> {
+    check_header(bytes)?;
+    let (mut features, functions) = walk(bytes)?;
+    let types = Validator::new_with_features(told_apart()).validate_all(bytes)?;
+    let types = types.as_ref();
+    let imports = imports(types);
+    let memories = memories(types, &imports, &mut features);
+    let exports: Vec<(&str, EntityType)> = types.core_exports().into_iter().flatten().collect();
+    let is_memory = |(name, ty): &(&str, EntityType)| *name == "memory" && matches!(ty, EntityType::Memory(_));
+    Ok(Report {
+        bytes: bytes.len() as u64,
+        start: start(types, &exports),
+        exports_memory: exports.iter().any(is_memory),
+        exports: exports.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        imports,
+        memories,
+        features: features.into_iter().collect(),
+        functions,
+    })
+}
+
+/// What validation accepts: more than the engine runs, so that a module is told which feature is in its way and not
+/// that it is invalid.
+pub(crate) fn told_apart() -> WasmFeatures {
+    WasmFeatures::default()
+        | WasmFeatures::LEGACY_EXCEPTIONS
+        | WasmFeatures::CUSTOM_PAGE_SIZES
+        | WasmFeatures::STACK_SWITCHING
+        | WasmFeatures::WIDE_ARITHMETIC
+}
+
+fn check_header(bytes: &[u8]) -> Result<(), InspectError> {
+    if bytes.is_empty() {
+        return Err(InspectError::Empty);
+    }
+    let magic = &bytes[..bytes.len().min(4)];
+    if !MAGIC.starts_with(magic) {
+        let first = bytes[..bytes.len().min(8)].escape_ascii().to_string();
+        return Err(InspectError::NotAModule { first: format!("\"{first}\"") });
+    }
+    let Some(header) = bytes.first_chunk::<8>() else {
+        return Err(InspectError::Truncated { have: bytes.len(), inside: "its header" });
+    };
+    if header[6..] == COMPONENT_LAYER {
+        return Err(InspectError::Component);
+    }
+    if header != MODULE_HEADER {
+        let version = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+        return Err(InspectError::Version { version });
+    }
+    Ok(())
+}
+
+/// One pass over the sections: is it whole, what do its types and instructions use, how many functions has it.
+fn walk(bytes: &[u8]) -> Result<(BTreeSet<Feature>, u32), InspectError> {
+    let (mut features, mut functions) = (BTreeSet::new(), 0);
+    let (mut parser, mut at) = (Parser::new(0), 0);
+    while at < bytes.len() {
+        let (consumed, payload) = match parser.parse(&bytes[at..], false)? {
+            Chunk::NeedMoreData(_) => {
+                let inside = if functions > 0 { "its code or what follows" } else { "a section" };
+                return Err(InspectError::Truncated { have: bytes.len(), inside });
+            }
+            Chunk::Parsed { consumed, payload } => (consumed, payload),
+        };
+        at += consumed;
+        match payload {
+            Payload::TypeSection(types) => feature::of_types(types, &mut features)?,
+            Payload::CodeSectionStart { count, .. } => functions = count,
+            Payload::CodeSectionEntry(body) => feature::of_body(&body, &mut features)?,
+            _ => {}
+        }
+    }
+    Ok((features, functions))
+}
+
+fn imports(types: TypesRef<'_>) -> Vec<Import> {
+    let list = types.core_imports().into_iter().flatten();
+    let list: Vec<_> = list.map(|(module, name, ty)| (module, name, kind(types, ty))).collect();
+    let replicode = list.iter().any(|(module, name, kind)| Import::marks_replicode(module, name, kind));
+    let imports = list.into_iter();
+    imports.map(|(module, name, kind)| Import::new(module, name, kind, replicode)).collect()
+}
+
+fn kind(types: TypesRef<'_>, ty: EntityType) -> ImportKind {
+    match ty {
+        EntityType::Func(id) | EntityType::FuncExact(id) => match &types[id].composite_type.inner {
+            CompositeInnerType::Func(ty) => ImportKind::Function(Signature::of(ty)),
+            _ => unreachable!("validation has seen that a function has a function's type"),
+        },
+        EntityType::Table(_) => ImportKind::Table,
+        EntityType::Memory(_) => ImportKind::Memory,
+        EntityType::Global(_) => ImportKind::Global,
+        EntityType::Tag(_) => ImportKind::Tag,
+    }
+}
+
+fn memories(types: TypesRef<'_>, imports: &[Import], features: &mut BTreeSet<Feature>) -> Vec<Memory> {
+    let imported = imports.iter().filter(|import| import.kind == ImportKind::Memory).count();
+    let mut memories = Vec::new();
+    for index in 0..types.memory_count() {
+        let ty = types.memory_at(index);
+        let used = [
+            (ty.shared, Feature::Threads),
+            (ty.memory64, Feature::Memory64),
+            (ty.page_size_log2.is_some_and(|log2| log2 != 16), Feature::CustomPageSizes),
+            (index > 0, Feature::MultiMemory),
+        ];
+        features.extend(used.iter().filter(|(used, _)| *used).map(|(_, feature)| *feature));
+        memories.push(Memory {
+            min_pages: ty.initial,
+            max_pages: ty.maximum,
+            shared: ty.shared,
+            imported: (index as usize) < imported,
+        });
+    }
+    memories
+}
+
+fn start(types: TypesRef<'_>, exports: &[(&str, EntityType)]) -> StartExport {
+    let Some((_, ty)) = exports.iter().find(|(name, _)| *name == "_start") else {
+        return StartExport::Absent;
+    };
+    match kind(types, *ty) {
+        ImportKind::Function(ty) if ty.params.is_empty() && ty.results.is_empty() => StartExport::Command,
+        ImportKind::Function(ty) => StartExport::Wrong { signature: Some(ty) },
+        _ => StartExport::Wrong { signature: None },
+    }
+}

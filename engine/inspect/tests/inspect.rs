@@ -1,0 +1,208 @@
+//! What is found in modules of each family, what is missing, and what is said of bytes that are no module.
+
+use refrain_inspect::abi::{self, Family};
+use refrain_inspect::{Feature, InspectError, Problem, Report, StartExport, inspect};
+
+fn report(text: &str) -> Report {
+    inspect(&wat::parse_str(text).unwrap()).unwrap()
+}
+
+/// A command with these imports, `module name params`.
+fn command(imports: &str) -> Report {
+    let imports: String = imports
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let result = if words[1] == "proc_exit" { "" } else { "(result i32)" };
+            let params = words[2..].join(" ");
+            format!("(import \"{}\" \"{}\" (func (param {params}) {result}))\n", words[0], words[1])
+        })
+        .collect();
+    report(&format!("(module {imports} (memory (export \"memory\") 2 10) (func (export \"_start\")))"))
+}
+
+fn problems(report: &Report) -> Vec<String> {
+    report.problems().iter().map(Problem::to_string).collect()
+}
+
+#[test]
+fn a_preview_1_command_runs() {
+    let report = command("wasi_snapshot_preview1 fd_write i32 i32 i32 i32\nwasi_snapshot_preview1 proc_exit i32");
+    assert_eq!(problems(&report), [""; 0]);
+    assert_eq!(report.families(), [Family::Preview1]);
+    assert_eq!(report.start, StartExport::Command);
+    assert_eq!(report.initial_memory_bytes(), 131_072);
+    assert_eq!((report.memories[0].min_pages, report.memories[0].max_pages), (2, Some(10)));
+    assert_eq!(report.exports, ["memory", "_start"]);
+}
+
+#[test]
+fn every_provided_function_is_satisfied_and_every_other_known_one_is_not() {
+    for function in abi::all() {
+        let params: Vec<String> = function.params.iter().map(ToString::to_string).collect();
+        let report = command(&format!("{} {} {}", function.module, function.name, params.join(" ")));
+        assert_eq!(report.imports[0].family, Some(function.family), "{}", function.name);
+        assert_eq!(report.missing().is_empty(), function.provided, "{} {params:?}", function.name);
+    }
+}
+
+#[test]
+fn sock_accept_is_told_apart_by_its_type() {
+    for (import, family) in [
+        ("wasi_snapshot_preview1 sock_accept i32 i32 i32", Family::Preview1),
+        ("wasi_snapshot_preview1 sock_accept i32 i32", Family::WasmedgeV1),
+        ("wasix_32v1 sock_accept i32 i32 i32 i32", Family::Wasix),
+        ("wasi_snapshot_preview1 sock_recv_from i32 i32 i32 i32 i32 i32 i32", Family::WasmedgeV1),
+        ("wasi_snapshot_preview1 sock_recv_from i32 i32 i32 i32 i32 i32 i32 i32", Family::WasmedgeV2),
+        ("wasi_snapshot_preview1 sock_open i32 i32 i32", Family::WasmedgeV1),
+        ("wasi_snapshot_preview1 sock_open i32 i32 i32 i32", Family::Replicode),
+    ] {
+        assert_eq!(command(import).families(), [family], "{import}");
+    }
+}
+
+#[test]
+fn a_replicode_program_is_not_taken_for_preview_1() {
+    let sockets = "wasi_snapshot_preview1 sock_recv i32 i32 i32 i32 i32 i32";
+    assert!(command(sockets).missing().is_empty());
+    let report = command(&format!("{sockets}\nwasi_snapshot_preview1 sock_open i32 i32 i32 i32"));
+    assert_eq!(report.families(), [Family::Replicode]);
+    assert_eq!(
+        problems(&report)[0],
+        "wasi_snapshot_preview1.sock_recv: not provided by this version (RepliCode sockets)"
+    );
+}
+
+#[test]
+fn each_missing_import_says_why() {
+    for (import, problem) in [
+        ("wasi_snapshot_preview1 fd_wirte i32", "unknown name; did you mean `fd_write`?"),
+        ("wasi_snapshot_preview1 teleport i32", "unknown name"),
+        ("wasi_snapshot_preview2 fd_write i32", "unknown module; did you mean `wasi_snapshot_preview1`?"),
+        ("mine fd_write i32", "unknown module"),
+        (
+            "env socket i32 i32 i32",
+            "an undefined symbol of the program; link with what defines it (sdk/c defines BSD sockets)",
+        ),
+        ("wasi_snapshot_preview1 fd_close i64", "has the type (i64) -> i32, expected (i32) -> i32"),
+        (
+            "wasi_snapshot_preview1 sock_accept i64",
+            "has the type (i64) -> i32, expected (i32, i32, i32) -> i32 or (i32, i32) -> i32",
+        ),
+        ("wasi_snapshot_preview1 sock_connect i32 i32 i32", "not provided by this version (WasmEdge sockets v1)"),
+        ("wasix_32v1 thread_spawn_v2 i32 i32", "not provided by this version (WASIX)"),
+    ] {
+        let found = problems(&command(import));
+        let name: Vec<&str> = import.split(' ').collect();
+        assert_eq!(found, [format!("{}.{}: {problem}", name[0], name[1])], "{import}");
+    }
+    let found = problems(&report(
+        "(module (import \"env\" \"memory\" (memory 1)) (import \"env\" \"t\" (table 1 funcref))
+         (import \"env\" \"g\" (global i32)) (func (export \"_start\")))",
+    ));
+    let expected = ["memory: a memory", "t: a table", "g: a global"];
+    assert_eq!(found, expected.map(|what| format!("env.{what}; only functions can be imported")));
+}
+
+#[test]
+fn a_command_needs_start_and_memory() {
+    let found = |text| problems(&report(text));
+    assert_eq!(found("(module)"), ["no export `_start`: a library or a reactor, not a command"]);
+    assert_eq!(found("(module (func (export \"_start\") (param i32)))"), ["`_start` has the type (i32), expected ()"]);
+    assert_eq!(found("(module (memory (export \"_start\") 1))"), ["`_start` is not a function"]);
+    assert_eq!(
+        found(
+            "(module (import \"wasi_snapshot_preview1\" \"sched_yield\" (func (result i32))) (memory 1) (func (export \"_start\")))"
+        ),
+        ["no memory is exported as `memory`, which preview 1 reads and writes"]
+    );
+    assert_eq!(found("(module (func (export \"_start\")))"), [""; 0]);
+}
+
+#[test]
+fn features_are_seen_and_blocked_ones_say_why() {
+    for (body, feature, blocked) in [
+        ("(func (drop (i32x4.splat (i32.const 1))))", Feature::Simd, false),
+        (
+            "(func (drop (f32x4.relaxed_min (v128.const i64x2 0 0) (v128.const i64x2 0 0))))",
+            Feature::RelaxedSimd,
+            false,
+        ),
+        ("(tag) (func (throw 0))", Feature::Exceptions, false),
+        ("(type (struct (field i32)))", Feature::Gc, false),
+        ("(func return_call 0)", Feature::TailCall, false),
+        ("(memory 1) (memory 1)", Feature::MultiMemory, false),
+        ("(memory 1 2 shared)", Feature::Threads, true),
+        ("(memory 1) (func (drop (i32.atomic.load (i32.const 0))))", Feature::Threads, true),
+        ("(memory i64 1)", Feature::Memory64, true),
+        ("(memory 1 (pagesize 1))", Feature::CustomPageSizes, true),
+        ("(func try catch_all end)", Feature::LegacyExceptions, true),
+    ] {
+        let report = report(&format!("(module {body} (func (export \"_start\")))"));
+        assert!(report.features.contains(&feature), "{body}: {:?}", report.features);
+        assert_eq!(!report.problems().is_empty(), blocked, "{body}: {:?}", report.problems());
+    }
+    let plain = report(
+        "(module (memory 1) (func (export \"_start\") (memory.fill (i32.const 0) (i32.const 0) (i32.const 0))))",
+    );
+    assert_eq!(plain.features, []);
+}
+
+#[test]
+fn what_is_no_module_is_told_apart() {
+    let said = |bytes: &[u8]| inspect(bytes).unwrap_err().to_string();
+    assert_eq!(said(b""), "the file is empty");
+    assert_eq!(
+        said(b"\x7fELF\x02\x01\x01\0\0"),
+        "not a WebAssembly module: begins with \"\\x7fELF\\x02\\x01\\x01\\x00\", expected \\0asm"
+    );
+    assert_eq!(said(b"\0as"), "truncated: the module ends after 3 bytes, in the middle of its header");
+    assert_eq!(said(b"\0asm\x02\0\0\0"), "WebAssembly version 0x2 is not known, expected 0x1");
+    let component = wat::parse_str("(component)").unwrap();
+    assert_eq!(said(&component), "a component, not a module; components are not supported by this version");
+    let invalid = wat::parse_str("(module (func (result i32)))").unwrap();
+    let told = said(&invalid);
+    assert!(told.starts_with("invalid at byte 0x") && told.contains("type mismatch"), "{told}");
+}
+
+#[test]
+fn a_module_cut_anywhere_is_no_valid_command_and_never_panics() {
+    let whole = wat::parse_str(
+        "(module (import \"wasi_snapshot_preview1\" \"proc_exit\" (func (param i32))) (memory (export \"memory\") 1)
+         (func (export \"_start\") (call 0 (i32.const 0))) (data (i32.const 0) \"hello\"))",
+    )
+    .unwrap();
+    let mut truncated = 0;
+    for end in 0..whole.len() {
+        match inspect(&whole[..end]) {
+            Err(InspectError::Truncated { have, .. }) => {
+                assert_eq!(have, end);
+                truncated += 1;
+            }
+            Err(InspectError::Empty) => assert_eq!(end, 0),
+            // A cut between two sections looks whole; what is gone is then missed by a rule.
+            Err(InspectError::Invalid { .. }) => {}
+            Err(other) => panic!("{end}: {other}"),
+            // Before its last section, the data, nothing tells that something is missing.
+            Ok(report) => assert!(!report.problems().is_empty() || end == whole.len() - 13, "{end}"),
+        }
+    }
+    assert!(truncated > whole.len() / 2, "{truncated} of {}", whole.len());
+}
+
+#[test]
+fn a_flipped_byte_never_panics() {
+    let whole = wat::parse_str(
+        "(module (memory (export \"memory\") 1) (func (export \"_start\") (i32.store (i32.const 0) (i32.const 1))))",
+    )
+    .unwrap();
+    let mut refused = 0;
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            refused += usize::from(inspect(&bytes).map_or(true, |report| !report.problems().is_empty()));
+        }
+    }
+    assert!(refused > whole.len() * 4, "{refused}");
+}
