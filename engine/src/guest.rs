@@ -1,0 +1,104 @@
+//! One run of a guest as a future: instantiate, call `_start`, say how it ended.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use refrain_kernel::process::GuestEnd;
+use wasmtime::{Extern, Instance, Store, Trap};
+
+use crate::host::{ExitCode, GuestState, Host, HostFault, Limits, Shared};
+use crate::module::Compiled;
+
+/// How a run ended.
+pub(crate) enum RunEnd {
+    /// The guest ended, on every replica alike.
+    Guest(GuestEnd),
+    /// This host failed it: the replica must stop.
+    Host(String),
+}
+
+/// A guest that runs. One poll is one turn, or a part of one when the guest yields its core.
+pub(crate) type Run = Pin<Box<dyn Future<Output = RunEnd> + Send>>;
+
+/// What bounds a guest besides its kernel's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunLimits {
+    /// The most linear memory, in bytes.
+    pub memory_bytes: u64,
+    /// Fuel a turn; `None` is unlimited.
+    pub fuel_per_turn: Option<u64>,
+}
+
+/// Prepares a run of `compiled`; the first poll instantiates it.
+pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: RunLimits) -> Run {
+    Box::pin(async move {
+        let fuel_per_turn = limits.fuel_per_turn.unwrap_or(u64::MAX);
+        let memory_bytes = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
+        let host = Host {
+            shared,
+            state: GuestState::default(),
+            limits: Limits { memory_bytes, memory_refused: false },
+            fuel_per_turn,
+        };
+        let mut store = Store::new(&compiled.platform.engine, host);
+        store.limiter(|host| &mut host.limits);
+        store.set_fuel(fuel_per_turn).expect("fuel is on for every guest");
+        store.epoch_deadline_async_yield_and_update(1);
+        store.set_epoch_deadline(1);
+        match start(&compiled, &mut store).await {
+            Ok(()) => RunEnd::Guest(GuestEnd::Exit(0)),
+            Err(error) => classify(&error, &store.data().limits, limits),
+        }
+    })
+}
+
+async fn start(compiled: &Compiled, store: &mut Store<Host>) -> wasmtime::Result<()> {
+    let instance = compiled.pre.instantiate_async(&mut *store).await?;
+    store.data_mut().state = state_of(&instance, store);
+    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+    start.call_async(&mut *store, ()).await
+}
+
+/// Collects what `refrain_inspect::export_state` exported, and the memory under its usual name.
+fn state_of(instance: &Instance, store: &mut Store<Host>) -> GuestState {
+    let memory = instance.get_memory(&mut *store, "memory");
+    let mut state = GuestState { memory, ..GuestState::default() };
+    let reserved: Vec<Extern> = (instance.exports(&mut *store))
+        .filter(|export| export.name().starts_with(refrain_inspect::RESERVED_PREFIX))
+        .map(wasmtime::Export::into_extern)
+        .collect();
+    for item in reserved {
+        match item {
+            Extern::Global(global) => state.globals.push(global),
+            Extern::Table(table) => state.tables.push(table),
+            Extern::Memory(memory) => state.memory = state.memory.or(Some(memory)),
+            _ => {}
+        }
+    }
+    state
+}
+
+/// Words for the end that are the same on every replica: no addresses, no host paths.
+fn classify(error: &wasmtime::Error, grown: &Limits, limits: RunLimits) -> RunEnd {
+    if let Some(fault) = error.downcast_ref::<HostFault>() {
+        return RunEnd::Host(format!("{fault}: {error:#}"));
+    }
+    if let Some(ExitCode(code)) = error.downcast_ref::<ExitCode>() {
+        return RunEnd::Guest(GuestEnd::Exit(*code));
+    }
+    let memory = if grown.memory_refused {
+        format!(" (its memory limit of {} bytes was reached)", limits.memory_bytes)
+    } else {
+        String::new()
+    };
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => {
+            let fuel = limits.fuel_per_turn.unwrap_or(u64::MAX);
+            RunEnd::Guest(GuestEnd::Trap(format!("trapped: used up its fuel of {fuel} in one turn without waiting")))
+        }
+        Some(trap) => RunEnd::Guest(GuestEnd::Trap(format!("trapped: {trap}{memory}"))),
+        None if grown.memory_refused => RunEnd::Guest(GuestEnd::Trap(format!("could not be started{memory}"))),
+        None => RunEnd::Host(format!("{error:#}")),
+    }
+}

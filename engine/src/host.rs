@@ -1,0 +1,206 @@
+//! What a guest's instance carries: the kernel behind a lock, the limits, and how a host call waits.
+//!
+//! A call that must wait suspends the guest's fibre; the next turn polls it again. Everything that needs the guest's
+//! memory between turns (audits, injected faults, fuel for the new turn) happens there too, as only a suspended host
+//! call may touch it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use parking_lot::Mutex;
+use refrain_kernel::{Errno, Kernel, Stop};
+use wasmtime::{AsContextMut, Caller, Extern, Global, Memory, ResourceLimiter, Table, Val};
+
+/// A bit to flip in a guest's memory: a fault on request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flip {
+    /// Byte address; taken modulo the size of the memory.
+    pub address: u64,
+    /// Which bit, 0 to 7.
+    pub bit: u8,
+}
+
+/// What a replica and its suspended guest share. Never contended: either the replica runs, or its guest.
+pub(crate) struct Shared {
+    /// None only in a host that is never run.
+    pub(crate) kernel: Option<Kernel>,
+    /// Rises with each turn, so that a resumed call knows to take fresh fuel.
+    pub(crate) turn: u64,
+    /// The guest waits in a host call, rather than having yielded its core.
+    pub(crate) blocked: bool,
+    pub(crate) memory_digest: Option<[u8; 32]>,
+    pub(crate) flip: Option<Flip>,
+    pub(crate) memory_bytes: u64,
+    pub(crate) fuel_left: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(kernel: Option<Kernel>) -> Self {
+        Self { kernel, turn: 0, blocked: false, memory_digest: None, flip: None, memory_bytes: 0, fuel_left: 0 }
+    }
+
+    pub(crate) fn kernel(&mut self) -> &mut Kernel {
+        self.kernel.as_mut().expect("a guest that runs has its kernel")
+    }
+}
+
+/// The state that a module does not need to export for the host to digest it.
+#[derive(Default)]
+pub(crate) struct GuestState {
+    pub(crate) memory: Option<Memory>,
+    pub(crate) globals: Vec<Global>,
+    pub(crate) tables: Vec<Table>,
+}
+
+/// wasmtime's store data.
+pub(crate) struct Host {
+    pub(crate) shared: Arc<Mutex<Shared>>,
+    pub(crate) state: GuestState,
+    pub(crate) limits: Limits,
+    pub(crate) fuel_per_turn: u64,
+}
+
+impl Host {
+    /// A host for questions about the linker; no guest runs in it.
+    pub(crate) fn detached() -> Self {
+        let limits = Limits { memory_bytes: 0, memory_refused: false };
+        Self { shared: Arc::new(Mutex::new(Shared::new(None))), state: GuestState::default(), limits, fuel_per_turn: 0 }
+    }
+}
+
+/// Growth by the manifest alone.
+pub(crate) struct Limits {
+    pub(crate) memory_bytes: usize,
+    pub(crate) memory_refused: bool,
+}
+
+/// The most elements of a table.
+const MAX_TABLE_ELEMENTS: usize = 1_000_000;
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = desired <= self.memory_bytes;
+        self.memory_refused |= !fits;
+        Ok(fits)
+    }
+
+    /// The host has no memory for a growth that the manifest allows: this replica stops, its guest does not see it.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        if self.memory_refused { Ok(()) } else { Err(error.context(HostFault("out of memory"))) }
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE_ELEMENTS)
+    }
+}
+
+/// A failure of this host, not of the guest: the replica stops and does not vote.
+#[derive(Debug, thiserror::Error)]
+#[error("host fault: {0}")]
+pub(crate) struct HostFault(pub(crate) &'static str);
+
+/// `proc_exit` on its way out of the guest.
+#[derive(Debug, thiserror::Error)]
+#[error("exit with code {0}")]
+pub(crate) struct ExitCode(pub(crate) u32);
+
+fn memory_of(caller: &mut Caller<'_, Host>) -> Option<Memory> {
+    if let Some(memory) = caller.data().state.memory {
+        return Some(memory);
+    }
+    let memory = caller.get_export("memory").and_then(Extern::into_memory);
+    caller.data_mut().state.memory = memory;
+    memory
+}
+
+/// Runs `call` with the guest's memory and kernel. The result is a WASI errno.
+pub(crate) fn call(
+    caller: &mut Caller<'_, Host>,
+    call: impl FnOnce(&mut Kernel, &mut [u8]) -> Result<(), Errno>,
+) -> i32 {
+    let Some(memory) = memory_of(caller) else {
+        return i32::from(Errno::Fault.code());
+    };
+    let (memory, host) = memory.data_and_store_mut(caller.as_context_mut());
+    let mut shared = host.shared.lock();
+    code(call(shared.kernel(), memory))
+}
+
+/// Runs `call` until it does not block, once a turn. `call` is told whether it is the first time.
+pub(crate) fn waiting_call<'a>(
+    mut caller: Caller<'a, Host>,
+    mut call: impl FnMut(&mut Kernel, &mut [u8], bool) -> Result<(), Stop> + Send + 'a,
+) -> Box<dyn Future<Output = i32> + Send + 'a> {
+    let Some(memory) = memory_of(&mut caller) else {
+        return Box::new(std::future::ready(i32::from(Errno::Fault.code())));
+    };
+    let mut turn = None;
+    Box::new(poll_fn(move |_| {
+        let first = turn.is_none();
+        let shared = Arc::clone(&caller.data().shared);
+        let mut shared = shared.lock();
+        if turn.is_some_and(|before| before != shared.turn) {
+            begin_turn(&mut caller, &mut shared, memory);
+        }
+        turn = Some(shared.turn);
+        match call(shared.kernel(), memory.data_mut(&mut caller), first) {
+            Ok(()) => Poll::Ready(0),
+            Err(Stop::Errno(errno)) => Poll::Ready(i32::from(errno.code())),
+            Err(Stop::Block) => {
+                suspend(&mut caller, &mut shared, memory);
+                Poll::Pending
+            }
+        }
+    }))
+}
+
+fn begin_turn(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory) {
+    let fuel = caller.data().fuel_per_turn;
+    caller.set_fuel(fuel).expect("fuel is on for every guest");
+    if let Some(flip) = shared.flip.take() {
+        let bytes = memory.data_mut(&mut *caller);
+        let address = (flip.address % bytes.len().max(1) as u64) as usize;
+        if let Some(byte) = bytes.get_mut(address) {
+            *byte ^= 1 << (flip.bit & 7);
+        }
+    }
+}
+
+fn suspend(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory) {
+    shared.blocked = true;
+    shared.memory_bytes = memory.data_size(&*caller) as u64;
+    shared.fuel_left = caller.get_fuel().unwrap_or_default();
+    if shared.kernel().audited() {
+        shared.memory_digest = Some(digest_state(caller, memory));
+    }
+}
+
+/// The digest of linear memory, mutable globals and table sizes.
+fn digest_state(caller: &mut Caller<'_, Host>, memory: Memory) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(memory.data_size(&*caller) as u64).to_le_bytes());
+    hasher.update(memory.data(&*caller));
+    let (globals, tables) = (caller.data().state.globals.clone(), caller.data().state.tables.clone());
+    for global in globals {
+        let bits = match global.get(&mut *caller) {
+            Val::I32(value) => u128::from(value as u32),
+            Val::I64(value) => u128::from(value as u64),
+            Val::F32(bits) => u128::from(bits),
+            Val::F64(bits) => u128::from(bits),
+            Val::V128(value) => value.as_u128(),
+            // References have no value that is equal on two hosts.
+            _ => 0,
+        };
+        hasher.update(&bits.to_le_bytes());
+    }
+    for table in tables {
+        hasher.update(&table.size(&*caller).to_le_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// A result as WASI returns it.
+pub(crate) fn code(result: Result<(), Errno>) -> i32 {
+    result.map_or_else(|errno| i32::from(errno.code()), |()| 0)
+}

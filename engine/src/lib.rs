@@ -1,0 +1,23 @@
+//! The engine: runs Wasm guests as deterministic replicas.
+//!
+//! Guarantees: a turn is a function of the batches a replica was given (invariants 1 and 2 of the design); a guest's
+//! fault ends the guest and nothing else; no guest, however it spins, keeps another replica of its worker from its
+//! turn for more than two epoch ticks.
+//!
+//! Reading order: [`platform`] (how wasmtime is set up), [`module`] (from bytes to code), `host` and `guest` (one
+//! instance and its suspension), [`replica`] (a turn), [`workers`] (threads), `preview1` (the WASI adapters over the
+//! kernel). Leaves to others: ordering, agreement, sockets.
+
+mod guest;
+mod host;
+pub mod module;
+pub mod platform;
+mod preview1;
+pub mod replica;
+mod ticker;
+pub mod workers;
+
+pub use module::{Compiled, LoadError};
+pub use platform::Platform;
+pub use replica::{Replica, ReplicaId, TurnBatch, TurnOutcome};
+pub use workers::{BatchSource, Report, Workers};

@@ -1,0 +1,95 @@
+//! From a module's bytes to code that can be instantiated: checks with clear errors, compilation, cache.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use refrain_wire::Digest;
+use wasmtime::{InstancePre, Module};
+
+use crate::host::Host;
+use crate::platform::Platform;
+
+/// Why a module cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The bytes are no module that this engine takes.
+    #[error("not a module that can run")]
+    Inspect(#[from] refrain_inspect::InspectError),
+    /// It needs what the engine does not provide, or lacks what the engine needs.
+    #[error("the module cannot run: {}", .0.join("; "))]
+    Problems(Vec<String>),
+    /// Its state cannot be exported.
+    #[error("the module cannot be prepared")]
+    Prepare(#[from] refrain_inspect::ExportStateError),
+    /// wasmtime refused it.
+    #[error("the module cannot be compiled")]
+    Compile(#[source] wasmtime::Error),
+}
+
+/// Compiled code with its imports resolved, shared by all replicas of a service.
+#[derive(Clone)]
+pub struct Compiled {
+    pub(crate) platform: Platform,
+    pub(crate) pre: InstancePre<Host>,
+    /// Whether the code came from the cache.
+    pub cached: bool,
+}
+
+impl Platform {
+    /// Checks and compiles a module, or takes its code from the cache.
+    pub fn load(&self, bytes: &[u8]) -> Result<Compiled, LoadError> {
+        let problems = refrain_inspect::inspect(bytes)?.problems();
+        if !problems.is_empty() {
+            return Err(LoadError::Problems(problems.iter().map(ToString::to_string).collect()));
+        }
+        let prepared = refrain_inspect::export_state(bytes)?;
+        let (module, cached) = self.compile(&prepared).map_err(LoadError::Compile)?;
+        let pre = self.linker.instantiate_pre(&module).map_err(LoadError::Compile)?;
+        Ok(Compiled { platform: self.clone(), pre, cached })
+    }
+
+    fn compile(&self, bytes: &[u8]) -> wasmtime::Result<(Module, bool)> {
+        let Some(cache) = &self.cache else {
+            return Ok((Module::new(&self.engine, bytes)?, false));
+        };
+        let path = cache_path(cache, bytes, self.key());
+        if let Some(module) = self.from_cache(&path) {
+            return Ok((module, true));
+        }
+        let module = Module::new(&self.engine, bytes)?;
+        let code = module.serialize()?;
+        if let Err(error) = keep(&path, &code) {
+            tracing::warn!(path = %path.display(), %error, "compiled code could not be cached");
+        }
+        Ok((module, false))
+    }
+
+    /// Code from the cache, if it is there and whole. A damaged file is compiled over.
+    #[allow(unsafe_code)]
+    fn from_cache(&self, path: &Path) -> Option<Module> {
+        let kept = std::fs::read(path).ok()?;
+        let (digest, code) = kept.split_first_chunk::<32>()?;
+        if blake3::hash(code).as_bytes() != digest {
+            tracing::warn!(path = %path.display(), "damaged compiled code in the cache; compiling again");
+            return None;
+        }
+        // SAFETY: the file's name and digest say that this program wrote it with this very configuration; the data
+        // folder is as trusted as the program itself.
+        unsafe { Module::deserialize(&self.engine, code) }.ok()
+    }
+}
+
+fn cache_path(cache: &Path, module: &[u8], key: Digest) -> PathBuf {
+    let digest = blake3::Hasher::new().update(&key.0).update(module).finalize();
+    cache.join(format!("{}.code", digest.to_hex()))
+}
+
+fn keep(path: &Path, code: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().expect("a cache path has a folder");
+    std::fs::create_dir_all(folder)?;
+    let temporary = path.with_extension(format!("{}.part", std::process::id()));
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(blake3::hash(code).as_bytes())?;
+    file.write_all(code)?;
+    std::fs::rename(&temporary, path)
+}

@@ -1,0 +1,125 @@
+//! How wasmtime is set up: one configuration for all replicas, so that they run byte-identical code.
+//!
+//! The rules are those of section 7 of the design: no threads (that feature is not even compiled in), deterministic relaxed SIMD, pinned target and ISA
+//! flags, fixed stack, growth by the manifest's limits alone, fuel as the only bound that a guest can notice.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use refrain_wire::Digest;
+use wasmtime::{Config, Engine, Linker};
+
+use crate::host::Host;
+use crate::preview1;
+use crate::ticker::Ticker;
+
+/// Stack of a guest, in bytes. Part of the compatibility key, as the depth at which a guest overflows it is visible.
+const WASM_STACK_BYTES: usize = 1024 * 1024;
+const FIBER_STACK_BYTES: usize = WASM_STACK_BYTES + 512 * 1024;
+
+/// Why the platform could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum PlatformError {
+    /// wasmtime refused the configuration, mostly because the processor lacks what the pinned code needs.
+    #[error("this machine cannot run the pinned code")]
+    Engine(#[source] wasmtime::Error),
+}
+
+/// wasmtime, configured, with everything a guest may import.
+#[derive(Clone)]
+pub struct Platform {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Arc<Linker<Host>>,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) cache: Option<PathBuf>,
+    key: Digest,
+}
+
+impl Platform {
+    /// Sets wasmtime up. Compiled code is kept in the folder `cache`, if one is given.
+    pub fn new(cache: Option<PathBuf>) -> Result<Self, PlatformError> {
+        let engine = Engine::new(&config().map_err(PlatformError::Engine)?).map_err(PlatformError::Engine)?;
+        let mut linker = Linker::new(&engine);
+        preview1::add_to(&mut linker).map_err(PlatformError::Engine)?;
+        let key = compatibility_key(&engine);
+        let ticker = Arc::new(Ticker::start(engine.clone()));
+        Ok(Self { engine, linker: Arc::new(linker), ticker, cache, key })
+    }
+
+    /// Only engines with equal keys run equal turns: wasmtime's version, settings and target.
+    #[must_use]
+    pub fn key(&self) -> Digest {
+        self.key
+    }
+
+    /// The names and types of every function that a guest can import: `(module, name, parameters, results)`, with
+    /// types in the text format's words.
+    #[must_use]
+    pub fn imports(&self) -> Vec<(String, String, Vec<String>, Vec<String>)> {
+        let mut store = wasmtime::Store::new(&self.engine, Host::detached());
+        let words = |types: &mut dyn Iterator<Item = wasmtime::ValType>| types.map(|ty| ty.to_string()).collect();
+        let mut out = Vec::new();
+        for (module, name, item) in self.linker.iter(&mut store) {
+            if let wasmtime::Extern::Func(_) = item {
+                out.push((module.to_owned(), name.to_owned(), item));
+            }
+        }
+        out.into_iter()
+            .map(|(module, name, item)| {
+                let ty = item.into_func().expect("only functions were kept").ty(&store);
+                (module, name, words(&mut ty.params()), words(&mut ty.results()))
+            })
+            .collect()
+    }
+}
+
+fn config() -> wasmtime::Result<Config> {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .relaxed_simd_deterministic(true)
+        .concurrency_support(false)
+        .memory_may_move(false)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES);
+    pin_target(&mut config)?;
+    Ok(config)
+}
+
+/// Pins target and ISA flags to x86-64-v2, whatever more the processor has.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+fn pin_target(config: &mut Config) -> wasmtime::Result<()> {
+    config.target("x86_64-unknown-linux-gnu")?;
+    for flag in ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_cmpxchg16b"] {
+        // SAFETY: these flags only choose instructions, and `Engine::new` checks that the processor has them.
+        unsafe { config.cranelift_flag_enable(flag) };
+    }
+    Ok(())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn pin_target(config: &mut Config) -> wasmtime::Result<()> {
+    config.target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))?;
+    Ok(())
+}
+
+fn compatibility_key(engine: &Engine) -> Digest {
+    use std::hash::{Hash, Hasher};
+    struct Collect(blake3::Hasher);
+    impl Hasher for Collect {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+    let mut collect = Collect(blake3::Hasher::new());
+    engine.precompile_compatibility_hash().hash(&mut collect);
+    Digest::from_hash(&collect.0.finalize())
+}

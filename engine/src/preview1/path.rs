@@ -1,0 +1,178 @@
+//! The `path_*` functions.
+
+use refrain_kernel::files::OpenRequest;
+use refrain_kernel::fs::{Follow, OpenFlags};
+use refrain_kernel::{Errno, Kernel};
+use wasmtime::{Caller, Linker};
+
+use super::MODULE;
+use super::descriptor::{encode_filestat, time_change};
+use super::memory::{slice, slice_mut, write, write_u32};
+use crate::host::{Host, call};
+
+const FOLLOW_SYMLINK: u32 = 1;
+
+fn follow(lookup_flags: u32) -> Follow {
+    if lookup_flags & FOLLOW_SYMLINK != 0 { Follow::Yes } else { Follow::No }
+}
+
+fn path(memory: &[u8], at: u32, len: u32) -> Result<&[u8], Errno> {
+    let path = slice(memory, at, len)?;
+    std::str::from_utf8(path).map_err(|_| Errno::Ilseq)?;
+    Ok(path)
+}
+
+pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    open(linker)?;
+    attributes(linker)?;
+    names(linker)?;
+    links(linker)
+}
+
+fn open(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "path_open",
+        |mut caller: Caller<'_, Host>,
+         dir: u32,
+         lookup_flags: u32,
+         at: u32,
+         len: u32,
+         open_flags: u32,
+         rights: u64,
+         inheriting: u64,
+         fd_flags: u32,
+         out: u32| {
+            call(&mut caller, |kernel, memory| {
+                slice_mut(memory, out, 4)?;
+                let request = OpenRequest {
+                    dir,
+                    path: path(memory, at, len)?,
+                    follow: follow(lookup_flags),
+                    flags: OpenFlags {
+                        create: open_flags & 1 != 0,
+                        directory: open_flags & 2 != 0,
+                        exclusive: open_flags & 4 != 0,
+                        truncate: open_flags & 8 != 0,
+                    },
+                    fd_flags: fd_flags as u16,
+                    rights,
+                    inheriting,
+                };
+                let fd = kernel.open_path(&request)?;
+                write_u32(memory, out, fd)
+            })
+        },
+    )?;
+    Ok(())
+}
+
+fn attributes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "path_filestat_get",
+        |mut caller: Caller<'_, Host>, dir: u32, flags: u32, at: u32, len: u32, out: u32| {
+            call(&mut caller, |kernel, memory| {
+                let stat = kernel.stat_path(dir, path(memory, at, len)?, follow(flags))?;
+                write(memory, out, &encode_filestat(&stat))
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "path_filestat_set_times",
+        |mut caller: Caller<'_, Host>,
+         dir: u32,
+         flags: u32,
+         at: u32,
+         len: u32,
+         atime: u64,
+         mtime: u64,
+         time_flags: u32| {
+            call(&mut caller, |kernel, memory| {
+                let change = time_change(kernel, atime, mtime, time_flags)?;
+                kernel.set_times_path(dir, path(memory, at, len)?, follow(flags), change)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "path_readlink",
+        |mut caller: Caller<'_, Host>, dir: u32, at: u32, len: u32, buffer: u32, size: u32, out: u32| {
+            call(&mut caller, |kernel, memory| {
+                let path = path(memory, at, len)?;
+                let target = kernel.change_names(dir, |fs, dir, _| Ok(fs.readlink(dir, path)?.to_vec()))?;
+                let fits = target.len().min(size as usize);
+                slice_mut(memory, out, 4)?;
+                write(memory, buffer, &target[..fits])?;
+                write_u32(memory, out, fits as u32)
+            })
+        },
+    )?;
+    Ok(())
+}
+
+/// Functions of a directory and one path that change names.
+fn names(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    type Change = fn(&mut Kernel, u32, &[u8]) -> Result<(), Errno>;
+    let changes: [(&str, Change); 3] = [
+        ("path_create_directory", |kernel, dir, path| {
+            kernel.change_names(dir, |fs, dir, now_ns| fs.mkdir(dir, path, now_ns).map(drop))
+        }),
+        ("path_remove_directory", |kernel, dir, path| {
+            kernel.change_names(dir, |fs, dir, now_ns| fs.rmdir(dir, path, now_ns))
+        }),
+        ("path_unlink_file", |kernel, dir, path| {
+            kernel.change_names(dir, |fs, dir, now_ns| fs.unlink(dir, path, now_ns))
+        }),
+    ];
+    for (name, change) in changes {
+        linker.func_wrap(MODULE, name, move |mut caller: Caller<'_, Host>, dir: u32, at: u32, len: u32| {
+            call(&mut caller, |kernel, memory| change(kernel, dir, path(memory, at, len)?))
+        })?;
+    }
+    Ok(())
+}
+
+fn links(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "path_rename",
+        |mut caller: Caller<'_, Host>, dir: u32, at: u32, len: u32, to_dir: u32, to_at: u32, to_len: u32| {
+            call(&mut caller, |kernel, memory| {
+                let (from, to) = (path(memory, at, len)?, path(memory, to_at, to_len)?);
+                let to_dir = kernel.directory(to_dir)?;
+                kernel.change_names(dir, |fs, dir, now_ns| fs.rename(dir, from, to_dir, to, now_ns))
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "path_link",
+        |mut caller: Caller<'_, Host>,
+         dir: u32,
+         flags: u32,
+         at: u32,
+         len: u32,
+         to_dir: u32,
+         to_at: u32,
+         to_len: u32| {
+            call(&mut caller, |kernel, memory| {
+                let (from, to) = (path(memory, at, len)?, path(memory, to_at, to_len)?);
+                let to_dir = kernel.directory(to_dir)?;
+                kernel.change_names(dir, |fs, dir, now_ns| fs.link(dir, from, follow(flags), to_dir, to, now_ns))
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "path_symlink",
+        |mut caller: Caller<'_, Host>, target_at: u32, target_len: u32, dir: u32, at: u32, len: u32| {
+            call(&mut caller, |kernel, memory| {
+                let (target, path) = (path(memory, target_at, target_len)?, path(memory, at, len)?);
+                kernel.change_names(dir, |fs, dir, now_ns| fs.symlink(target, dir, path, now_ns))
+            })
+        },
+    )?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Arguments, environment, clocks, randomness, exit.
+
+use refrain_kernel::{Errno, Kernel, Stop};
+use wasmtime::{Caller, Linker};
+
+use super::MODULE;
+use super::memory::{element, slice_mut, write, write_u32, write_u64};
+use crate::host::{ExitCode, Host, call, waiting_call};
+
+const CLOCK_REALTIME: u32 = 0;
+const CLOCK_PROCESS: u32 = 2;
+const CLOCK_THREAD: u32 = 3;
+/// The resolution that every clock claims: log time counts microseconds.
+const RESOLUTION_NS: u64 = 1_000;
+
+pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    strings(linker, "args_get", "args_sizes_get", |kernel| kernel.config().args.clone())?;
+    strings(linker, "environ_get", "environ_sizes_get", |kernel| kernel.config().environment())?;
+    linker.func_wrap(MODULE, "clock_res_get", |mut caller: Caller<'_, Host>, clock: u32, out: u32| {
+        call(&mut caller, |_, memory| match clock {
+            CLOCK_REALTIME..=CLOCK_THREAD => write_u64(memory, out, RESOLUTION_NS),
+            _ => Err(Errno::Inval),
+        })
+    })?;
+    linker.func_wrap_async(
+        MODULE,
+        "clock_time_get",
+        |caller: Caller<'_, Host>, (clock, _precision, out): (u32, u64, u32)| {
+            waiting_call(caller, move |kernel, memory, _| clock_time(kernel, memory, clock, out))
+        },
+    )?;
+    linker.func_wrap(MODULE, "random_get", |mut caller: Caller<'_, Host>, at: u32, len: u32| {
+        call(&mut caller, |kernel, memory| {
+            kernel.fill_random(slice_mut(memory, at, len)?);
+            Ok(())
+        })
+    })?;
+    linker.func_wrap(MODULE, "proc_exit", |_: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(ExitCode(code)))
+    })?;
+    linker.func_wrap(MODULE, "proc_raise", |_: Caller<'_, Host>, _signal: u32| i32::from(Errno::Nosys.code()))?;
+    linker.func_wrap_async(MODULE, "sched_yield", |caller: Caller<'_, Host>, (): ()| {
+        waiting_call(caller, |kernel, _, _| kernel.read_clock().map(drop))
+    })?;
+    Ok(())
+}
+
+fn clock_time(kernel: &mut Kernel, memory: &mut [u8], clock: u32, out: u32) -> Result<(), Stop> {
+    if clock > CLOCK_THREAD {
+        return Err(Errno::Inval.into());
+    }
+    let now_ns = kernel.read_clock()?;
+    let shown = if clock == CLOCK_PROCESS || clock == CLOCK_THREAD { kernel.since_start_ns() } else { now_ns };
+    Ok(write_u64(memory, out, shown)?)
+}
+
+/// A pair of functions that hand over a list of strings: pointers and bytes, or their sizes.
+fn strings(
+    linker: &mut Linker<Host>,
+    get: &str,
+    sizes: &str,
+    list: fn(&Kernel) -> Vec<Vec<u8>>,
+) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, get, move |mut caller: Caller<'_, Host>, pointers: u32, bytes: u32| {
+        call(&mut caller, |kernel, memory| {
+            let mut at = bytes;
+            for (index, text) in list(kernel).into_iter().enumerate() {
+                write_u32(memory, element(pointers, index as u32, 4)?, at)?;
+                write(memory, at, &text)?;
+                at = at.checked_add(text.len() as u32).ok_or(Errno::Fault)?;
+                write(memory, at, &[0])?;
+                at = at.checked_add(1).ok_or(Errno::Fault)?;
+            }
+            Ok(())
+        })
+    })?;
+    linker.func_wrap(MODULE, sizes, move |mut caller: Caller<'_, Host>, count: u32, bytes: u32| {
+        call(&mut caller, |kernel, memory| {
+            let list = list(kernel);
+            write_u32(memory, count, list.len() as u32)?;
+            write_u32(memory, bytes, list.iter().map(|text| text.len() as u32 + 1).sum())
+        })
+    })?;
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! A replica: one copy of a group's guest, which applies batches turn by turn.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use refrain_kernel::fs::BundleFiles;
+use refrain_kernel::{GuestConfig, Kernel, ShardEvent, TurnInput};
+use refrain_wire::turn::TurnEffects;
+use refrain_wire::{Digest, EffectEntry, Epoch, GroupId, Incarnation, Position, RunningDigest, Seat, Time};
+
+pub use crate::guest::RunLimits;
+use crate::guest::{self, Run, RunEnd};
+pub use crate::host::Flip;
+use crate::host::Shared;
+use crate::module::Compiled;
+
+/// One holder of one seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaId {
+    /// The group.
+    pub group: GroupId,
+    /// The seat.
+    pub seat: Seat,
+    /// The holder's number.
+    pub incarnation: Incarnation,
+}
+
+impl std::fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "group {} seat {} incarnation {}", self.group, self.seat, self.incarnation)
+    }
+}
+
+/// What every replica of a group is given at one position. Shared by all of them.
+#[derive(Debug, Clone)]
+pub struct TurnBatch {
+    /// The group.
+    pub group: GroupId,
+    /// Where in the log.
+    pub position: Position,
+    /// The position of the group's turn before this one.
+    pub previous: Position,
+    /// Log time.
+    pub time: Time,
+    /// Events of the shard at this position.
+    pub shard: Vec<ShardEvent>,
+    /// The group's records; empty when only the shard has something.
+    pub records: Bytes,
+    /// The epochs of the proxies that are voted to.
+    pub epochs: Arc<[Epoch]>,
+}
+
+/// What a finished turn gives to agreement.
+#[derive(Debug, Clone)]
+pub struct TurnOutcome {
+    /// The turn.
+    pub position: Position,
+    /// A vote for each proxy.
+    pub votes: Vec<(Epoch, Digest)>,
+    /// The effects.
+    pub effects: Arc<TurnEffects>,
+    /// The running digest after the turn.
+    pub after: RunningDigest,
+    /// When the replica wants its next turn.
+    pub wants: Option<Time>,
+    /// Linear memory of the guest, in bytes.
+    pub memory_bytes: u64,
+    /// Flows that the guest has.
+    pub flows: u32,
+    /// Fuel that the guest used in this turn.
+    pub fuel: u64,
+}
+
+/// What a service's replicas have in common.
+#[derive(Clone)]
+pub struct Blueprint {
+    /// The group.
+    pub group: GroupId,
+    /// The code.
+    pub compiled: Arc<Compiled>,
+    /// What the guest is given.
+    pub config: GuestConfig,
+    /// The read-only files.
+    pub bundle: BundleFiles,
+    /// What bounds the guest.
+    pub limits: RunLimits,
+}
+
+/// Where a turn stands after the guest was run.
+pub(crate) enum Progress {
+    /// The turn is over.
+    Done(TurnOutcome),
+    /// The guest yielded its core in the middle.
+    Yielded,
+    /// This host failed: the replica must be dropped.
+    Failed(String),
+}
+
+/// One copy of a group's guest.
+pub struct Replica {
+    id: ReplicaId,
+    blueprint: Arc<Blueprint>,
+    shared: Arc<Mutex<Shared>>,
+    run: Option<Run>,
+    running: RunningDigest,
+    position: Position,
+    epochs: Arc<[Epoch]>,
+}
+
+impl Replica {
+    /// A replica before its first turn.
+    #[must_use]
+    pub fn new(id: ReplicaId, blueprint: Arc<Blueprint>) -> Self {
+        let kernel = Kernel::new(blueprint.group, blueprint.config.clone(), &blueprint.bundle);
+        Self {
+            id,
+            blueprint,
+            shared: Arc::new(Mutex::new(Shared::new(Some(kernel)))),
+            run: None,
+            running: RunningDigest::default(),
+            position: Position::default(),
+            epochs: Arc::new([]),
+        }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// Its last turn, finished or under way.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The digest of all its turns.
+    #[must_use]
+    pub fn running_digest(&self) -> RunningDigest {
+        self.running
+    }
+
+    /// Flips a bit of the guest's memory when its next turn begins.
+    pub fn inject(&mut self, flip: Flip) {
+        self.shared.lock().flip = Some(flip);
+    }
+
+    /// Applies `batch` and runs the guest until the turn is over, however long that takes.
+    ///
+    /// # Errors
+    /// The host's failure, in words; the replica is of no use then.
+    pub fn turn(&mut self, batch: &TurnBatch) -> Result<TurnOutcome, String> {
+        self.begin(batch);
+        loop {
+            match self.resume() {
+                Progress::Done(outcome) => return Ok(outcome),
+                Progress::Yielded => {}
+                Progress::Failed(reason) => return Err(reason),
+            }
+        }
+    }
+
+    pub(crate) fn begin(&mut self, batch: &TurnBatch) {
+        debug_assert_eq!(batch.previous, self.position, "batches reach a replica without gaps");
+        self.position = batch.position;
+        self.epochs = Arc::clone(&batch.epochs);
+        let mut shared = self.shared.lock();
+        shared.turn += 1;
+        let input =
+            TurnInput { position: batch.position, time: batch.time, shard: &batch.shard, records: &batch.records };
+        shared.kernel().begin_turn(&input);
+        if shared.kernel().start_if_due() {
+            let compiled = Arc::clone(&self.blueprint.compiled);
+            self.run = Some(guest::run(compiled, Arc::clone(&self.shared), self.blueprint.limits));
+        }
+    }
+
+    pub(crate) fn resume(&mut self) -> Progress {
+        if let Some(progress) = self.run_guest() {
+            return progress;
+        }
+        Progress::Done(self.finish())
+    }
+
+    /// Polls the guest once. `None` when the turn is over.
+    fn run_guest(&mut self) -> Option<Progress> {
+        let run = self.run.as_mut()?;
+        {
+            let mut shared = self.shared.lock();
+            if !shared.kernel().runs() {
+                return None;
+            }
+            shared.blocked = false;
+        }
+        self.blueprint.compiled.platform.ticker.turn_begins();
+        match run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending if self.shared.lock().blocked => None,
+            Poll::Pending => Some(Progress::Yielded),
+            Poll::Ready(RunEnd::Guest(end)) => {
+                self.run = None;
+                let mut shared = self.shared.lock();
+                shared.memory_bytes = 0;
+                shared.kernel().guest_ended(end);
+                None
+            }
+            Poll::Ready(RunEnd::Host(reason)) => Some(Progress::Failed(reason)),
+        }
+    }
+
+    fn finish(&mut self) -> TurnOutcome {
+        let mut shared = self.shared.lock();
+        let memory = shared.memory_digest.take();
+        let end = shared.kernel().end_turn(memory);
+        let effects = TurnEffects { position: self.position, before: self.running, effects: end.effects };
+        let votes = self.epochs.iter().map(|epoch| (*epoch, vote(&effects, *epoch))).collect();
+        let entries: Vec<EffectEntry> = effects.effects.iter().map(|effect| effect.entry).collect();
+        self.running.absorb(self.position, &entries);
+        let limit = self.blueprint.limits.fuel_per_turn.unwrap_or(u64::MAX);
+        TurnOutcome {
+            position: self.position,
+            votes,
+            effects: Arc::new(effects),
+            after: self.running,
+            wants: end.wants,
+            memory_bytes: shared.memory_bytes,
+            flows: shared.kernel().flow_count(),
+            fuel: limit.saturating_sub(shared.fuel_left),
+        }
+    }
+}
+
+/// The vote for the proxy of `epoch`: its own flows' effects and those of the group.
+fn vote(effects: &TurnEffects, epoch: Epoch) -> Digest {
+    let concerns = |entry: &&EffectEntry| entry.flow.is_none_or(|flow| flow.epoch == epoch);
+    effects.before.vote(effects.effects.iter().map(|effect| &effect.entry).filter(concerns))
+}

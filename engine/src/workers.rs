@@ -1,0 +1,147 @@
+//! Worker threads: as many as cores, a replica sticky to one, and background workers for turns that take long.
+//!
+//! A committed batch costs one wake a worker; reports come back through one queue with one wake of the reader. A turn
+//! that outlives two epoch ticks moves to a background worker (nice 19) until its guest blocks, and so does a replica
+//! that has to catch up from the log. Every queue is bounded: a replica whose queue is full drops it and reads the log
+//! instead.
+
+mod background;
+mod inbox;
+mod slot;
+mod worker;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use refrain_wire::{GroupId, Position};
+
+use crate::replica::{Flip, Replica, ReplicaId, TurnBatch, TurnOutcome};
+use background::Background;
+use inbox::Inbox;
+
+/// Where replicas read batches that they were not handed: the committed log.
+pub trait BatchSource: Send + Sync + 'static {
+    /// Turns of `group` after `after`, in order and without gaps, of about `max_bytes`; at least one if there is one.
+    /// The first one's `previous` is `after`.
+    ///
+    /// # Errors
+    /// In words; the replica that asked is dropped.
+    fn read(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<Arc<TurnBatch>>, String>;
+}
+
+/// What workers tell.
+#[derive(Debug)]
+pub enum Report {
+    /// A replica finished a turn.
+    Turn {
+        /// Which.
+        id: ReplicaId,
+        /// What came of it.
+        outcome: TurnOutcome,
+        /// The replica reads the log to catch up.
+        replaying: bool,
+    },
+    /// A replica is of no use any more and was dropped.
+    Failed {
+        /// Which.
+        id: ReplicaId,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Takes reports in; called on worker threads, must not block.
+pub type ReportSink = Arc<dyn Fn(Report) + Send + Sync>;
+
+/// What a worker is told.
+pub(crate) enum Command {
+    /// A new replica; it catches up from the log first.
+    Install(Box<Replica>),
+    /// A replica comes back from the background, its turn finished and its position current.
+    Return(Box<Replica>),
+    /// A replica failed in the background.
+    Gone(ReplicaId),
+    /// A batch for all replicas of a group.
+    Batch(Arc<TurnBatch>),
+    /// Drop a replica.
+    Remove(ReplicaId),
+    /// Flip a bit in a replica's guest.
+    Inject(ReplicaId, Flip),
+    /// End the thread.
+    Stop,
+}
+
+/// The running workers.
+pub struct Workers {
+    inboxes: Vec<Arc<Inbox>>,
+    threads: Vec<JoinHandle<()>>,
+    background: Arc<Background>,
+}
+
+impl Workers {
+    /// Starts `count` workers and as many in the background.
+    #[must_use]
+    pub fn start(count: usize, source: Arc<dyn BatchSource>, sink: ReportSink) -> Self {
+        let count = count.max(1);
+        let inboxes: Vec<Arc<Inbox>> = (0..count).map(|_| Arc::new(Inbox::default())).collect();
+        let background = Background::start(count, source, Arc::clone(&sink), inboxes.clone());
+        let threads = (inboxes.iter().enumerate())
+            .map(|(index, inbox)| {
+                let (inbox, background, sink) = (Arc::clone(inbox), Arc::clone(&background), Arc::clone(&sink));
+                std::thread::Builder::new()
+                    .name(format!("engine-{index}"))
+                    .spawn(move || worker::run(index, &inbox, &background, &sink))
+                    .expect("a thread can be started at start-up")
+            })
+            .collect();
+        Self { inboxes, threads, background }
+    }
+
+    /// Gives a replica to the worker of its seat; it catches up from the log and then follows.
+    pub fn install(&self, replica: Replica) {
+        let worker = usize::from(replica.id().seat.0) + replica.id().group.0 as usize;
+        self.inboxes[worker % self.inboxes.len()].push(Command::Install(Box::new(replica)));
+    }
+
+    /// Hands committed batches to all replicas of their groups: one wake a worker.
+    pub fn deliver(&self, batches: &[Arc<TurnBatch>]) {
+        for inbox in &self.inboxes {
+            inbox.push_all(batches.iter().map(|batch| Command::Batch(Arc::clone(batch))));
+        }
+    }
+
+    /// Drops a replica, wherever it is.
+    pub fn remove(&self, id: ReplicaId) {
+        self.each(|| Command::Remove(id));
+    }
+
+    /// Flips a bit in a replica's guest memory when its next turn begins.
+    pub fn inject(&self, id: ReplicaId, flip: Flip) {
+        self.each(|| Command::Inject(id, flip));
+    }
+
+    fn each(&self, command: impl Fn() -> Command) {
+        for inbox in &self.inboxes {
+            inbox.push(command());
+        }
+    }
+
+    /// Ends all threads; turns that are under way are given up.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.each(|| Command::Stop);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        self.background.stop();
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

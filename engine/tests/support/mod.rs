@@ -1,0 +1,104 @@
+//! A replica and the batches to feed it, for the engine's tests.
+#![allow(dead_code)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use refrain_engine::replica::{Blueprint, RunLimits};
+use refrain_engine::{Platform, Replica, ReplicaId, TurnBatch, TurnOutcome};
+use refrain_kernel::ShardEvent;
+use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
+use refrain_kernel::fs::BundleFiles;
+use refrain_wire::{EffectKind, Epoch, GroupId, Incarnation, Position, Record, RecordWriter, Seat, Serial, Time};
+use std::time::Duration;
+
+pub const EPOCH: Epoch = Epoch(1);
+
+pub fn config() -> GuestConfig {
+    GuestConfig {
+        args: vec![b"test".to_vec()],
+        env: Vec::new(),
+        ports: vec![GuestPort { port: 7, pass: true }],
+        max_descriptors: 1000,
+        max_flows: 1000,
+        socket_buffer_bytes: 1 << 20,
+        socket_buffers_bytes: 256 << 20,
+        files_bytes: 16 << 20,
+        log_lines_per_second: 1000,
+        restart: RestartPolicy::Never,
+        backoff: Duration::from_millis(100),
+        backoff_max: Duration::from_secs(10),
+    }
+}
+
+pub fn platform() -> Platform {
+    Platform::new(None).expect("this machine runs x86-64-v2 code")
+}
+
+pub fn blueprint(platform: &Platform, module: &[u8], config: GuestConfig, limits: RunLimits) -> Arc<Blueprint> {
+    let compiled = Arc::new(platform.load(module).expect("the module loads"));
+    let bundle = BundleFiles::new(Vec::new()).expect("an empty bundle");
+    Arc::new(Blueprint { group: GroupId(1), compiled, config, bundle, limits })
+}
+
+pub const LIMITS: RunLimits = RunLimits { memory_bytes: 64 << 20, fuel_per_turn: Some(1_000_000_000) };
+
+/// A replica and the log position it is at.
+pub struct Rig {
+    pub replica: Replica,
+    pub position: u64,
+    pub micros: u64,
+}
+
+impl Rig {
+    pub fn new(blueprint: Arc<Blueprint>, seat: u8) -> Self {
+        let id = ReplicaId { group: GroupId(1), seat: Seat(seat), incarnation: Incarnation(1) };
+        Self { replica: Replica::new(id, blueprint), position: 0, micros: 1_000_000 }
+    }
+
+    /// One turn with these records, a millisecond after the last.
+    pub fn turn(&mut self, records: &[Record]) -> TurnOutcome {
+        self.micros += 1000;
+        let mut writer = RecordWriter::default();
+        writer.push(&Record::Origin(EPOCH));
+        records.iter().for_each(|record| writer.push(record));
+        let previous = Position(self.position);
+        self.position += 1;
+        let batch = TurnBatch {
+            group: GroupId(1),
+            position: Position(self.position),
+            previous,
+            time: Time::from_micros(self.micros),
+            shard: if self.position == 1 { vec![ShardEvent::Term([7; 32])] } else { Vec::new() },
+            records: writer.take(),
+            epochs: Arc::from([EPOCH]),
+        };
+        self.replica.turn(&batch).expect("the host is well")
+    }
+}
+
+pub fn open(serial: u32, port: u16) -> Record {
+    Record::Open { serial: Serial(serial), port, peer: "192.0.2.1:1000".parse().unwrap() }
+}
+
+pub fn data(serial: u32, bytes: &[u8]) -> Record {
+    Record::Data { serial: Serial(serial), delivered: 0, bytes: Bytes::copy_from_slice(bytes) }
+}
+
+/// What was sent on all flows, in order.
+pub fn sent(outcome: &TurnOutcome) -> Vec<u8> {
+    let bytes = outcome.effects.effects.iter().filter(|effect| effect.entry.kind == EffectKind::Bytes);
+    bytes.flat_map(|effect| effect.payload.to_vec()).collect()
+}
+
+/// How the guest ended in this turn, if it did.
+pub fn exit_reason(outcome: &TurnOutcome) -> Option<String> {
+    let exit = outcome.effects.effects.iter().find(|effect| effect.entry.kind == EffectKind::Exit)?;
+    Some(String::from_utf8(exit.payload.to_vec()).expect("reasons are text"))
+}
+
+/// Lines that the guest wrote in this turn.
+pub fn lines(outcome: &TurnOutcome) -> Vec<String> {
+    let logs = outcome.effects.effects.iter().filter(|effect| effect.entry.kind == EffectKind::Log);
+    logs.map(|effect| String::from_utf8_lossy(&effect.payload).into_owned()).collect()
+}
