@@ -1,0 +1,24 @@
+//! The admin API `/v1`: plain JSON types, paths, error codes, and how a client finds its server. No I/O but that of
+//! [`discovery`]; the handlers live in the server, the client in `rctl`.
+//!
+//! Every request carries `Authorization: Bearer <token>`. Answers are JSON; an answer other than 2xx carries an
+//! [`ErrorBody`]. Fields are added, never renamed or removed, within `/v1`; clients ignore fields that they do not
+//! know.
+
+mod action;
+pub mod discovery;
+mod error;
+pub mod paths;
+mod status;
+mod token;
+
+pub use action::{Appended, CorruptReplica, KillReplica, RebuildReplica};
+pub use error::{ErrorBody, ErrorCode};
+pub use status::{
+    Agreement, Durability, ExitKind, ExitReason, LogStatus, PortStatus, ProxyStatus, SeatState, SeatStatus,
+    ServiceState, ServiceStatus, Status,
+};
+pub use token::{TOKEN_CHARS_MAX, TOKEN_CHARS_MIN, Token, TokenError};
+
+/// Where the admin API listens when nothing else is said.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7070";

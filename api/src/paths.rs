@@ -1,0 +1,31 @@
+//! The paths of the API, as templates for the server's router and filled in for the client.
+
+/// `GET`: [`crate::Status`].
+pub const STATUS: &str = "/v1/status";
+/// `POST` [`crate::KillReplica`]: ends one replica as a crash would.
+pub const KILL_REPLICA: &str = "/v1/services/{namespace}/{name}/kill-replica";
+/// `POST` [`crate::CorruptReplica`]: flips a bit in one replica's guest memory and appends an audit.
+pub const CORRUPT_REPLICA: &str = "/v1/services/{namespace}/{name}/corrupt-replica";
+/// `POST`, no body: appends an audit.
+pub const AUDIT: &str = "/v1/services/{namespace}/{name}/audit";
+/// `POST`, no body: ends a halt.
+pub const RESUME: &str = "/v1/services/{namespace}/{name}/resume";
+/// `POST` [`crate::RebuildReplica`]: drops one replica and rebuilds it from the log.
+pub const REBUILD: &str = "/v1/services/{namespace}/{name}/rebuild";
+
+/// A template with the service's names filled in. Names need no escaping: they are lower case letters, digits and
+/// hyphens.
+pub fn of_service(template: &str, namespace: &str, name: &str) -> String {
+    template.replace("{namespace}", namespace).replace("{name}", name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_filled_in() {
+        let path = of_service(KILL_REPLICA, "examples", "kv-server");
+        assert_eq!(path, "/v1/services/examples/kv-server/kill-replica");
+    }
+}

@@ -1,0 +1,41 @@
+//! The JSON of the API is fixed: golden texts, and what happens with words of a later version.
+
+use refrain_api::{Appended, CorruptReplica, ErrorBody, ErrorCode, KillReplica, SeatState, Status};
+
+#[test]
+fn the_status_is_golden() {
+    let golden = include_str!("status.json");
+    let status: Status = serde_json::from_str(golden).unwrap();
+    assert_eq!(format!("{}\n", serde_json::to_string_pretty(&status).unwrap()), golden);
+}
+
+#[test]
+fn requests_and_answers_are_golden() {
+    let corrupt = |address, bit| serde_json::to_string(&CorruptReplica { seat: 1, address, bit }).unwrap();
+    assert_eq!(corrupt(None, None), r#"{"seat":1}"#);
+    assert_eq!(corrupt(Some(4096), Some(7)), r#"{"seat":1,"address":4096,"bit":7}"#);
+    assert_eq!(serde_json::to_string(&KillReplica { seat: 2 }).unwrap(), r#"{"seat":2}"#);
+    assert_eq!(serde_json::from_str::<Appended>(r#"{"position":9}"#).unwrap(), Appended { position: 9 });
+}
+
+#[test]
+fn a_request_with_an_unknown_field_is_refused() {
+    assert!(serde_json::from_str::<KillReplica>(r#"{"seat":1,"sleep":2}"#).is_err());
+}
+
+#[test]
+fn every_error_code_has_its_word_and_an_error_status() {
+    for code in ErrorCode::ALL {
+        let json = serde_json::to_string(code).unwrap();
+        assert_eq!(json, format!("\"{code}\""));
+        assert_eq!(serde_json::from_str::<ErrorCode>(&json).unwrap(), *code);
+        assert!((400..600).contains(&code.http_status()), "{code}");
+    }
+}
+
+#[test]
+fn words_of_a_later_version_are_read_as_unknown() {
+    assert_eq!(serde_json::from_str::<SeatState>("\"dreaming\"").unwrap(), SeatState::Unknown);
+    let body: ErrorBody = serde_json::from_str(r#"{"code":"new","message":"m","more":1}"#).unwrap();
+    assert_eq!((body.code, body.message.as_str()), (ErrorCode::Unknown, "m"));
+}

@@ -1,0 +1,204 @@
+//! The command line's arguments.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use refrain_service::{Name, parse_duration};
+
+use crate::output::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  rctl status
+  rctl status -o json
+  rctl check image-server.wasm
+  rctl service init my-service
+  rctl service kill-replica image-server --seat 1
+
+The server is found by --server and --token-file, else by --data-dir, else by
+./refrain-data/admin.json, else by the file that a server of the same user left
+in $XDG_RUNTIME_DIR/refrain or /tmp/refrain-<uid>.
+
+Exit codes: 0 done, 1 failed or cannot run, 2 wrong usage.";
+
+/// Look at and act on a Refrain server.
+#[derive(Debug, Parser)]
+#[command(name = "rctl", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub options: Options,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// How results are printed
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// Address and port of the server's admin API
+    #[arg(long, global = true, env = "REFRAIN_SERVER", value_name = "ADDRESS", value_parser = address)]
+    pub server: Option<String>,
+    /// File with the server's token, or its admin.json
+    #[arg(long, global = true, env = "REFRAIN_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Data folder of the server
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// How long an answer may take
+    #[arg(long, global = true, default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the server, its services and their seats
+    #[command(after_help = "Examples:\n  rctl status\n  rctl status -o json | jq '.services[].position'")]
+    Status,
+    /// Tell whether a module can run, what it needs, and what is missing and why
+    #[command(after_help = "Examples:\n  rctl check image-server.wasm\n  rctl check image-server.wasm -o json\n\n\
+        Needs no server. Exit code 1 when the module cannot run.")]
+    Check {
+        /// The Wasm module
+        module: PathBuf,
+    },
+    /// Write a service's manifest, or act on a running service
+    Service {
+        #[command(subcommand)]
+        command: ServiceCommand,
+    },
+    /// Print a completion script
+    #[command(after_help = "Example:\n  rctl completion bash > ~/.local/share/bash-completion/completions/rctl")]
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
+    /// Write a commented service.toml with every key and its default
+    #[command(after_help = "Examples:\n  rctl service init\n  rctl service init shop --name web-shop\n\n\
+        Nothing is overwritten.")]
+    Init {
+        /// Folder of the service; made when it does not exist
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Name of the service; the folder's name when it is absent
+        #[arg(long)]
+        name: Option<Name>,
+    },
+    /// End one replica as a crash would; it is started again and replays
+    #[command(after_help = "Example:\n  rctl service kill-replica examples/image-server --seat 1")]
+    KillReplica {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Flip a bit in one replica's memory and append an audit (`refrain up --allow-fault-injection`)
+    #[command(after_help = "Examples:\n  rctl service corrupt-replica image-server --seat 2\n  \
+        rctl service corrupt-replica image-server --seat 2 --address 0x1000 --bit 3")]
+    CorruptReplica {
+        #[command(flatten)]
+        target: Target,
+        /// Byte of the guest's memory, decimal or 0x...; the server chooses one when it is absent
+        #[arg(long, value_parser = memory_address)]
+        address: Option<u64>,
+        /// Bit of that byte
+        #[arg(long, value_parser = clap::value_parser!(u8).range(0..=7))]
+        bit: Option<u8>,
+    },
+    /// Compare the whole state of all replicas at the next position
+    #[command(after_help = "Example:\n  rctl service audit image-server")]
+    Audit {
+        /// The service: namespace/name, or the name alone when it is unique
+        name: String,
+    },
+    /// End a halt: the only way out of it
+    #[command(after_help = "Example:\n  rctl service resume image-server")]
+    Resume {
+        /// The service: namespace/name, or the name alone when it is unique
+        name: String,
+    },
+    /// Drop one replica and rebuild it from the log
+    #[command(after_help = "Example:\n  rctl service rebuild image-server --seat 2")]
+    Rebuild {
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// One seat of one service.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The service: namespace/name, or the name alone when it is unique
+    pub name: String,
+    /// The seat, from 0
+    #[arg(long)]
+    pub seat: u8,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() {
+        return Err("must be more than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+fn address(text: &str) -> Result<String, String> {
+    if text.starts_with("https://") {
+        return Err("the admin API speaks plain http on a trusted network; leave out https://".to_owned());
+    }
+    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let plain = !address.contains(['/', '@', '?', '#', ' ']);
+    match port {
+        Some(1..) if plain => Ok(address.to_owned()),
+        _ => Err("expected an address and a port, such as 127.0.0.1:7070".to_owned()),
+    }
+}
+
+fn memory_address(text: &str) -> Result<u64, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_has_a_port_and_no_path() {
+        for (text, address_found) in [
+            ("127.0.0.1:7070", Some("127.0.0.1:7070")),
+            ("http://localhost:1/", Some("localhost:1")),
+            ("[::1]:7070", Some("[::1]:7070")),
+            ("https://localhost:1", None),
+            ("localhost", None),
+            ("localhost:0", None),
+            ("localhost:65536", None),
+            ("user@host:1", None),
+            ("host/path:1", None),
+        ] {
+            assert_eq!(address(text).ok().as_deref(), address_found, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_memory_address_is_decimal_or_hexadecimal() {
+        assert_eq!((memory_address("0x1000"), memory_address("4096")), (Ok(4096), Ok(4096)));
+        assert!(memory_address("x").is_err() && memory_address("0x").is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! `rctl check MODULE`: what a module is, what it needs, what is missing and why.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use refrain_inspect::abi::Family;
+use refrain_inspect::{Report, inspect};
+use refrain_service::bounds::{MEMORY, MODULE_BYTES_MAX};
+use serde::Serialize;
+
+use crate::error::RctlError;
+use crate::human::{count, size};
+use crate::output::Output;
+use crate::table::printable;
+
+/// Width of the first column.
+const LABEL: usize = 10;
+/// Where lines of import names are broken.
+const LINE: usize = 100;
+
+/// The result for programs.
+#[derive(Serialize)]
+struct Checked {
+    file: String,
+    runs: bool,
+    families: Vec<Family>,
+    /// Sentences; `report` has the same in parts.
+    problems: Vec<String>,
+    missing: Vec<refrain_inspect::Missing>,
+    report: Option<Report>,
+}
+
+pub fn run(path: &Path) -> Result<Output, RctlError> {
+    let failed = |source| RctlError::Read { path: path.to_owned(), source };
+    let length = std::fs::metadata(path).map_err(failed)?.len();
+    let file = path.display().to_string();
+    if length > MODULE_BYTES_MAX {
+        let problem = format!("{} of module, the limit is {}", size(length), size(MODULE_BYTES_MAX));
+        return Ok(refused(file, problem));
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    match inspect(&bytes) {
+        Err(error) => Ok(refused(file, error.to_string())),
+        Ok(report) => {
+            let problems: Vec<String> = problems(&report);
+            let text = text(&file, &report, &problems);
+            let runs = problems.is_empty();
+            let (families, missing) = (report.families(), report.missing());
+            let checked = Checked { file, runs, families, problems, missing, report: Some(report) };
+            Ok(Output::value(&checked, move |_| text.clone()).with_failure(!runs))
+        }
+    }
+}
+
+fn refused(file: String, problem: String) -> Output {
+    let text = format!("{}: cannot run\n  {}\n", printable(&file), printable(&problem));
+    let problems = vec![problem];
+    let checked = Checked { file, runs: false, families: vec![], problems, missing: vec![], report: None };
+    Output::value(&checked, move |_| text.clone()).with_failure(true)
+}
+
+fn problems(report: &Report) -> Vec<String> {
+    let mut problems: Vec<String> = report.problems().iter().map(ToString::to_string).collect();
+    let memory = report.initial_memory_bytes();
+    if memory > MEMORY.max.get() {
+        problems.push(format!("starts with {} of memory, limits.memory is at most {}", size(memory), MEMORY.max));
+    }
+    problems
+}
+
+fn text(file: &str, report: &Report, problems: &[String]) -> String {
+    let verdict = if problems.is_empty() { "runs" } else { "cannot run" };
+    let mut text = format!("{}: {verdict}\n", printable(file));
+    let mut line = |label: &str, value: String| text.push_str(&format!("  {label:LABEL$}{value}\n"));
+    line("size", format!("{}, {}", size(report.bytes), count(report.functions as usize, "function")));
+    line("family", listed(report.families().iter().map(ToString::to_string)));
+    line("memory", memory(report));
+    for feature in &report.features {
+        let note = if feature.note().is_empty() { String::new() } else { format!(": {}", feature.note()) };
+        line("feature", format!("{feature}{note}"));
+    }
+    line("ports", "not known from a module: [[ports]] of service.toml names them".to_owned());
+    text.push_str(&imports(report));
+    if !problems.is_empty() {
+        text.push_str(&format!("\n{}\n", count(problems.len(), "problem")));
+        for problem in problems {
+            text.push_str(&format!("  {}\n", printable(problem)));
+        }
+    }
+    text
+}
+
+fn listed(words: impl Iterator<Item = String>) -> String {
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+fn memory(report: &Report) -> String {
+    if report.memories.is_empty() {
+        return "none".to_owned();
+    }
+    let bytes = report.initial_memory_bytes();
+    let most = match report.memories.iter().map(|memory| memory.max_pages).sum::<Option<u64>>() {
+        Some(pages) => format!("at most {}", size(pages.saturating_mul(65_536))),
+        None => "no maximum of its own".to_owned(),
+    };
+    let need = if bytes > MEMORY.default.get() {
+        format!("; limits.memory must be raised from its default of {}", MEMORY.default)
+    } else {
+        String::new()
+    };
+    format!("{} at the start, {most}{need}", size(bytes))
+}
+
+/// Imports by what they are for and where they come from, one name once.
+fn imports(report: &Report) -> String {
+    if report.imports.is_empty() {
+        return "\nno imports\n".to_owned();
+    }
+    let mut groups: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for import in &report.imports {
+        let from = import.family.map_or_else(|| format!("from {}", printable(&import.module)), |f| f.to_string());
+        let mark = if import.obstacle().is_some() { "!" } else { "" };
+        let name = format!("{mark}{}", printable(&import.name));
+        groups.entry((import.purpose.to_string(), from)).or_default().push(name);
+    }
+    let mut text = format!("\n{}\n", count(report.imports.len(), "import"));
+    for ((purpose, from), mut names) in groups {
+        names.sort_by(|a, b| a.trim_start_matches('!').cmp(b.trim_start_matches('!')));
+        names.dedup();
+        text.push_str(&format!("  {purpose} ({from})\n{}", wrapped(&names)));
+    }
+    if !report.missing().is_empty() {
+        text.push_str("  (! cannot be satisfied)\n");
+    }
+    text
+}
+
+fn wrapped(names: &[String]) -> String {
+    let (mut text, mut line) = (String::new(), String::from("   "));
+    for name in names {
+        if line.len() + 1 + name.len() > LINE && line.len() > 3 {
+            text.push_str(&format!("{line}\n"));
+            line = String::from("   ");
+        }
+        line.push_str(&format!(" {name}"));
+    }
+    text.push_str(&format!("{line}\n"));
+    text
+}

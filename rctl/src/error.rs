@@ -1,0 +1,76 @@
+//! What can go wrong, with a stable code for `-o json`.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use refrain_api::ErrorBody;
+use refrain_api::discovery::FindError;
+use refrain_service::NameError;
+
+/// A command that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RctlError {
+    #[error(transparent)]
+    Find(#[from] FindError),
+    #[error("no refrain server at {address} (from {source_name}): {reason}; start one with `refrain up`")]
+    NoServer { address: String, source_name: String, reason: String },
+    #[error("the server at {address} did not answer within {seconds} s; what was asked may still happen")]
+    Timeout { address: String, seconds: f64 },
+    #[error("the connection to the server at {address} broke: {reason}; what was asked may still have happened")]
+    Broken { address: String, reason: String },
+    #[error("what answers at {address} is no refrain server: {reason}")]
+    NotRefrain { address: String, reason: String },
+    #[error("the server at {address} refuses the token (from {source_name}): {body}")]
+    Unauthorized { address: String, source_name: String, body: ErrorBody },
+    #[error("{0}")]
+    Api(ErrorBody),
+    #[error("no service is called {name}; there are: {known}")]
+    NoService { name: String, known: String },
+    #[error("{name} is not unique, say which: {candidates}")]
+    Ambiguous { name: String, candidates: String },
+    #[error("{name:?} is no name of a service, expected namespace/name or name")]
+    ServiceName { name: String, source: NameError },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{} is there already; nothing was written", path.display())]
+    Exists { path: PathBuf },
+    #[error("the folder's name {text:?} is no name of a service; give one with --name")]
+    FolderName { text: String, source: NameError },
+}
+
+impl RctlError {
+    /// The whole story in one line: the error and its causes.
+    pub fn told(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
+    }
+
+    /// The same as `{"code": ..., "message": ...}`.
+    pub fn json(&self) -> String {
+        let body = serde_json::json!({ "code": self.code(), "message": self.told() });
+        format!("{body:#}")
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Find(_) | Self::NoServer { .. } => "no-server",
+            Self::Timeout { .. } => "client-timeout",
+            Self::Broken { .. } => "connection-broken",
+            Self::NotRefrain { .. } => "not-refrain",
+            Self::Unauthorized { body, .. } | Self::Api(body) => body.code.as_str(),
+            Self::NoService { .. } => "service-not-found",
+            Self::Ambiguous { .. } => "ambiguous-name",
+            Self::ServiceName { .. } | Self::FolderName { .. } => "bad-name",
+            Self::Read { .. } => "cannot-read",
+            Self::Write { .. } => "cannot-write",
+            Self::Exists { .. } => "exists",
+        }
+    }
+}

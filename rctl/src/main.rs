@@ -1,0 +1,68 @@
+//! `rctl`: the command line of Refrain. Parses arguments, calls one function, prints its result.
+//!
+//! Exit codes: 0 done, 1 failed or (`check`) cannot run, 2 wrong usage. Results go to standard output, errors to
+//! standard error; with `-o json` both are JSON.
+
+mod args;
+mod check;
+mod client;
+mod error;
+mod human;
+mod output;
+mod service;
+mod status;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Command, Options, ServiceCommand};
+use client::Client;
+use error::RctlError;
+use output::{Format, Output};
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    let format = arguments.options.output;
+    match run(arguments.command, &arguments.options) {
+        Ok(output) => output.print(format),
+        Err(error) => {
+            match format {
+                Format::Table => eprintln!("rctl: {}", error.told()),
+                Format::Json => eprintln!("{}", error.json()),
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
+    match command {
+        Command::Status => {
+            let client = Client::find(options)?;
+            let status = client.status()?;
+            Ok(status::output(&status, client.address()))
+        }
+        Command::Check { module } => check::run(&module),
+        Command::Service { command } => run_service(command, options),
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut args::Arguments::command(), "rctl", &mut script);
+            Ok(Output::text(String::from_utf8_lossy(&script).into_owned()))
+        }
+    }
+}
+
+fn run_service(command: ServiceCommand, options: &Options) -> Result<Output, RctlError> {
+    match command {
+        ServiceCommand::Init { dir, name } => service::init(&dir, name),
+        ServiceCommand::KillReplica { target } => service::kill(&Client::find(options)?, &target),
+        ServiceCommand::CorruptReplica { target, address, bit } => {
+            service::corrupt(&Client::find(options)?, &target, address, bit)
+        }
+        ServiceCommand::Audit { name } => service::audit(&Client::find(options)?, &name),
+        ServiceCommand::Resume { name } => service::resume(&Client::find(options)?, &name),
+        ServiceCommand::Rebuild { target } => service::rebuild(&Client::find(options)?, &target),
+    }
+}

@@ -1,0 +1,152 @@
+//! `rctl status`: the server in a few lines, then a table of services and one of seats.
+
+use refrain_api::{Durability, LogStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, Status};
+
+use crate::human::size;
+use crate::output::Output;
+use crate::table::{Cell, Tone, printable, render};
+
+/// Characters of a digest that the table shows; JSON has it whole.
+const DIGEST_SHOWN_CHARS: usize = 12;
+const SERVICE_HEADER: [&str; 10] =
+    ["SERVICE", "STATE", "AGREEMENT", "POSITION", "FLOWS", "MEMORY", "FILES", "RESTARTS", "LISTENS", "LAST EXIT"];
+const SEAT_HEADER: [&str; 8] = ["SERVICE", "SEAT", "STATE", "POSITION", "LAG", "DIGEST", "SINCE", "REASON"];
+
+pub fn output(status: &Status, address: &str) -> Output {
+    let (shown, address) = (status.clone(), address.to_owned());
+    Output::value(status, move |colour| text(&shown, &address, colour))
+}
+
+fn text(status: &Status, address: &str, colour: bool) -> String {
+    let mut text = head(status, address);
+    if status.services.is_empty() {
+        text.push_str("\nno services\n");
+        return text;
+    }
+    let services: Vec<_> = status.services.iter().map(service).collect();
+    text.push('\n');
+    text.push_str(&render(&SERVICE_HEADER, &services, colour));
+    let seats = status.services.iter().flat_map(|s| s.seats.iter().map(|seat_status| seat(s, seat_status)));
+    let seats: Vec<_> = seats.collect();
+    if !seats.is_empty() {
+        text.push('\n');
+        text.push_str(&render(&SEAT_HEADER, &seats, colour));
+    }
+    text
+}
+
+fn head(status: &Status, address: &str) -> String {
+    let note = match status.durability {
+        Durability::None => " (a loss of power loses acknowledged writes)",
+        _ => "",
+    };
+    format!(
+        "refrain {} at {address}\ndata        {}\ndurability  {}{note}\nlog         {}\nproxy       epoch {}, {} flows\n",
+        printable(&status.version),
+        printable(&status.data_dir),
+        status.durability,
+        log(&status.log),
+        status.proxy.epoch,
+        status.proxy.flows,
+    )
+}
+
+fn log(log: &LogStatus) -> String {
+    let leader = log.leader.map_or("no leader".to_owned(), |leader| format!("leader {leader}"));
+    let percent = u128::from(log.bytes) * 100 / u128::from(log.max_bytes.max(1));
+    let warning = if percent >= 80 { ": nearly full" } else { "" };
+    format!(
+        "generation {}, positions {} to {}, committed {}, {} of {} ({percent} %{warning}), term {}, {leader}",
+        printable(&log.generation),
+        log.first_position,
+        log.last_position,
+        log.committed,
+        size(log.bytes),
+        size(log.max_bytes),
+        log.term,
+    )
+}
+
+fn service(service: &ServiceStatus) -> Vec<Cell> {
+    let tone = match service.state {
+        ServiceState::Running => Tone::Good,
+        ServiceState::Starting | ServiceState::Backoff => Tone::Waiting,
+        ServiceState::Exited | ServiceState::Halted => Tone::Bad,
+        ServiceState::Unknown => Tone::Plain,
+    };
+    let agreement = match service.agreement {
+        refrain_api::Agreement::None => "not checked".to_owned(),
+        agreement => agreement.to_string(),
+    };
+    let ports: Vec<String> = service.ports.iter().map(|port| format!("{} {}", port.name, port.listen)).collect();
+    let exit = service.exit_reason.as_ref();
+    let exit = exit.map(|exit| format!("{} at {}: {}", exit.kind, exit.position, exit.message));
+    vec![
+        Cell::text(&service.name),
+        Cell::toned(service.state, tone),
+        Cell::text(agreement),
+        Cell::number(service.position),
+        Cell::number(service.flows),
+        Cell::number(size(service.memory_bytes)),
+        Cell::number(size(service.files_bytes)),
+        Cell::number(service.restarts),
+        Cell::text(ports.join(", ")),
+        Cell::text(exit.unwrap_or_default()),
+    ]
+}
+
+fn seat(service: &ServiceStatus, seat: &SeatStatus) -> Vec<Cell> {
+    let tone = match seat.state {
+        SeatState::Active => Tone::Good,
+        SeatState::Replaying => Tone::Waiting,
+        SeatState::Quarantined | SeatState::Dead => Tone::Bad,
+        SeatState::Unknown => Tone::Plain,
+    };
+    let name = service.name.split('@').next().unwrap_or_default();
+    let digest: String = seat.digest.chars().take(DIGEST_SHOWN_CHARS).collect();
+    vec![
+        Cell::text(name),
+        Cell::number(seat.seat),
+        Cell::toned(seat.state, tone),
+        Cell::number(seat.position),
+        Cell::number(seat.lag),
+        Cell::text(if digest.is_empty() { "-" } else { &digest }),
+        Cell::number(seat.since_position),
+        Cell::text(seat.reason.as_deref().unwrap_or_default()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use refrain_api::Agreement;
+
+    fn example() -> Status {
+        serde_json::from_str(include_str!("../../api/tests/status.json")).unwrap()
+    }
+
+    #[test]
+    fn no_durability_no_leader_and_a_full_log_are_said() {
+        let mut status = example();
+        status.durability = Durability::None;
+        status.log.leader = None;
+        status.log.bytes = status.log.max_bytes / 5 * 4 + 1;
+        let text = text(&status, "a:1", false);
+        assert!(text.contains("none (a loss of power loses acknowledged writes)"), "{text}");
+        assert!(text.contains("no leader") && text.contains("(80 %: nearly full)"), "{text}");
+    }
+
+    #[test]
+    fn a_service_without_agreement_is_shown_as_not_checked() {
+        let mut status = example();
+        status.services[0].agreement = Agreement::None;
+        assert!(text(&status, "a:1", false).contains("not checked"));
+    }
+
+    #[test]
+    fn a_server_without_services_says_so() {
+        let mut status = example();
+        status.services.clear();
+        assert!(output(&status, "a:1").shown(false).ends_with("\nno services\n"));
+    }
+}

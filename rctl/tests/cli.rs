@@ -1,0 +1,391 @@
+//! The binary as a user runs it: golden output, exit codes, and every way in which a server can fail to answer.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread::JoinHandle;
+
+use refrain_api::Token;
+use refrain_api::discovery::{AdminFile, write};
+use tempfile::TempDir;
+
+const STATUS: &str = include_str!("../../api/tests/status.json");
+
+/// A working folder, a runtime place, and the environment of a user who set nothing.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The server's data folder says that it listens there.
+    fn with_server(address: &str) -> Self {
+        let place = Self::new();
+        let data = place.path().join("refrain-data");
+        fs::create_dir(&data).unwrap();
+        write(&data, &AdminFile { address: address.to_owned(), token: Token::of([1; 32]) }).unwrap();
+        place
+    }
+
+    fn rctl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rctl"));
+        command.args(arguments).current_dir(self.path()).env("XDG_RUNTIME_DIR", self.path());
+        for variable in ["REFRAIN_SERVER", "REFRAIN_TOKEN_FILE", "NO_COLOR"] {
+            command.env_remove(variable);
+        }
+        command.output().unwrap()
+    }
+
+    fn module(&self, name: &str, text: &str) {
+        fs::write(self.path().join(name), wat::parse_str(text).unwrap()).unwrap();
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Answers one connection after another with these bytes; gives back the requests.
+fn serve(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let answer = |answer: String| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let request = read_request(&stream);
+            stream.write_all(answer.as_bytes()).unwrap();
+            request
+        };
+        answers.into_iter().map(answer).collect()
+    });
+    (address, server)
+}
+
+fn read_request(stream: &TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let (mut request, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        request.push_str(&line);
+        if line == "\r\n" || line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    request + &String::from_utf8(body).unwrap()
+}
+
+fn answer(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+}
+
+/// Runs one command against a server that answers like this.
+fn against(arguments: &[&str], answers: &[String]) -> (Output, Vec<String>, String) {
+    let (address, server) = serve(answers.to_vec());
+    let output = Place::with_server(&address).rctl(arguments);
+    (output, server.join().unwrap(), address)
+}
+
+#[test]
+fn status_is_golden_as_table_and_as_json() {
+    let (output, requests, address) = against(&["status"], &[answer("200 OK", STATUS)]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(out(&output).replace(&address, "ADDRESS"), include_str!("golden/status.txt"));
+    assert!(requests[0].starts_with("GET /v1/status HTTP/1.1\r\n"), "{}", requests[0]);
+    let authorization = format!("authorization: Bearer {}\r\n", "01".repeat(32));
+    assert!(requests[0].contains(&authorization), "{}", requests[0]);
+    let (output, _, _) = against(&["status", "-o", "json"], &[answer("200 OK", STATUS)]);
+    assert_eq!(out(&output), STATUS);
+}
+
+#[test]
+fn nothing_listens() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let place = Place::with_server(&address);
+    let output = place.rctl(&["status"]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!(
+        "rctl: no refrain server at {address} (from ./refrain-data/admin.json): connection refused; start one with `refrain up`\n"
+    );
+    assert_eq!(err(&output), expected);
+    let output = place.rctl(&["-o", "json", "status"]);
+    assert_eq!(json(&err(&output))["code"], "no-server");
+    assert_eq!(out(&output), "");
+}
+
+#[test]
+fn no_server_was_ever_started() {
+    let output = Place::new().rctl(&["status"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = err(&output);
+    assert!(told.contains("no refrain server found: neither ./refrain-data/admin.json nor "), "{told}");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Ends when the client has given up.
+        stream.read_to_end(&mut Vec::new()).unwrap_or_default()
+    });
+    let output = Place::with_server(&address).rctl(&["status", "--timeout", "200ms"]);
+    assert!(server.join().unwrap() > 0, "the request arrived");
+    assert_eq!(output.status.code(), Some(1));
+    let expected =
+        format!("rctl: the server at {address} did not answer within 0.2 s; what was asked may still happen\n");
+    assert_eq!(err(&output), expected);
+}
+
+#[test]
+fn a_wrong_token_is_told_with_where_it_came_from() {
+    let body = r#"{"code":"unauthorized","message":"the token is not valid"}"#;
+    let (output, _, address) = against(&["status"], &[answer("401 Unauthorized", body)]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!(
+        "rctl: the server at {address} refuses the token (from ./refrain-data/admin.json): the token is not valid\n"
+    );
+    assert_eq!(err(&output), expected);
+}
+
+#[test]
+fn errors_of_the_server_keep_their_code() {
+    let body = r#"{"code":"internal","message":"the log cannot be read"}"#;
+    let (output, _, _) = against(&["status", "-o", "json"], &[answer("500 Internal Server Error", body)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(json(&err(&output)), json(body));
+}
+
+#[test]
+fn what_is_no_refrain_server_is_told() {
+    for (reply, reason) in [
+        (answer("500 Internal Server Error", "<html>"), "it answers with HTTP status 500"),
+        (answer("302 Found", ""), "it answers with HTTP status 302"),
+        (answer("200 OK", "{}"), "its answer cannot be read: missing field `version`"),
+        ("SSH-2.0-OpenSSH\r\n\r\n".to_owned(), ""),
+    ] {
+        let (output, _, address) = against(&["status"], std::slice::from_ref(&reply));
+        assert_eq!(output.status.code(), Some(1));
+        let expected = format!("rctl: what answers at {address} is no refrain server: {reason}");
+        assert!(err(&output).starts_with(&expected), "{}", err(&output));
+    }
+}
+
+#[test]
+fn a_broken_connection_is_not_called_a_missing_server() {
+    let half = answer("200 OK", STATUS);
+    let (output, _, address) = against(&["status"], &[half[..200].to_owned()]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = err(&output);
+    assert!(told.starts_with(&format!("rctl: the connection to the server at {address} broke: ")), "{told}");
+}
+
+#[test]
+fn actions_send_what_they_say_and_print_the_position() {
+    let position = answer("200 OK", r#"{"position":1301}"#);
+    for (arguments, path, body, text) in [
+        (
+            vec!["kill-replica", "examples/a", "--seat", "1"],
+            "kill-replica",
+            r#"{"seat":1}"#,
+            "examples/a seat 1: kill-replica at position 1301\n",
+        ),
+        (
+            vec!["corrupt-replica", "examples/a", "--seat", "2", "--address", "0x1000", "--bit", "3"],
+            "corrupt-replica",
+            r#"{"seat":2,"address":4096,"bit":3}"#,
+            "examples/a seat 2: corrupt-replica at position 1301\n",
+        ),
+        (vec!["audit", "examples/a"], "audit", "{}", "examples/a: audit at position 1301\n"),
+        (vec!["resume", "examples/a"], "resume", "{}", "examples/a: resume at position 1301\n"),
+        (
+            vec!["rebuild", "examples/a", "--seat", "0"],
+            "rebuild",
+            r#"{"seat":0}"#,
+            "examples/a seat 0: rebuild at position 1301\n",
+        ),
+    ] {
+        let arguments: Vec<&str> = ["service"].into_iter().chain(arguments).collect();
+        let (output, requests, _) = against(&arguments, std::slice::from_ref(&position));
+        assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), text), "{}", err(&output));
+        assert!(
+            requests[0].starts_with(&format!("POST /v1/services/examples/a/{path} HTTP/1.1\r\n")),
+            "{}",
+            requests[0]
+        );
+        assert!(requests[0].ends_with(&format!("\r\n\r\n{body}")), "{}", requests[0]);
+    }
+    let arguments = ["service", "kill-replica", "examples/a", "--seat", "1", "-o", "json"];
+    let (output, _, _) = against(&arguments, &[position]);
+    let expected = r#"{"service":"examples/a","action":"kill-replica","seat":1,"position":1301}"#;
+    assert_eq!(json(&out(&output)), json(expected));
+}
+
+#[test]
+fn a_name_alone_is_looked_up_and_must_be_unique() {
+    let position = answer("200 OK", r#"{"position":1}"#);
+    let (output, requests, _) = against(&["service", "audit", "kv-server"], &[answer("200 OK", STATUS), position]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(requests[1].starts_with("POST /v1/services/examples/kv-server/audit "), "{}", requests[1]);
+
+    let twice = STATUS.replace("examples/image-server@", "other/kv-server@");
+    let (output, _, _) = against(&["service", "audit", "kv-server"], &[answer("200 OK", &twice)]);
+    assert_eq!(err(&output), "rctl: kv-server is not unique, say which: other/kv-server, examples/kv-server\n");
+
+    let (output, _, _) = against(&["service", "audit", "none"], &[answer("200 OK", STATUS)]);
+    let expected = "rctl: no service is called none; there are: examples/image-server, examples/kv-server\n";
+    assert_eq!((output.status.code(), err(&output).as_str()), (Some(1), expected));
+}
+
+#[test]
+fn a_name_that_could_leave_its_path_is_refused_before_anything_is_sent() {
+    for name in ["../x", "a/b/c", "a/b?x", "A"] {
+        let output = Place::with_server("127.0.0.1:1").rctl(&["service", "audit", name]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(err(&output).contains("is no name of a service"), "{}", err(&output));
+    }
+}
+
+#[test]
+fn check_tells_what_a_module_needs() {
+    let place = Place::new();
+    place.module(
+        "good.wasm",
+        "(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func (param i32 i32 i32 i32) (result i32)))
+         (import \"wasi_snapshot_preview1\" \"proc_exit\" (func (param i32)))
+         (import \"wasi_snapshot_preview1\" \"sock_open\" (func (param i32 i32 i32) (result i32)))
+         (import \"wasi_snapshot_preview1\" \"sock_accept\" (func (param i32 i32 i32) (result i32)))
+         (memory (export \"memory\") 2) (func (export \"_start\") (drop (i32x4.splat (i32.const 1)))))",
+    );
+    let output = place.rctl(&["check", "good.wasm"]);
+    assert_eq!(out(&output), include_str!("golden/check-good.txt"));
+    assert_eq!(output.status.code(), Some(0));
+    let output = place.rctl(&["check", "good.wasm", "-o", "json"]);
+    assert_eq!(out(&output), include_str!("golden/check-good.json"));
+}
+
+#[test]
+fn check_tells_why_a_module_cannot_run_and_exits_1() {
+    let place = Place::new();
+    place.module(
+        "bad.wasm",
+        "(module (import \"wasi_snapshot_preview1\" \"fd_wirte\" (func (param i32 i32 i32 i32) (result i32)))
+         (import \"env\" \"fork\" (func (result i32)))
+         (import \"wasi_snapshot_preview1\" \"sock_connect\" (func (param i32 i32 i32) (result i32)))
+         (import \"wasi_snapshot_preview1\" \"sock_accept\" (func (param i32 i32) (result i32)))
+         (memory (export \"memory\") 5000 8000 shared))",
+    );
+    let output = place.rctl(&["check", "bad.wasm"]);
+    assert_eq!(out(&output), include_str!("golden/check-bad.txt"));
+    assert_eq!(output.status.code(), Some(1));
+    let output = place.rctl(&["check", "bad.wasm", "-o", "json"]);
+    assert_eq!(out(&output), include_str!("golden/check-bad.json"));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn check_tells_what_is_no_module() {
+    let place = Place::new();
+    fs::write(place.path().join("text.wasm"), "hello").unwrap();
+    let output = place.rctl(&["check", "text.wasm"]);
+    let expected = "text.wasm: cannot run\n  not a WebAssembly module: begins with \"hello\", expected \\0asm\n";
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), expected));
+    let output = place.rctl(&["check", "text.wasm", "-o", "json"]);
+    assert_eq!(json(&out(&output))["runs"], false);
+    let output = place.rctl(&["check", "none.wasm"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).starts_with("rctl: cannot read none.wasm: No such file"), "{}", err(&output));
+}
+
+#[test]
+fn init_writes_a_manifest_that_is_valid_and_overwrites_nothing() {
+    let place = Place::new();
+    let output = place.rctl(&["service", "init", "web-shop"]);
+    assert_eq!(
+        out(&output),
+        "wrote web-shop/service.toml; put web-shop.wasm beside it and run `refrain up web-shop`\n",
+        "{}",
+        err(&output)
+    );
+    let path = place.path().join("web-shop/service.toml");
+    let written = fs::read_to_string(&path).unwrap();
+    let manifest = refrain_service::Manifest::parse(&written).unwrap();
+    assert_eq!(manifest.id.to_string(), "default/web-shop@0.1.0");
+    let output = place.rctl(&["service", "init", "web-shop", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(json(&err(&output))["code"], "exists");
+    assert_eq!(fs::read_to_string(&path).unwrap(), written);
+    let output = place.rctl(&["service", "init", "Odd Name"]);
+    assert!(err(&output).contains("give one with --name"), "{}", err(&output));
+    assert!(!place.path().join("Odd Name").exists());
+    let output = place.rctl(&["service", "init", "Odd Name", "--name", "odd", "-o", "json"]);
+    assert_eq!(json(&out(&output))["written"], "Odd Name/service.toml");
+}
+
+#[test]
+fn wrong_usage_exits_2() {
+    for arguments in [
+        &[][..],
+        &["statsu"],
+        &["service", "kill-replica", "a"],
+        &["service", "corrupt-replica", "a", "--seat", "1", "--bit", "8"],
+        &["status", "-o", "yaml"],
+        &["status", "--server", "https://localhost:1"],
+        &["status", "--timeout", "0s"],
+    ] {
+        assert_eq!(Place::new().rctl(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_help_has_an_example() {
+    for command in [
+        &[][..],
+        &["status"],
+        &["check"],
+        &["completion"],
+        &["service", "init"],
+        &["service", "kill-replica"],
+        &["service", "corrupt-replica"],
+        &["service", "audit"],
+        &["service", "resume"],
+        &["service", "rebuild"],
+    ] {
+        let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
+        let help = out(&Place::new().rctl(&arguments));
+        assert!(help.contains("Example") && help.contains("rctl "), "{arguments:?}: {help}");
+    }
+}
+
+#[test]
+fn completion_is_a_script() {
+    let output = Place::new().rctl(&["completion", "bash"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(out(&output).contains("complete -F _rctl"), "{}", out(&output));
+}

@@ -1,0 +1,79 @@
+//! Every limit and every default of `service.toml`, in one place.
+//!
+//! The validation reads these, [`crate::reference()`] prints them, the tests try each of them at the limit and one
+//! above. Nothing else in this crate has a number of its own.
+
+use std::time::Duration;
+
+use crate::quantity::ByteSize;
+
+/// What a value may be, both ends included, and what it is when nothing is said.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound<T> {
+    /// The least that is allowed.
+    pub min: T,
+    /// What holds when the manifest is silent.
+    pub default: T,
+    /// The most that is allowed.
+    pub max: T,
+}
+
+/// Seats of a service; odd.
+pub const REPLICAS: Bound<u64> = Bound { min: 1, default: 3, max: 7 };
+/// Guest linear memory; beyond the manifest's value `memory.grow` fails, on all replicas alike. The top is what 32
+/// bits address.
+pub const MEMORY: Bound<ByteSize> =
+    Bound { min: ByteSize::kib(64), default: ByteSize::mib(256), max: ByteSize::gib(4) };
+/// The writable layer over the bundle's files, held in memory.
+pub const FILES: Bound<ByteSize> =
+    Bound { min: ByteSize::bytes(0), default: ByteSize::mib(256), max: ByteSize::gib(16) };
+/// Fuel of one turn: about one unit an instruction, about 10 s of work by default.
+pub const FUEL_PER_TURN: Bound<u64> = Bound { min: 1_000_000, default: 10_000_000_000, max: 1_000_000_000_000_000 };
+/// Open connections of the service.
+pub const FLOWS: Bound<u64> = Bound { min: 1, default: 20_000, max: 1_000_000 };
+/// Open connections from one client address.
+pub const FLOWS_PER_CLIENT: Bound<u64> = Bound { min: 1, default: 20_000, max: 1_000_000 };
+/// Open descriptors of the guest, sockets included.
+pub const DESCRIPTORS: Bound<u64> = Bound { min: 16, default: 24_000, max: 1_100_000 };
+/// Kept bytes of one direction of one flow.
+pub const SOCKET_BUFFER: Bound<ByteSize> =
+    Bound { min: ByteSize::kib(16), default: ByteSize::mib(1), max: ByteSize::mib(64) };
+/// Kept bytes of all flows of the service.
+pub const SOCKET_BUFFERS: Bound<ByteSize> =
+    Bound { min: ByteSize::kib(32), default: ByteSize::mib(256), max: ByteSize::gib(64) };
+/// How long a client may neither send nor take anything.
+pub const IDLE: Bound<Duration> =
+    Bound { min: Duration::from_secs(1), default: Duration::from_secs(600), max: Duration::from_secs(7 * 24 * 3600) };
+/// Lines of standard output and error together, per second of log time; what is above is counted and dropped.
+pub const LOG_LINES_PER_SECOND: Bound<u64> = Bound { min: 1, default: 1_000, max: 1_000_000 };
+/// First pause before a restart, in log time; doubles with each restart.
+pub const BACKOFF: Bound<Duration> =
+    Bound { min: Duration::from_millis(1), default: Duration::from_millis(100), max: Duration::from_secs(3600) };
+/// Longest pause before a restart.
+pub const BACKOFF_MAX: Bound<Duration> =
+    Bound { min: Duration::from_millis(1), default: Duration::from_secs(10), max: Duration::from_secs(24 * 3600) };
+
+/// Bytes of `service.toml`.
+pub const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of the module.
+pub const MODULE_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of all bundled files.
+pub const BUNDLE_FILES_BYTES_MAX: u64 = 1 << 30;
+/// Bundled files.
+pub const BUNDLE_FILES_MAX: usize = 10_000;
+/// Characters of a name: a letter and 62 more.
+pub const NAME_CHARS_MAX: usize = 63;
+/// Ports of a service.
+pub const PORTS_MAX: usize = 64;
+/// Arguments of the guest.
+pub const ARGS_MAX: usize = 1_024;
+/// Variables in the guest's environment.
+pub const ENV_MAX: usize = 1_024;
+/// Bytes of all arguments and variables with their terminators, as the guest gets them.
+pub const ARGS_AND_ENV_BYTES_MAX: usize = 256 << 10;
+/// Entries of `[files]`.
+pub const FILES_ENTRIES_MAX: usize = 1_024;
+/// Bytes of a guest path.
+pub const GUEST_PATH_BYTES_MAX: usize = 4_096;
+/// Bytes of a version.
+pub const VERSION_BYTES_MAX: usize = 64;

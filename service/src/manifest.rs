@@ -1,0 +1,242 @@
+//! The validated manifest. A value of these types obeys every bound of [`crate::bounds`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use crate::bounds::REPLICAS;
+use crate::fault::Faults;
+use crate::files::{GuestPath, HostPath};
+use crate::names::{Name, ServiceId};
+use crate::quantity::ByteSize;
+use crate::validate;
+
+/// A service as its manifest describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Namespace, name, version.
+    pub id: ServiceId,
+    /// Where the module is, relative to the manifest.
+    pub module: HostPath,
+    /// What sort of program it is.
+    pub kind: Kind,
+    /// How it is run.
+    pub mode: Mode,
+    /// How many seats it has.
+    pub replicas: Replicas,
+    /// What releases its effects.
+    pub agreement: Agreement,
+    /// The guest's arguments after the program's name.
+    pub args: Vec<String>,
+    /// The ports that the proxy serves, in the order of the file: passed ones become descriptors 3.. in this order.
+    pub ports: Vec<Port>,
+    /// The guest's environment.
+    pub env: BTreeMap<String, String>,
+    /// Guest path to the file or folder of the bundle that appears there.
+    pub files: BTreeMap<GuestPath, HostPath>,
+    /// Limits.
+    pub limits: Limits,
+    /// What happens after the guest has ended.
+    pub restart: Restart,
+}
+
+impl Manifest {
+    /// Reads and validates the text of a `service.toml`; on failure tells all that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Faults> {
+        validate::manifest(text)
+    }
+}
+
+/// What sort of program a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A program that listens on sockets.
+    Tcp,
+}
+
+/// How a service is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// An ordered log, replicas, agreement.
+    Replicated,
+}
+
+/// The rule by which votes release effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// More than half of all seats.
+    Majority,
+    /// Every seat.
+    All,
+    /// The first reply, not checked.
+    None,
+}
+
+/// The number of seats: odd, within [`REPLICAS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicas(u8);
+
+/// A number of replicas that a service cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} replicas, allowed: an odd number from {min} to {max}", min = REPLICAS.min, max = REPLICAS.max)]
+pub struct ReplicasError(pub u64);
+
+impl Replicas {
+    /// So many seats.
+    pub fn new(count: u64) -> Result<Self, ReplicasError> {
+        let within = (REPLICAS.min..=REPLICAS.max).contains(&count) && count % 2 == 1;
+        match u8::try_from(count) {
+            Ok(seats) if within => Ok(Self(seats)),
+            _ => Err(ReplicasError(count)),
+        }
+    }
+
+    /// The count.
+    pub fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// One port that the proxy serves for the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name, unique in the service.
+    pub name: Name,
+    /// The port that the guest sees, unique in the service.
+    pub guest: NonZeroU16,
+    /// Where the proxy listens; port 0 lets the system choose. Not part of the bundle's digest.
+    pub listen: SocketAddr,
+    /// The listener is passed in as a descriptor, counted by `LISTEN_FDS`, instead of being opened by the guest.
+    pub pass: bool,
+}
+
+/// Fuel of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FuelPerTurn {
+    /// Not counted: a turn that never ends must be abandoned by hand.
+    Off,
+    /// More than this in one turn is a trap.
+    Limit(u64),
+}
+
+/// How long a client may neither send nor take anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleLimit {
+    /// For ever.
+    Off,
+    /// Then its flow is reset by a record.
+    After(Duration),
+}
+
+/// Limits of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Guest linear memory.
+    pub memory: ByteSize,
+    /// The writable layer of files.
+    pub files: ByteSize,
+    /// Fuel of a turn.
+    pub fuel_per_turn: FuelPerTurn,
+    /// Open connections.
+    pub flows: u32,
+    /// Open connections from one client address; at most `flows`.
+    pub flows_per_client: u32,
+    /// Open descriptors of the guest.
+    pub descriptors: u32,
+    /// Kept bytes of one direction of one flow.
+    pub socket_buffer: ByteSize,
+    /// Kept bytes of all flows; at least two socket buffers.
+    pub socket_buffers: ByteSize,
+    /// The idle limit of clients.
+    pub idle: IdleLimit,
+    /// Lines of standard output and error together, per second of log time.
+    pub log_lines_per_second: u32,
+}
+
+/// What happens after the guest has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// When it is started again.
+    pub policy: RestartPolicy,
+    /// The first pause, in log time; doubles with each restart.
+    pub backoff: Duration,
+    /// The longest pause.
+    pub backoff_max: Duration,
+}
+
+/// When a guest that has ended is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Whatever its exit was.
+    Always,
+    /// After a trap or an exit code other than 0.
+    OnFailure,
+    /// Not at all.
+    Never,
+}
+
+/// An enumeration that a manifest writes as one word.
+pub(crate) trait Word: Copy + Sized + 'static {
+    /// Each word and its value.
+    const WORDS: &'static [(&'static str, Self)];
+    /// Words that later versions know.
+    const LATER: &'static [&'static str] = &[];
+}
+
+impl Word for Kind {
+    const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp)];
+    const LATER: &'static [&'static str] = &["http"];
+}
+
+impl Word for Mode {
+    const WORDS: &'static [(&'static str, Self)] = &[("replicated", Self::Replicated)];
+    const LATER: &'static [&'static str] = &["stateless"];
+}
+
+impl Word for Agreement {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("majority", Self::Majority), ("all", Self::All), ("none", Self::None)];
+}
+
+impl Word for RestartPolicy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("always", Self::Always), ("on-failure", Self::OnFailure), ("never", Self::Never)];
+}
+
+macro_rules! display_word {
+    ($($type:ty),*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let found = Self::WORDS.iter().find(|(_, value)| value == self);
+                f.write_str(found.expect("every variant has its word").0)
+            }
+        }
+    )*};
+}
+
+display_word!(Kind, Mode, Agreement, RestartPolicy);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_odd_and_from_1_to_7() {
+        let good: Vec<u64> = (0..=300).filter(|n| Replicas::new(*n).is_ok()).collect();
+        assert_eq!(good, [1, 3, 5, 7]);
+        assert_eq!(ReplicasError(9).to_string(), "9 replicas, allowed: an odd number from 1 to 7");
+    }
+
+    #[test]
+    fn every_word_prints_as_it_is_written() {
+        for (word, value) in RestartPolicy::WORDS {
+            assert_eq!(value.to_string(), *word);
+        }
+        for (word, value) in Agreement::WORDS {
+            assert_eq!(value.to_string(), *word);
+        }
+        assert_eq!((Kind::Tcp.to_string(), Mode::Replicated.to_string()), ("tcp".into(), "replicated".into()));
+    }
+}

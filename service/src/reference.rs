@@ -1,0 +1,273 @@
+//! The list of every key of `service.toml`: what it is, its unit, default and bound, and what raising it costs.
+//!
+//! The validation takes the known keys from here, `rctl service init` its commented template, the documentation its
+//! table; so none of them can name a key that another does not.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::bounds::{self, Bound};
+use crate::names::Name;
+use crate::quantity::{ByteSize, format_duration};
+
+/// One key of `service.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its path: `name`, `limits.memory`, `ports[].guest`, `env.*`.
+    pub path: &'static str,
+    /// What it is.
+    pub what: &'static str,
+    /// The unit of its value.
+    pub unit: &'static str,
+    /// What holds when it is absent, as TOML; `None` when it must be there.
+    pub default: Option<String>,
+    /// What its value may be.
+    pub allowed: String,
+    /// What raising or changing it does; empty when there is nothing to say.
+    pub effect: &'static str,
+    /// How the template writes it when there is no default.
+    sample: &'static str,
+}
+
+impl Key {
+    /// The key without its table.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// The table that it belongs to, as the file writes it.
+    pub(crate) fn place(&self) -> String {
+        match self.path.rsplit_once('.') {
+            None => "the top of the file, before the first table".to_owned(),
+            Some((table, _)) => match table.strip_suffix("[]") {
+                Some(array) => format!("[[{array}]]"),
+                None => format!("[{table}]"),
+            },
+        }
+    }
+
+    /// Its name, when it may be written in this table; the root's is the empty text. Tables are keys of the root.
+    pub(crate) fn name_in(&self, schema: &str) -> Option<&'static str> {
+        match self.path.rsplit_once('.') {
+            None => schema.is_empty().then_some(self.path),
+            Some((table, name)) if table == schema => Some(name),
+            Some((table, _)) if schema.is_empty() => Some(table.trim_end_matches("[]")),
+            Some(_) => None,
+        }
+    }
+}
+
+fn key(path: &'static str, what: &'static str, unit: &'static str) -> Key {
+    Key { path, what, unit, default: None, allowed: String::new(), effect: "", sample: "" }
+}
+
+impl Key {
+    fn default(mut self, default: impl Into<String>) -> Self {
+        self.default = Some(default.into());
+        self
+    }
+
+    fn allowed(mut self, allowed: impl Into<String>) -> Self {
+        self.allowed = allowed.into();
+        self
+    }
+
+    fn effect(mut self, effect: &'static str) -> Self {
+        self.effect = effect;
+        self
+    }
+
+    fn sample(mut self, sample: &'static str) -> Self {
+        self.sample = sample;
+        self
+    }
+
+    fn count(self, bound: Bound<u64>) -> Self {
+        self.default(bound.default.to_string()).range(bound.min, bound.max)
+    }
+
+    fn size(self, bound: Bound<ByteSize>) -> Self {
+        self.default(quoted(bound.default)).range(bound.min, bound.max)
+    }
+
+    fn time(self, bound: Bound<Duration>) -> Self {
+        self.default(quoted(format_duration(bound.default)))
+            .range(format_duration(bound.min), format_duration(bound.max))
+    }
+
+    fn range(self, min: impl Display, max: impl Display) -> Self {
+        self.allowed(format!("{min} to {max}"))
+    }
+}
+
+fn quoted(value: impl Display) -> String {
+    format!("\"{value}\"")
+}
+
+/// Every key, in the order in which the template writes them.
+pub fn reference() -> Vec<Key> {
+    let mut keys = top();
+    keys.extend(tables());
+    keys.extend(limits());
+    keys.extend(restart());
+    keys
+}
+
+fn top() -> Vec<Key> {
+    let name = format!(
+        "a lower case letter, then lower case letters, digits and hyphens; at most {} characters",
+        bounds::NAME_CHARS_MAX
+    );
+    vec![
+        key("name", "name of the service", "text").allowed(name.clone()),
+        key("namespace", "namespace that the name is unique in", "text").default(quoted("default")).allowed(name),
+        key("version", "version of the service", "text")
+            .allowed(format!("a semantic version of at most {} bytes", bounds::VERSION_BYTES_MAX))
+            .sample("\"0.1.0\""),
+        key("module", "the Wasm module", "path relative to this file")
+            .allowed(format!("within this folder; at most {} bytes", bounds::MODULE_BYTES_MAX)),
+        key("kind", "what sort of program it is: tcp listens on sockets", "word").default(quoted("tcp")).allowed("tcp"),
+        key("mode", "how it is run: replicated has an ordered log, replicas, agreement", "word")
+            .default(quoted("replicated"))
+            .allowed("replicated"),
+        key("replicas", "seats; a majority of them must live for the service to answer", "count")
+            .default(bounds::REPLICAS.default.to_string())
+            .allowed(format!("an odd number, {} to {}", bounds::REPLICAS.min, bounds::REPLICAS.max))
+            .effect("each seat costs the memory and the CPU time of one whole guest"),
+        key("agreement", "which votes release an answer", "word")
+            .default(quoted("majority"))
+            .allowed("majority, all, none")
+            .effect("all stops at the first dead seat; none sends the first reply, not checked"),
+        key("args", "arguments of the guest, after the program's name", "list of texts").default("[]").allowed(
+            format!(
+                "at most {} arguments; with env at most {} bytes",
+                bounds::ARGS_MAX,
+                bounds::ARGS_AND_ENV_BYTES_MAX
+            ),
+        ),
+    ]
+}
+
+fn tables() -> Vec<Key> {
+    vec![
+        key("ports[].name", "name of the port, unique in the service", "text")
+            .allowed("as the service's name; a table for each port, at most 64")
+            .sample("\"main\""),
+        key("ports[].guest", "port that the guest listens on, unique in the service", "port")
+            .allowed("1 to 65535")
+            .sample("8080"),
+        key("ports[].listen", "where the proxy listens for it; port 0 lets the system choose", "address")
+            .allowed("an IP address and a port")
+            .effect("not part of the bundle's digest: it can change without a new version")
+            .sample("\"127.0.0.1:8080\""),
+        key("ports[].pass", "pass the listener in as a descriptor 3.. with LISTEN_FDS", "true or false")
+            .default("false")
+            .allowed("true, false"),
+        key("env.*", "a variable of the guest's environment", "text")
+            .allowed(format!("at most {} variables; none are inherited from the host", bounds::ENV_MAX))
+            .sample("#NAME = \"value\""),
+        key(
+            "files.*",
+            "a file or folder that the guest sees, read-only below its writable layer",
+            "path relative to this file",
+        )
+        .allowed(format!(
+            "at most {} entries, {} files, {} bytes",
+            bounds::FILES_ENTRIES_MAX,
+            bounds::BUNDLE_FILES_MAX,
+            bounds::BUNDLE_FILES_BYTES_MAX
+        ))
+        .sample("#\"/etc/app.conf\" = \"app.conf\""),
+    ]
+}
+
+fn limits() -> Vec<Key> {
+    let fuel = bounds::FUEL_PER_TURN;
+    let idle = key(
+        "limits.idle",
+        "how long a client may neither send nor take anything before its connection is reset",
+        "time, or \"off\"",
+    );
+    vec![
+        key("limits.memory", "the guest's linear memory; growing beyond it fails in the guest", "bytes")
+            .size(bounds::MEMORY)
+            .effect("reserved on every replica"),
+        key("limits.files", "the guest's writable files", "bytes")
+            .size(bounds::FILES)
+            .effect("held in memory on every replica"),
+        key(
+            "limits.fuel_per_turn",
+            "work of one turn, about one a Wasm instruction; more is a trap",
+            "fuel, or \"off\"",
+        )
+        .count(fuel)
+        .effect("off is faster, but a turn that never ends must be abandoned by hand"),
+        key("limits.flows", "open connections", "count").count(bounds::FLOWS),
+        key("limits.flows_per_client", "open connections from one client address; at most limits.flows", "count")
+            .count(bounds::FLOWS_PER_CLIENT),
+        key("limits.descriptors", "open descriptors of the guest, sockets included", "count")
+            .count(bounds::DESCRIPTORS),
+        key("limits.socket_buffer", "kept bytes of one direction of one connection", "bytes")
+            .size(bounds::SOCKET_BUFFER)
+            .effect("more throughput over long distances, more memory on every replica"),
+        key("limits.socket_buffers", "kept bytes of all connections; at least twice limits.socket_buffer", "bytes")
+            .size(bounds::SOCKET_BUFFERS)
+            .effect("memory on every replica"),
+        idle.time(bounds::IDLE),
+        key(
+            "limits.log_lines_per_second",
+            "lines of standard output and error, per second of log time; more are counted and dropped",
+            "count",
+        )
+        .count(bounds::LOG_LINES_PER_SECOND),
+    ]
+}
+
+fn restart() -> Vec<Key> {
+    vec![
+        key("restart.policy", "when a guest that has ended is started again", "word")
+            .default(quoted("always"))
+            .allowed("always, on-failure, never"),
+        key("restart.backoff", "first pause before a restart, in log time; doubles each time", "time")
+            .time(bounds::BACKOFF),
+        key("restart.backoff_max", "longest pause before a restart; at least restart.backoff", "time")
+            .time(bounds::BACKOFF_MAX),
+    ]
+}
+
+/// A `service.toml` with every key. What has a default is commented out and shows it (`#key = value`); the rest is
+/// filled in for a service of this name with one port.
+pub fn template(name: &Name) -> String {
+    let mut text =
+        "# A Refrain service. Every key is listed; one that is commented out shows its default.\n".to_owned();
+    let mut table = String::new();
+    for key in reference() {
+        let place = if key.path.contains('.') { key.place() } else { String::new() };
+        if place != table {
+            text.push_str(&format!("\n{place}\n"));
+            table = place;
+        } else if table.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&format!("# {} ({}).\n", capital(key.what), key.unit));
+        text.push_str(&format!("# Allowed: {}.\n", key.allowed));
+        if !key.effect.is_empty() {
+            text.push_str(&format!("# {}.\n", capital(key.effect)));
+        }
+        let line = match (&key.default, key.path) {
+            (Some(default), _) => format!("#{} = {default}\n", key.name()),
+            (None, "name") => format!("name = \"{name}\"\n"),
+            (None, "module") => format!("module = \"{name}.wasm\"\n"),
+            (None, _) if key.name() == "*" => format!("{}\n", key.sample),
+            (None, _) => format!("{} = {}\n", key.name(), key.sample),
+        };
+        text.push_str(&line);
+    }
+    text
+}
+
+fn capital(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    let first = chars.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(chars).collect()
+}

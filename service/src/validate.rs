@@ -1,0 +1,221 @@
+//! From a TOML document to a [`Manifest`]: every rule of the format.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use crate::bounds::{self, Bound};
+use crate::document::{Document, Section};
+use crate::fault::{Fault, Faults};
+use crate::files::{GuestPath, HostPath};
+use crate::manifest::{
+    Agreement, FuelPerTurn, IdleLimit, Kind, Limits, Manifest, Mode, Port, Replicas, Restart, RestartPolicy,
+};
+use crate::names::{Name, ServiceId, Version};
+use crate::quantity::{ByteSize, format_duration};
+use crate::value::{
+    address, arguments, boolean, byte_size, duration, fuel_per_turn, guest_port, idle_limit, no_nul, parsed, text,
+    unsigned, variable_name, within, word,
+};
+
+pub(crate) fn manifest(text: &str) -> Result<Manifest, Faults> {
+    let document = Document::new(text);
+    let manifest = if text.len() as u64 > bounds::MANIFEST_BYTES_MAX {
+        document.add(Fault {
+            key: String::new(),
+            line: None,
+            value: None,
+            problem: format!("{} bytes, the limit is {}", text.len(), bounds::MANIFEST_BYTES_MAX),
+        });
+        None
+    } else {
+        let table = document.parse();
+        table.and_then(|table| root(&Section::root(&document, &table)))
+    };
+    match Faults::of(document.into_faults()) {
+        Some(faults) => Err(faults),
+        None => Ok(manifest.expect("a document without faults gives a manifest")),
+    }
+}
+
+fn root(section: &Section<'_>) -> Option<Manifest> {
+    section.refuse_unknown();
+    let default_namespace = Name::from_str("default").expect("it is a name");
+    let name = section.require("name", parsed::<Name>);
+    let namespace = section.read("namespace", default_namespace, parsed);
+    let version = section.require("version", parsed::<Version>);
+    let module = section.require("module", parsed::<HostPath>);
+    let default_replicas = Replicas::new(bounds::REPLICAS.default).expect("the default is allowed");
+    let kind = section.read("kind", Kind::Tcp, |value| word("kind", value));
+    let mode = section.read("mode", Mode::Replicated, |value| word("mode", value));
+    let replicas = section
+        .read("replicas", default_replicas, |value| Replicas::new(unsigned(value)?).map_err(|error| error.to_string()));
+    let agreement = section.read("agreement", Agreement::Majority, |value| word("agreement", value));
+    let args = section.read("args", Vec::new(), arguments);
+    let env = env(section, &args);
+    let (ports, files) = (ports(section), files(section));
+    let limits = limits(section.section("limits").as_ref());
+    let restart = restart(section.section("restart").as_ref());
+    Some(Manifest {
+        id: ServiceId { namespace, name: name?, version: version? },
+        module: module?,
+        kind,
+        mode,
+        replicas,
+        agreement,
+        args,
+        ports,
+        env,
+        files,
+        limits,
+        restart,
+    })
+}
+
+fn env(root: &Section<'_>, args: &[String]) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    if let Some(section) = root.section("env") {
+        for (key, value) in section.entries() {
+            let value = text(value).and_then(|value| {
+                variable_name(key)?;
+                no_nul(value)
+            });
+            match value {
+                Ok(value) => drop(all.insert(key.to_owned(), value.to_owned())),
+                Err(problem) => section.fault(key, problem),
+            }
+        }
+    }
+    if all.len() > bounds::ENV_MAX {
+        let problem = format!("{} variables, the limit is {}", all.len(), bounds::ENV_MAX);
+        root.fault("env", problem);
+    }
+    // Each is terminated by a NUL, and a variable has its equals sign.
+    let args_bytes: usize = args.iter().map(|arg| arg.len() + 1).sum();
+    let env_bytes: usize = all.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
+    if args_bytes + env_bytes > bounds::ARGS_AND_ENV_BYTES_MAX {
+        let problem = format!(
+            "args and env take {} bytes together, the limit is {}",
+            args_bytes + env_bytes,
+            bounds::ARGS_AND_ENV_BYTES_MAX
+        );
+        let larger = if args_bytes > env_bytes { "args" } else { "env" };
+        root.fault(larger, problem);
+    }
+    all
+}
+
+fn ports(root: &Section<'_>) -> Vec<Port> {
+    let sections = root.sections("ports", "ports[]");
+    if sections.len() > bounds::PORTS_MAX {
+        let problem = format!("{} ports, the limit is {}", sections.len(), bounds::PORTS_MAX);
+        root.fault("ports", problem);
+    }
+    let (mut names, mut guests, mut listens) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let read = |section: &Section<'_>| {
+        section.refuse_unknown();
+        let name = section.require("name", parsed::<Name>);
+        let guest = section.require("guest", guest_port);
+        let listen = section.require("listen", address);
+        let pass = section.read("pass", false, boolean);
+        if name.as_ref().is_some_and(|n| !names.insert(n.clone())) {
+            section.fault("name", "another port has this name");
+        }
+        if guest.is_some_and(|guest| !guests.insert(guest)) {
+            section.fault("guest", "another port has this number");
+        }
+        if listen.is_some_and(|listen| listen.port() != 0 && !listens.insert(listen)) {
+            section.fault("listen", "another port listens there");
+        }
+        Some(Port { name: name?, guest: guest?, listen: listen?, pass })
+    };
+    sections.iter().filter_map(read).collect()
+}
+
+fn files(root: &Section<'_>) -> BTreeMap<GuestPath, HostPath> {
+    let mut all: BTreeMap<GuestPath, HostPath> = BTreeMap::new();
+    let Some(section) = root.section("files") else {
+        return all;
+    };
+    for (key, value) in section.entries() {
+        let guest = GuestPath::from_str(key).map_err(|error| error.to_string());
+        match (guest, parsed::<HostPath>(value)) {
+            (Ok(guest), Ok(host)) => drop(all.insert(guest, host)),
+            (Err(problem), _) | (_, Err(problem)) => section.fault(key, problem),
+        }
+    }
+    if all.len() > bounds::FILES_ENTRIES_MAX {
+        let problem = format!("{} entries, the limit is {}", all.len(), bounds::FILES_ENTRIES_MAX);
+        root.fault("files", problem);
+    }
+    all
+}
+
+fn limits(section: Option<&Section<'_>>) -> Limits {
+    let count = |key, bound: Bound<u64>| {
+        let value =
+            section.map_or(bound.default, |s| s.read(key, bound.default, |value| within(unsigned(value)?, bound)));
+        u32::try_from(value).expect("every count's bound fits 32 bits")
+    };
+    let size = |key, bound: Bound<ByteSize>| {
+        section.map_or(bound.default, |s| s.read(key, bound.default, |value| within(byte_size(value)?, bound)))
+    };
+    if let Some(section) = section {
+        section.refuse_unknown();
+    }
+    let fuel = FuelPerTurn::Limit(bounds::FUEL_PER_TURN.default);
+    let idle = IdleLimit::After(bounds::IDLE.default);
+    let mut limits = Limits {
+        memory: size("memory", bounds::MEMORY),
+        files: size("files", bounds::FILES),
+        fuel_per_turn: section.map_or(fuel, |s| s.read("fuel_per_turn", fuel, fuel_per_turn)),
+        flows: count("flows", bounds::FLOWS),
+        flows_per_client: count("flows_per_client", bounds::FLOWS_PER_CLIENT),
+        descriptors: count("descriptors", bounds::DESCRIPTORS),
+        socket_buffer: size("socket_buffer", bounds::SOCKET_BUFFER),
+        socket_buffers: size("socket_buffers", bounds::SOCKET_BUFFERS),
+        idle: section.map_or(idle, |s| s.read("idle", idle, idle_limit)),
+        log_lines_per_second: count("log_lines_per_second", bounds::LOG_LINES_PER_SECOND),
+    };
+    if let Some(section) = section {
+        relations(section, &mut limits);
+    }
+    limits
+}
+
+/// What holds between limits. A default gives way to a neighbour that was written; two that were written must agree.
+fn relations(section: &Section<'_>, limits: &mut Limits) {
+    if limits.flows_per_client > limits.flows {
+        if section.has("flows_per_client") {
+            let problem = format!("more than limits.flows, which is {}", limits.flows);
+            section.fault("flows_per_client", problem);
+        }
+        limits.flows_per_client = limits.flows;
+    }
+    let both_ways = limits.socket_buffer.get() * 2;
+    if limits.socket_buffers.get() < both_ways {
+        let problem = format!("less than one flow needs: twice limits.socket_buffer, {}", ByteSize::bytes(both_ways));
+        section.fault("socket_buffers", problem);
+    }
+}
+
+fn restart(section: Option<&Section<'_>>) -> Restart {
+    let defaults = Restart {
+        policy: RestartPolicy::Always,
+        backoff: bounds::BACKOFF.default,
+        backoff_max: bounds::BACKOFF_MAX.default,
+    };
+    let Some(section) = section else {
+        return defaults;
+    };
+    section.refuse_unknown();
+    let restart = Restart {
+        policy: section.read("policy", defaults.policy, |value| word("policy", value)),
+        backoff: section.read("backoff", defaults.backoff, |value| duration(value, bounds::BACKOFF)),
+        backoff_max: section.read("backoff_max", defaults.backoff_max, |value| duration(value, bounds::BACKOFF_MAX)),
+    };
+    if restart.backoff > restart.backoff_max {
+        let problem = format!("less than restart.backoff, which is {}", format_duration(restart.backoff));
+        section.fault("backoff_max", problem);
+    }
+    restart
+}

@@ -1,0 +1,129 @@
+//! One value of a TOML document as a domain type, or a sentence that says what is allowed instead.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::bounds::{self, Bound};
+use crate::manifest::{FuelPerTurn, IdleLimit, Word};
+use crate::quantity::{ByteSize, format_duration, parse_duration};
+
+/// Variables that tell a guest of its passed listeners; the engine alone sets them.
+const RESERVED_ENV: [&str; 3] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"];
+
+pub(crate) fn text<'d>(value: &'d DeValue<'_>) -> Result<&'d str, String> {
+    value.as_str().ok_or_else(|| format!("expected a string, found {}", described(value)))
+}
+
+pub(crate) fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| format!("expected true or false, found {}", described(value)))
+}
+
+pub(crate) fn unsigned(value: &DeValue<'_>) -> Result<u64, String> {
+    let integer = value.as_integer().ok_or_else(|| format!("expected a whole number, found {}", described(value)))?;
+    u64::from_str_radix(integer.as_str(), integer.radix())
+        .map_err(|_| "expected a whole number from 0 to 18446744073709551615".to_owned())
+}
+
+pub(crate) fn described(value: &DeValue<'_>) -> String {
+    let kind = value.type_str();
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
+pub(crate) fn parsed<T: FromStr<Err: Display>>(value: &DeValue<'_>) -> Result<T, String> {
+    text(value)?.parse().map_err(|error: T::Err| error.to_string())
+}
+
+pub(crate) fn word<T: Word>(key: &str, value: &DeValue<'_>) -> Result<T, String> {
+    let written = text(value)?;
+    if let Some((_, known)) = T::WORDS.iter().find(|(word, _)| *word == written) {
+        return Ok(*known);
+    }
+    if T::LATER.contains(&written) {
+        return Err(format!("{key} {written} is not supported by this version"));
+    }
+    let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+    Err(format!("allowed: {}", words.join(", ")))
+}
+
+pub(crate) fn within<T: PartialOrd + Display + Copy>(value: T, bound: Bound<T>) -> Result<T, String> {
+    if value < bound.min || value > bound.max {
+        return Err(format!("allowed: {} to {}", bound.min, bound.max));
+    }
+    Ok(value)
+}
+
+/// A number of bytes, or a text with a unit.
+pub(crate) fn byte_size(value: &DeValue<'_>) -> Result<ByteSize, String> {
+    if value.is_integer() {
+        return unsigned(value).map(ByteSize::bytes);
+    }
+    parsed(value)
+}
+
+pub(crate) fn duration(value: &DeValue<'_>, bound: Bound<Duration>) -> Result<Duration, String> {
+    let duration = parse_duration(text(value)?).map_err(|error| error.to_string())?;
+    if duration < bound.min || duration > bound.max {
+        return Err(format!("allowed: {} to {}", format_duration(bound.min), format_duration(bound.max)));
+    }
+    Ok(duration)
+}
+
+pub(crate) fn fuel_per_turn(value: &DeValue<'_>) -> Result<FuelPerTurn, String> {
+    let bound = bounds::FUEL_PER_TURN;
+    match value.as_str() {
+        Some("off") => Ok(FuelPerTurn::Off),
+        Some(_) => Err(format!("allowed: {} to {}, or \"off\"", bound.min, bound.max)),
+        None => within(unsigned(value)?, bound).map(FuelPerTurn::Limit),
+    }
+}
+
+pub(crate) fn idle_limit(value: &DeValue<'_>) -> Result<IdleLimit, String> {
+    match value.as_str() {
+        Some("off") => Ok(IdleLimit::Off),
+        _ => duration(value, bounds::IDLE).map(IdleLimit::After).map_err(|problem| format!("{problem}; or \"off\"")),
+    }
+}
+
+pub(crate) fn guest_port(value: &DeValue<'_>) -> Result<NonZeroU16, String> {
+    let number = u16::try_from(unsigned(value)?).ok();
+    number.and_then(NonZeroU16::new).ok_or_else(|| "allowed: 1 to 65535".to_owned())
+}
+
+pub(crate) fn address(value: &DeValue<'_>) -> Result<SocketAddr, String> {
+    text(value)?.parse().map_err(|_| "not an IP address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
+}
+
+pub(crate) fn arguments(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let array = value.as_array().ok_or_else(|| format!("expected an array of strings, found {}", described(value)))?;
+    if array.len() > bounds::ARGS_MAX {
+        return Err(format!("{} arguments, the limit is {}", array.len(), bounds::ARGS_MAX));
+    }
+    let read = |(index, item): (usize, &toml::Spanned<DeValue<'_>>)| {
+        let argument = text(item.get_ref()).and_then(no_nul);
+        argument.map(str::to_owned).map_err(|problem| format!("argument {}: {problem}", index + 1))
+    };
+    array.iter().enumerate().map(read).collect()
+}
+
+pub(crate) fn no_nul(text: &str) -> Result<&str, String> {
+    if text.contains('\0') {
+        return Err("a NUL character ends the text for the guest and is not allowed".to_owned());
+    }
+    Ok(text)
+}
+
+pub(crate) fn variable_name(key: &str) -> Result<(), String> {
+    if key.is_empty() || key.contains(['=', '\0']) {
+        return Err("the name of a variable is not empty and has neither `=` nor NUL".to_owned());
+    }
+    if RESERVED_ENV.contains(&key) {
+        return Err("reserved: set for the guest when a port has `pass = true`".to_owned());
+    }
+    Ok(())
+}
