@@ -1,0 +1,115 @@
+//! What the shell has to do to sockets and to tell.
+
+use bytes::Bytes;
+use refrain_wire::{Digest, Epoch, Position, Serial};
+
+use crate::nat::Ending;
+use crate::votes::{Divergence, Event};
+
+/// Something to do to a connection. Actions of one flow are done in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write these bytes; they are the next of the flow.
+    Write {
+        /// The flow.
+        serial: Serial,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// Shut down the write side when everything before is written.
+    Finish(Serial),
+    /// The flow is over: throw away what waits and send a TCP reset.
+    Reset {
+        /// The flow.
+        serial: Serial,
+        /// Why.
+        ending: Ending,
+    },
+    /// The flow is over but its answer is complete: write what waits, shut down, and let the client read.
+    Linger(Serial),
+    /// The client may be read again.
+    Resume(Serial),
+}
+
+/// Something to tell the caller about a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A line that the guest wrote.
+    Log {
+        /// Which output.
+        stream: LogStream,
+        /// The line.
+        line: Bytes,
+    },
+    /// The guest listens on a port.
+    Listen(u64),
+    /// The guest no longer listens on a port.
+    Unlisten(u64),
+    /// The guest was started, for the so manieth time.
+    Started(u64),
+    /// The guest ended.
+    Exited {
+        /// Its exit code.
+        code: u64,
+        /// The reason in words.
+        reason: Bytes,
+    },
+    /// The seats agreed on an audit.
+    Audited {
+        /// The turn.
+        position: Position,
+        /// The digest of the whole state.
+        digest: Digest,
+    },
+    /// A list is needed from one of these seats: have it vote again, with the list.
+    Ask {
+        /// The turn.
+        position: Position,
+        /// The seats that have it.
+        seats: Vec<refrain_wire::Seat>,
+    },
+    /// A replica diverged: its seat is out here; a record makes it so everywhere.
+    Diverged(Divergence),
+    /// The votes split: the group has to be halted.
+    Split(Position),
+    /// A vote was dropped, because too many positions are open: the seat has to vote on this one again.
+    VoteDropped {
+        /// Who voted.
+        seat: refrain_wire::Seat,
+        /// The turn.
+        position: Position,
+    },
+    /// The agreed effects left a gap in a flow, which was reset: a fault of the platform.
+    Gap {
+        /// The epoch of the flow.
+        epoch: Epoch,
+        /// The flow.
+        serial: Serial,
+        /// How far its stream goes.
+        emitted: u64,
+        /// Where the effect went on.
+        offset: u64,
+    },
+}
+
+/// One of the guest's two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Error,
+}
+
+impl Notice {
+    /// The notice of an event that releases nothing; the effects of one that does, otherwise.
+    pub(super) fn of(event: Event) -> Result<Self, std::sync::Arc<refrain_wire::turn::TurnEffects>> {
+        Ok(match event {
+            Event::Agreed { effects, .. } => return Err(effects),
+            Event::Ask { position, seats } => Self::Ask { position, seats },
+            Event::Diverged(divergence) => Self::Diverged(divergence),
+            Event::Split { position } => Self::Split(position),
+            Event::Dropped { seat, position } => Self::VoteDropped { seat, position },
+        })
+    }
+}

@@ -1,0 +1,337 @@
+//! The NAT table of one proxy epoch: flows, their offsets and closes, and the records that wait to be ordered.
+//!
+//! Guarantees: a serial is never used again; at most a window of a client's bytes is read and not consumed; records
+//! of a flow keep their order, and each is submitted in exactly one submission; submissions are numbered from 1
+//! without gaps and kept until told committed. Every table and queue has a limit with a defined answer ([`Limits`],
+//! [`Refused`]).
+//!
+//! Rules: design sections 4 (submissions), 8 (flow control) and 9 (epochs). No clock: time is a `Duration` since
+//! the proxy started. Sockets belong to `tcp`, agreement to `votes`.
+
+mod flow;
+mod group;
+mod guest;
+mod limit;
+mod outbox;
+mod submission;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use refrain_wire::{Epoch, GroupId, Record, ResetReason, Serial};
+
+pub use flow::{Closed, Ending};
+pub use guest::Emit;
+pub use limit::{BATCH_RESERVE_BYTES, GroupLimits, Limits, MAX_PENDING_BYTES, Refused};
+pub use submission::Submission;
+
+use flow::Flow;
+use group::{Group, Haste};
+
+/// The table. One owner; no interior locking.
+#[derive(Debug)]
+pub struct Nat {
+    epoch: Epoch,
+    limits: Limits,
+    groups: BTreeMap<GroupId, Group>,
+    flows: BTreeMap<Serial, Flow>,
+    clients: BTreeMap<IpAddr, usize>,
+    next_serial: Option<Serial>,
+    unacknowledged: VecDeque<Submission>,
+    next_number: u64,
+    /// The group that the last submission had no room for.
+    next_group: GroupId,
+    resumed: Vec<Serial>,
+}
+
+impl Nat {
+    /// An empty table.
+    #[must_use]
+    pub fn new(epoch: Epoch, limits: Limits) -> Self {
+        Self {
+            epoch,
+            limits,
+            groups: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            next_serial: Some(Serial(1)),
+            unacknowledged: VecDeque::new(),
+            next_number: 1,
+            next_group: GroupId::default(),
+            resumed: Vec::new(),
+        }
+    }
+
+    /// The epoch that the flows belong to.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Connections that hold a place, those of flows that are over but not yet gone included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Bytes of records that wait for a submission.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.groups.values().map(Group::pending).sum()
+    }
+
+    /// Makes a group known; its connections may be accepted from now on.
+    pub fn add_group(&mut self, group: GroupId, limits: GroupLimits) {
+        let epoch = self.epoch;
+        self.groups.entry(group).or_insert_with(|| Group::new(epoch, limits));
+    }
+
+    /// Makes a flow for a connection, and its `open` record.
+    pub fn accept(&mut self, group: GroupId, port: u16, peer: SocketAddr, now: Duration) -> Result<Serial, Refused> {
+        let limits = self.limits;
+        let state = self.groups.get_mut(&group).ok_or(Refused::UnknownGroup(group))?;
+        let client = peer.ip().to_canonical();
+        let of_client = self.clients.get(&client).copied().unwrap_or(0);
+        if state.halted {
+            return Err(Refused::Halted(group));
+        }
+        if state.pending() >= MAX_PENDING_BYTES {
+            return Err(Refused::Busy { group, pending: state.pending() });
+        }
+        if self.flows.len() >= limits.connections {
+            return Err(Refused::TooMany { limit: limits.connections });
+        }
+        if of_client >= limits.connections_per_client {
+            return Err(Refused::TooManyFromClient { client, limit: limits.connections_per_client });
+        }
+        let serial = self.next_serial.ok_or(Refused::SerialsUsed)?;
+        self.next_serial = serial.0.checked_add(1).map(Serial);
+        let mut flow = Flow::new(group, port, peer, now);
+        state.open(&Record::Open { serial, port, peer }, &mut flow);
+        self.flows.insert(serial, flow);
+        self.clients.insert(client, of_client + 1);
+        Ok(serial)
+    }
+
+    /// How many bytes may be read from the client now. At 0 the caller stops reading until the serial is in
+    /// [`Nat::take_resumed`].
+    pub fn readable_bytes(&mut self, serial: Serial) -> usize {
+        let Some((flow, group)) = live(&mut self.flows, &mut self.groups, serial) else {
+            return 0;
+        };
+        if !flow.client_open {
+            return 0;
+        }
+        let room = group.room();
+        let unconsumed = flow.received - flow.consumed;
+        let window = group.limits.window_bytes.saturating_sub(unconsumed);
+        let readable = room.min(usize::try_from(window).unwrap_or(usize::MAX));
+        flow.paused = readable == 0;
+        if room == 0 {
+            group.choke(serial, flow);
+        }
+        readable
+    }
+
+    /// The client sent `bytes`, at most [`Nat::readable_bytes`].
+    pub fn received(&mut self, serial: Serial, bytes: &[u8], now: Duration) {
+        let Some((flow, group)) = live(&mut self.flows, &mut self.groups, serial) else {
+            return;
+        };
+        if bytes.is_empty() || !flow.client_open {
+            return;
+        }
+        flow.received += bytes.len() as u64;
+        flow.sent_at = now;
+        let delivered = flow.untold();
+        flow.told = flow.delivered;
+        group.untold -= delivered;
+        group.data(serial, delivered, bytes, flow);
+    }
+
+    /// The client will send nothing more.
+    pub fn client_shutdown(&mut self, serial: Serial, now: Duration) {
+        let Some((flow, group)) = live(&mut self.flows, &mut self.groups, serial) else {
+            return;
+        };
+        if std::mem::replace(&mut flow.client_open, false) {
+            flow.sent_at = now;
+            group.shutdown(serial, flow);
+            finish_if_complete(serial, flow, group);
+        }
+    }
+
+    /// The flow is over from outside: a record tells the guest why.
+    pub fn reset(&mut self, serial: Serial, ending: Ending) {
+        let Some((flow, group)) = live(&mut self.flows, &mut self.groups, serial) else {
+            return;
+        };
+        let reason = match ending {
+            Ending::Idle => ResetReason::Idle,
+            Ending::Drained => ResetReason::Drain,
+            Ending::Operator => ResetReason::Operator,
+            _ => ResetReason::Client,
+        };
+        group.reset(&Record::Reset { serial, reason }, flow);
+        end(flow, group, ending);
+    }
+
+    /// The client's socket took `bytes` more of what was emitted.
+    pub fn delivered(&mut self, serial: Serial, bytes: u64, now: Duration) {
+        let Some(flow) = self.flows.get_mut(&serial) else {
+            return;
+        };
+        let bytes = bytes.min(flow.emitted - flow.delivered);
+        flow.delivered += bytes;
+        flow.took_at = now;
+        if flow.ending.is_some() {
+            return;
+        }
+        let id = flow.group;
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        group.untold += bytes;
+        if flow.is_complete() {
+            finish_if_complete(serial, flow, group);
+        } else if bytes > 0 && flow.untold() >= group.limits.window_bytes.div_ceil(2) {
+            group.credit(serial, flow, Haste::Due);
+        }
+        if group.untold > group.limits.kept_bytes / 4 {
+            self.tell_all(id);
+        }
+    }
+
+    fn tell_all(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        for (serial, flow) in &mut self.flows {
+            if flow.group == id && flow.ending.is_none() && flow.untold() > 0 {
+                group.credit(*serial, flow, Haste::Due);
+            }
+        }
+    }
+
+    /// Resets every flow whose client has not moved for the idle limit, by a record each, and names them.
+    pub fn idle_expired(&mut self, now: Duration) -> Vec<Serial> {
+        let idle = self.limits.idle;
+        let expired = self.select(|flow| flow.is_idle(now, idle));
+        for serial in &expired {
+            self.reset(*serial, Ending::Idle);
+        }
+        expired
+    }
+
+    /// Every flow that is not over, by serial.
+    #[must_use]
+    pub fn live(&self) -> Vec<Serial> {
+        self.select(|_| true)
+    }
+
+    fn select(&self, mut wanted: impl FnMut(&Flow) -> bool) -> Vec<Serial> {
+        let chosen = self.flows.iter().filter(|(_, f)| f.ending.is_none() && wanted(f));
+        chosen.map(|(serial, _)| *serial).collect()
+    }
+
+    /// Ends the group's flows without records (replicas end theirs by the halt), drops those that wait, and names the
+    /// flows.
+    pub fn halt(&mut self, group: GroupId) -> Vec<Serial> {
+        let halted = self.select(|flow| flow.group == group);
+        let Some(state) = self.groups.get_mut(&group) else {
+            return Vec::new();
+        };
+        state.halted = true;
+        for serial in &halted {
+            if let Some(flow) = self.flows.get_mut(serial) {
+                end(flow, state, Ending::Halted);
+            }
+        }
+        state.drop_pending(self.epoch);
+        halted
+    }
+
+    /// Lets a halted group accept again.
+    pub fn resume(&mut self, group: GroupId) {
+        if let Some(state) = self.groups.get_mut(&group) {
+            state.halted = false;
+        }
+    }
+
+    /// The leader takes no open or data of the group: both wait, and its clients are not read.
+    pub fn hold(&mut self, group: GroupId) {
+        if let Some(state) = self.groups.get_mut(&group) {
+            state.held = true;
+        }
+    }
+
+    /// The leader takes the group's open and data again.
+    pub fn release(&mut self, group: GroupId) {
+        if let Some(state) = self.groups.get_mut(&group) {
+            state.release();
+            resume_choked(&mut self.flows, state, &mut self.resumed);
+        }
+    }
+
+    /// The flows that may be read again, each named once.
+    pub fn take_resumed(&mut self) -> Vec<Serial> {
+        std::mem::take(&mut self.resumed)
+    }
+
+    /// The connection is closed: its place is free. Returns what the access log says.
+    pub fn gone(&mut self, serial: Serial, now: Duration) -> Option<Closed> {
+        if self.flows.get(&serial)?.ending.is_none() {
+            self.reset(serial, Ending::ClientReset);
+        }
+        let flow = self.flows.remove(&serial)?;
+        if let Some(count) = self.clients.get_mut(&flow.client()) {
+            *count -= 1;
+            if *count == 0 {
+                self.clients.remove(&flow.client());
+            }
+        }
+        Some(flow.closed(now))
+    }
+}
+
+/// The flow and its group, if the flow is not over.
+fn live<'a>(
+    flows: &'a mut BTreeMap<Serial, Flow>,
+    groups: &'a mut BTreeMap<GroupId, Group>,
+    serial: Serial,
+) -> Option<(&'a mut Flow, &'a mut Group)> {
+    let flow = flows.get_mut(&serial).filter(|flow| flow.ending.is_none())?;
+    let group = groups.get_mut(&flow.group)?;
+    Some((flow, group))
+}
+
+fn end(flow: &mut Flow, group: &mut Group, ending: Ending) {
+    group.untold -= flow.untold();
+    flow.told = flow.delivered;
+    flow.ending = Some(ending);
+}
+
+/// Ends the flow when both sides are done. What is untold then need not be an entry of its own: replicas keep it
+/// until the next record of the group.
+fn finish_if_complete(serial: Serial, flow: &mut Flow, group: &mut Group) {
+    if flow.is_complete() {
+        if flow.untold() > 0 {
+            group.credit(serial, flow, Haste::AlongWithNext);
+        }
+        end(flow, group, Ending::Done);
+    }
+}
+
+fn resume_choked(flows: &mut BTreeMap<Serial, Flow>, group: &mut Group, resumed: &mut Vec<Serial>) {
+    for serial in group.take_choked() {
+        if let Some(flow) = flows.get_mut(&serial) {
+            flow.choked = false;
+            if std::mem::replace(&mut flow.paused, false) {
+                resumed.push(serial);
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! One entry of the NAT table: offsets of both streams, how far each is closed, and when the client last moved.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use refrain_wire::GroupId;
+
+use super::outbox::Ticket;
+
+/// How a flow came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Both sides said that they were done and every byte was delivered.
+    Done,
+    /// The client reset its connection, or it broke.
+    ClientReset,
+    /// The guest reset it, or ended.
+    GuestReset,
+    /// The client neither sent nor took anything for the idle limit.
+    Idle,
+    /// The proxy was drained.
+    Drained,
+    /// An operator asked for it.
+    Operator,
+    /// The group was halted.
+    Halted,
+    /// The proxy's epoch ended.
+    EpochEnded,
+    /// The agreed effects left a gap in the flow's bytes.
+    Fault,
+}
+
+impl Ending {
+    /// The word that the access log uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::ClientReset => "client-reset",
+            Self::GuestReset => "guest-reset",
+            Self::Idle => "idle",
+            Self::Drained => "drained",
+            Self::Operator => "operator",
+            Self::Halted => "halted",
+            Self::EpochEnded => "epoch-ended",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// What the access log says about a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed {
+    /// Whom the flow reached.
+    pub group: GroupId,
+    /// The guest's port.
+    pub port: u16,
+    /// The client.
+    pub peer: SocketAddr,
+    /// Bytes that the client sent.
+    pub bytes_in: u64,
+    /// Bytes that the client's socket took.
+    pub bytes_out: u64,
+    /// How long the connection lasted.
+    pub lasted: Duration,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// A flow. Offsets count from the start of their stream.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) group: GroupId,
+    pub(super) port: u16,
+    pub(super) peer: SocketAddr,
+    pub(super) opened: Duration,
+    /// Client to guest: read from the socket.
+    pub(super) received: u64,
+    /// Client to guest: taken by the guest.
+    pub(super) consumed: u64,
+    /// Guest to client: handed to the socket's queue.
+    pub(super) emitted: u64,
+    /// Guest to client: taken by the socket.
+    pub(super) delivered: u64,
+    /// Guest to client: delivered and told in a record.
+    pub(super) told: u64,
+    pub(super) client_open: bool,
+    pub(super) guest_open: bool,
+    /// The shell was told to stop reading and waits to be resumed.
+    pub(super) paused: bool,
+    /// The flow waits in its group's list of choked flows.
+    pub(super) choked: bool,
+    pub(super) sent_at: Duration,
+    pub(super) took_at: Duration,
+    pub(super) open_ticket: Ticket,
+    pub(super) last_ticket: Ticket,
+    pub(super) ending: Option<Ending>,
+}
+
+impl Flow {
+    pub(super) fn new(group: GroupId, port: u16, peer: SocketAddr, now: Duration) -> Self {
+        Self {
+            group,
+            port,
+            peer,
+            opened: now,
+            received: 0,
+            consumed: 0,
+            emitted: 0,
+            delivered: 0,
+            told: 0,
+            client_open: true,
+            guest_open: true,
+            paused: false,
+            choked: false,
+            sent_at: now,
+            took_at: now,
+            open_ticket: Ticket::default(),
+            last_ticket: Ticket::default(),
+            ending: None,
+        }
+    }
+
+    pub(super) fn client(&self) -> IpAddr {
+        self.peer.ip().to_canonical()
+    }
+
+    pub(super) fn untold(&self) -> u64 {
+        self.delivered - self.told
+    }
+
+    /// Both sides are done and nothing is left to deliver.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.client_open && !self.guest_open && self.delivered == self.emitted
+    }
+
+    /// The client neither sent nor took for `idle`, or took nothing of what waits for it.
+    pub(super) fn is_idle(&self, now: Duration, idle: Duration) -> bool {
+        let still = |since: Duration| now.saturating_sub(since) >= idle;
+        still(self.took_at) && (still(self.sent_at) || self.emitted > self.delivered)
+    }
+
+    pub(super) fn closed(&self, now: Duration) -> Closed {
+        Closed {
+            group: self.group,
+            port: self.port,
+            peer: self.peer,
+            bytes_in: self.received,
+            bytes_out: self.delivered,
+            lasted: now.saturating_sub(self.opened),
+            ending: self.ending.unwrap_or(Ending::Done),
+        }
+    }
+}

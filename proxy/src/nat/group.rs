@@ -1,0 +1,158 @@
+//! The table's state of one group: records that wait, back pressure, and bytes delivered but not yet told.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use refrain_wire::{Epoch, Record, Serial};
+
+use super::flow::Flow;
+use super::limit::{GroupLimits, MAX_PENDING_BYTES};
+use super::outbox::Outbox;
+
+/// Whether a record is worth an entry of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// It makes a submission due.
+    Due,
+    /// It goes along with the next submission that has records of its group.
+    AlongWithNext,
+}
+
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) limits: GroupLimits,
+    pub(super) held: bool,
+    pub(super) halted: bool,
+    /// Delivered but not yet told, over all flows.
+    pub(super) untold: u64,
+    main: Outbox,
+    main_due: bool,
+    /// Records that relieve, written while `main` is held.
+    relief: Outbox,
+    relief_due: bool,
+    choked: VecDeque<Serial>,
+}
+
+impl Group {
+    pub(super) fn new(epoch: Epoch, limits: GroupLimits) -> Self {
+        Self {
+            limits,
+            held: false,
+            halted: false,
+            untold: 0,
+            main: Outbox::new(epoch),
+            main_due: false,
+            relief: Outbox::new(epoch),
+            relief_due: false,
+            choked: VecDeque::new(),
+        }
+    }
+
+    /// Bytes of records that wait.
+    pub(super) fn pending(&self) -> usize {
+        self.main.bytes() + self.relief.bytes()
+    }
+
+    /// How many more bytes may be read for the group.
+    pub(super) fn room(&self) -> usize {
+        if self.held || self.halted {
+            return 0;
+        }
+        MAX_PENDING_BYTES.saturating_sub(self.pending())
+    }
+
+    /// The flow is told when there is room again.
+    pub(super) fn choke(&mut self, serial: Serial, flow: &mut Flow) {
+        if !std::mem::replace(&mut flow.choked, true) {
+            self.choked.push_back(serial);
+        }
+    }
+
+    /// The flows that were choked, first come first served, if there is room now.
+    pub(super) fn take_choked(&mut self) -> VecDeque<Serial> {
+        if self.room() == 0 {
+            return VecDeque::new();
+        }
+        std::mem::take(&mut self.choked)
+    }
+
+    pub(super) fn open(&mut self, record: &Record, flow: &mut Flow) {
+        flow.open_ticket = self.main.push(record);
+        flow.last_ticket = flow.open_ticket;
+        self.main_due = true;
+    }
+
+    pub(super) fn data(&mut self, serial: Serial, delivered: u64, bytes: &[u8], flow: &mut Flow) {
+        flow.last_ticket = self.main.data(serial, delivered, bytes);
+        self.main_due = true;
+    }
+
+    /// Follows the flow's data.
+    pub(super) fn shutdown(&mut self, serial: Serial, flow: &mut Flow) {
+        let overtakes_nothing = self.main.has_left(flow.last_ticket);
+        flow.last_ticket = flow.last_ticket.max(self.relieve(&Record::Shutdown(serial), overtakes_nothing));
+    }
+
+    /// Follows the flow's open, and may overtake its data.
+    pub(super) fn reset(&mut self, record: &Record, flow: &Flow) {
+        self.relieve(record, self.main.has_left(flow.open_ticket));
+    }
+
+    /// Tells that all of the flow's delivered bytes are.
+    pub(super) fn credit(&mut self, serial: Serial, flow: &mut Flow, haste: Haste) {
+        let delivered = flow.untold();
+        flow.told = flow.delivered;
+        self.untold -= delivered;
+        let record = Record::Credit { serial, delivered };
+        let (queue, due) =
+            if self.held { (&mut self.relief, &mut self.relief_due) } else { (&mut self.main, &mut self.main_due) };
+        queue.push(&record);
+        *due |= haste == Haste::Due;
+    }
+
+    fn relieve(&mut self, record: &Record, may_overtake: bool) -> super::outbox::Ticket {
+        if self.held && may_overtake {
+            self.relief.push(record);
+            self.relief_due = true;
+            return Default::default();
+        }
+        self.main_due = true;
+        self.main.push(record)
+    }
+
+    /// Whether a submission is due because of this group.
+    pub(super) fn is_due(&self) -> bool {
+        self.relief_due || (self.main_due && !self.held)
+    }
+
+    /// Length of the piece that [`Group::pop`] would return.
+    pub(super) fn front_len(&self) -> usize {
+        if self.relief_due { self.relief.front_len() } else { self.main.front_len() }
+    }
+
+    /// The next piece to submit, if one is due.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let (queue, due) = if self.relief_due {
+            (&mut self.relief, &mut self.relief_due)
+        } else if self.main_due && !self.held {
+            (&mut self.main, &mut self.main_due)
+        } else {
+            return None;
+        };
+        let piece = queue.pop();
+        *due = queue.bytes() > 0;
+        piece
+    }
+
+    /// Nobody waits for the records any more: every flow of the group is over.
+    pub(super) fn drop_pending(&mut self, epoch: Epoch) {
+        *self = Self { held: self.held, halted: self.halted, ..Self::new(epoch, self.limits) };
+    }
+
+    /// Lets what waits go on after a hold.
+    pub(super) fn release(&mut self) {
+        self.held = false;
+        self.relief_due |= self.relief.bytes() > 0;
+        self.main_due |= self.main.bytes() > 0;
+    }
+}

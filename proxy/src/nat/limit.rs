@@ -1,0 +1,85 @@
+//! The limits of the NAT table, and the answer at each.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use refrain_wire::GroupId;
+use refrain_wire::limits::MAX_BATCH_BYTES;
+
+/// The most record bytes of one group that wait for a submission: two full batches. At the limit its flows are
+/// not read and its new connections are refused.
+pub const MAX_PENDING_BYTES: usize = 2 * MAX_BATCH_BYTES;
+/// What a batch keeps free for the records that the leader adds (a tick, a control).
+pub const BATCH_RESERVE_BYTES: usize = 64;
+
+/// Limits of the whole table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most connections; one more is refused.
+    pub connections: usize,
+    /// The most connections of one client address; one more is refused.
+    pub connections_per_client: usize,
+    /// How long a client may neither send nor take anything, or take nothing of what waits for it, before its flow
+    /// is reset by a record.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 20_000, connections_per_client: 12_000, idle: Duration::from_secs(600) }
+    }
+}
+
+/// Limits of one group; the same as those that its kernel was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupLimits {
+    /// Bytes of a flow, each way, that may be under way: read but not consumed, or emitted but not told delivered.
+    pub window_bytes: u64,
+    /// Bytes that the service's send buffers may keep; at a quarter of them delivered but untold, all are told.
+    pub kept_bytes: u64,
+}
+
+impl Default for GroupLimits {
+    fn default() -> Self {
+        Self { window_bytes: 1024 * 1024, kept_bytes: 256 * 1024 * 1024 }
+    }
+}
+
+/// Why a connection is not accepted. It was told to nobody: the client may try again without harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The table is full.
+    #[error("there are {limit} connections, which is the limit")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// One address has too many.
+    #[error("client {client} has {limit} connections, which is the limit")]
+    TooManyFromClient {
+        /// The address.
+        client: IpAddr,
+        /// The limit.
+        limit: usize,
+    },
+    /// The group's records wait longer than they should.
+    #[error("group {group} has {pending} bytes of records waiting, the limit is {MAX_PENDING_BYTES}")]
+    Busy {
+        /// The group.
+        group: GroupId,
+        /// Its bytes that wait.
+        pending: usize,
+    },
+    /// The group was halted.
+    #[error("group {0} is halted")]
+    Halted(GroupId),
+    /// No such group was added.
+    #[error("group {0} is not known")]
+    UnknownGroup(GroupId),
+    /// Every serial of the epoch was used.
+    #[error("the epoch has no serials left")]
+    SerialsUsed,
+    /// No epoch has begun, or it has ended.
+    #[error("the proxy has no epoch")]
+    NoEpoch,
+}

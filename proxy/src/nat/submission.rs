@@ -1,0 +1,103 @@
+//! Submissions: everything that waits, cut so that it fits into one entry, numbered and kept until committed.
+
+use refrain_wire::batch::BATCH_FRAME_BYTES;
+use refrain_wire::entry::GroupRecords;
+use refrain_wire::limits::{MAX_BATCHES_PER_ENTRY, MAX_ENTRY_BYTES, MAX_SUBMISSIONS_PER_ENTRY};
+use refrain_wire::{GroupId, SubmissionId};
+
+use super::group::Group;
+use super::{Nat, resume_choked};
+
+/// Bytes of an entry that may be batches, however many submissions it names.
+const BATCHES_BYTES: usize = MAX_ENTRY_BYTES - 2 - 12 * MAX_SUBMISSIONS_PER_ENTRY;
+
+/// Records to be ordered together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// Its number within the epoch.
+    pub id: SubmissionId,
+    /// At most one element a group, in ascending order of groups. Each begins with an `origin` record.
+    pub batches: Vec<GroupRecords>,
+}
+
+/// Pieces gathered for one submission.
+#[derive(Default)]
+struct Gathered {
+    batches: Vec<GroupRecords>,
+    bytes: usize,
+    no_room_for: Option<GroupId>,
+}
+
+impl Gathered {
+    fn take(&mut self, id: GroupId, group: &mut Group) {
+        if !group.is_due() || self.no_room_for.is_some() {
+            return;
+        }
+        let bytes = BATCH_FRAME_BYTES + group.front_len();
+        if self.batches.len() == MAX_BATCHES_PER_ENTRY || self.bytes + bytes > BATCHES_BYTES {
+            self.no_room_for = Some(id);
+            return;
+        }
+        if let Some(records) = group.pop() {
+            self.bytes += bytes;
+            self.batches.push(GroupRecords { group: id, records });
+        }
+    }
+}
+
+impl Nat {
+    /// Whether [`Nat::take_submission`] would return one.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        self.groups.values().any(Group::is_due)
+    }
+
+    /// Submissions that were taken and not told committed.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.unacknowledged.len()
+    }
+
+    /// Everything that waits, as far as it fits into one entry. A group that found no room is first the next time.
+    pub fn take_submission(&mut self) -> Option<Submission> {
+        let mut gathered = Gathered::default();
+        let first = self.next_group;
+        for (id, group) in self.groups.range_mut(first..) {
+            gathered.take(*id, group);
+        }
+        for (id, group) in self.groups.range_mut(..first) {
+            gathered.take(*id, group);
+        }
+        if gathered.batches.is_empty() {
+            return None;
+        }
+        self.next_group = gathered.no_room_for.unwrap_or_default();
+        gathered.batches.sort_unstable_by_key(|batch| batch.group);
+        for batch in &gathered.batches {
+            if let Some(group) = self.groups.get_mut(&batch.group) {
+                resume_choked(&mut self.flows, group, &mut self.resumed);
+            }
+        }
+        let submission =
+            Submission { id: SubmissionId { epoch: self.epoch, number: self.next_number }, batches: gathered.batches };
+        self.next_number += 1;
+        self.unacknowledged.push_back(submission.clone());
+        Some(submission)
+    }
+
+    /// The submission, and all before it, are committed: they need not be sent again.
+    pub fn committed(&mut self, id: SubmissionId) {
+        if id.epoch != self.epoch {
+            return;
+        }
+        while self.unacknowledged.front().is_some_and(|s| s.id.number <= id.number) {
+            self.unacknowledged.pop_front();
+        }
+    }
+
+    /// The submissions that are not committed, in order, when `applied` is the number of the last that is.
+    pub fn resend_after(&mut self, applied: u64) -> Vec<Submission> {
+        self.committed(SubmissionId { epoch: self.epoch, number: applied });
+        self.unacknowledged.iter().cloned().collect()
+    }
+}

@@ -1,0 +1,215 @@
+//! The TCP front end: listeners, connections, submissions and drain, on one loop thread.
+//!
+//! Guarantees: a connection is read only while the table allows it, into one buffer shared by all; bytes are written
+//! by a plain call when they are released, and queued (a window at most) only while the socket is full; a reset and an
+//! end stay apart both ways; at most one submission is on its way, and what arrives meanwhile forms the next. There
+//! are no timers but a coarse sweep for idle flows, armed only while there are flows, and one that asks for lists.
+//!
+//! Runs inside a `tokio::task::LocalSet` on a current-thread runtime. Handles are cheap to clone and not `Send`.
+
+mod access;
+mod connection;
+mod shell;
+mod stats;
+mod tasks;
+mod upstream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use refrain_wire::{Epoch, GroupId, Incarnation, Position, Seat, SubmissionId};
+use tokio::time::timeout;
+
+pub use stats::Stats;
+pub use upstream::{NotTaken, Upstream};
+
+use crate::core::{Action, GroupConfig};
+use crate::nat::{Ending, Limits, Nat};
+use crate::net::{Net, Sockets};
+use crate::votes::CastVote;
+
+use shell::Shell;
+
+/// How long a drain waits for the resets at its end to be committed.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// The front end. Its tasks end with the `LocalSet`.
+#[derive(Clone)]
+pub struct FrontEnd {
+    shell: Rc<Shell>,
+}
+
+/// How a drain went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Flows that were reset because the deadline was over.
+    pub reset: usize,
+    /// Whether every record was committed.
+    pub committed: bool,
+}
+
+impl FrontEnd {
+    /// A front end on real sockets; must be called within a `LocalSet`. An upstream that holds the front end should
+    /// hold it weakly, or drop it at shutdown.
+    #[must_use]
+    pub fn new(limits: Limits, upstream: Rc<dyn Upstream>) -> Self {
+        Self::with_net(limits, upstream, Box::new(Sockets))
+    }
+
+    /// A front end on another network.
+    #[must_use]
+    pub fn with_net(limits: Limits, upstream: Rc<dyn Upstream>, net: Box<dyn Net>) -> Self {
+        let shell = Rc::new(Shell::new(limits, upstream, net));
+        tokio::task::spawn_local(tasks::submit(Rc::clone(&shell)));
+        Self { shell }
+    }
+
+    /// Makes a group known.
+    pub fn add_group(&self, group: GroupId, config: GroupConfig) {
+        self.shell.core.borrow_mut().add_group(group, config);
+    }
+
+    /// Listens for clients of a guest's port and returns the address. Connections wait in the backlog until an epoch
+    /// begins.
+    pub fn listen(&self, addr: SocketAddr, group: GroupId, port: u16) -> io::Result<SocketAddr> {
+        let listener = self.shell.net.bind(addr)?;
+        let addr = listener.local_addr()?;
+        let task = tasks::accept(Rc::clone(&self.shell), listener, group, port);
+        self.shell.listeners.borrow_mut().push(tokio::task::spawn_local(task));
+        Ok(addr)
+    }
+
+    /// Flows can be accepted from now on. `at` is the position of the record that opened the epoch: votes on later
+    /// positions are for it. Connections of an epoch before are reset.
+    pub fn begin_epoch(&self, epoch: Epoch, at: Position) {
+        self.end_epoch();
+        self.shell.core.borrow_mut().begin_epoch(epoch, at);
+        self.shell.epoch_begun.notify_waiters();
+    }
+
+    /// The epoch is over: resets every connection, without records, and accepts nothing until the next.
+    pub fn end_epoch(&self) {
+        self.shell.end_epoch();
+    }
+
+    /// The submission is committed: the next may go.
+    pub fn committed(&self, id: SubmissionId) {
+        if let Some(nat) = self.shell.core.borrow_mut().nat() {
+            nat.committed(id);
+        }
+        self.shell.submit_if_due();
+        self.shell.progress.notify_waiters();
+    }
+
+    /// Sends every submission after the last applied number again, in order.
+    pub fn resend_after(&self, applied: u64) {
+        let again = self.shell.core.borrow_mut().nat().map(|nat| nat.resend_after(applied));
+        for submission in again.unwrap_or_default() {
+            self.shell.send(submission);
+        }
+        self.shell.submit_if_due();
+    }
+
+    /// The leader takes no open or data of the group for now.
+    pub fn hold(&self, group: GroupId) {
+        self.shell.run(|core, _, _| {
+            if let Some(nat) = core.nat() {
+                nat.hold(group);
+            }
+        });
+    }
+
+    /// The leader takes the group's open and data again.
+    pub fn release(&self, group: GroupId) {
+        self.shell.run(|core, _, outcome| {
+            if let Some(nat) = core.nat() {
+                nat.release(group);
+                outcome.actions.extend(nat.take_resumed().into_iter().map(Action::Resume));
+            }
+        });
+    }
+
+    /// A new replica holds the seat by the record at `at`.
+    pub fn take_seat(&self, group: GroupId, seat: Seat, incarnation: Incarnation, at: Position) {
+        self.shell.run(|core, now, outcome| core.take_seat(group, seat, incarnation, at, now, outcome));
+        tasks::watch_lists(&self.shell, group);
+    }
+
+    /// The seat's holder is out by the record at `at`.
+    pub fn quarantine(&self, group: GroupId, seat: Seat, incarnation: Incarnation, at: Position) {
+        self.shell.run(|core, now, outcome| core.quarantine(group, seat, incarnation, at, now, outcome));
+        tasks::watch_lists(&self.shell, group);
+    }
+
+    /// The group is halted by the record at `at`: its connections are reset.
+    pub fn halt(&self, group: GroupId, at: Position) {
+        self.shell.run(|core, _, outcome| core.halt(group, at, outcome));
+    }
+
+    /// The group goes on by the record at `at`.
+    pub fn resume(&self, group: GroupId, at: Position) {
+        self.shell.core.borrow_mut().resume(group, at);
+    }
+
+    /// Counts a vote; what it releases is written to sockets before the call returns.
+    pub fn vote(&self, group: GroupId, vote: CastVote) {
+        self.shell.run(|core, now, outcome| core.vote(group, vote, now, outcome));
+        tasks::watch_lists(&self.shell, group);
+    }
+
+    /// Everything of the group up to here is released; 0 for a group that is not known.
+    #[must_use]
+    pub fn released(&self, group: GroupId) -> Position {
+        let core = self.shell.core.borrow();
+        core.votes(group).map(|votes| votes.released()).unwrap_or_default()
+    }
+
+    /// A picture of the front end.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats { queued_bytes: self.shell.queued_bytes(), ..Stats::default() };
+        if let Some(nat) = self.shell.core.borrow_mut().nat() {
+            stats.connections = nat.connections();
+            stats.pending_bytes = nat.pending_bytes();
+            stats.in_flight = nat.in_flight();
+        }
+        self.shell.counters.fill(&mut stats);
+        stats
+    }
+
+    /// Stops accepting, lets flows end until the deadline, resets the rest by record, and waits a moment for these
+    /// records to be committed. Cancelling it leaves the listeners closed.
+    pub async fn drain(&self, deadline: Duration) -> Drained {
+        for listener in self.shell.listeners.borrow_mut().drain(..) {
+            listener.abort();
+        }
+        // At the deadline the flows that are left are found below.
+        let _ = timeout(deadline, self.until(|nat| nat.connections() == 0)).await;
+        let mut reset = 0;
+        self.shell.run(|core, _, outcome| {
+            let Some(nat) = core.nat() else {
+                return;
+            };
+            for serial in nat.live() {
+                nat.reset(serial, Ending::Drained);
+                outcome.actions.push(Action::Reset { serial, ending: Ending::Drained });
+                reset += 1;
+            }
+        });
+        let committed = self.until(|nat| nat.in_flight() == 0 && !nat.has_pending());
+        let committed = timeout(DRAIN_GRACE, committed).await.is_ok();
+        Drained { reset, committed }
+    }
+
+    async fn until(&self, reached: impl Fn(&Nat) -> bool) {
+        loop {
+            let progress = self.shell.progress.notified();
+            if self.shell.core.borrow_mut().nat().is_none_or(|nat| reached(nat)) {
+                return;
+            }
+            progress.await;
+        }
+    }
+}

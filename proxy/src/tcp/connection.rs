@@ -1,0 +1,154 @@
+//! One client's connection: its socket, what waits to be written, and how it is to end.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use refrain_wire::FlowId;
+
+use crate::net::Stream;
+
+/// How a connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Until both sides are done.
+    Open,
+    /// Closed at once, with a TCP reset.
+    Reset,
+    /// What waits is written; what the client still sends is thrown away.
+    Linger,
+}
+
+pub(super) struct Connection {
+    pub(super) flow: FlowId,
+    pub(super) stream: Box<dyn Stream>,
+    queue: RefCell<VecDeque<Bytes>>,
+    queued_bytes: Cell<usize>,
+    finish: Cell<bool>,
+    write_closed: Cell<bool>,
+    pub(super) read_closed: Cell<bool>,
+    fate: Cell<Fate>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Connection {
+    pub(super) fn new(flow: FlowId, stream: Box<dyn Stream>) -> Self {
+        Self {
+            flow,
+            stream,
+            queue: RefCell::default(),
+            queued_bytes: Cell::new(0),
+            finish: Cell::new(false),
+            write_closed: Cell::new(false),
+            read_closed: Cell::new(false),
+            fate: Cell::new(Fate::Open),
+            waker: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn fate(&self) -> Fate {
+        self.fate.get()
+    }
+
+    /// Both sides are done.
+    pub(super) fn is_done(&self) -> bool {
+        self.read_closed.get() && self.write_closed.get()
+    }
+
+    pub(super) fn write_is_closed(&self) -> bool {
+        self.write_closed.get()
+    }
+
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes.get()
+    }
+
+    /// Ends it as said, as soon as its task runs. A reset is never taken back.
+    pub(super) fn end(&self, fate: Fate) {
+        if self.fate.get() != Fate::Reset {
+            self.fate.set(fate);
+        }
+        if fate == Fate::Reset {
+            self.queue.borrow_mut().clear();
+            self.queued_bytes.set(0);
+        }
+        self.wake();
+    }
+
+    /// Its task is the one with this waker.
+    pub(super) fn remember(&self, waker: &Waker) {
+        let mut kept = self.waker.borrow_mut();
+        match &mut *kept {
+            Some(kept) => kept.clone_from(waker),
+            None => *kept = Some(waker.clone()),
+        }
+    }
+
+    /// Has its task look again.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Writes what fits at once and queues the rest. Returns how much the socket took.
+    pub(super) fn write(&self, mut bytes: Bytes) -> io::Result<usize> {
+        let mut queue = self.queue.borrow_mut();
+        let mut written = 0;
+        if queue.is_empty() {
+            written = take_would_block(self.stream.try_write(&bytes))?;
+            bytes.advance(written);
+        }
+        if !bytes.is_empty() {
+            self.queued_bytes.set(self.queued_bytes.get() + bytes.len());
+            queue.push_back(bytes);
+            self.wake();
+        }
+        Ok(written)
+    }
+
+    /// Shuts the write side down once everything before is written.
+    pub(super) fn finish(&self) {
+        self.finish.set(true);
+        self.shutdown_if_flushed();
+        self.wake();
+    }
+
+    fn shutdown_if_flushed(&self) {
+        if self.finish.get() && self.queue.borrow().is_empty() && !self.write_closed.replace(true) {
+            // A failure means that the client is gone, which the next read or write tells.
+            let _ = self.stream.shutdown_write();
+        }
+    }
+
+    /// Writes from the queue until it is empty or the socket full. Returns how much the socket took.
+    pub(super) fn flush(&self, cx: &mut Context<'_>) -> io::Result<usize> {
+        let mut queue = self.queue.borrow_mut();
+        let mut written = 0;
+        while let Some(front) = queue.front_mut() {
+            let Poll::Ready(ready) = self.stream.poll_writable(cx) else {
+                break;
+            };
+            ready?;
+            let taken = take_would_block(self.stream.try_write(front))?;
+            front.advance(taken);
+            written += taken;
+            if front.is_empty() {
+                queue.pop_front();
+            }
+        }
+        drop(queue);
+        self.queued_bytes.set(self.queued_bytes.get() - written);
+        self.shutdown_if_flushed();
+        Ok(written)
+    }
+}
+
+fn take_would_block(result: io::Result<usize>) -> io::Result<usize> {
+    match result {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
+        other => other,
+    }
+}

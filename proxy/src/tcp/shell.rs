@@ -1,0 +1,285 @@
+//! The state behind the front end's handles, and the plain calls that work on it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use refrain_wire::Serial;
+use refrain_wire::limits::MAX_RECORD_BYTES;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::access;
+use super::connection::{Connection, Fate};
+use super::stats::Counters;
+use super::upstream::Upstream;
+use crate::core::{Action, Outcome, Proxy};
+use crate::nat::{Ending, Limits, Nat, Submission};
+use crate::net::Net;
+
+/// Reads of one connection before others get their turn.
+const READS_PER_POLL: usize = 4;
+
+pub(super) struct Shell {
+    pub(super) core: RefCell<Proxy>,
+    pub(super) connections: RefCell<BTreeMap<Serial, Rc<Connection>>>,
+    pub(super) upstream: Rc<dyn Upstream>,
+    pub(super) net: Box<dyn Net>,
+    pub(super) limits: Limits,
+    pub(super) listeners: RefCell<Vec<JoinHandle<()>>>,
+    pub(super) counters: Counters,
+    /// There may be something to submit.
+    pub(super) submit: Notify,
+    pub(super) epoch_begun: Notify,
+    /// A connection or a submission is done: a drain looks again.
+    pub(super) progress: Notify,
+    pub(super) sweeping: Cell<bool>,
+    pub(super) asking: Cell<bool>,
+    scratch: RefCell<Box<[u8]>>,
+    outcome: Cell<Outcome>,
+    start: Instant,
+}
+
+impl Shell {
+    pub(super) fn new(limits: Limits, upstream: Rc<dyn Upstream>, net: Box<dyn Net>) -> Self {
+        Self {
+            core: RefCell::new(Proxy::new(limits)),
+            connections: RefCell::default(),
+            upstream,
+            net,
+            limits,
+            listeners: RefCell::default(),
+            counters: Counters::default(),
+            submit: Notify::new(),
+            epoch_begun: Notify::new(),
+            progress: Notify::new(),
+            sweeping: Cell::new(false),
+            asking: Cell::new(false),
+            scratch: RefCell::new(vec![0; MAX_RECORD_BYTES].into_boxed_slice()),
+            outcome: Cell::default(),
+            start: clock(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Calls the core, then does and tells what it says. No borrow is held while the upstream is told.
+    pub(super) fn run(&self, call: impl FnOnce(&mut Proxy, Duration, &mut Outcome)) {
+        let now = self.now();
+        let mut outcome = self.outcome.take();
+        call(&mut self.core.borrow_mut(), now, &mut outcome);
+        for action in outcome.actions.drain(..) {
+            self.act(action, now);
+        }
+        let notices = std::mem::take(&mut outcome.notices);
+        self.outcome.set(outcome);
+        for (group, notice) in notices {
+            self.upstream.notice(group, notice);
+        }
+        self.submit_if_due();
+    }
+
+    /// Calls the table of the current epoch.
+    fn with_nat<T>(&self, call: impl FnOnce(&mut Nat) -> T) -> Option<T> {
+        self.core.borrow_mut().nat().map(call)
+    }
+
+    pub(super) fn submit_if_due(&self) {
+        let due = self.with_nat(|nat| nat.in_flight() == 0 && nat.has_pending());
+        if due == Some(true) {
+            self.submit.notify_one();
+        }
+    }
+
+    /// Submits what waits, unless a submission is on its way already.
+    pub(super) fn submit_pending(&self) {
+        let taken = self.with_nat(|nat| {
+            let idle = nat.in_flight() == 0;
+            let submission = if idle { nat.take_submission() } else { None };
+            (submission, nat.take_resumed())
+        });
+        let Some((submission, resumed)) = taken else {
+            return;
+        };
+        self.wake(resumed);
+        if let Some(submission) = submission {
+            self.send(submission);
+        }
+    }
+
+    pub(super) fn send(&self, submission: Submission) {
+        let id = submission.id;
+        if let Err(error) = self.upstream.submit(submission) {
+            tracing::debug!(epoch = id.epoch.0, number = id.number, %error, "submission not taken");
+        }
+    }
+
+    pub(super) fn wake(&self, serials: Vec<Serial>) {
+        let connections = self.connections.borrow();
+        for connection in serials.iter().filter_map(|serial| connections.get(serial)) {
+            connection.wake();
+        }
+    }
+
+    fn connection(&self, serial: Serial) -> Option<Rc<Connection>> {
+        self.connections.borrow().get(&serial).cloned()
+    }
+
+    pub(super) fn act(&self, action: Action, now: Duration) {
+        match action {
+            Action::Write { serial, bytes } => self.write(serial, bytes, now),
+            Action::Finish(serial) => {
+                if let Some(connection) = self.connection(serial) {
+                    connection.finish();
+                }
+            }
+            Action::Reset { serial, .. } => self.end(serial, Fate::Reset),
+            Action::Linger(serial) => self.end(serial, Fate::Linger),
+            Action::Resume(serial) => {
+                if let Some(connection) = self.connection(serial) {
+                    connection.wake();
+                }
+            }
+        }
+    }
+
+    fn end(&self, serial: Serial, fate: Fate) {
+        if let Some(connection) = self.connection(serial) {
+            connection.end(fate);
+        }
+    }
+
+    fn write(&self, serial: Serial, bytes: Bytes, now: Duration) {
+        let Some(connection) = self.connection(serial) else {
+            return;
+        };
+        match connection.write(bytes) {
+            Ok(written) => self.delivered(&connection, written, now),
+            Err(_) => self.broken(&connection),
+        }
+    }
+
+    pub(super) fn delivered(&self, connection: &Connection, bytes: usize, now: Duration) {
+        if bytes > 0 {
+            self.counters.add_out(bytes);
+            self.with_nat(|nat| nat.delivered(connection.flow.serial, bytes as u64, now));
+        }
+    }
+
+    /// The connection broke, or the client reset it.
+    fn broken(&self, connection: &Connection) {
+        self.with_nat(|nat| nat.reset(connection.flow.serial, Ending::ClientReset));
+        connection.end(Fate::Reset);
+        self.submit_if_due();
+    }
+
+    /// Moves bytes both ways until the connection ends or nothing can move.
+    pub(super) fn poll_connection(&self, connection: &Rc<Connection>, cx: &mut Context<'_>) -> Poll<()> {
+        connection.remember(cx.waker());
+        if connection.fate() == Fate::Open {
+            match connection.flush(cx) {
+                Ok(0) => {}
+                Ok(written) => self.delivered(connection, written, self.now()),
+                Err(_) => self.broken(connection),
+            }
+        }
+        if connection.fate() == Fate::Open && !connection.read_closed.get() {
+            self.read(connection, cx);
+        }
+        self.submit_if_due();
+        if connection.fate() != Fate::Open || connection.is_done() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn read(&self, connection: &Rc<Connection>, cx: &mut Context<'_>) {
+        let serial = connection.flow.serial;
+        let mut scratch = self.scratch.borrow_mut();
+        for _ in 0..READS_PER_POLL {
+            let readable = self.with_nat(|nat| nat.readable_bytes(serial)).unwrap_or(0);
+            if readable == 0 {
+                return;
+            }
+            let limit = readable.min(scratch.len());
+            match connection.stream.poll_read(cx, &mut scratch[..limit]) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(0)) => {
+                    connection.read_closed.set(true);
+                    let now = self.now();
+                    self.with_nat(|nat| nat.client_shutdown(serial, now));
+                    return;
+                }
+                Poll::Ready(Ok(count)) => {
+                    self.counters.add_in(count);
+                    let now = self.now();
+                    self.with_nat(|nat| nat.received(serial, &scratch[..count], now));
+                }
+                Poll::Ready(Err(_)) => return self.broken(connection),
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Reads and throws away. Returns how much, and whether the client has ended.
+    pub(super) fn discard(&self, connection: &Connection, cx: &mut Context<'_>) -> (usize, bool) {
+        let mut scratch = self.scratch.borrow_mut();
+        match connection.stream.poll_read(cx, &mut scratch) {
+            Poll::Pending => (0, false),
+            Poll::Ready(Ok(0) | Err(_)) => (0, true),
+            Poll::Ready(Ok(count)) => {
+                cx.waker().wake_by_ref();
+                (count, false)
+            }
+        }
+    }
+
+    /// The connection's task is over: frees its place and writes the access log.
+    pub(super) fn close(&self, connection: &Connection) {
+        if connection.fate() == Fate::Reset {
+            // A failure means that the socket is closed already.
+            let _ = connection.stream.reset_on_close();
+        }
+        if self.core.borrow().epoch() == Some(connection.flow.epoch) {
+            self.connections.borrow_mut().remove(&connection.flow.serial);
+            let now = self.now();
+            let closed = self.with_nat(|nat| nat.gone(connection.flow.serial, now)).flatten();
+            if let Some(closed) = closed {
+                access::log(connection.flow, self.core.borrow().service(closed.group).unwrap_or(""), &closed);
+            }
+            self.submit_if_due();
+        }
+        self.progress.notify_waiters();
+    }
+
+    /// Resets every connection of the epoch, whose flows replicas end by themselves.
+    pub(super) fn end_epoch(&self) {
+        let Some(mut nat) = self.core.borrow_mut().end_epoch() else {
+            return;
+        };
+        let now = self.now();
+        for (serial, connection) in std::mem::take(&mut *self.connections.borrow_mut()) {
+            nat.reset(serial, Ending::EpochEnded);
+            if let Some(closed) = nat.gone(serial, now) {
+                access::log(connection.flow, self.core.borrow().service(closed.group).unwrap_or(""), &closed);
+            }
+            connection.end(Fate::Reset);
+        }
+    }
+
+    pub(super) fn queued_bytes(&self) -> usize {
+        let connections = self.connections.borrow();
+        connections.values().map(|connection| connection.queued_bytes()).sum()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell is where time comes from")]
+fn clock() -> Instant {
+    Instant::now()
+}

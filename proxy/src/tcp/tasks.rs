@@ -1,0 +1,187 @@
+//! The tasks of the front end: accepting, serving a connection, submitting, and the two coarse timers, which are
+//! armed only while something needs them.
+
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use refrain_wire::{FlowId, GroupId, Position};
+use tokio::time::{sleep, timeout};
+
+use super::connection::{Connection, Fate};
+use super::shell::Shell;
+use crate::core::Action;
+use crate::nat::Ending;
+use crate::net::{Listener, Stream};
+
+/// How long a finished connection is still read, so that the client can take the answer before the close.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+/// How much of what a lingering client sends is thrown away before the close.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+/// How long nothing is accepted after the process has run out of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long an agreed position waits for its speaker's list before another seat is asked.
+const LIST_PATIENCE: Duration = Duration::from_millis(5);
+
+/// Submits what waits whenever it is told to. Tasks run in the order in which they were woken, so everything that
+/// connections read in one wake of the loop goes into one submission.
+pub(super) async fn submit(shell: Rc<Shell>) {
+    loop {
+        shell.submit.notified().await;
+        shell.submit_pending();
+    }
+}
+
+/// Accepts for one listener, once there is an epoch.
+pub(super) async fn accept(shell: Rc<Shell>, listener: Box<dyn Listener>, group: GroupId, port: u16) {
+    loop {
+        loop {
+            let begun = shell.epoch_begun.notified();
+            if shell.core.borrow().epoch().is_some() {
+                break;
+            }
+            begun.await;
+        }
+        match poll_fn(|cx| listener.poll_accept(cx)).await {
+            Ok((stream, peer)) => admit(&shell, stream, peer, group, port),
+            Err(error) => after_accept_error(&error, group).await,
+        }
+    }
+}
+
+/// A connection that broke before it was accepted is nothing; running out of descriptors needs patience.
+async fn after_accept_error(error: &io::Error, group: GroupId) {
+    let kinds = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::InvalidInput];
+    if !kinds.contains(&error.kind()) {
+        tracing::warn!(group = group.0, %error, "accept failed");
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+fn admit(shell: &Rc<Shell>, stream: Box<dyn Stream>, peer: SocketAddr, group: GroupId, port: u16) {
+    let now = shell.now();
+    let accepted = shell.core.borrow_mut().accept(group, port, peer, now);
+    let epoch = shell.core.borrow().epoch();
+    let (Ok(serial), Some(epoch)) = (accepted, epoch) else {
+        if let Err(error) = accepted {
+            tracing::debug!(group = group.0, %peer, %error, "connection refused");
+        }
+        shell.counters.add_refused();
+        // A failure means that the client is gone already.
+        let _ = stream.reset_on_close();
+        return;
+    };
+    shell.counters.add_accepted();
+    let connection = Rc::new(Connection::new(FlowId { epoch, serial }, stream));
+    shell.connections.borrow_mut().insert(serial, Rc::clone(&connection));
+    tokio::task::spawn_local(serve(Rc::clone(shell), connection));
+    shell.submit_if_due();
+    if !shell.sweeping.replace(true) {
+        tokio::task::spawn_local(sweep(Rc::downgrade(shell)));
+    }
+}
+
+async fn serve(shell: Rc<Shell>, connection: Rc<Connection>) {
+    poll_fn(|cx| shell.poll_connection(&connection, cx)).await;
+    if connection.fate() == Fate::Linger {
+        // Boxed: a task that only waits stays small.
+        Box::pin(linger(&shell, &connection)).await;
+    }
+    shell.close(&connection);
+}
+
+/// Writes what waits and throws away what comes, until the client ends or its time is over.
+async fn linger(shell: &Shell, connection: &Connection) {
+    connection.finish();
+    let mut client_ended = false;
+    let flushed = poll_fn(|cx| {
+        connection.remember(cx.waker());
+        client_ended = client_ended || shell.discard(connection, cx).1;
+        match connection.flush(cx) {
+            Ok(written) => shell.delivered(connection, written, shell.now()),
+            Err(_) => connection.end(Fate::Reset),
+        }
+        if connection.write_is_closed() || connection.fate() == Fate::Reset {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    });
+    if timeout(shell.limits.idle, flushed).await.is_err() {
+        connection.end(Fate::Reset);
+    }
+    let mut discarded = 0;
+    let ended = poll_fn(|cx| {
+        connection.remember(cx.waker());
+        if client_ended || connection.fate() == Fate::Reset || discarded >= LINGER_BYTES {
+            return Poll::Ready(());
+        }
+        let (count, ended) = shell.discard(connection, cx);
+        discarded += count;
+        if ended { Poll::Ready(()) } else { Poll::Pending }
+    });
+    // Whether the client ended or its time did: the connection is closed.
+    let _ = timeout(LINGER_TIME, ended).await;
+}
+
+/// Resets idle flows, while there are flows.
+async fn sweep(shell: Weak<Shell>) {
+    loop {
+        let Some(period) = shell.upgrade().map(|shell| sweep_period(shell.limits.idle)) else {
+            return;
+        };
+        sleep(period).await;
+        let Some(shell) = shell.upgrade() else {
+            return;
+        };
+        shell.run(|core, now, outcome| {
+            let expired = core.nat().map(|nat| nat.idle_expired(now)).unwrap_or_default();
+            outcome.actions.extend(expired.into_iter().map(|serial| Action::Reset { serial, ending: Ending::Idle }));
+        });
+        if shell.connections.borrow().is_empty() {
+            shell.sweeping.set(false);
+            return;
+        }
+    }
+}
+
+/// An idle flow is found at most an eighth of the limit late, and a sweep is never frequent.
+fn sweep_period(idle: Duration) -> Duration {
+    (idle / 8).clamp(Duration::from_millis(5), Duration::from_secs(10))
+}
+
+/// Starts to watch for lists that do not come, unless it is done already.
+pub(super) fn watch_lists(shell: &Rc<Shell>, group: GroupId) {
+    let waits = |shell: &Shell| shell.core.borrow().votes(group).and_then(|votes| votes.waits_for_list());
+    if waits(shell).is_some() && !shell.asking.replace(true) {
+        tokio::task::spawn_local(ask(Rc::downgrade(shell)));
+    }
+}
+
+async fn ask(shell: Weak<Shell>) {
+    let mut before = Vec::new();
+    loop {
+        let Some(shell) = shell.upgrade() else {
+            return;
+        };
+        let waiting = waiting_for_lists(&shell);
+        for (group, _) in waiting.iter().filter(|waits| before.contains(*waits)) {
+            shell.run(|core, now, outcome| core.ask_again(*group, now, outcome));
+        }
+        if waiting.is_empty() {
+            shell.asking.set(false);
+            return;
+        }
+        before = waiting;
+        drop(shell);
+        sleep(LIST_PATIENCE).await;
+    }
+}
+
+fn waiting_for_lists(shell: &Shell) -> Vec<(GroupId, Position)> {
+    let core = shell.core.borrow();
+    let waiting = |group| Some((group, core.votes(group)?.waits_for_list()?));
+    core.groups().filter_map(waiting).collect()
+}

@@ -1,0 +1,293 @@
+//! Agreement of one group: counts the votes of its seats and releases effects in the order of positions.
+//!
+//! Guarantees: effects are released only when a quorum of all seats voted the same digest and the list that is
+//! released gives that digest, payloads included; each position once, in ascending order; a seat counts once per
+//! position. A divergence is told once per holder of a seat, a split once per position.
+//!
+//! Expects: each holder of a seat votes in ascending order of positions and misses none after its first. Then every
+//! position before an agreed one is known by the time it is agreed, and nothing is released early.
+//!
+//! Rules: design section 5. Bounded: at most [`OPEN_POSITIONS`] positions are open and [`KEPT_DIGESTS`] agreed
+//! digests are kept. Pure: no clock; a caller that wants to ask for a late list calls [`Votes::ask_again`].
+
+mod ballot;
+mod check;
+mod event;
+mod history;
+mod seat;
+mod settle;
+mod speaker;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use refrain_wire::control::Agreement;
+use refrain_wire::turn::TurnEffects;
+use refrain_wire::{Digest, Epoch, Incarnation, Position, Seat};
+
+pub use check::concerns;
+pub use event::{Divergence, Event, Why};
+pub use history::KEPT_DIGESTS;
+pub use speaker::{silent_turn_speaker, speaker, speaks};
+
+use ballot::{Ballot, Cast};
+use history::History;
+use seat::SeatState;
+
+/// The most positions that may be open (voted on but not released). A vote on one more is dropped, and that is told.
+pub const OPEN_POSITIONS: usize = 65_536;
+
+/// The votes of one group.
+#[derive(Debug)]
+pub struct Votes {
+    rule: Agreement,
+    seats: Vec<SeatState>,
+    /// Positions after `epoch_since` are voted on for `epoch`, those up to it for `epoch_before`.
+    epoch: Epoch,
+    epoch_since: Position,
+    epoch_before: Epoch,
+    released: Position,
+    ballots: VecDeque<Ballot>,
+    history: History,
+    halted: bool,
+}
+
+/// One vote of a seat.
+#[derive(Debug, Clone)]
+pub struct CastVote {
+    /// Who votes.
+    pub seat: Seat,
+    /// Which of the seat's holders.
+    pub incarnation: Incarnation,
+    /// The turn.
+    pub position: Position,
+    /// Its digest for this proxy.
+    pub digest: Digest,
+    /// The turn's effects, from a speaker or when asked for.
+    pub list: Option<Arc<TurnEffects>>,
+}
+
+impl Votes {
+    /// A group with `seats` vacant seats. Positions up to `released` are done with.
+    #[must_use]
+    pub fn new(seats: u8, rule: Agreement, released: Position) -> Self {
+        Self {
+            rule,
+            seats: vec![SeatState::default(); usize::from(seats)],
+            epoch: Epoch::default(),
+            epoch_since: Position::default(),
+            epoch_before: Epoch::default(),
+            released,
+            ballots: VecDeque::new(),
+            history: History::default(),
+            halted: false,
+        }
+    }
+
+    /// The number of seats, vacant ones included.
+    #[must_use]
+    pub fn seats(&self) -> u8 {
+        u8::try_from(self.seats.len()).expect("it was made from a u8")
+    }
+
+    /// Everything up to here is released.
+    #[must_use]
+    pub fn released(&self) -> Position {
+        self.released
+    }
+
+    /// The position that is agreed but has no list yet, if it is the next to release.
+    #[must_use]
+    pub fn waits_for_list(&self) -> Option<Position> {
+        let front = self.ballots.front()?;
+        front.agreed.map(|_| front.position)
+    }
+
+    /// Votes on positions after `at` are for this epoch of the proxy.
+    pub fn begin_epoch(&mut self, epoch: Epoch, at: Position) {
+        self.epoch_before = self.epoch;
+        self.epoch = epoch;
+        self.epoch_since = at;
+    }
+
+    fn epoch_at(&self, position: Position) -> Epoch {
+        if position > self.epoch_since { self.epoch } else { self.epoch_before }
+    }
+
+    fn quorum(&self) -> usize {
+        usize::from(self.rule.quorum(self.seats()))
+    }
+
+    /// A new replica holds the seat by the record at `at`. Votes of the one before count no longer after `at`; up
+    /// to it they stay until the new holder votes.
+    pub fn take_seat(&mut self, seat: Seat, incarnation: Incarnation, at: Position, out: &mut Vec<Event>) {
+        let Some(state) = self.seats.get_mut(usize::from(seat.0)) else {
+            return;
+        };
+        if state.incarnation.is_some_and(|current| current >= incarnation) {
+            return;
+        }
+        state.take(incarnation);
+        for ballot in &mut self.ballots {
+            if ballot.position <= at {
+                ballot.keep_as_former(seat);
+            }
+        }
+        self.uncount_after(seat, at);
+        self.settle(out);
+    }
+
+    /// The holder is out by the record at `at`: its votes after `at` do not count, and it casts no more.
+    pub fn quarantine(&mut self, seat: Seat, incarnation: Incarnation, at: Position, out: &mut Vec<Event>) {
+        let Some(state) = self.seats.get_mut(usize::from(seat.0)) else {
+            return;
+        };
+        if state.incarnation != Some(incarnation) {
+            return;
+        }
+        state.out = true;
+        state.diverged = true;
+        self.uncount_after(seat, at);
+        self.settle(out);
+    }
+
+    fn uncount_after(&mut self, seat: Seat, at: Position) {
+        let quorum = self.quorum();
+        for ballot in self.ballots.iter_mut().filter(|ballot| ballot.position > at) {
+            ballot.withdraw(seat);
+            ballot.count(quorum);
+        }
+    }
+
+    /// The group is halted by the record at `at`: nothing is released until it is resumed.
+    pub fn halt(&mut self, at: Position) {
+        self.halted = true;
+        self.ballots.clear();
+        self.released = self.released.max(at);
+    }
+
+    /// The group goes on by the record at `at`, from the next position.
+    pub fn resume(&mut self, at: Position) {
+        self.halted = false;
+        self.released = self.released.max(at);
+    }
+
+    /// Counts a vote. What follows from it is appended to `out`.
+    pub fn vote(&mut self, vote: CastVote, out: &mut Vec<Event>) {
+        let Some(state) = self.seats.get_mut(usize::from(vote.seat.0)) else {
+            return;
+        };
+        if self.halted || !state.counts(vote.incarnation) {
+            return;
+        }
+        if vote.position > self.released && !self.open(vote.position) {
+            self.seats[usize::from(vote.seat.0)].forget_votes();
+            out.push(Event::Dropped { seat: vote.seat, position: vote.position });
+            return;
+        }
+        self.seats[usize::from(vote.seat.0)].note_vote(vote.position);
+        if vote.position <= self.released {
+            self.compare_late(&vote, out);
+        } else {
+            self.count(&vote, out);
+        }
+        self.settle(out);
+    }
+
+    /// Makes sure that there is a ballot; says whether there is.
+    fn open(&mut self, position: Position) -> bool {
+        let Err(at) = self.find(position) else {
+            return true;
+        };
+        if self.ballots.len() >= OPEN_POSITIONS {
+            return false;
+        }
+        self.ballots.insert(at, Ballot::new(position));
+        true
+    }
+
+    fn find(&self, position: Position) -> Result<usize, usize> {
+        // Nearly every vote is on the first or the last open position, or on a new one behind it.
+        match (self.ballots.front(), self.ballots.back()) {
+            (Some(front), _) if front.position == position => Ok(0),
+            (_, Some(back)) if back.position < position => Err(self.ballots.len()),
+            _ => self.ballots.binary_search_by_key(&position, |ballot| ballot.position),
+        }
+    }
+
+    fn compare_late(&mut self, vote: &CastVote, out: &mut Vec<Event>) {
+        if self.rule == Agreement::None {
+            return;
+        }
+        if let Some(agreed) = self.history.get(vote.position).filter(|agreed| *agreed != vote.digest) {
+            self.diverge(vote.seat, vote.position, vote.digest, agreed, Why::Outvoted, out);
+        }
+    }
+
+    fn count(&mut self, vote: &CastVote, out: &mut Vec<Event>) {
+        let (quorum, epoch, checked) = (self.quorum(), self.epoch_at(vote.position), self.rule != Agreement::None);
+        let Ok(at) = self.find(vote.position) else {
+            return;
+        };
+        let ballot = &mut self.ballots[at];
+        if let Cast::Changed(first) = ballot.cast(vote.seat, vote.digest) {
+            let agreed = ballot.agreed.unwrap_or(first);
+            self.diverge(vote.seat, vote.position, vote.digest, agreed, Why::VotedTwice, out);
+            return;
+        }
+        let agreed = ballot.agreed.unwrap_or(vote.digest);
+        let tally = ballot.tally(vote.digest);
+        let mut bad_list = false;
+        if let Some(list) = vote.list.as_ref().filter(|_| tally.list.is_none()) {
+            bad_list = !check::is_valid(list, vote.position, epoch, vote.digest);
+            tally.list = (!bad_list).then(|| Arc::clone(list));
+        }
+        let was_agreed = ballot.agreed;
+        ballot.count(quorum);
+        if bad_list {
+            self.diverge(vote.seat, vote.position, vote.digest, agreed, Why::BadList, out);
+        }
+        if checked {
+            self.find_outvoted(at, was_agreed, out);
+        }
+    }
+
+    /// Tells the seats that voted against what is agreed.
+    fn find_outvoted(&mut self, at: usize, was_agreed: Option<Digest>, out: &mut Vec<Event>) {
+        let ballot = &self.ballots[at];
+        let Some(agreed) = ballot.agreed else {
+            return;
+        };
+        if ballot.tallies.len() == 1 && was_agreed.is_some() {
+            return;
+        }
+        let position = ballot.position;
+        let others = ballot.tallies.iter().filter(|tally| tally.digest != agreed);
+        let outvoted: Vec<(Seat, Digest)> =
+            others.flat_map(|tally| tally.seats.seats().map(|seat| (seat, tally.digest))).collect();
+        for (seat, voted) in outvoted {
+            self.diverge(seat, position, voted, agreed, Why::Outvoted, out);
+        }
+    }
+
+    fn diverge(
+        &mut self,
+        seat: Seat,
+        position: Position,
+        voted: Digest,
+        agreed: Digest,
+        why: Why,
+        out: &mut Vec<Event>,
+    ) {
+        let state = &mut self.seats[usize::from(seat.0)];
+        let Some(incarnation) = state.incarnation.filter(|_| !state.diverged) else {
+            return;
+        };
+        state.diverged = true;
+        state.out = true;
+        self.uncount_after(seat, position);
+        out.push(Event::Diverged(Divergence { seat, incarnation, position, voted, agreed, why }));
+    }
+}
