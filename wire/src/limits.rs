@@ -6,6 +6,14 @@ pub const MAX_RECORD_BYTES: usize = 256 * 1024;
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// The most batches in one entry.
 pub const MAX_BATCHES_PER_ENTRY: usize = 256;
+/// What a batch keeps free for the records that the leader adds: origins, ticks, controls.
+pub const LEADER_SHARE_BYTES: usize = 16 * 1024;
+/// The most record bytes that a submission may have for one group.
+pub const MAX_SUBMISSION_BATCH_BYTES: usize = MAX_BATCH_BYTES - LEADER_SHARE_BYTES;
+/// The most record bytes of one submission.
+pub const MAX_SUBMISSION_BYTES: usize = 4 * MAX_SUBMISSION_BATCH_BYTES;
+/// The most groups in one submission; the others of an entry's batches are the leader's.
+pub const MAX_SUBMISSION_GROUPS: usize = MAX_BATCHES_PER_ENTRY / 2;
 /// The most submissions merged into one entry.
 pub const MAX_SUBMISSIONS_PER_ENTRY: usize = 1024;
 /// The most bytes in one entry: four full batches and their frames fit, and so do 256 small ones.
