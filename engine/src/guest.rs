@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use refrain_kernel::process::GuestEnd;
 use wasmtime::{Extern, Instance, Store, Trap};
 
-use crate::host::{ExitCode, GuestState, Host, HostFault, Limits, Shared};
+use crate::host::{ExitCode, GuestState, Host, HostFault, Limits, MAX_TABLE_ELEMENTS, Shared};
 use crate::module::Compiled;
 
 /// How a run ended.
@@ -35,18 +35,15 @@ pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: R
     Box::pin(async move {
         let fuel_per_turn = limits.fuel_per_turn.unwrap_or(u64::MAX);
         let memory_bytes = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
-        let host = Host {
-            shared,
-            state: GuestState::default(),
-            limits: Limits { memory_bytes, memory_refused: false },
-            fuel_per_turn,
-        };
+        let host = Host { shared, state: GuestState::default(), limits: Limits::new(memory_bytes), fuel_per_turn };
         let mut store = Store::new(&compiled.platform.engine, host);
         store.limiter(|host| &mut host.limits);
         store.set_fuel(fuel_per_turn).expect("fuel is on for every guest");
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
-        match start(&compiled, &mut store).await {
+        let ended = start(&compiled, &mut store).await;
+        store.data().shared.lock().fuel_left = store.get_fuel().unwrap_or_default();
+        match ended {
             Ok(()) => RunEnd::Guest(GuestEnd::Exit(0)),
             Err(error) => classify(&error, &store.data().limits, limits),
         }
@@ -99,6 +96,9 @@ fn classify(error: &wasmtime::Error, grown: &Limits, limits: RunLimits) -> RunEn
         }
         Some(trap) => RunEnd::Guest(GuestEnd::Trap(format!("trapped: {trap}{memory}"))),
         None if grown.memory_refused => RunEnd::Guest(GuestEnd::Trap(format!("could not be started{memory}"))),
+        None if grown.tables_refused => RunEnd::Guest(GuestEnd::Trap(format!(
+            "could not be started (its tables have more than {MAX_TABLE_ELEMENTS} elements)"
+        ))),
         None => RunEnd::Host(format!("{error:#}")),
     }
 }

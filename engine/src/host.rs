@@ -64,34 +64,64 @@ pub(crate) struct Host {
 impl Host {
     /// A host for questions about the linker; no guest runs in it.
     pub(crate) fn detached() -> Self {
-        let limits = Limits { memory_bytes: 0, memory_refused: false };
-        Self { shared: Arc::new(Mutex::new(Shared::new(None))), state: GuestState::default(), limits, fuel_per_turn: 0 }
+        let (shared, limits) = (Arc::new(Mutex::new(Shared::new(None))), Limits::new(0));
+        Self { shared, state: GuestState::default(), limits, fuel_per_turn: 0 }
     }
 }
 
 /// Growth by the manifest alone.
 pub(crate) struct Limits {
-    pub(crate) memory_bytes: usize,
+    memory_bytes: usize,
+    table_elements: usize,
+    /// A growth was refused because of the memory limit.
     pub(crate) memory_refused: bool,
+    /// A growth was refused because of [`MAX_TABLE_ELEMENTS`].
+    pub(crate) tables_refused: bool,
 }
 
-/// The most elements of a table.
-const MAX_TABLE_ELEMENTS: usize = 1_000_000;
+/// The most elements of all tables of a guest together.
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 1_000_000;
+/// How wasmtime says that a growth is beyond what 32-bit addresses reach. It asks nobody about such a growth before.
+const BEYOND_ADDRESSES: &str = "memory growth exceeds memory type's limits";
+
+impl Limits {
+    pub(crate) fn new(memory_bytes: usize) -> Self {
+        Self { memory_bytes, table_elements: 0, memory_refused: false, tables_refused: false }
+    }
+}
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    /// A growth beyond the module's own maximum is refused here too, so that wasmtime reports no failure for it.
+    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let fits = desired <= self.memory_bytes;
         self.memory_refused |= !fits;
-        Ok(fits)
+        Ok(fits && maximum.is_none_or(|maximum| desired <= maximum))
     }
 
     /// The host has no memory for a growth that the manifest allows: this replica stops, its guest does not see it.
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        if self.memory_refused { Ok(()) } else { Err(error.context(HostFault("out of memory"))) }
+        if error.to_string() == BEYOND_ADDRESSES {
+            self.memory_refused = true;
+            return Ok(());
+        }
+        Err(error.context(HostFault("out of memory")))
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE_ELEMENTS)
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let all = (self.table_elements.saturating_add(desired)).saturating_sub(current);
+        let fits = all <= MAX_TABLE_ELEMENTS;
+        if fits {
+            self.table_elements = all;
+        }
+        self.tables_refused |= !fits;
+        Ok(fits)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error.context(HostFault("out of memory for a table")))
     }
 }
 
@@ -104,6 +134,9 @@ pub(crate) struct HostFault(pub(crate) &'static str);
 #[derive(Debug, thiserror::Error)]
 #[error("exit with code {0}")]
 pub(crate) struct ExitCode(pub(crate) u32);
+
+/// What every call of the host costs, in fuel, besides the work that the kernel notes.
+const CALL_FUEL: u64 = 200;
 
 fn memory_of(caller: &mut Caller<'_, Host>) -> Option<Memory> {
     if let Some(memory) = caller.data().state.memory {
@@ -122,9 +155,21 @@ pub(crate) fn call(
     let Some(memory) = memory_of(caller) else {
         return i32::from(Errno::Fault.code());
     };
-    let (memory, host) = memory.data_and_store_mut(caller.as_context_mut());
-    let mut shared = host.shared.lock();
-    code(call(shared.kernel(), memory))
+    let (result, work) = {
+        let (memory, host) = memory.data_and_store_mut(caller.as_context_mut());
+        let mut shared = host.shared.lock();
+        let kernel = shared.kernel();
+        (code(call(kernel, memory)), kernel.take_work())
+    };
+    charge(caller, work);
+    result
+}
+
+/// Takes what a call cost from the turn's fuel: the guest traps at its next instruction when none is left.
+fn charge(caller: &mut Caller<'_, Host>, work: u64) {
+    let left = caller.get_fuel().expect("fuel is on for every guest");
+    let left = left.saturating_sub(CALL_FUEL.saturating_add(work));
+    caller.set_fuel(left).expect("fuel is on for every guest");
 }
 
 /// Runs `call` until it does not block, once a turn. `call` is told whether it is the first time.
@@ -144,7 +189,9 @@ pub(crate) fn waiting_call<'a>(
             begin_turn(&mut caller, &mut shared, memory);
         }
         turn = Some(shared.turn);
-        match call(shared.kernel(), memory.data_mut(&mut caller), first) {
+        let result = call(shared.kernel(), memory.data_mut(&mut caller), first);
+        charge(&mut caller, shared.kernel().take_work());
+        match result {
             Ok(()) => Poll::Ready(0),
             Err(Stop::Errno(errno)) => Poll::Ready(i32::from(errno.code())),
             Err(Stop::Block) => {

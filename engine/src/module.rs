@@ -53,7 +53,7 @@ impl Platform {
             return Ok((Module::new(&self.engine, bytes)?, false));
         };
         let path = cache_path(cache, bytes, self.key());
-        if let Some(module) = self.from_cache(&path) {
+        if let Some(module) = self.take_cached(&path) {
             return Ok((module, true));
         }
         let module = Module::new(&self.engine, bytes)?;
@@ -66,7 +66,7 @@ impl Platform {
 
     /// Code from the cache, if it is there and whole. A damaged file is compiled over.
     #[allow(unsafe_code)]
-    fn from_cache(&self, path: &Path) -> Option<Module> {
+    fn take_cached(&self, path: &Path) -> Option<Module> {
         let kept = std::fs::read(path).ok()?;
         let (digest, code) = kept.split_first_chunk::<32>()?;
         if blake3::hash(code).as_bytes() != digest {

@@ -69,6 +69,8 @@ pub struct TurnOutcome {
     pub memory_bytes: u64,
     /// Flows that the guest has.
     pub flows: u32,
+    /// Bytes of the writable file layer in use.
+    pub files_bytes: u64,
     /// Fuel that the guest used in this turn.
     pub fuel: u64,
 }
@@ -169,6 +171,7 @@ impl Replica {
         self.epochs = Arc::clone(&batch.epochs);
         let mut shared = self.shared.lock();
         shared.turn += 1;
+        shared.fuel_left = self.fuel_per_turn();
         let input =
             TurnInput { position: batch.position, time: batch.time, shard: &batch.shard, records: &batch.records };
         shared.kernel().begin_turn(&input);
@@ -176,6 +179,10 @@ impl Replica {
             let compiled = Arc::clone(&self.blueprint.compiled);
             self.run = Some(guest::run(compiled, Arc::clone(&self.shared), self.blueprint.limits));
         }
+    }
+
+    fn fuel_per_turn(&self) -> u64 {
+        self.blueprint.limits.fuel_per_turn.unwrap_or(u64::MAX)
     }
 
     pub(crate) fn resume(&mut self) -> Progress {
@@ -195,7 +202,7 @@ impl Replica {
             }
             shared.blocked = false;
         }
-        self.blueprint.compiled.platform.ticker.turn_begins();
+        let _running = self.blueprint.compiled.platform.ticker.turn_begins();
         match run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending if self.shared.lock().blocked => None,
             Poll::Pending => Some(Progress::Yielded),
@@ -218,7 +225,6 @@ impl Replica {
         let votes = self.epochs.iter().map(|epoch| (*epoch, vote(&effects, *epoch))).collect();
         let entries: Vec<EffectEntry> = effects.effects.iter().map(|effect| effect.entry).collect();
         self.running.absorb(self.position, &entries);
-        let limit = self.blueprint.limits.fuel_per_turn.unwrap_or(u64::MAX);
         TurnOutcome {
             position: self.position,
             votes,
@@ -227,7 +233,8 @@ impl Replica {
             wants: end.wants,
             memory_bytes: shared.memory_bytes,
             flows: shared.kernel().flow_count(),
-            fuel: limit.saturating_sub(shared.fuel_left),
+            files_bytes: shared.kernel().fs().usage().used_bytes,
+            fuel: self.fuel_per_turn().saturating_sub(shared.fuel_left),
         }
     }
 }

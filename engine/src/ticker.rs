@@ -15,6 +15,8 @@ const LINGER_TICKS: u32 = 100;
 struct Shared {
     /// Rises at the start of every turn.
     turns: AtomicU64,
+    /// Turns that are under way.
+    running: AtomicU64,
     parked: AtomicBool,
     stop: AtomicBool,
 }
@@ -35,18 +37,31 @@ impl Ticker {
         Self { shared, thread: Some(thread) }
     }
 
-    /// A turn begins, or goes on after a yield: the ticker must run.
-    pub(crate) fn turn_begins(&self) {
+    /// A turn begins, or goes on after a yield: the ticker runs at least as long as the guard lives.
+    pub(crate) fn turn_begins(&self) -> Running<'_> {
+        self.shared.running.fetch_add(1, Ordering::SeqCst);
         self.shared.turns.fetch_add(1, Ordering::SeqCst);
         if self.shared.parked.load(Ordering::SeqCst) {
             self.unpark();
         }
+        Running { shared: &self.shared }
     }
 
     fn unpark(&self) {
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
+    }
+}
+
+/// A turn that is under way.
+pub(crate) struct Running<'a> {
+    shared: &'a Shared,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.shared.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -66,7 +81,9 @@ fn tick(engine: &Engine, shared: &Shared) {
         std::thread::park_timeout(TICK);
         engine.increment_epoch();
         let turns = shared.turns.load(Ordering::SeqCst);
-        idle = if turns == seen { idle + 1 } else { 0 };
+        // A guest in a long host call begins no turn, but must be interrupted when it comes back.
+        let busy = turns != seen || shared.running.load(Ordering::SeqCst) > 0;
+        idle = if busy { 0 } else { idle + 1 };
         seen = turns;
         if idle >= LINGER_TICKS {
             shared.parked.store(true, Ordering::SeqCst);

@@ -7,6 +7,7 @@
 
 mod background;
 mod inbox;
+mod life;
 mod slot;
 mod worker;
 
@@ -18,8 +19,9 @@ use refrain_wire::{GroupId, Position};
 use crate::replica::{Flip, Replica, ReplicaId, TurnBatch, TurnOutcome};
 use background::Background;
 use inbox::Inbox;
+use life::Life;
 
-/// Where replicas read batches that they were not handed: the committed log.
+/// Where replicas read batches that they were not handed: the committed log. A batch is there before it is delivered.
 pub trait BatchSource: Send + Sync + 'static {
     /// Turns of `group` after `after`, in order and without gaps, of about `max_bytes`; at least one if there is one.
     /// The first one's `previous` is `after`.
@@ -58,9 +60,9 @@ pub(crate) enum Command {
     /// A new replica; it catches up from the log first.
     Install(Box<Replica>),
     /// A replica comes back from the background, its turn finished and its position current.
-    Return(Box<Replica>),
+    Return(Box<Replica>, Life),
     /// A replica failed in the background.
-    Gone(ReplicaId),
+    Gone(ReplicaId, Life),
     /// A batch for all replicas of a group.
     Batch(Arc<TurnBatch>),
     /// Drop a replica.
@@ -110,7 +112,7 @@ impl Workers {
         }
     }
 
-    /// Drops a replica, wherever it is.
+    /// Drops a replica, wherever it is. A report of it may still come until its worker has taken note.
     pub fn remove(&self, id: ReplicaId) {
         self.each(|| Command::Remove(id));
     }

@@ -36,7 +36,10 @@ impl Kernel {
         let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(short)?;
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| short())?;
         let (tables, files) = rest.split_at_checked(length).ok_or_else(short)?;
-        let tables: Tables = postcard::from_bytes(tables).map_err(DecodeError::Tables)?;
+        let (tables, rest) = postcard::take_from_bytes::<Tables>(tables).map_err(DecodeError::Tables)?;
+        if !rest.is_empty() {
+            return Err(DecodeError::Tables(postcard::Error::DeserializeBadEncoding));
+        }
         let fs = Fs::decode(files, bundle).map_err(DecodeError::Files)?;
         Ok(Self::assemble(config, tables, fs))
     }

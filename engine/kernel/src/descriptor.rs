@@ -109,6 +109,18 @@ impl Descriptors {
         if self.slots.len() >= limit { Err(Errno::Mfile) } else { Ok(()) }
     }
 
+    /// How many are open.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.slots.len()
+    }
+
+    /// Whether none is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// Takes `fd` out of the table.
     pub fn close(&mut self, fd: u32) -> Result<Descriptor, Errno> {
         self.slots.remove(fd).ok_or(Errno::Badf)

@@ -83,6 +83,12 @@ impl Kernel {
 
     /// `read` on any descriptor; 0 at the end.
     pub fn read(&mut self, fd: u32, out: &mut [u8]) -> Result<usize, Stop> {
+        let read = self.read_any(fd, out)?;
+        self.copied(read);
+        Ok(read)
+    }
+
+    fn read_any(&mut self, fd: u32, out: &mut [u8]) -> Result<usize, Stop> {
         match &self.tables.descriptors.get(fd)?.object {
             Object::Input => Ok(0),
             Object::Output(_) => Err(Errno::Badf.into()),
@@ -100,6 +106,12 @@ impl Kernel {
 
     /// `write` on any descriptor; how much was taken.
     pub fn write(&mut self, fd: u32, bytes: &[u8]) -> Result<usize, Stop> {
+        let written = self.write_any(fd, bytes)?;
+        self.copied(written);
+        Ok(written)
+    }
+
+    fn write_any(&mut self, fd: u32, bytes: &[u8]) -> Result<usize, Stop> {
         let descriptor = self.tables.descriptors.get(fd)?;
         let append = descriptor.flags & flags::APPEND != 0;
         match &descriptor.object {
@@ -131,7 +143,9 @@ impl Kernel {
     pub fn read_at(&mut self, fd: u32, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
         let (inode, _) = self.file(fd, rights::READ)?;
         let now_ns = self.file_time();
-        self.fs.read_at(inode, offset, out, now_ns)
+        let read = self.fs.read_at(inode, offset, out, now_ns)?;
+        self.copied(read);
+        Ok(read)
     }
 
     /// `pwrite`.
@@ -139,6 +153,7 @@ impl Kernel {
         let (inode, _) = self.file(fd, rights::WRITE)?;
         let now_ns = self.file_time();
         self.fs.write_at(inode, offset, bytes, now_ns)?;
+        self.copied(bytes.len());
         Ok(bytes.len())
     }
 
@@ -166,7 +181,9 @@ impl Kernel {
     pub fn allocate(&mut self, fd: u32, offset: u64, len: u64) -> Result<(), Errno> {
         let (inode, _) = self.file(fd, rights::WRITE)?;
         let now_ns = self.file_time();
-        self.fs.allocate(inode, offset, len, now_ns)
+        self.fs.allocate(inode, offset, len, now_ns)?;
+        self.copied(usize::try_from(len).unwrap_or(usize::MAX));
+        Ok(())
     }
 
     /// `fsync` and `fdatasync`: what a turn wrote is as durable as the log.
@@ -296,5 +313,7 @@ impl Kernel {
     /// Random bytes.
     pub fn fill_random(&mut self, out: &mut [u8]) {
         self.tables.random.fill(out);
+        // A byte of the generator costs about what an instruction does.
+        self.add_work(out.len() as u64);
     }
 }

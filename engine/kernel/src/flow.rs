@@ -8,7 +8,9 @@ use bytes::{Buf, Bytes};
 use refrain_wire::FlowId;
 use serde::{Deserialize, Serialize};
 
-/// A received piece shorter than this is copied out of its entry, so that it does not keep the entry in memory.
+/// A piece shorter than this is copied out of its entry, so that it does not keep the entry in memory, and joined to
+/// the one before it as far as both together stay below it: a stream of single bytes takes no more memory than one of
+/// long pieces.
 const COPY_BELOW_BYTES: usize = 4096;
 
 /// One flow.
@@ -92,8 +94,7 @@ impl Flow {
             return false;
         }
         self.received_bytes += bytes.len() as u64;
-        let bytes = if bytes.len() < COPY_BELOW_BYTES { Bytes::copy_from_slice(&bytes) } else { bytes };
-        self.received.push_back(bytes);
+        append(&mut self.received, bytes);
         true
     }
 
@@ -149,7 +150,7 @@ impl Flow {
 
     /// Keeps a turn's bytes until the client has taken them.
     pub fn keep(&mut self, bytes: Bytes) {
-        self.kept.push_back(bytes);
+        append(&mut self.kept, bytes);
     }
 
     /// The client has taken `more` bytes; returns how many of them the guest had sent.
@@ -185,6 +186,17 @@ impl Flow {
     }
 }
 
+fn append(pieces: &mut VecDeque<Bytes>, bytes: Bytes) {
+    if bytes.len() >= COPY_BELOW_BYTES {
+        pieces.push_back(bytes);
+        return;
+    }
+    match pieces.back_mut() {
+        Some(last) if last.len() + bytes.len() < COPY_BELOW_BYTES => *last = [&last[..], &bytes[..]].concat().into(),
+        _ => pieces.push_back(Bytes::copy_from_slice(&bytes)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +217,21 @@ mod tests {
         assert_eq!(flow.read(&mut out), 5);
         assert_eq!(&out, b"abcde");
         assert_eq!((flow.read(&mut out), flow.read(&mut out)), (2, 0));
+    }
+
+    #[test]
+    fn a_stream_of_single_bytes_is_kept_in_few_pieces() {
+        let mut flow = flow();
+        let length = 3 * COPY_BELOW_BYTES;
+        for at in 0..length {
+            assert!(flow.receive(Bytes::from(vec![at as u8]), length as u64));
+            flow.wrote(1);
+            flow.keep(Bytes::from(vec![at as u8]));
+        }
+        assert!(flow.received.len() <= 4 && flow.kept.len() <= 4, "{} {}", flow.received.len(), flow.kept.len());
+        let mut out = vec![0; length];
+        assert_eq!(flow.read(&mut out), length);
+        assert!(out.iter().enumerate().all(|(at, byte)| *byte == at as u8));
     }
 
     #[test]

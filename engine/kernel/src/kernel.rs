@@ -28,6 +28,9 @@ use crate::turn::{ShardEvent, TurnEnd, TurnInput};
 /// Connections that may wait at a listener that was passed in.
 const PASSED_BACKLOG: u32 = 4096;
 
+/// Bytes that are copied in the time of one plain instruction.
+const COPIED_BYTES_A_UNIT: u64 = 8;
+
 /// A flow and the stamp that its descriptor must show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FlowSlot {
@@ -53,6 +56,8 @@ pub(crate) struct Tables {
     /// When the suspended guest wants to go on by itself, on its clock.
     pub(crate) wait_ns: Option<u64>,
     timer_told: Option<Time>,
+    /// Ports that the proxies were told of.
+    listening_told: BTreeSet<u16>,
     pub(crate) halted: bool,
 }
 
@@ -65,6 +70,7 @@ pub struct Kernel {
     /// Slots of flows that this turn has changed.
     pub(crate) touched: BTreeSet<u32>,
     audit: bool,
+    work: u64,
 }
 
 impl Kernel {
@@ -86,13 +92,14 @@ impl Kernel {
             kept_bytes: 0,
             wait_ns: None,
             timer_told: None,
+            listening_told: BTreeSet::new(),
             halted: false,
         };
         Self::assemble(config, tables, fs)
     }
 
     pub(crate) fn assemble(config: GuestConfig, tables: Tables, fs: Fs) -> Self {
-        Self { config, tables, fs, effects: Effects::default(), touched: BTreeSet::new(), audit: false }
+        Self { config, tables, fs, effects: Effects::default(), touched: BTreeSet::new(), audit: false, work: 0 }
     }
 
     /// What the guest is given.
@@ -131,9 +138,8 @@ impl Kernel {
         self.tables.clock.begin_turn(input.time);
         self.tables.wait_ns = None;
         for event in input.shard {
-            match event {
-                ShardEvent::Term(entropy) => self.tables.random.absorb(entropy),
-                ShardEvent::EpochEnded(epoch) => self.end_epoch(*epoch),
+            if let ShardEvent::Term(entropy) = event {
+                self.tables.random.absorb(entropy);
             }
         }
         self.tables.random.begin_turn(input.position);
@@ -143,7 +149,15 @@ impl Kernel {
                 Record::Origin(origin) => epoch = origin,
                 Record::Control(control) => self.control(&control),
                 record if !self.tables.halted => self.flow_record(epoch, record),
+                // A halted group has no flows: a client that comes now is told so, and everything else is void.
+                Record::Open { serial, .. } => self.effects.reset(FlowId { epoch, serial }),
                 _ => {}
+            }
+        }
+        // After the records: an entry may still open flows of an epoch that it ends.
+        for event in input.shard {
+            if let ShardEvent::EpochEnded(epoch) = event {
+                self.end_epoch(*epoch);
             }
         }
     }
@@ -186,9 +200,26 @@ impl Kernel {
         self.audit
     }
 
+    /// Notes what a call cost the host beyond its fixed part, in units of one plain instruction of the guest.
+    pub fn add_work(&mut self, units: u64) {
+        self.work = self.work.saturating_add(units);
+    }
+
+    /// The work noted since it was asked last: the host takes it from the guest's fuel, so that a guest cannot have
+    /// the host work without end for a few instructions of its own.
+    pub fn take_work(&mut self) -> u64 {
+        std::mem::take(&mut self.work)
+    }
+
+    /// Notes that `bytes` bytes were copied.
+    pub(crate) fn copied(&mut self, bytes: usize) {
+        self.add_work(bytes as u64 / COPIED_BYTES_A_UNIT);
+    }
+
     /// Ends the turn. `memory` is the digest of linear memory, globals and tables where [`Kernel::audited`].
     pub fn end_turn(&mut self, memory: Option<[u8; 32]>) -> TurnEnd {
         self.settle_touched_flows();
+        self.tell_listening();
         let wants = self.wants();
         if wants != self.tables.timer_told {
             self.tables.timer_told = wants;
@@ -271,6 +302,23 @@ impl Kernel {
         }
     }
 
+    /// Tells what changed among the listening ports, whatever the guest did in between: a guest that listens and
+    /// closes in a loop makes no more effects than it has ports.
+    fn tell_listening(&mut self) {
+        let tables = &mut self.tables;
+        if tables.listening_told.iter().eq(tables.listeners.keys()) {
+            return;
+        }
+        let now: BTreeSet<u16> = tables.listeners.keys().copied().collect();
+        for port in tables.listening_told.difference(&now) {
+            self.effects.group(EffectKind::Unlisten, u64::from(*port), Bytes::new());
+        }
+        for port in now.difference(&tables.listening_told) {
+            self.effects.group(EffectKind::Listen, u64::from(*port), Bytes::new());
+        }
+        tables.listening_told = now;
+    }
+
     fn keep_sent(&mut self, effects: &[Effect]) {
         for effect in effects.iter().filter(|effect| effect.entry.kind == EffectKind::Bytes) {
             let slot = effect.entry.flow.and_then(|id| self.tables.by_id.get(&id).copied());
@@ -304,8 +352,6 @@ impl Kernel {
                 self.fs.release(*inode);
             }
         }
-        for port in std::mem::take(&mut self.tables.listeners).into_keys() {
-            self.effects.group(EffectKind::Unlisten, u64::from(port), Bytes::new());
-        }
+        self.tables.listeners.clear();
     }
 }

@@ -5,6 +5,9 @@ use crate::descriptor::Object;
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 
+/// What looking at one subscription costs, in the kernel's units of work.
+const SUBSCRIPTION_WORK: u64 = 32;
+
 /// What a subscription waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
@@ -50,6 +53,7 @@ impl Kernel {
     ///
     /// A poll that need not wait counts against the turn's budget, so that a guest that polls in a loop yields.
     pub fn poll(&mut self, subscriptions: &[Subscription], first_call: bool) -> Result<Vec<Event>, Stop> {
+        self.add_work(SUBSCRIPTION_WORK * subscriptions.len() as u64);
         let now_ns = self.tables.clock.peek_ns();
         let events: Vec<Event> =
             subscriptions.iter().filter_map(|subscription| self.event(subscription, now_ns)).collect();
@@ -120,7 +124,8 @@ impl Kernel {
                     return now(0, true);
                 };
                 let space = self.send_space(*slot);
-                let enough = space > 0 && space >= self.config.socket_buffer_bytes / 2;
+                let whole = self.config.socket_buffer_bytes.min(self.config.socket_buffers_bytes);
+                let enough = space > 0 && space >= whole / 2;
                 Ok((enough || flow.flow.finished).then_some(Ready { bytes: space, hangup: false }))
             }
         }

@@ -1,10 +1,10 @@
 //! Sockets: listeners and flows, what records do to them and what the guest's calls do.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
-use refrain_wire::{EffectKind, FlowId};
+use refrain_wire::FlowId;
 use serde::{Deserialize, Serialize};
 
 use crate::Stop;
@@ -51,6 +51,11 @@ impl Kernel {
     // What records do.
 
     pub(crate) fn opened(&mut self, id: FlowId, port: u16, peer: SocketAddr) {
+        if self.tables.by_id.contains_key(&id) {
+            // A proxy gives each number once; one that does not loses the flow, on every replica alike.
+            self.reset_flow(id);
+            return;
+        }
         let full = self.tables.flows.len() >= self.config.max_flows;
         let listener = self.tables.listeners.get_mut(&port);
         let Some(listener) = listener.filter(|listener| !full && (listener.queue.len() as u32) < listener.backlog)
@@ -145,7 +150,6 @@ impl Kernel {
         let before = self.tables.listeners.get_mut(&port).map(|listener| listener.backlog = backlog);
         if before.is_none() {
             self.tables.listeners.insert(port, Listener { backlog, queue: VecDeque::new() });
-            self.effects.group(EffectKind::Listen, u64::from(port), Bytes::new());
         }
     }
 
@@ -159,25 +163,30 @@ impl Kernel {
 
     /// `bind`: the address is not looked at, every address is the guest's own.
     pub fn bind(&mut self, fd: u32, port: u16) -> Result<(), Errno> {
+        match self.tables.descriptors.get(fd)?.object {
+            Object::Socket { bound: None, .. } => {}
+            Object::Socket { .. } | Object::Flow { .. } => return Err(Errno::Inval),
+            _ => return Err(Errno::Notsock),
+        }
         let port = if port == 0 { self.free_port()? } else { port };
         if self.tables.listeners.contains_key(&port) {
             return Err(Errno::Addrinuse);
         }
-        match &mut self.tables.descriptors.get_mut(fd)?.object {
-            Object::Socket { bound: bound @ None, .. } => *bound = Some(port),
-            Object::Socket { .. } | Object::Flow { .. } => return Err(Errno::Inval),
-            _ => return Err(Errno::Notsock),
+        if let Object::Socket { bound, .. } = &mut self.tables.descriptors.get_mut(fd)?.object {
+            *bound = Some(port);
         }
         Ok(())
     }
 
-    fn free_port(&self) -> Result<u16, Errno> {
-        let bound = |port: u16| {
-            self.tables.descriptors.iter().any(
-                |(_, descriptor)| matches!(descriptor.object, Object::Socket { bound: Some(used), .. } if used == port),
-            )
+    fn free_port(&mut self) -> Result<u16, Errno> {
+        let bound = |descriptor: &Descriptor| match descriptor.object {
+            Object::Socket { bound, .. } => bound,
+            _ => None,
         };
-        EPHEMERAL_PORTS.into_iter().find(|port| !bound(*port)).ok_or(Errno::Addrinuse)
+        self.add_work(u64::from(self.tables.descriptors.len()));
+        let used: BTreeSet<u16> =
+            self.tables.descriptors.iter().filter_map(|(_, descriptor)| bound(descriptor)).collect();
+        EPHEMERAL_PORTS.into_iter().find(|port| !used.contains(port)).ok_or(Errno::Addrinuse)
     }
 
     /// `listen`: clients can connect from the next turn on.
@@ -213,7 +222,8 @@ impl Kernel {
             _ => return Err(Errno::Notsock.into()),
         };
         self.tables.descriptors.has_room(self.config.max_descriptors)?;
-        let listener = self.tables.listeners.get_mut(&port).expect("a listening descriptor has its listener");
+        // Two descriptors share a port only where the configuration passes it in twice.
+        let listener = self.tables.listeners.get_mut(&port).ok_or(Errno::Inval)?;
         let Some(slot) = listener.queue.pop_front() else { return Err(self.would_wait(nonblocking)) };
         let stamp = self.tables.flows.get(slot).expect("a waiting flow has its slot").stamp;
         let accepted = Descriptor {
@@ -302,7 +312,6 @@ impl Kernel {
                         .filter_map(|slot| Some(self.tables.flows.get(*slot)?.flow.id))
                         .collect();
                     waiting.into_iter().for_each(|id| self.reset_flow(id));
-                    self.effects.group(EffectKind::Unlisten, u64::from(*port), Bytes::new());
                 }
             }
             Object::Flow { slot, stamp } if self.tables.flows.get(*slot).is_some_and(|flow| flow.stamp == *stamp) => {

@@ -206,6 +206,7 @@ fn table(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         |mut caller: Caller<'_, Host>, fd: u32, at: u32, len: u32, cookie: u64, out: u32| {
             call(&mut caller, |kernel, memory| {
                 let used = read_directory(kernel, fd, cookie, slice_mut(memory, at, len)?)?;
+                kernel.add_work(u64::from(used));
                 write_u32(memory, out, used)
             })
         },

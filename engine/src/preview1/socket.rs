@@ -43,6 +43,8 @@ fn standard(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             waiting_call(caller, move |kernel, memory, _| {
                 let peek = flags & RECV_PEEK != 0;
                 write(memory, out_flags, &[0, 0])?;
+                // Peeking takes nothing, so a second buffer would be given the same bytes again.
+                let count = if peek { count.min(1) } else { count };
                 each_vector(memory, (vectors, count), out, |buffer| kernel.recv(fd, buffer, peek))
             })
         },

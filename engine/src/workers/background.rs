@@ -9,22 +9,52 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use super::inbox::Inbox;
+use super::life::Life;
 use super::{BatchSource, Command, Report, ReportSink};
-use crate::replica::{Progress, Replica};
+use crate::replica::{Progress, Replica, TurnBatch};
 
 const NICE: i32 = 19;
 /// Bytes of the log that a replica reads at a time while it catches up.
 const READ_BYTES: usize = 4 * 1024 * 1024;
-/// Yields after which a long turn lets the next job have the thread.
+/// Yields after which a job lets the next one have the thread.
 const SLICE_YIELDS: u32 = 4;
+/// Turns after which it does so too.
+const SLICE_TURNS: u32 = 256;
 
 /// A replica that is away from its worker.
 pub(crate) struct Job {
     pub(crate) replica: Box<Replica>,
+    life: Life,
     /// Its turn has begun and not ended.
-    pub(crate) in_turn: bool,
+    in_turn: bool,
+    /// It reads the log until it has reached the end; else it goes home after its turn.
+    replaying: bool,
+    /// What it has read and not applied.
+    batches: VecDeque<Arc<TurnBatch>>,
     /// The worker that it goes back to.
-    pub(crate) home: usize,
+    home: usize,
+}
+
+impl Job {
+    /// A replica that is to apply what the log has.
+    pub(crate) fn catch_up(replica: Box<Replica>, life: Life, home: usize) -> Self {
+        Self { replica, life, in_turn: false, replaying: true, batches: VecDeque::new(), home }
+    }
+
+    /// A replica in the middle of a turn that takes long.
+    pub(crate) fn finish_turn(replica: Box<Replica>, life: Life, home: usize) -> Self {
+        Self { replica, life, in_turn: true, replaying: false, batches: VecDeque::new(), home }
+    }
+}
+
+/// Where a job stands after a slice.
+enum Sliced {
+    /// The replica goes home.
+    Over,
+    /// There is more to do.
+    More,
+    /// Nobody wants it any more.
+    Dropped,
 }
 
 /// The background workers and their queue. At most one job a replica, so the replicas bound it.
@@ -102,56 +132,59 @@ impl Background {
             tracing::warn!(%error, "background worker stays at normal priority");
         }
         while let Some(mut job) = self.next() {
-            let ended = if job.in_turn { self.finish_turn(&mut job) } else { self.catch_up(&mut job) };
-            match ended {
-                Ok(true) => {
-                    let home = &self.homes[job.home];
-                    home.push(Command::Return(job.replica));
-                }
-                Ok(false) => self.push(job),
+            match self.slice(&mut job) {
+                Ok(Sliced::Over) => self.homes[job.home].push(Command::Return(job.replica, job.life)),
+                Ok(Sliced::More) => self.push(job),
+                Ok(Sliced::Dropped) => {}
                 Err(reason) => {
                     let id = job.replica.id();
-                    (self.sink)(Report::Failed { id, reason });
-                    self.homes[job.home].push(Command::Gone(id));
+                    job.life.report(&self.sink, Report::Failed { id, reason });
+                    self.homes[job.home].push(Command::Gone(id, job.life));
                 }
             }
         }
     }
 
-    /// Runs a turn on for a slice; true when it is over.
-    fn finish_turn(&self, job: &mut Job) -> Result<bool, String> {
-        for _ in 0..SLICE_YIELDS {
+    /// Runs a job on until it is over, or has had the thread long enough.
+    fn slice(&self, job: &mut Job) -> Result<Sliced, String> {
+        let (mut yields, mut turns) = (0, 0);
+        while yields < SLICE_YIELDS && turns < SLICE_TURNS {
+            if self.stopping() || job.life.ended() {
+                return Ok(Sliced::Dropped);
+            }
+            if !job.in_turn && !self.begin_next(job)? {
+                return Ok(Sliced::Over);
+            }
             match job.replica.resume() {
                 Progress::Done(outcome) => {
                     job.in_turn = false;
-                    (self.sink)(Report::Turn { id: job.replica.id(), outcome, replaying: false });
-                    return Ok(true);
+                    turns += 1;
+                    let report = Report::Turn { id: job.replica.id(), outcome, replaying: job.replaying };
+                    job.life.report(&self.sink, report);
+                    if !job.replaying {
+                        return Ok(Sliced::Over);
+                    }
                 }
-                Progress::Yielded if self.stopping() => return Ok(false),
-                Progress::Yielded => {}
+                Progress::Yielded => yields += 1,
                 Progress::Failed(reason) => return Err(reason),
             }
         }
-        Ok(false)
+        Ok(Sliced::More)
     }
 
-    /// Applies what the log has; true when the replica has reached its end.
-    fn catch_up(&self, job: &mut Job) -> Result<bool, String> {
-        let id = job.replica.id();
-        let batches = self.source.read(id.group, job.replica.position(), READ_BYTES)?;
-        let reached_end = batches.is_empty();
-        for batch in batches {
-            job.replica.begin(&batch);
-            let outcome = loop {
-                match job.replica.resume() {
-                    Progress::Done(outcome) => break outcome,
-                    Progress::Yielded if self.stopping() => return Ok(false),
-                    Progress::Yielded => {}
-                    Progress::Failed(reason) => return Err(reason),
-                }
-            };
-            (self.sink)(Report::Turn { id, outcome, replaying: true });
+    /// Begins the turn of the next batch in the log; false when there is none.
+    fn begin_next(&self, job: &mut Job) -> Result<bool, String> {
+        if job.batches.is_empty() {
+            let (group, after) = (job.replica.id().group, job.replica.position());
+            job.batches = self.source.read(group, after, READ_BYTES)?.into();
         }
-        Ok(reached_end)
+        let Some(batch) = job.batches.pop_front() else { return Ok(false) };
+        if batch.previous != job.replica.position() {
+            let (previous, position) = (batch.previous, job.replica.position());
+            return Err(format!("the log goes on after position {previous}, the replica is at {position}"));
+        }
+        job.replica.begin(&batch);
+        job.in_turn = true;
+        Ok(true)
     }
 }

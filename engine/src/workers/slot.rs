@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::life::Life;
 use crate::replica::{Flip, Replica, TurnBatch};
 
 /// Batches that may wait for one replica; beyond it the replica reads the log.
@@ -12,26 +13,25 @@ pub(crate) struct Slot {
     /// None while the replica is in the background.
     pub(crate) replica: Option<Box<Replica>>,
     pub(crate) waiting: VecDeque<Arc<TurnBatch>>,
-    /// Batches were dropped since the replica left, or before it came.
-    pub(crate) gap: bool,
     /// A turn has begun and not ended.
     pub(crate) in_turn: bool,
     /// Yields in the present turn.
     pub(crate) yields: u32,
     /// A fault that waits for the replica to come back.
     pub(crate) flip: Option<Flip>,
+    pub(crate) life: Life,
 }
 
 impl Slot {
     /// The place of a replica that is away to catch up.
     pub(crate) fn away() -> Self {
-        Self { replica: None, waiting: VecDeque::new(), gap: false, in_turn: false, yields: 0, flip: None }
+        Self { replica: None, waiting: VecDeque::new(), in_turn: false, yields: 0, flip: None, life: Life::new() }
     }
 
+    /// A full queue is dropped: what follows then does not connect, and the replica reads the log.
     pub(crate) fn wait(&mut self, batch: &Arc<TurnBatch>) {
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.clear();
-            self.gap = true;
         }
         self.waiting.push_back(Arc::clone(batch));
     }

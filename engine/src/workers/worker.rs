@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::background::{Background, Job};
 use super::inbox::Inbox;
+use super::life::Life;
 use super::slot::Slot;
 use super::{Command, Report, ReportSink};
 use crate::replica::{Progress, Replica, ReplicaId, TurnBatch};
@@ -42,14 +43,19 @@ pub(crate) fn run(index: usize, inbox: &Inbox, background: &Background, sink: &R
 impl Worker<'_> {
     fn command(&mut self, command: Command) {
         match command {
-            Command::Install(replica) => {
-                self.slots.insert(replica.id(), Slot::away());
-                self.send_away(replica, false);
+            Command::Install(replica) => self.install(replica),
+            Command::Return(replica, life) => self.come_back(replica, &life),
+            Command::Gone(id, life) => {
+                if self.slots.get(&id).is_some_and(|slot| slot.life.is(&life)) {
+                    self.slots.remove(&id);
+                }
             }
-            Command::Return(replica) => self.come_back(replica),
-            Command::Gone(id) => drop(self.slots.remove(&id)),
             Command::Batch(batch) => self.batch(&batch),
-            Command::Remove(id) => drop(self.slots.remove(&id)),
+            Command::Remove(id) => {
+                if let Some(slot) = self.slots.remove(&id) {
+                    slot.life.end();
+                }
+            }
             Command::Inject(id, flip) => {
                 if let Some(slot) = self.slots.get_mut(&id) {
                     match &mut slot.replica {
@@ -62,17 +68,26 @@ impl Worker<'_> {
         }
     }
 
+    /// A replica that is installed twice replaces the first one.
+    fn install(&mut self, replica: Box<Replica>) {
+        let slot = Slot::away();
+        let job = Job::catch_up(replica, slot.life.clone(), self.index);
+        if let Some(before) = self.slots.insert(job.replica.id(), slot) {
+            before.life.end();
+        }
+        self.background.push(job);
+    }
+
     fn batch(&mut self, batch: &Arc<TurnBatch>) {
         for (_, slot) in self.slots.iter_mut().filter(|(id, _)| id.group == batch.group) {
             slot.wait(batch);
         }
     }
 
-    /// A replica that was removed while it was away is dropped here.
-    fn come_back(&mut self, mut replica: Box<Replica>) {
-        let Some(slot) = self.slots.get_mut(&replica.id()) else {
-            return;
-        };
+    /// A replica that was removed or replaced while it was away is dropped here.
+    fn come_back(&mut self, mut replica: Box<Replica>, life: &Life) {
+        let slot = self.slots.get_mut(&replica.id()).filter(|slot| slot.life.is(life));
+        let Some(slot) = slot else { return };
         if let Some(flip) = slot.flip.take() {
             replica.inject(flip);
         }
@@ -80,17 +95,12 @@ impl Worker<'_> {
         while slot.waiting.front().is_some_and(|batch| batch.position <= position) {
             slot.waiting.pop_front();
         }
-        let connects = slot.waiting.front().is_none_or(|batch| batch.previous == position);
-        if std::mem::take(&mut slot.gap) || !connects {
-            slot.waiting.clear();
-            self.send_away(replica, false);
+        if slot.waiting.front().is_none_or(|batch| batch.previous == position) {
+            slot.replica = Some(replica);
             return;
         }
-        slot.replica = Some(replica);
-    }
-
-    fn send_away(&mut self, replica: Box<Replica>, in_turn: bool) {
-        self.background.push(Job { replica, in_turn, home: self.index });
+        slot.waiting.clear();
+        self.background.push(Job::catch_up(replica, slot.life.clone(), self.index));
     }
 
     /// One turn of one replica, or what is left of it.
@@ -105,7 +115,7 @@ impl Worker<'_> {
             if batch.previous != replica.position() {
                 let replica = slot.replica.take().expect("checked above");
                 slot.waiting.clear();
-                self.send_away(replica, false);
+                self.background.push(Job::catch_up(replica, slot.life.clone(), self.index));
                 return;
             }
             replica.begin(&batch);
@@ -115,17 +125,17 @@ impl Worker<'_> {
         match replica.resume() {
             Progress::Done(outcome) => {
                 slot.in_turn = false;
-                (self.sink)(Report::Turn { id, outcome, replaying: false });
+                slot.life.report(self.sink, Report::Turn { id, outcome, replaying: false });
             }
             Progress::Yielded if slot.yields + 1 < YIELDS_IN_FOREGROUND => slot.yields += 1,
             Progress::Yielded => {
                 slot.in_turn = false;
                 let replica = slot.replica.take().expect("checked above");
-                self.send_away(replica, true);
+                self.background.push(Job::finish_turn(replica, slot.life.clone(), self.index));
             }
             Progress::Failed(reason) => {
+                slot.life.report(self.sink, Report::Failed { id, reason });
                 self.slots.remove(&id);
-                (self.sink)(Report::Failed { id, reason });
             }
         }
     }

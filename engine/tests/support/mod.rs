@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use refrain_engine::replica::{Blueprint, RunLimits};
-use refrain_engine::{Platform, Replica, ReplicaId, TurnBatch, TurnOutcome};
+use refrain_engine::{Compiled, Platform, Replica, ReplicaId, TurnBatch, TurnOutcome};
 use refrain_kernel::ShardEvent;
 use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
 use refrain_kernel::fs::BundleFiles;
@@ -13,6 +13,7 @@ use refrain_wire::{EffectKind, Epoch, GroupId, Incarnation, Position, Record, Re
 use std::time::Duration;
 
 pub const EPOCH: Epoch = Epoch(1);
+pub const ECHO: &[u8] = include_bytes!("../../../examples/echo/echo.wasm");
 
 pub fn config() -> GuestConfig {
     GuestConfig {
@@ -36,9 +37,53 @@ pub fn platform() -> Platform {
 }
 
 pub fn blueprint(platform: &Platform, module: &[u8], config: GuestConfig, limits: RunLimits) -> Arc<Blueprint> {
-    let compiled = Arc::new(platform.load(module).expect("the module loads"));
+    blueprint_of(platform.load(module).expect("the module loads"), config, limits)
+}
+
+pub fn blueprint_of(compiled: Compiled, config: GuestConfig, limits: RunLimits) -> Arc<Blueprint> {
     let bundle = BundleFiles::new(Vec::new()).expect("an empty bundle");
-    Arc::new(Blueprint { group: GroupId(1), compiled, config, bundle, limits })
+    Arc::new(Blueprint { group: GroupId(1), compiled: Arc::new(compiled), config, bundle, limits })
+}
+
+/// A module from its text.
+pub fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("the text is a module")
+}
+
+/// A module with a page of memory, every import that `imports` names, and `body` as its `_start`.
+pub fn command(imports: &str, body: &str) -> Vec<u8> {
+    let functions = Platform::new(None).expect("this machine runs x86-64-v2 code").imports();
+    let mut text = String::from("(module ");
+    for (module, name, params, results) in
+        functions.iter().filter(|(_, name, ..)| imports.split(' ').any(|i| i == name))
+    {
+        let list = |word: &str, types: &[String]| {
+            if types.is_empty() { String::new() } else { format!("({word} {})", types.join(" ")) }
+        };
+        let (params, results) = (list("param", params), list("result", results));
+        text += &format!("(import \"{module}\" \"{name}\" (func ${name} {params} {results}))");
+    }
+    text += &format!("(memory (export \"memory\") 1) (func (export \"_start\") {body}))");
+    wat(&text)
+}
+
+/// Runs `module` through these turns on two replicas, which must agree on everything; returns the outcomes.
+pub fn agree(
+    platform: &Platform,
+    module: &[u8],
+    config: GuestConfig,
+    limits: RunLimits,
+    turns: &[Vec<Record>],
+) -> Vec<TurnOutcome> {
+    let blueprint = blueprint(platform, module, config, limits);
+    let (mut one, mut two) = (Rig::new(blueprint.clone(), 0), Rig::new(blueprint, 1));
+    let outcomes = turns.iter().map(|records| {
+        let (a, b) = (one.turn(records), two.turn(records));
+        assert_eq!(a.effects, b.effects);
+        assert_eq!((&a.votes, a.after, a.wants, a.fuel), (&b.votes, b.after, b.wants, b.fuel));
+        a
+    });
+    outcomes.collect()
 }
 
 pub const LIMITS: RunLimits = RunLimits { memory_bytes: 64 << 20, fuel_per_turn: Some(1_000_000_000) };
@@ -58,13 +103,19 @@ impl Rig {
 
     /// One turn with these records, a millisecond after the last.
     pub fn turn(&mut self, records: &[Record]) -> TurnOutcome {
+        let batch = self.batch(records);
+        self.replica.turn(&batch).expect("the host is well")
+    }
+
+    /// The batch of the next turn.
+    pub fn batch(&mut self, records: &[Record]) -> TurnBatch {
         self.micros += 1000;
         let mut writer = RecordWriter::default();
         writer.push(&Record::Origin(EPOCH));
         records.iter().for_each(|record| writer.push(record));
         let previous = Position(self.position);
         self.position += 1;
-        let batch = TurnBatch {
+        TurnBatch {
             group: GroupId(1),
             position: Position(self.position),
             previous,
@@ -72,8 +123,7 @@ impl Rig {
             shard: if self.position == 1 { vec![ShardEvent::Term([7; 32])] } else { Vec::new() },
             records: writer.take(),
             epochs: Arc::from([EPOCH]),
-        };
-        self.replica.turn(&batch).expect("the host is well")
+        }
     }
 }
 
@@ -101,4 +151,8 @@ pub fn exit_reason(outcome: &TurnOutcome) -> Option<String> {
 pub fn lines(outcome: &TurnOutcome) -> Vec<String> {
     let logs = outcome.effects.effects.iter().filter(|effect| effect.entry.kind == EffectKind::Log);
     logs.map(|effect| String::from_utf8_lossy(&effect.payload).into_owned()).collect()
+}
+
+pub fn credit(serial: u32, delivered: u64) -> Record {
+    Record::Credit { serial: Serial(serial), delivered }
 }

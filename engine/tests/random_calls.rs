@@ -1,0 +1,104 @@
+//! Random modules that call every import with random arguments: the host never panics, replicas agree.
+
+mod support;
+
+use refrain_engine::replica::RunLimits;
+use refrain_wire::{Control, Record};
+use support::{agree, command, config, credit, data, exit_reason, open, platform};
+
+const SEEDS: u64 = 300;
+const CALLS: u64 = 60;
+const LIMITS: RunLimits = RunLimits { memory_bytes: 4 * 65536, fuel_per_turn: Some(50_000_000) };
+
+/// SplitMix64: a few lines that give the same numbers for ever.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    /// Descriptors, pointers into the page, lengths, flags, and now and then anything.
+    fn argument(&mut self) -> u32 {
+        match self.below(10) {
+            0..=2 => self.below(10) as u32,
+            3..=6 => (self.below(512) * 8) as u32,
+            7 => self.below(65536) as u32,
+            8 => 65536 - self.below(64) as u32,
+            _ => self.next() as u32,
+        }
+    }
+
+    fn wide(&mut self) -> u64 {
+        match self.below(4) {
+            0 => self.next(),
+            1 => u64::MAX - self.below(3),
+            _ => self.below(5000),
+        }
+    }
+}
+
+/// Stores small numbers all over the first 4 KiB, so that many pointers lead to vectors, paths and subscriptions that
+/// make sense, and then calls.
+fn body(numbers: &mut Numbers, functions: &[(String, String, Vec<String>, Vec<String>)]) -> String {
+    let mut body = String::new();
+    for at in (0..4096).step_by(8) {
+        let value = match numbers.below(4) {
+            0 => numbers.below(4096) | numbers.below(64) << 32,
+            1 => u64::from_le_bytes(*b"a/b/../c"),
+            2 => numbers.below(3),
+            _ => numbers.below(10) | numbers.below(3) << 32,
+        };
+        body += &format!("(i64.store (i32.const {at}) (i64.const {}))\n", value as i64);
+    }
+    for _ in 0..CALLS {
+        let (_, name, params, results) = &functions[numbers.below(functions.len() as u64) as usize];
+        if name == "proc_exit" && numbers.below(20) > 0 {
+            continue;
+        }
+        let arguments: String = params
+            .iter()
+            .map(|ty| match ty.as_str() {
+                "i32" => format!("(i32.const {})", numbers.argument() as i32),
+                _ => format!("(i64.const {})", numbers.wide() as i64),
+            })
+            .collect();
+        let close = if results.is_empty() { "" } else { "drop" };
+        body += &format!("(call ${name} {arguments}) {close}\n");
+    }
+    body
+}
+
+#[test]
+fn random_calls_never_panic_and_two_replicas_agree() {
+    let platform = platform();
+    let functions = platform.imports();
+    let names: String = functions.iter().map(|(_, name, ..)| format!("{name} ")).collect();
+    let mut ends = std::collections::BTreeMap::<String, u32>::new();
+    for seed in 0..SEEDS {
+        let mut numbers = Numbers(seed);
+        let module = command(&names, &body(&mut numbers, &functions));
+        // Calls that wait go on as connections, bytes and time come in.
+        let turns: Vec<Vec<Record>> = (1..=12)
+            .map(|turn| match turn % 4 {
+                0 => vec![Record::Control(Control::Audit)],
+                1 => vec![open(turn, 7), data(turn, &[b'x'; 3000])],
+                2 => vec![credit(turn - 1, 100), data(turn - 1, b"more")],
+                _ => vec![],
+            })
+            .collect();
+        let outcomes = agree(&platform, &module, config(), LIMITS, &turns);
+        let end = outcomes.iter().find_map(exit_reason).unwrap_or_else(|| "waits".into());
+        assert!(!end.starts_with("trapped") && !end.starts_with("could not"), "seed {seed}: {end}");
+        *ends.entry(end).or_default() += 1;
+    }
+    assert!(ends.get("exited with code 0").is_some_and(|count| *count > 20), "{ends:?}");
+}
