@@ -1,0 +1,220 @@
+use bytes::Bytes;
+use proptest::prelude::{any, prop};
+use proptest::proptest;
+use refrain_wire::entry::{Draft, GroupRecords};
+use refrain_wire::{Digest, Incarnation, Record, RecordWriter, Seat, Serial};
+
+use refrain_wire::control::Agreement;
+
+use super::{
+    Applied, Control, Entry, Epoch, GroupId, OpenedEpoch, Position, ProxyId, ShardControl, ShardState, SubmissionId,
+    Time,
+};
+
+const ONE: GroupId = GroupId(1);
+
+fn batch(group: GroupId, records: &[Record]) -> GroupRecords {
+    let mut writer = RecordWriter::default();
+    records.iter().for_each(|record| writer.push(record));
+    GroupRecords { group, records: writer.take() }
+}
+
+fn id(epoch: u32, number: u64) -> SubmissionId {
+    SubmissionId { epoch: Epoch(epoch), number }
+}
+
+fn shutdown(serial: u32) -> Record {
+    Record::Shutdown(Serial(serial))
+}
+
+fn origin(epoch: u32) -> Record {
+    Record::Origin(Epoch(epoch))
+}
+
+fn create(service: &str) -> Record {
+    Record::Control(Control::Create {
+        service: service.into(),
+        bundle: [7; 32],
+        engine: Digest::of(b"engine"),
+        seats: 3,
+        agreement: Agreement::Majority,
+    })
+}
+
+fn open(proxy: u16) -> Record {
+    Record::Control(Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(proxy), nonce: u64::from(proxy) * 10 }))
+}
+
+fn apply(state: &mut ShardState, submissions: &[SubmissionId], batches: &[GroupRecords]) -> Applied {
+    apply_at(state, 100, submissions, batches)
+}
+
+fn apply_at(state: &mut ShardState, time: u64, submissions: &[SubmissionId], batches: &[GroupRecords]) -> Applied {
+    let position = state.position().next();
+    let draft = Draft { time: Time::from_micros(time), submissions: submissions.to_vec(), batches: batches.to_vec() };
+    state.apply(&Entry::decode(position, &draft.encode(position)).unwrap())
+}
+
+/// A state with one group and the epochs 1 and 2, of the proxies 1 and 2.
+fn started() -> ShardState {
+    let mut state = ShardState::new();
+    let applied = apply(&mut state, &[], &[batch(GroupId::SHARD, &[open(1), open(2)]), batch(ONE, &[create("a/b")])]);
+    assert_eq!(applied.opened.iter().map(|opened| opened.epoch.0).collect::<Vec<_>>(), [1, 2]);
+    state
+}
+
+#[test]
+fn submissions_count_in_order_without_gaps_and_once() {
+    let mut state = started();
+    let records = [batch(ONE, &[origin(1), shutdown(1)])];
+    assert_eq!(apply(&mut state, &[id(1, 1), id(1, 2)], &records).accepted.len(), 2);
+    for wrong in [id(1, 2), id(1, 4), id(1, 0), id(3, 1)] {
+        let applied = apply(&mut state, &[wrong], &records);
+        assert_eq!(applied.dropped, [wrong]);
+        assert!(applied.batches.is_empty(), "{wrong:?}");
+    }
+    assert_eq!(apply(&mut state, &[id(1, 3)], &records).accepted, [id(1, 3)]);
+}
+
+#[test]
+fn the_records_of_dropped_submissions_are_cut_out_and_the_others_stay() {
+    let mut state = started();
+    let all = batch(
+        ONE,
+        &[Record::Tick(Time::from_micros(5)), origin(1), shutdown(1), origin(2), shutdown(2), origin(1), shutdown(3)],
+    );
+    let applied = apply(&mut state, &[id(1, 2), id(2, 1)], std::slice::from_ref(&all));
+    assert_eq!((applied.accepted, applied.dropped), (vec![id(2, 1)], vec![id(1, 2)]));
+    let expected = batch(ONE, &[Record::Tick(Time::from_micros(5)), origin(2), shutdown(2)]);
+    assert_eq!(applied.batches[0].records, expected.records);
+    let applied = apply(&mut state, &[id(1, 1), id(2, 2)], std::slice::from_ref(&all));
+    assert_eq!(applied.batches[0].records, all.records, "nothing is cut when all count");
+}
+
+#[test]
+fn a_new_epoch_ends_the_earlier_one_of_its_proxy_after_the_records_of_the_entry() {
+    let mut state = started();
+    let applied =
+        apply(&mut state, &[id(1, 1)], &[batch(GroupId::SHARD, &[open(1)]), batch(ONE, &[origin(1), shutdown(1)])]);
+    assert_eq!(applied.ended, [Epoch(1)]);
+    assert_eq!(applied.opened, [OpenedEpoch { proxy: ProxyId(1), nonce: 10, epoch: Epoch(3) }]);
+    assert_eq!(applied.accepted, [id(1, 1)]);
+    assert_eq!(apply(&mut state, &[id(1, 2)], &[]).dropped, [id(1, 2)]);
+    assert_eq!(apply(&mut state, &[id(3, 1)], &[]).accepted, [id(3, 1)]);
+}
+
+#[test]
+fn an_epoch_ends_by_record_once() {
+    let mut state = started();
+    let end = batch(GroupId::SHARD, &[Record::Control(Control::Shard(ShardControl::EndEpoch(Epoch(2))))]);
+    assert_eq!(apply(&mut state, &[], std::slice::from_ref(&end)).ended, [Epoch(2)]);
+    let again = apply(&mut state, &[], &[end]);
+    assert_eq!((again.ended.len(), again.ignored.len()), (0, 1));
+}
+
+#[test]
+fn a_group_id_or_service_name_used_twice_is_dropped_and_cut_out() {
+    let mut state = started();
+    let applied = apply(
+        &mut state,
+        &[],
+        &[batch(ONE, &[create("x/y"), Record::Tick(Time::from_micros(9))]), batch(GroupId(2), &[create("a/b")])],
+    );
+    assert_eq!(applied.ignored.len(), 2);
+    assert_eq!(applied.batches.len(), 1);
+    assert_eq!(applied.batches[0].records, batch(ONE, &[Record::Tick(Time::from_micros(9))]).records);
+    assert_eq!(state.groups().len(), 1);
+    assert_eq!(apply(&mut state, &[], &[batch(GroupId(2), &[create("x/y")])]).controls.len(), 1);
+}
+
+#[test]
+fn seats_are_taken_by_the_next_incarnation_and_quarantined_while_held() {
+    let mut state = started();
+    let take = |seat, incarnation| {
+        Record::Control(Control::TakeSeat { seat: Seat(seat), incarnation: Incarnation(incarnation) })
+    };
+    let quarantine = |seat, incarnation| {
+        Record::Control(Control::Quarantine {
+            seat: Seat(seat),
+            incarnation: Incarnation(incarnation),
+            position: Position(1),
+            voted: Digest::of(b"a"),
+            agreed: Digest::of(b"b"),
+        })
+    };
+    let mut honoured = |record: Record| apply(&mut state, &[], &[batch(ONE, &[record])]).controls.len() == 1;
+    assert!(!honoured(quarantine(0, 0)), "nobody holds the seat");
+    assert!(honoured(take(0, 1)));
+    assert!(!honoured(take(0, 1)), "the same replica again");
+    assert!(!honoured(take(0, 3)), "one is left out");
+    assert!(!honoured(take(3, 1)), "there are three seats");
+    assert!(honoured(quarantine(0, 1)));
+    assert!(!honoured(quarantine(0, 1)), "it is out already");
+    assert!(honoured(take(0, 2)));
+    assert!(!honoured(quarantine(0, 1)), "that was an earlier holder");
+    let seat = state.groups()[&ONE].seats[0];
+    assert_eq!((seat.incarnation, seat.quarantined), (Incarnation(2), false));
+}
+
+#[test]
+fn a_halted_group_is_given_the_leaders_records_alone_until_it_is_resumed() {
+    let mut state = started();
+    let halt = Record::Control(Control::Halt { position: Position(1) });
+    let flow = [origin(1), shutdown(1)];
+    let with_flow = |control: &Record| batch(ONE, &[control.clone(), flow[0].clone(), flow[1].clone()]);
+    let at = apply(&mut state, &[id(1, 1)], &[with_flow(&halt)]);
+    assert_eq!(at.batches[0].records, with_flow(&halt).records, "in force from the next position");
+    let applied = apply(&mut state, &[id(1, 2)], &[with_flow(&Record::Control(Control::Audit))]);
+    assert_eq!(applied.accepted, [id(1, 2)]);
+    assert_eq!(applied.batches[0].records, batch(ONE, &[Record::Control(Control::Audit)]).records);
+    assert!(apply(&mut state, &[id(1, 3)], &[batch(ONE, &flow)]).batches.is_empty());
+    let resume = batch(ONE, &[Record::Control(Control::Resume)]);
+    assert_eq!(apply(&mut state, &[], std::slice::from_ref(&resume)).controls.len(), 1);
+    assert_eq!(apply(&mut state, &[], &[resume]).ignored.len(), 1);
+    assert_eq!(apply(&mut state, &[id(1, 4)], &[batch(ONE, &flow)]).batches.len(), 1);
+}
+
+#[test]
+fn controls_in_the_wrong_group_or_behind_a_mark_are_not_honoured() {
+    let mut state = started();
+    let applied = apply(
+        &mut state,
+        &[id(1, 1)],
+        &[batch(GroupId::SHARD, &[create("x/y")]), batch(ONE, &[open(3), origin(1), create("p/q")])],
+    );
+    assert_eq!(applied.ignored.len(), 2);
+    assert_eq!((applied.controls.len(), applied.opened.len()), (0, 0));
+}
+
+#[test]
+fn time_and_term_never_go_back() {
+    let mut state = started();
+    let tick = [batch(ONE, &[Record::Tick(Time::from_micros(1))])];
+    assert_eq!(apply_at(&mut state, 500, &[], &tick).time, Time::from_micros(500));
+    let back = apply_at(&mut state, 300, &[], &tick);
+    assert_eq!((back.time, back.batches[0].time), (Time::from_micros(500), Time::from_micros(500)));
+    let term = |term| {
+        let entropy = [term as u8; 32];
+        let control = Control::Shard(ShardControl::Term { term, entropy });
+        [batch(GroupId::SHARD, &[Record::Control(control)])]
+    };
+    assert_eq!(apply(&mut state, &[], &term(4)).term.map(|term| term.term), Some(4));
+    assert_eq!(apply(&mut state, &[], &term(4)).term, None);
+    assert_eq!(apply(&mut state, &[], &term(3)).term, None);
+    assert_eq!(state.term(), 4);
+}
+
+#[test]
+fn batches_of_unknown_groups_are_dropped() {
+    let mut state = started();
+    assert!(apply(&mut state, &[id(1, 1)], &[batch(GroupId(9), &[origin(1), shutdown(1)])]).batches.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn any_records_are_applied_without_panic(records in prop::collection::vec(any::<u8>(), 0..200), number in 0u64..3) {
+        let mut state = started();
+        let any = GroupRecords { group: ONE, records: Bytes::from(records) };
+        apply(&mut state, &[id(1, number)], &[any]);
+    }
+}
