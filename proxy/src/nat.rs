@@ -25,7 +25,7 @@ use refrain_wire::{Epoch, GroupId, Record, ResetReason, Serial};
 
 pub use flow::{Closed, Ending};
 pub use guest::Emit;
-pub use limit::{BATCH_RESERVE_BYTES, GroupLimits, Limits, MAX_PENDING_BYTES, Refused};
+pub use limit::{GroupLimits, Limits, MAX_PENDING_BYTES, Refused};
 pub use submission::Submission;
 
 use flow::Flow;
@@ -85,8 +85,7 @@ impl Nat {
 
     /// Makes a group known; its connections may be accepted from now on.
     pub fn add_group(&mut self, group: GroupId, limits: GroupLimits) {
-        let epoch = self.epoch;
-        self.groups.entry(group).or_insert_with(|| Group::new(epoch, limits));
+        self.groups.entry(group).or_insert_with(|| Group::new(limits));
     }
 
     /// Makes a flow for a connection, and its `open` record.
@@ -250,7 +249,7 @@ impl Nat {
                 end(flow, state, Ending::Halted);
             }
         }
-        state.drop_pending(self.epoch);
+        state.drop_pending();
         halted
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use refrain_wire::{Epoch, Record, Serial};
+use refrain_wire::{Record, Serial};
 
 use super::flow::Flow;
 use super::limit::{GroupLimits, MAX_PENDING_BYTES};
@@ -34,15 +34,15 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(epoch: Epoch, limits: GroupLimits) -> Self {
+    pub(super) fn new(limits: GroupLimits) -> Self {
         Self {
             limits,
             held: false,
             halted: false,
             untold: 0,
-            main: Outbox::new(epoch),
+            main: Outbox::new(),
             main_due: false,
-            relief: Outbox::new(epoch),
+            relief: Outbox::new(),
             relief_due: false,
             choked: VecDeque::new(),
         }
@@ -145,8 +145,8 @@ impl Group {
     }
 
     /// Nobody waits for the records any more: every flow of the group is over.
-    pub(super) fn drop_pending(&mut self, epoch: Epoch) {
-        *self = Self { held: self.held, halted: self.halted, ..Self::new(epoch, self.limits) };
+    pub(super) fn drop_pending(&mut self) {
+        *self = Self { held: self.held, halted: self.halted, ..Self::new(self.limits) };
     }
 
     /// Lets what waits go on after a hold.

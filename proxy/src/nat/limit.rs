@@ -9,9 +9,6 @@ use refrain_wire::limits::MAX_BATCH_BYTES;
 /// The most record bytes of one group that wait for a submission: two full batches. At the limit its flows are
 /// not read and its new connections are refused.
 pub const MAX_PENDING_BYTES: usize = 2 * MAX_BATCH_BYTES;
-/// What a batch keeps free for the records that the leader adds (a tick, a control).
-pub const BATCH_RESERVE_BYTES: usize = 64;
-
 /// Limits of the whole table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -1,18 +1,14 @@
 //! The records of one group that wait to be submitted, in order, cut so that each piece fits into a batch.
-//!
-//! Every piece begins with an `origin` record: the leader may put pieces of several proxies into one batch.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use refrain_wire::limits::{MAX_BATCH_BYTES, MAX_RECORD_BYTES};
+use refrain_wire::limits::{MAX_RECORD_BYTES, MAX_SUBMISSION_BATCH_BYTES};
 use refrain_wire::record::RECORD_HEADER_BYTES;
-use refrain_wire::{Epoch, Record, RecordWriter, Serial};
-
-use super::limit::BATCH_RESERVE_BYTES;
+use refrain_wire::{Record, RecordWriter, Serial};
 
 /// The most bytes of a piece.
-pub(super) const PIECE_BYTES: usize = MAX_BATCH_BYTES - BATCH_RESERVE_BYTES;
+pub(super) const PIECE_BYTES: usize = MAX_SUBMISSION_BATCH_BYTES;
 /// Header and the longest delivered count of a data record.
 const DATA_OVERHEAD_BYTES: usize = RECORD_HEADER_BYTES + 10;
 /// Every record but data is shorter than this.
@@ -27,7 +23,6 @@ pub(super) struct Ticket(u64);
 /// A queue of pieces.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    epoch: Epoch,
     sealed: VecDeque<Bytes>,
     sealed_bytes: usize,
     open: RecordWriter,
@@ -35,8 +30,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(epoch: Epoch) -> Self {
-        Self { epoch, sealed: VecDeque::new(), sealed_bytes: 0, open: RecordWriter::default(), popped: 0 }
+    pub(super) fn new() -> Self {
+        Self { sealed: VecDeque::new(), sealed_bytes: 0, open: RecordWriter::default(), popped: 0 }
     }
 
     /// Bytes that wait.
@@ -97,9 +92,6 @@ impl Outbox {
             let piece = self.open.take();
             self.sealed_bytes += piece.len();
             self.sealed.push_back(piece);
-        }
-        if self.open.is_empty() {
-            self.open.push(&Record::Origin(self.epoch));
         }
     }
 }

@@ -1,22 +1,18 @@
 //! Submissions: everything that waits, cut so that it fits into one entry, numbered and kept until committed.
 
-use refrain_wire::batch::BATCH_FRAME_BYTES;
 use refrain_wire::entry::GroupRecords;
-use refrain_wire::limits::{MAX_BATCHES_PER_ENTRY, MAX_ENTRY_BYTES, MAX_SUBMISSIONS_PER_ENTRY};
+use refrain_wire::limits::{MAX_SUBMISSION_BYTES, MAX_SUBMISSION_GROUPS};
 use refrain_wire::{GroupId, SubmissionId};
 
 use super::group::Group;
 use super::{Nat, resume_choked};
-
-/// Bytes of an entry that may be batches, however many submissions it names.
-const BATCHES_BYTES: usize = MAX_ENTRY_BYTES - 2 - 12 * MAX_SUBMISSIONS_PER_ENTRY;
 
 /// Records to be ordered together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
     /// Its number within the epoch.
     pub id: SubmissionId,
-    /// At most one element a group, in ascending order of groups. Each begins with an `origin` record.
+    /// At most one element a group, in ascending order of groups; the sequencer marks whose they are.
     pub batches: Vec<GroupRecords>,
 }
 
@@ -33,8 +29,8 @@ impl Gathered {
         if !group.is_due() || self.no_room_for.is_some() {
             return;
         }
-        let bytes = BATCH_FRAME_BYTES + group.front_len();
-        if self.batches.len() == MAX_BATCHES_PER_ENTRY || self.bytes + bytes > BATCHES_BYTES {
+        let bytes = group.front_len();
+        if self.batches.len() == MAX_SUBMISSION_GROUPS || self.bytes + bytes > MAX_SUBMISSION_BYTES {
             self.no_room_for = Some(id);
             return;
         }

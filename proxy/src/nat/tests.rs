@@ -9,7 +9,7 @@ use refrain_wire::record::{check_records, records};
 use refrain_wire::{Epoch, GroupId, Record, ResetReason, Serial, SubmissionId};
 
 use super::outbox::PIECE_BYTES;
-use super::{BATCH_RESERVE_BYTES, Emit, Ending, GroupLimits, Limits, MAX_PENDING_BYTES, Nat, Refused, Submission};
+use super::{Emit, Ending, GroupLimits, Limits, MAX_PENDING_BYTES, Nat, Refused, Submission};
 
 const GROUP: GroupId = GroupId(7);
 const OTHER: GroupId = GroupId(9);
@@ -71,7 +71,6 @@ fn a_piece_begins_with_its_origin_and_keeps_the_order_of_records() {
     nat.received(serial, b"hello", NOW);
     nat.client_shutdown(serial, NOW);
     let expected = vec![
-        Record::Origin(EPOCH),
         Record::Open { serial, port: 80, peer: peer(1) },
         Record::Data { serial, delivered: 0, bytes: Bytes::from_static(b"hello") },
         Record::Shutdown(serial),
@@ -176,7 +175,6 @@ fn a_batch_is_cut_below_its_limit_and_the_rest_waits_in_order() {
         let batch = &submission.batches[0].records;
         assert!(batch.len() <= PIECE_BYTES);
         assert_eq!(check_records(batch), Ok(()));
-        assert_eq!(records(batch).next(), Some(Ok(Record::Origin(EPOCH))));
         for record in records(batch) {
             if let Ok(Record::Data { bytes, .. }) = record {
                 got.extend_from_slice(&bytes);
@@ -185,7 +183,6 @@ fn a_batch_is_cut_below_its_limit_and_the_rest_waits_in_order() {
     }
     assert_eq!(got, sent);
     assert_eq!(numbers, [1, 2]);
-    assert_eq!(PIECE_BYTES + BATCH_RESERVE_BYTES, MAX_BATCH_BYTES);
 }
 
 #[test]
@@ -284,7 +281,7 @@ fn credit_goes_out_at_half_a_window_and_not_one_byte_before() {
     assert!(!nat.has_pending());
     nat.delivered(serial, 1, NOW);
     let credit = Record::Credit { serial, delivered: 512 };
-    assert_eq!(taken(&mut nat), [Record::Origin(EPOCH), credit]);
+    assert_eq!(taken(&mut nat), [credit]);
 }
 
 #[test]
@@ -330,7 +327,7 @@ fn a_client_that_goes_away_is_told_as_a_reset_and_nothing_follows() {
     nat.client_shutdown(serial, NOW);
     nat.reset(serial, Ending::Idle);
     let reason = ResetReason::Client;
-    assert_eq!(taken(&mut nat), [Record::Origin(EPOCH), Record::Reset { serial, reason }]);
+    assert_eq!(taken(&mut nat), [Record::Reset { serial, reason }]);
     assert_eq!(emit(&mut nat, serial, 0, b"late"), Emit::Nothing);
     assert_eq!(nat.guest_reset(GROUP, serial), None);
 }
