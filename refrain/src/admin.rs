@@ -1,0 +1,174 @@
+//! The admin API `/v1`: checks the token, hands commands to the loop thread, answers in JSON.
+//!
+//! The types are those of `refrain-api`; the handlers here are all that is HTTP. Runs on the cold runtime.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use refrain_api::{Appended, CorruptReplica, ErrorBody, ErrorCode, KillReplica, RebuildReplica, Token, paths};
+use refrain_engine::replica::Flip;
+use refrain_wire::Seat;
+use tokio::net::TcpListener;
+
+use crate::shard::{Command, Commands};
+
+/// The most bytes of a request's body.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// How long a command may take on the loop thread.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the handlers share.
+pub(crate) struct Admin {
+    pub(crate) commands: Commands,
+    pub(crate) token: Token,
+    pub(crate) allow_fault_injection: bool,
+}
+
+/// Serves the API until `stop`.
+pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()> + Send + 'static) {
+    let admin = Arc::new(admin);
+    let router = Router::new()
+        .route(paths::STATUS, get(status))
+        .route(paths::KILL_REPLICA, post(kill_replica))
+        .route(paths::CORRUPT_REPLICA, post(corrupt_replica))
+        .route(paths::AUDIT, post(audit))
+        .route(paths::RESUME, post(resume))
+        .route(paths::REBUILD, post(rebuild))
+        .fallback(async || Failure::of(ErrorCode::NotFound, "no such path"))
+        .method_not_allowed_fallback(async || Failure::of(ErrorCode::MethodNotAllowed, "not with this method"))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin), authorize))
+        .with_state(admin);
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+        tracing::error!(%error, "the admin API ended");
+    }
+}
+
+/// Binds the API's address: the one asked for, or the default one, or a free port when that is taken.
+pub(crate) async fn bind(asked: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
+    use anyhow::Context as _;
+    if let Some(address) = asked {
+        return TcpListener::bind(address).await.with_context(|| format!("cannot serve the admin API at {address}"));
+    }
+    match TcpListener::bind(refrain_api::DEFAULT_ADDRESS).await {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => TcpListener::bind("127.0.0.1:0").await,
+        other => other,
+    }
+    .context("cannot serve the admin API on loopback")
+}
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub(crate) struct Failure(ErrorBody);
+
+impl Failure {
+    pub(crate) fn of(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self(ErrorBody { code, message: message.into() })
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(self.0)).into_response()
+    }
+}
+
+impl From<JsonRejection> for Failure {
+    fn from(rejection: JsonRejection) -> Self {
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+            _ => ErrorCode::BadRequest,
+        };
+        Self::of(code, rejection.body_text())
+    }
+}
+
+async fn authorize(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    match given.and_then(|value| value.strip_prefix("Bearer ")) {
+        Some(token) if admin.token.matches(token) => next.run(request).await,
+        _ => Failure::of(ErrorCode::Unauthorized, "the token is missing or wrong").into_response(),
+    }
+}
+
+type Answer<T> = Result<Json<T>, Failure>;
+type Name = Path<(String, String)>;
+
+impl Admin {
+    /// Sends a command to the loop thread and waits for its answer.
+    async fn ask<T>(&self, command: impl FnOnce(crate::shard::Reply<T>) -> Command) -> Answer<T> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let draining = || Failure::of(ErrorCode::Draining, "the server is ending");
+        self.commands.send(command(reply)).await.map_err(|_| draining())?;
+        match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => answer.map(Json),
+            Ok(Err(_)) => Err(draining()),
+            Err(_) => Err(Failure::of(ErrorCode::Timeout, "not done within 20 s; it may still happen")),
+        }
+    }
+}
+
+fn service((namespace, name): (String, String)) -> String {
+    format!("{namespace}/{name}")
+}
+
+async fn status(State(admin): State<Arc<Admin>>) -> Answer<refrain_api::Status> {
+    admin.ask(Command::Status).await
+}
+
+async fn kill_replica(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Name,
+    body: Result<Json<KillReplica>, JsonRejection>,
+) -> Answer<Appended> {
+    let seat = Seat(body?.seat);
+    admin.ask(|reply| Command::Replace { service: service(name), seat, reply }).await
+}
+
+async fn rebuild(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Name,
+    body: Result<Json<RebuildReplica>, JsonRejection>,
+) -> Answer<Appended> {
+    let seat = Seat(body?.seat);
+    admin.ask(|reply| Command::Replace { service: service(name), seat, reply }).await
+}
+
+async fn corrupt_replica(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Name,
+    body: Result<Json<CorruptReplica>, JsonRejection>,
+) -> Answer<Appended> {
+    if !admin.allow_fault_injection {
+        let message = "fault injection is off; start the server with --allow-fault-injection";
+        return Err(Failure::of(ErrorCode::FaultInjectionDisabled, message));
+    }
+    let body = body?;
+    let bit = body.bit.unwrap_or(0);
+    if bit > 7 {
+        return Err(Failure::of(ErrorCode::BadRequest, format!("bit is {bit}, a byte has bits 0 to 7")));
+    }
+    let (seat, flip) = (Seat(body.seat), Flip { address: body.address.unwrap_or(DEFAULT_ADDRESS), bit });
+    admin.ask(|reply| Command::Corrupt { service: service(name), seat, flip, reply }).await
+}
+
+/// A byte low in the guest's stack, which is there in every module and seldom used.
+const DEFAULT_ADDRESS: u64 = 64;
+
+async fn audit(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<Appended> {
+    admin.ask(|reply| Command::Audit { service: service(name), reply }).await
+}
+
+async fn resume(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<Appended> {
+    admin.ask(|reply| Command::Resume { service: service(name), reply }).await
+}

@@ -1,0 +1,157 @@
+//! The state of everything, as the admin API shows it.
+
+use refrain_api::{
+    Durability, ExitKind, ExitReason, LogStatus, PortStatus, ProxyStatus, SeatState as ApiSeatState, SeatStatus,
+    ServiceState, ServiceStatus, Status,
+};
+use refrain_engine::LoadError;
+use refrain_inspect::InspectError;
+use refrain_sequencer::log::OrderedLog as _;
+use refrain_wire::control::Agreement;
+
+use super::Inner;
+use super::group::{Group, SeatRuntime, SeatState};
+use crate::service::Service;
+
+impl Inner {
+    pub(super) fn status(&self) -> Status {
+        let log = self.log.stats();
+        let last_position = self.log.committed().0;
+        let mut services: Vec<ServiceStatus> = self.groups.borrow().values().map(|group| self.service(group)).collect();
+        services.extend(self.refused.iter().map(|service| refused(service)));
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            data_dir: self.data_dir.display().to_string(),
+            durability: match log.durability {
+                refrain_sequencer::log::Durability::Fsync => Durability::Fsync,
+                refrain_sequencer::log::Durability::None => Durability::None,
+            },
+            log: LogStatus {
+                generation: log.generation.to_string(),
+                first_position: log.first.0,
+                last_position,
+                committed: log.committed.0,
+                bytes: log.bytes,
+                max_bytes: log.max_bytes.unwrap_or(u64::MAX),
+                term: log.term,
+                leader: log.leader,
+            },
+            proxy: ProxyStatus { epoch: u64::from(self.epoch.get().0), flows: self.front().stats().connections as u64 },
+            services,
+        }
+    }
+
+    fn service(&self, group: &Group) -> ServiceStatus {
+        let best = group.best();
+        let guest = best.map(|seat| seat.guest.clone()).unwrap_or_default();
+        let released = self.front().released(group.id);
+        ServiceStatus {
+            name: group.service.full_name.clone(),
+            group: group.id.0,
+            state: state(group),
+            exit_reason: guest.last_end.as_ref().map(|(code, reason, at)| exit_reason(*code, reason, at.0)),
+            restarts: guest.starts.saturating_sub(1),
+            agreement: agreement(group.service.agreement),
+            ports: ports(group),
+            position: released.0,
+            seats: (group.seats.iter().enumerate())
+                .map(|(index, seat)| seat_status(index as u8, seat, group))
+                .collect(),
+            flows: best.map_or(0, |seat| u64::from(seat.flows)),
+            files_bytes: best.map_or(0, |seat| seat.files_bytes),
+            memory_bytes: best.map_or(0, |seat| seat.memory_bytes),
+        }
+    }
+}
+
+fn state(group: &Group) -> ServiceState {
+    if group.halted {
+        return ServiceState::Halted;
+    }
+    match group.best().map(|seat| &seat.guest) {
+        Some(guest) if guest.running => ServiceState::Running,
+        Some(guest) if guest.starts > 0 && group.wants().is_some() => ServiceState::Backoff,
+        Some(guest) if guest.starts > 0 => ServiceState::Exited,
+        _ => ServiceState::Starting,
+    }
+}
+
+fn agreement(rule: Agreement) -> refrain_api::Agreement {
+    match rule {
+        Agreement::Majority => refrain_api::Agreement::Majority,
+        Agreement::All => refrain_api::Agreement::All,
+        Agreement::None => refrain_api::Agreement::None,
+    }
+}
+
+fn ports(group: &Group) -> Vec<PortStatus> {
+    let listen = |guest: u16| group.addresses.iter().find(|(port, _)| *port == guest).map(|(_, address)| *address);
+    let ports = group.service.ports.iter().map(|port| PortStatus {
+        name: port.name.clone(),
+        guest: port.guest,
+        listen: listen(port.guest).unwrap_or(port.listen).to_string(),
+    });
+    ports.collect()
+}
+
+fn seat_status(index: u8, seat: &SeatRuntime, group: &Group) -> SeatStatus {
+    let (state, reason) = match &seat.state {
+        SeatState::Active => (ApiSeatState::Active, seat.last_reason.clone()),
+        SeatState::Replaying => (ApiSeatState::Replaying, seat.last_reason.clone()),
+        SeatState::Quarantined(reason) => (ApiSeatState::Quarantined, Some(reason.clone())),
+        SeatState::Dead(reason) => (ApiSeatState::Dead, Some(reason.clone())),
+    };
+    SeatStatus {
+        seat: index,
+        incarnation: u64::from(seat.incarnation.0),
+        state,
+        position: seat.position.0,
+        lag: group.last_turn.0.saturating_sub(seat.position.0),
+        digest: seat.digest.to_string(),
+        reason,
+        since_position: seat.since.0,
+        memory_bytes: seat.memory_bytes,
+        last_turn_fuel: Some(seat.fuel),
+    }
+}
+
+fn exit_reason(code: u64, reason: &str, position: u64) -> ExitReason {
+    let kind = match reason {
+        reason if reason.contains("memory limit") => ExitKind::Memory,
+        reason if reason.contains("fuel") => ExitKind::Fuel,
+        reason if reason.starts_with("exited") => ExitKind::Exit,
+        _ if code == 134 => ExitKind::Trap,
+        _ => ExitKind::Exit,
+    };
+    ExitReason { kind, message: reason.to_owned(), position }
+}
+
+/// A service whose module cannot run: it has no group.
+fn refused(service: &Service) -> ServiceStatus {
+    let error = service.parts.code.as_ref().err();
+    let kind = match error {
+        Some(LoadError::Inspect(InspectError::NotAModule { .. } | InspectError::Component)) => ExitKind::NotAModule,
+        Some(LoadError::Inspect(InspectError::Truncated { .. })) => ExitKind::Truncated,
+        Some(LoadError::Problems(problems)) if problems.iter().any(|problem| problem.contains("_start")) => {
+            ExitKind::NoStart
+        }
+        Some(LoadError::Problems(_)) => ExitKind::Import,
+        _ => ExitKind::InvalidModule,
+    };
+    let message = service.why_refused();
+    ServiceStatus {
+        name: service.full_name.clone(),
+        group: 0,
+        state: ServiceState::Exited,
+        exit_reason: Some(ExitReason { kind, message, position: 0 }),
+        restarts: 0,
+        agreement: agreement(service.agreement),
+        ports: Vec::new(),
+        position: 0,
+        seats: Vec::new(),
+        flows: 0,
+        files_bytes: 0,
+        memory_bytes: 0,
+    }
+}

@@ -1,0 +1,195 @@
+//! `refrain up`: every role in one process, from start to drain.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use refrain_api::Token;
+use refrain_api::discovery::{self, AdminFile};
+use refrain_engine::Platform;
+use refrain_service::Bundle;
+use tokio::sync::oneshot;
+
+use crate::admin::{self, Admin};
+use crate::cli::UpArgs;
+use crate::config::Config;
+use crate::service::Service;
+use crate::shard::{self, Command, Options, Started};
+
+/// How long `up` waits for guests to listen before it says that they do not.
+const SETTLE: Duration = Duration::from_secs(10);
+/// Open files wanted: two for each of many connections, and some.
+const OPEN_FILES: u64 = 1 << 20;
+
+/// Runs until a signal.
+pub(crate) fn run(args: UpArgs) -> anyhow::Result<()> {
+    let print = args.print_config;
+    let config = Config::resolve(args)?;
+    if print {
+        print!("{}", toml::to_string_pretty(&config)?);
+        return Ok(());
+    }
+    raise_open_files();
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
+    let _lock = lock(&config.data_dir)?;
+    let bundles = load_bundles(&config)?;
+    let platform = Platform::new(Some(config.data_dir.join("code")))?;
+    let prepare = |bundle| Arc::new(Service::prepare(bundle, &platform, config.replicas));
+    let services = bundles.into_iter().map(prepare).collect();
+    let options = Options { config: config.clone(), platform: platform.clone(), services };
+    let cold = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("cold")
+        .enable_all()
+        .build()
+        .context("cannot start the cold runtime")?;
+    cold.block_on(serve(config, options))
+}
+
+async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
+    let started = shard::start(options).await?;
+    let listener = admin::bind(config.admin_listen).await?;
+    let address = listener.local_addr().context("the admin API has no address")?;
+    let file = AdminFile { address: address.to_string(), token: Token::of(random()?) };
+    let admin = Admin {
+        commands: started.commands.clone(),
+        token: file.token.clone(),
+        allow_fault_injection: config.allow_fault_injection,
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let api = tokio::spawn(admin::serve(listener, admin, async move { drop(stopped.await) }));
+    let runtime = publish(&config.data_dir, &file)?;
+    announce(&config, &started, &file).await?;
+    let ended = until_stopped(&config, started).await;
+    let _ = stop.send(());
+    // A request that is under way may end; the process does not wait long for it.
+    let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
+    let _ = discovery::remove_own(&config.data_dir, &file);
+    if let Some(runtime) = runtime {
+        let _ = discovery::remove_own(&runtime, &file);
+    }
+    ended
+}
+
+/// Says what is served and where, once guests listen.
+async fn announce(config: &Config, started: &Started, admin: &AdminFile) -> anyhow::Result<()> {
+    let (reply, settled) = oneshot::channel();
+    let _ = started.commands.send(Command::Settled(reply)).await;
+    let settled = tokio::time::timeout(SETTLE, settled).await.is_ok();
+    let mut out = std::io::stdout();
+    for served in &started.served {
+        writeln!(out, "serving {} ({}, {} replicas) on {}", served.service, served.port, served.seats, served.address)?;
+    }
+    for (service, reason) in &started.refused {
+        writeln!(out, "not serving {service}: {reason}")?;
+    }
+    if !settled {
+        writeln!(out, "some services do not listen yet; `rctl status` tells which")?;
+    }
+    let durability = match config.durability {
+        crate::config::Durability::Fsync => "fsync",
+        crate::config::Durability::None => "none (answers do not wait for the disk)",
+    };
+    writeln!(out, "data in {}, durability {durability}", config.data_dir.display())?;
+    writeln!(out, "admin API at http://{}, try `rctl status`", admin.address)?;
+    writeln!(out, "ready")?;
+    Ok(out.flush()?)
+}
+
+async fn until_stopped(config: &Config, mut started: Started) -> anyhow::Result<()> {
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        ended = &mut started.ended => {
+            let reason = ended.ok().flatten().unwrap_or_else(|| "the loop thread ended".into());
+            bail!("the log has failed: {reason}");
+        }
+    }
+    eprintln!("draining: open connections have {} to end", refrain_service::format_duration(config.drain_timeout));
+    let (done, drained) = oneshot::channel();
+    let _ = started.commands.send(Command::Drain { deadline: config.drain_timeout, done }).await;
+    tokio::select! {
+        _ = drained => {}
+        _ = interrupt.recv() => bail!("ended before the drain was over"),
+        _ = terminate.recv() => bail!("ended before the drain was over"),
+    }
+    let _ = started.ended.await;
+    Ok(())
+}
+
+/// Loads and stores every bundle; tells all faults of all of them.
+fn load_bundles(config: &Config) -> anyhow::Result<Vec<Bundle>> {
+    let mut faults = Vec::new();
+    let mut bundles: Vec<Bundle> = Vec::new();
+    for dir in &config.services {
+        match Bundle::load(dir) {
+            Ok(bundle) => bundles.push(bundle),
+            Err(error) => faults.push(format!("{}: {:#}", dir.display(), anyhow::Error::new(error))),
+        }
+    }
+    for (index, bundle) in bundles.iter().enumerate() {
+        let id = &bundle.manifest.id;
+        if bundles[..index]
+            .iter()
+            .any(|other| (&other.manifest.id.namespace, &other.manifest.id.name) == (&id.namespace, &id.name))
+        {
+            faults.push(format!("{}/{} is given twice", id.namespace, id.name));
+        }
+    }
+    if !faults.is_empty() {
+        bail!("{} service(s) cannot be used:\n{}", faults.len(), faults.join("\n"));
+    }
+    for bundle in &bundles {
+        bundle.store(&config.data_dir.join("bundles"))?;
+    }
+    Ok(bundles)
+}
+
+/// Takes the data folder for this process alone.
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    let path = data_dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => bail!("another refrain uses the data folder {}", data_dir.display()),
+        Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// Writes the files by which `rctl` finds this server. Returns the runtime folder, if that could be used.
+fn publish(data_dir: &Path, file: &AdminFile) -> anyhow::Result<Option<std::path::PathBuf>> {
+    discovery::write(data_dir, file)?;
+    let runtime = discovery::runtime_dir(std::env::var("XDG_RUNTIME_DIR").ok().as_deref());
+    match discovery::write_runtime(&runtime, file) {
+        Ok(_) => Ok(Some(runtime)),
+        Err(error) => {
+            tracing::warn!(%error, "rctl will need --data-dir to find this server");
+            Ok(None)
+        }
+    }
+}
+
+fn random() -> anyhow::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    refrain_sequencer::disk::os_entropy()(&mut bytes).context("there is no randomness")?;
+    Ok(bytes)
+}
+
+/// Raises the limit on open files as far as the system allows.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit on open files stays at {:?}", limit.current);
+        }
+    }
+}
