@@ -1,0 +1,44 @@
+/* recv(2) with MSG_PEEK, MSG_WAITALL and MSG_DONTWAIT. */
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <wasi/api.h>
+
+/* Sets the non-blocking flag where it is not set; true when it has to be taken away again. */
+static bool set_nonblocking(int fd, __wasi_fdflags_t *before)
+{
+    __wasi_fdstat_t stat;
+    if (__wasi_fd_fdstat_get(fd, &stat) != 0 || (stat.fs_flags & __WASI_FDFLAGS_NONBLOCK) != 0)
+        return false;
+    *before = stat.fs_flags;
+    return __wasi_fd_fdstat_set_flags(fd, stat.fs_flags | __WASI_FDFLAGS_NONBLOCK) == 0;
+}
+
+ssize_t recv(int fd, void *restrict buffer, size_t len, int flags)
+{
+    __wasi_iovec_t vector = {.buf = buffer, .buf_len = len};
+    __wasi_riflags_t in_flags = 0;
+    __wasi_roflags_t out_flags = 0;
+    __wasi_fdflags_t before = 0;
+    __wasi_size_t received = 0;
+    __wasi_errno_t error;
+    bool restore = false;
+    if ((flags & ~(MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL)) != 0) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    if ((flags & MSG_PEEK) != 0)
+        in_flags |= __WASI_RIFLAGS_RECV_PEEK;
+    if ((flags & MSG_WAITALL) != 0)
+        in_flags |= __WASI_RIFLAGS_RECV_WAITALL;
+    if ((flags & MSG_DONTWAIT) != 0)
+        restore = set_nonblocking(fd, &before);
+    error = __wasi_sock_recv(fd, &vector, 1, in_flags, &received, &out_flags);
+    if (restore)
+        (void)__wasi_fd_fdstat_set_flags(fd, before);
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    return (ssize_t)received;
+}
