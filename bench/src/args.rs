@@ -1,0 +1,109 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// The most connections of one measurement: every one is a descriptor here and one in the server.
+const MAX_CONNECTIONS: i64 = 400;
+
+/// Measures Refrain beside the floor of the machine and the same servers built natively.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// What to measure.
+    #[command(subcommand)]
+    pub what: What,
+    /// How to print the result.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Measure the floor and the native servers alone; no Refrain is needed.
+    #[arg(long, global = true)]
+    pub native_only: bool,
+    /// The server's binary. Default: built by cargo if this runs under cargo, and taken from beside this program.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub refrain: Option<PathBuf>,
+    /// The folder of the examples.
+    #[arg(long, global = true, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))]
+    pub examples: PathBuf,
+    /// Where the servers keep their data; has to be on a real disk. Default: bench-data in the target folder.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// A tenth of the work or less: shows that everything runs, its figures are rough.
+    #[arg(long, global = true)]
+    pub quick: bool,
+}
+
+/// One measurement, or all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum What {
+    /// Every measurement, one after the other.
+    All,
+    /// What the machine can do: fdatasync, a loopback round trip, a wake.
+    Floor,
+    /// 64 bytes there and back on kept connections, with durability fsync and none.
+    Echo {
+        /// Connections at the same time.
+        #[arg(long, default_value_t = 1, value_parser = connections())]
+        connections: u16,
+    },
+    /// The same over many connections: requests a second.
+    Load {
+        /// Connections at the same time.
+        #[arg(long, default_value_t = 64, value_parser = connections())]
+        connections: u16,
+    },
+    /// redis-benchmark: SET over 50 connections, 16 in a pipeline.
+    Redis,
+    /// Images of 10 MB, uploaded and downloaded again.
+    Images,
+    /// What an idle server writes and costs.
+    Idle,
+    /// Bytes in the log for an upload of 2 MB.
+    Framing,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+const EXAMPLES: &str = "Examples:
+  bench all                     everything, one table
+  bench echo --native-only      without Refrain
+  bench load --connections 16
+  bench all -o json >figures.json";
+
+fn connections() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=MAX_CONNECTIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn connections_of(count: &str) -> Option<u16> {
+        match Args::try_parse_from(["bench", "load", "--connections", count]).ok()?.what {
+            What::Load { connections } => Some(connections),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn connections_are_limited() {
+        assert_eq!(connections_of("0"), None);
+        assert_eq!(connections_of("400"), Some(400));
+        assert_eq!(connections_of("401"), None);
+    }
+}

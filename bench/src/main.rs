@@ -1,0 +1,37 @@
+//! Measures Refrain beside the floor of the machine and beside the same servers without Refrain, in one run.
+//!
+//! One file a measurement under [`measure`]; [`report`] holds what is measured, [`table`] prints it. Nothing here
+//! uses an asynchronous runtime: the client shares the machine with the server and has to cost little.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod build;
+mod cpu;
+mod folder;
+mod http;
+mod latency;
+mod machine;
+mod measure;
+mod native;
+mod pause;
+mod ping;
+mod process;
+mod report;
+mod run;
+mod server;
+mod service_copy;
+mod setup;
+mod table;
+
+fn main() -> ExitCode {
+    match run::run(args::Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The measurements, one file each. A measurement that compares sides takes them in turns within one run: what the
+//! machine does at that moment then falls on all of them alike.
+
+use anyhow::Result;
+
+use crate::args::What;
+use crate::report::Row;
+use crate::setup::Setup;
+
+mod echo;
+mod floor;
+mod framing;
+mod idle;
+mod images;
+mod load;
+mod redis;
+mod series;
+
+/// Where a measurement puts its rows: those of a measurement that fails half-way are kept.
+pub type Rows = Vec<Row>;
+
+impl What {
+    /// What `all` stands for, or the one.
+    pub fn each(self) -> Vec<Self> {
+        let connections = 64;
+        match self {
+            Self::All => vec![
+                Self::Floor,
+                Self::Echo { connections: 1 },
+                Self::Load { connections },
+                Self::Redis,
+                Self::Images,
+                Self::Idle,
+                Self::Framing,
+            ],
+            one => vec![one],
+        }
+    }
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Floor => "floor",
+            Self::Echo { .. } => "echo",
+            Self::Load { .. } => "load",
+            Self::Redis => "redis",
+            Self::Images => "images",
+            Self::Idle => "idle",
+            Self::Framing => "framing",
+        }
+    }
+
+    /// Whether it needs the server at all.
+    pub fn needs_refrain(self) -> bool {
+        self != Self::Floor
+    }
+
+    /// Whether there is something to measure without the server.
+    pub fn has_native_side(self) -> bool {
+        !matches!(self, Self::Idle | Self::Framing)
+    }
+
+    /// Measures.
+    pub fn measure(self, setup: &Setup, rows: &mut Rows) -> Result<()> {
+        match self {
+            Self::All => self.each().into_iter().try_for_each(|one| one.measure(setup, rows)),
+            Self::Floor => floor::measure(setup, rows),
+            Self::Echo { connections } => echo::measure(setup, connections, rows),
+            Self::Load { connections } => load::measure(setup, connections, rows),
+            Self::Redis => redis::measure(setup, rows),
+            Self::Images => images::measure(setup, rows),
+            Self::Idle => idle::measure(setup, rows),
+            Self::Framing => framing::measure(setup, rows),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What the machine can do without any server. Everything else is judged against this, measured in the same minutes.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use rustix::fs::fdatasync;
+use rustix::thread::futex;
+
+use super::Rows;
+use crate::latency::Latencies;
+use crate::ping::MESSAGE_BYTES;
+use crate::report::{Row, Side};
+use crate::setup::Setup;
+
+const SYNCS: usize = 1000;
+const ROUND_TRIPS: usize = 20_000;
+const WARM_UP: usize = 200;
+/// No part takes longer, however slow the machine is.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
+const WRITE_BYTES: usize = 256;
+const FILE_BYTES: u64 = 8 << 20;
+
+/// Measures all of it.
+pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
+    let mut add = |what: &str, latencies: Latencies| {
+        rows.push(Row { latency: latencies.summary(), ..Row::new(what, Side::Floor) });
+    };
+    add("fdatasync 256 B (F)", SyncFloor::create(setup.folder())?.time(setup.scaled(SYNCS))?);
+    add("loopback round trip 64 B", loopback(setup.scaled(ROUND_TRIPS))?);
+    add("futex wake", wake(setup.scaled(ROUND_TRIPS))?);
+    Ok(())
+}
+
+/// A file whose space is reserved and was written with zeros, so that a sync writes data and no metadata: the least
+/// that any log with durability pays for an answer.
+pub struct SyncFloor {
+    file: File,
+    offset: u64,
+}
+
+impl SyncFloor {
+    /// Makes the file in `folder`.
+    pub fn create(folder: &Path) -> Result<Self> {
+        let path = folder.join("floor");
+        let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let zeros = vec![0; FILE_BYTES as usize];
+        file.write_all_at(&zeros, 0).with_context(|| format!("cannot write {}", path.display()))?;
+        file.sync_all().with_context(|| format!("cannot sync {}", path.display()))?;
+        Ok(Self { file, offset: 0 })
+    }
+
+    /// Writes 256 bytes and syncs them, one after the other, at most `count` times.
+    pub fn time(&mut self, count: usize) -> Result<Latencies> {
+        let mut latencies = Latencies::default();
+        let start = Instant::now();
+        while latencies.len() < count && start.elapsed() < TIME_LIMIT {
+            let begin = Instant::now();
+            self.file.write_all_at(&[0x2e; WRITE_BYTES], self.offset).context("cannot write")?;
+            fdatasync(&self.file).context("cannot sync")?;
+            latencies.push(begin.elapsed());
+            self.offset = (self.offset + WRITE_BYTES as u64) % FILE_BYTES;
+        }
+        Ok(latencies)
+    }
+}
+
+/// 64 bytes there and back between two threads with blocking calls.
+fn loopback(count: usize) -> Result<Latencies> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
+    let mut client = TcpStream::connect(listener.local_addr()?).context("cannot connect")?;
+    let (mut server, _) = listener.accept().context("cannot accept")?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let echo = thread::spawn(move || {
+        let mut buffer = [0; MESSAGE_BYTES];
+        while server.read_exact(&mut buffer).and_then(|()| server.write_all(&buffer)).is_ok() {}
+    });
+    let mut buffer = [0x2e; MESSAGE_BYTES];
+    let latencies = repeat(count, || {
+        client.write_all(&buffer)?;
+        Ok(client.read_exact(&mut buffer)?)
+    });
+    // The other thread ends with the connection.
+    drop(client);
+    echo.join().map_err(|_| anyhow!("the echo thread panicked"))?;
+    latencies
+}
+
+/// Two threads wake each other in turns; one wake is half a turn.
+fn wake(count: usize) -> Result<Latencies> {
+    const PING: u32 = 1;
+    const PONG: u32 = 2;
+    const END: u32 = 3;
+    let word = AtomicU32::new(PONG);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| -> rustix::io::Result<()> {
+            while wait_while(&word, PONG)? != END {
+                tell(&word, PONG)?;
+            }
+            Ok(())
+        });
+        let both = repeat(count, || {
+            tell(&word, PING)?;
+            wait_while(&word, PING)?;
+            Ok(())
+        });
+        tell(&word, END)?;
+        other.join().map_err(|_| anyhow!("the other thread panicked"))??;
+        Ok(both?.halved())
+    })
+}
+
+fn tell(word: &AtomicU32, value: u32) -> rustix::io::Result<()> {
+    word.store(value, Ordering::Release);
+    futex::wake(word, futex::Flags::PRIVATE, 1)?;
+    Ok(())
+}
+
+/// Sleeps until the word has another value; that value.
+fn wait_while(word: &AtomicU32, value: u32) -> rustix::io::Result<u32> {
+    use rustix::io::Errno;
+    loop {
+        let found = word.load(Ordering::Acquire);
+        if found != value {
+            return Ok(found);
+        }
+        match futex::wait(word, futex::Flags::PRIVATE, value, None) {
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Times `action` at most `count` times, after some that do not count.
+fn repeat(count: usize, mut action: impl FnMut() -> Result<()>) -> Result<Latencies> {
+    for _ in 0..WARM_UP {
+        action()?;
+    }
+    let mut latencies = Latencies::default();
+    let start = Instant::now();
+    while latencies.len() < count && start.elapsed() < TIME_LIMIT {
+        let begin = Instant::now();
+        action()?;
+        latencies.push(begin.elapsed());
+    }
+    Ok(latencies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_the_floor_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(SyncFloor::create(folder.path()).unwrap().time(3).unwrap().len(), 3);
+        assert_eq!(loopback(5).unwrap().len(), 5);
+        assert_eq!(wake(5).unwrap().len(), 5);
+    }
+
+    #[test]
+    fn the_sync_file_is_used_again_from_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sync = SyncFloor::create(folder.path()).unwrap();
+        sync.offset = FILE_BYTES - WRITE_BYTES as u64;
+        sync.time(2).unwrap();
+        assert_eq!(sync.offset, WRITE_BYTES as u64);
+        assert_eq!(folder.path().join("floor").metadata().unwrap().len(), FILE_BYTES);
+    }
+}

@@ -1,0 +1,163 @@
+//! `refrain up` with copies of examples, in a data folder of its own.
+
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use refrain_api::discovery::{self, ADMIN_FILE};
+use refrain_api::{Status, paths};
+
+use crate::http;
+use crate::process::Process;
+use crate::service_copy;
+
+/// Includes compiling the modules.
+const START_LIMIT: Duration = Duration::from_secs(120);
+const MAX_STATUS_BYTES: usize = 1 << 20;
+
+/// What the server promises about an answered request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It is on the disk.
+    Fsync,
+    /// Nothing.
+    None,
+}
+
+impl Durability {
+    /// As the server's option has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fsync => "fsync",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A running server; ended when dropped.
+pub struct Server {
+    process: Process,
+    data: PathBuf,
+    served: Vec<(String, SocketAddr)>,
+}
+
+impl Server {
+    /// Starts `program` with copies of these examples; everything is kept in the new folder `folder`. Returns when
+    /// every service is served.
+    pub fn start(
+        program: &Path,
+        examples: &Path,
+        services: &[&str],
+        durability: Durability,
+        folder: &Path,
+    ) -> Result<Self> {
+        // A folder of its own, so that `rctl` still finds the server that the user has running.
+        let runtime = folder.join("runtime");
+        for path in [folder, &runtime] {
+            let made = DirBuilder::new().mode(0o700).create(path);
+            made.with_context(|| format!("cannot create {}", path.display()))?;
+        }
+        let data = folder.join("data");
+        let mut command = Command::new(program);
+        command.arg("up");
+        for name in services {
+            command.arg(service_copy::copy(examples, name, &folder.join("services"))?);
+        }
+        command.arg("--data-dir").arg(&data);
+        command.args(["--durability", durability.as_str(), "--admin-listen", "127.0.0.1:0", "--drain-timeout", "1s"]);
+        for name in std::env::vars_os().map(|(name, _)| name).filter(changes_the_server) {
+            command.env_remove(name);
+        }
+        command.env("XDG_RUNTIME_DIR", &runtime);
+        let mut process = Process::start("refrain", &mut command, folder)?;
+        let mut served = Vec::new();
+        process.wait_for(START_LIMIT, |line| {
+            served.extend(serving(line));
+            (line == "ready").then_some(())
+        })?;
+        let server = Self { process, data, served };
+        for name in services {
+            server.address(name)?;
+        }
+        Ok(server)
+    }
+
+    /// Where the example `name` is served.
+    pub fn address(&self, name: &str) -> Result<SocketAddr> {
+        match self.served.iter().find(|(served, _)| served == name) {
+            Some((_, address)) => Ok(*address),
+            None => bail!("refrain does not serve {name}: {}", self.process.errors()),
+        }
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Asks the admin API.
+    pub fn status(&self) -> Result<Status> {
+        let admin = discovery::read(&self.data.join(ADMIN_FILE)).context("cannot find the admin API")?;
+        let address = admin.address.parse().with_context(|| format!("{:?} is no address", admin.address))?;
+        let mut client = http::Client::connect(address)?;
+        let head = format!(
+            "GET {} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\r\n",
+            paths::STATUS,
+            admin.token.secret()
+        );
+        client.send(head.as_bytes(), &[])?;
+        let mut body = Vec::new();
+        let status = client.receive(&mut body, MAX_STATUS_BYTES)?;
+        if status != 200 {
+            bail!("the admin API answers {status}: {}", String::from_utf8_lossy(&body));
+        }
+        serde_json::from_slice(&body).context("the admin API's answer is no status")
+    }
+}
+
+/// Settings of the caller's environment that would change what is measured.
+fn changes_the_server(name: &OsString) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("REFRAIN_") || name == "RUST_LOG")
+}
+
+/// The example and its address in `serving NAMESPACE/NAME[@VERSION] (...) on ADDRESS`.
+fn serving(line: &str) -> Option<(String, SocketAddr)> {
+    let rest = line.strip_prefix("serving ")?;
+    let service = rest.split_whitespace().next()?;
+    let (_, address) = rest.rsplit_once(" on ")?;
+    let unversioned = service.split('@').next()?;
+    let name = unversioned.rsplit('/').next()?;
+    Some((name.to_owned(), address.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_and_addresses_are_found_in_what_the_server_prints() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 7007));
+        for line in [
+            "serving examples/echo on 127.0.0.1:7007",
+            "serving examples/echo (echo, 3 replicas) on 127.0.0.1:7007",
+            "serving examples/echo@0.1.0 (echo, 3 replicas) on 127.0.0.1:7007",
+        ] {
+            assert_eq!(serving(line), Some(("echo".to_owned(), address)), "{line}");
+        }
+        for line in ["not serving examples/echo: no module", "ready", "serving examples/echo on a socket"] {
+            assert_eq!(serving(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn settings_of_the_caller_do_not_reach_the_server() {
+        assert!(changes_the_server(&"REFRAIN_DURABILITY".into()));
+        assert!(changes_the_server(&"RUST_LOG".into()));
+        assert!(!changes_the_server(&"PATH".into()));
+    }
+}

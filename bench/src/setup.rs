@@ -1,0 +1,98 @@
+//! What the measurements share: where things are, how much to do, and the servers to measure.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::args::Args;
+use crate::process::Process;
+use crate::report::Side;
+use crate::server::{Durability, Server};
+use crate::{build, folder, native};
+
+/// What the measurements share.
+pub struct Setup {
+    /// Do a tenth, for a trial.
+    pub quick: bool,
+    examples: PathBuf,
+    refrain: Option<PathBuf>,
+    run: TempDir,
+    servers: Cell<u32>,
+}
+
+/// One server to measure; ended when dropped.
+pub struct Target {
+    /// Whose it is.
+    pub side: Side,
+    /// Where it listens.
+    pub address: SocketAddr,
+    _running: Running,
+}
+
+enum Running {
+    Native(#[expect(dead_code, reason = "held until the target is dropped")] Process),
+    Refrain(#[expect(dead_code, reason = "held until the target is dropped")] Server),
+}
+
+impl Setup {
+    /// Finds everything and makes the folder of this run; `with_refrain` when the server will be needed.
+    pub fn new(args: &Args, with_refrain: bool) -> Result<Self> {
+        let examples = args.examples.canonicalize();
+        let examples = examples.with_context(|| format!("cannot find the examples in {}", args.examples.display()))?;
+        let wanted = with_refrain && !args.native_only;
+        Ok(Self {
+            quick: args.quick,
+            examples,
+            refrain: wanted.then(|| build::refrain(args.refrain.as_deref())).transpose()?,
+            run: folder::create(args.data_dir.as_deref())?,
+            servers: Cell::new(0),
+        })
+    }
+
+    /// The folder of this run.
+    pub fn folder(&self) -> &Path {
+        self.run.path()
+    }
+
+    /// Leaves the folder of this run in place, with what the servers wrote.
+    pub fn keep(&mut self) -> &Path {
+        self.run.disable_cleanup(true);
+        self.run.path()
+    }
+
+    /// `full`, or much less for a trial.
+    pub fn scaled(&self, full: usize) -> usize {
+        if self.quick { full.div_ceil(10) } else { full }
+    }
+
+    /// Starts the example natively.
+    pub fn native(&self, name: &str) -> Result<Target> {
+        let (process, address) = native::start(&self.examples, name, self.folder())?;
+        Ok(Target { side: Side::Native, address, _running: Running::Native(process) })
+    }
+
+    /// Starts Refrain with these examples, unless it is not to be measured.
+    pub fn refrain(&self, services: &[&str], durability: Durability) -> Result<Option<Server>> {
+        let Some(program) = &self.refrain else { return Ok(None) };
+        let number = self.servers.get();
+        self.servers.set(number + 1);
+        let folder = self.folder().join(format!("refrain-{number}"));
+        Server::start(program, &self.examples, services, durability, &folder).map(Some)
+    }
+
+    /// Starts the example natively, and under Refrain unless that is not to be measured.
+    pub fn both(&self, name: &str, durability: Durability) -> Result<Vec<Target>> {
+        let mut targets = vec![self.native(name)?];
+        if let Some(server) = self.refrain(&[name], durability)? {
+            targets.push(Target {
+                side: Side::Refrain,
+                address: server.address(name)?,
+                _running: Running::Refrain(server),
+            });
+        }
+        Ok(targets)
+    }
+}
