@@ -1,0 +1,22 @@
+# Short names for what the scripts do; `just --list` shows them.
+
+# Every check and test; writes nothing in the repository.
+verify:
+    tests/run fmt clippy docs deny guests build test doctest
+
+# Formats, and takes clippy's suggestions.
+fix:
+    cargo clippy --fix --allow-dirty --allow-staged --release --workspace --all-targets
+    cargo fmt --all
+
+# Builds the example guests from source, over the committed modules.
+guests *names:
+    examples/build {{ names }}
+
+# The tests alone; `just test --quick` leaves out those that start servers.
+test *options:
+    tests/run {{ options }} build test
+
+# Side-by-side benchmarks against other systems.
+bench *options:
+    cargo run --release --package refrain-bench -- {{ options }}

@@ -1,0 +1,26 @@
+//! Programs of other projects that tests use where they are installed.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+
+/// Where a program is; none, with a line that says so, when it is not installed. With `REFRAIN_REQUIRE_TOOLS` set that
+/// is an error.
+pub fn installed(name: &str) -> Result<Option<PathBuf>> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        ensure!(std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{name} is not installed");
+        println!("skipped: {name} is not installed");
+    }
+    Ok(found)
+}
+
+/// Runs a command that must end well; returns what it printed.
+pub fn output_of(command: &mut Command) -> Result<String> {
+    let Output { status, stdout, stderr } = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    ensure!(status.success(), "{command:?} ended with {status}:\n{out}{err}");
+    Ok(out.into_owned())
+}
