@@ -29,7 +29,7 @@ pub use limit::{GroupLimits, Limits, MAX_PENDING_BYTES, Refused};
 pub use submission::Submission;
 
 use flow::Flow;
-use group::{Group, Haste};
+use group::Group;
 
 /// The table. One owner; no interior locking.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Nat {
     limits: Limits,
     groups: BTreeMap<GroupId, Group>,
     flows: BTreeMap<Serial, Flow>,
-    clients: BTreeMap<IpAddr, usize>,
+    clients: BTreeMap<(GroupId, IpAddr), usize>,
     next_serial: Option<Serial>,
     unacknowledged: VecDeque<Submission>,
     next_number: u64,
@@ -93,7 +93,7 @@ impl Nat {
         let limits = self.limits;
         let state = self.groups.get_mut(&group).ok_or(Refused::UnknownGroup(group))?;
         let client = peer.ip().to_canonical();
-        let of_client = self.clients.get(&client).copied().unwrap_or(0);
+        let of_client = self.clients.get(&(group, client)).copied().unwrap_or(0);
         if state.halted {
             return Err(Refused::Halted(group));
         }
@@ -103,15 +103,20 @@ impl Nat {
         if self.flows.len() >= limits.connections {
             return Err(Refused::TooMany { limit: limits.connections });
         }
-        if of_client >= limits.connections_per_client {
-            return Err(Refused::TooManyFromClient { client, limit: limits.connections_per_client });
+        if let Some(limit) = state.limits.connections.filter(|limit| state.connections >= *limit) {
+            return Err(Refused::TooMany { limit });
+        }
+        let limit = state.limits.connections_per_client.unwrap_or(limits.connections_per_client);
+        if of_client >= limit {
+            return Err(Refused::TooManyFromClient { client, limit });
         }
         let serial = self.next_serial.ok_or(Refused::SerialsUsed)?;
         self.next_serial = serial.0.checked_add(1).map(Serial);
         let mut flow = Flow::new(group, port, peer, now);
         state.open(&Record::Open { serial, port, peer }, &mut flow);
         self.flows.insert(serial, flow);
-        self.clients.insert(client, of_client + 1);
+        state.connections += 1;
+        self.clients.insert((group, client), of_client + 1);
         Ok(serial)
     }
 
@@ -197,7 +202,7 @@ impl Nat {
         if flow.is_complete() {
             finish_if_complete(serial, flow, group);
         } else if bytes > 0 && flow.untold() >= group.limits.window_bytes.div_ceil(2) {
-            group.credit(serial, flow, Haste::Due);
+            group.credit(serial, flow);
         }
         if group.untold > group.limits.kept_bytes / 4 {
             self.tell_all(id);
@@ -210,15 +215,15 @@ impl Nat {
         };
         for (serial, flow) in &mut self.flows {
             if flow.group == id && flow.ending.is_none() && flow.untold() > 0 {
-                group.credit(*serial, flow, Haste::Due);
+                group.credit(*serial, flow);
             }
         }
     }
 
     /// Resets every flow whose client has not moved for the idle limit, by a record each, and names them.
     pub fn idle_expired(&mut self, now: Duration) -> Vec<Serial> {
-        let idle = self.limits.idle;
-        let expired = self.select(|flow| flow.is_idle(now, idle));
+        let limit = |group: &GroupId| self.groups.get(group).and_then(|group| group.limits.idle);
+        let expired = self.select(|flow| flow.is_idle(now, limit(&flow.group).unwrap_or(self.limits.idle)));
         for serial in &expired {
             self.reset(*serial, Ending::Idle);
         }
@@ -286,10 +291,14 @@ impl Nat {
             self.reset(serial, Ending::ClientReset);
         }
         let flow = self.flows.remove(&serial)?;
-        if let Some(count) = self.clients.get_mut(&flow.client()) {
+        if let Some(group) = self.groups.get_mut(&flow.group) {
+            group.connections -= 1;
+        }
+        let client = (flow.group, flow.client());
+        if let Some(count) = self.clients.get_mut(&client) {
             *count -= 1;
             if *count == 0 {
-                self.clients.remove(&flow.client());
+                self.clients.remove(&client);
             }
         }
         Some(flow.closed(now))
@@ -318,7 +327,7 @@ fn end(flow: &mut Flow, group: &mut Group, ending: Ending) {
 fn finish_if_complete(serial: Serial, flow: &mut Flow, group: &mut Group) {
     if flow.is_complete() {
         if flow.untold() > 0 {
-            group.credit(serial, flow, Haste::AlongWithNext);
+            group.credit(serial, flow);
         }
         end(flow, group, Ending::Done);
     }

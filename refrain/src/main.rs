@@ -13,5 +13,6 @@ mod up;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    exit::abort_on_panic();
     cli::run()
 }

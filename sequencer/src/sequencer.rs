@@ -10,6 +10,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use refrain_wire::entry::Draft;
@@ -21,6 +22,9 @@ use crate::clock::{BatchClock, Clock};
 use crate::disk::Entropy;
 use crate::log::{AppendError, CommitSink, LocalSink, OrderedLog, local_sink};
 use crate::shard::{Applied, ShardState};
+
+/// Failures that follow each other within this time are told once: what is small may still fit when the disk is full.
+const SAME_FAILURE: Duration = Duration::from_secs(10);
 
 /// What the sequencer tells its shell.
 #[derive(Debug)]
@@ -92,7 +96,8 @@ struct State {
     last_given: (Position, Vec<GroupId>),
     opening: HashMap<u64, oneshot::Sender<Epoch>>,
     broken: Option<(Position, DecodeError)>,
-    failing: bool,
+    /// When an append failed last, by the monotonic clock, while that was not told to be over.
+    failing: Option<Duration>,
     stopping: bool,
     stopped: bool,
 }
@@ -264,7 +269,7 @@ impl Core {
             last_given: (Position(0), Vec::new()),
             opening: HashMap::new(),
             broken: None,
-            failing: false,
+            failing: None,
             stopping: false,
             stopped: false,
         };
@@ -341,7 +346,9 @@ impl Core {
         let state = &mut *self.state.borrow_mut();
         let (at, given) = std::mem::take(&mut state.last_given);
         state.batcher.ordered(position, |group| at == position && given.contains(&group));
-        if std::mem::take(&mut state.failing) {
+        let elapsed = self.seams.clock.elapsed();
+        if state.failing.is_some_and(|last| elapsed.saturating_sub(last) > SAME_FAILURE) {
+            state.failing = None;
             tracing::info!(%position, "the log takes entries again");
         }
     }
@@ -349,7 +356,7 @@ impl Core {
     fn failed(&self, error: &AppendError) {
         let Returned { submissions, mut controls } = {
             let state = &mut *self.state.borrow_mut();
-            if !std::mem::replace(&mut state.failing, true) {
+            if state.failing.replace(self.seams.clock.elapsed()).is_none() {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
                 tracing::warn!(%error, cause, "the log does not take an entry");
             }

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The service folders and the data folder of a server: what stays when its process is killed.
 #[derive(Debug)]
 pub struct Site {
-    scratch: ScratchFolder,
+    scratch: Arc<ScratchFolder>,
     services: Vec<PathBuf>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -29,7 +29,7 @@ pub struct Site {
 impl Site {
     /// A site without services.
     pub fn new(purpose: &str) -> Result<Self> {
-        let scratch = ScratchFolder::new(purpose)?;
+        let scratch = Arc::new(ScratchFolder::new(purpose)?);
         let data_dir = scratch.path().join("data");
         Ok(Self { scratch, services: Vec::new(), arguments: Vec::new(), environment: Vec::new(), data_dir })
     }
@@ -108,7 +108,7 @@ impl Site {
         let mut child = self.spawn()?;
         let log = Lines::follow(child.stderr.take().context("no standard error")?, Echoed::Yes);
         match Server::wait_ready(&mut child) {
-            Ok((served, output)) => Ok(Server { child, served, output, log, data_dir: self.data_dir() }),
+            Ok((served, output)) => Ok(Server { child, served, output, log, data_dir: self.data_dir(), _scratch: Arc::clone(&self.scratch) }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -153,6 +153,8 @@ pub struct Server {
     output: Lines,
     log: Lines,
     data_dir: PathBuf,
+    /// Its folders stay as long as it runs.
+    _scratch: Arc<ScratchFolder>,
 }
 
 impl Server {

@@ -157,7 +157,8 @@ fn never_read(address: SocketAddr) -> Result<TcpStream> {
     let mut stream = connect(address)?;
     stream.set_write_timeout(Some(Duration::from_millis(300)))?;
     let requests = request("GET /large.jpg", "", b"").repeat(200);
-    for _ in 0..1000 {
+    // The socket buffers of both ends may take many megabytes before anybody waits.
+    for _ in 0..10_000 {
         match stream.write(&requests) {
             Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(stream),

@@ -1,5 +1,8 @@
-//! Background workers: turns that take long, and replicas that catch up from the log. All at nice 19, so that a wake
-//! of a worker or of the loop thread never waits for them.
+//! Background workers: turns that take long, and replicas that catch up from the log.
+//!
+//! Long turns run at nice 19, so that a wake of a worker or of the loop thread never waits for them. Replicas that
+//! catch up run at nice 10: at 19 a seat that is taken anew on a busy machine would never reach the end of the log.
+//! A replica whose turn turns out long while it catches up goes on with the long ones.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,10 +16,11 @@ use super::life::Life;
 use super::{BatchSource, Command, Report, ReportSink};
 use crate::replica::{Progress, Replica, TurnBatch};
 
-const NICE: i32 = 19;
+const NICE_LONG_TURNS: i32 = 19;
+const NICE_CATCHING_UP: i32 = 10;
 /// Bytes of the log that a replica reads at a time while it catches up.
 const READ_BYTES: usize = 4 * 1024 * 1024;
-/// Yields after which a job lets the next one have the thread.
+/// Yields in one turn after which a job lets the next one have the thread.
 const SLICE_YIELDS: u32 = 4;
 /// Turns after which it does so too.
 const SLICE_TURNS: u32 = 256;
@@ -57,10 +61,17 @@ enum Sliced {
     Dropped,
 }
 
-/// The background workers and their queue. At most one job a replica, so the replicas bound it.
-pub(crate) struct Background {
+/// Jobs that wait for a thread. At most one a replica, so the replicas bound it.
+#[derive(Default)]
+struct Lane {
     jobs: Mutex<VecDeque<Job>>,
     filled: Condvar,
+}
+
+/// The background workers and what waits for them.
+pub(crate) struct Background {
+    long_turns: Lane,
+    catching_up: Lane,
     stop: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
     source: Arc<dyn BatchSource>,
@@ -76,34 +87,41 @@ impl Background {
         homes: Vec<Arc<Inbox>>,
     ) -> Arc<Self> {
         let background = Arc::new(Self {
-            jobs: Mutex::default(),
-            filled: Condvar::new(),
+            long_turns: Lane::default(),
+            catching_up: Lane::default(),
             stop: AtomicBool::new(false),
             threads: Mutex::default(),
             source,
             sink,
             homes,
         });
-        let threads = (0..count).map(|index| {
-            let background = Arc::clone(&background);
-            std::thread::Builder::new()
-                .name(format!("background-{index}"))
-                .spawn(move || background.run())
-                .expect("a thread can be started at start-up")
+        let lanes = [("long", NICE_LONG_TURNS), ("replay", NICE_CATCHING_UP)];
+        let threads = lanes.into_iter().flat_map(|(name, nice)| {
+            let background = &background;
+            (0..count).map(move |index| {
+                let background = Arc::clone(background);
+                std::thread::Builder::new()
+                    .name(format!("{name}-{index}"))
+                    .spawn(move || background.run(nice))
+                    .expect("a thread can be started at start-up")
+            })
         });
         background.threads.lock().extend(threads);
         background
     }
 
     pub(crate) fn push(&self, job: Job) {
-        self.jobs.lock().push_back(job);
-        self.filled.notify_one();
+        let lane = if job.in_turn { &self.long_turns } else { &self.catching_up };
+        lane.jobs.lock().push_back(job);
+        lane.filled.notify_one();
     }
 
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
-        drop(self.jobs.lock());
-        self.filled.notify_all();
+        for lane in [&self.long_turns, &self.catching_up] {
+            drop(lane.jobs.lock());
+            lane.filled.notify_all();
+        }
         for thread in self.threads.lock().drain(..) {
             let _ = thread.join();
         }
@@ -113,8 +131,8 @@ impl Background {
         self.stop.load(Ordering::SeqCst)
     }
 
-    fn next(&self) -> Option<Job> {
-        let mut jobs = self.jobs.lock();
+    fn next(&self, lane: &Lane) -> Option<Job> {
+        let mut jobs = lane.jobs.lock();
         loop {
             if self.stopping() {
                 return None;
@@ -122,16 +140,17 @@ impl Background {
             if let Some(job) = jobs.pop_front() {
                 return Some(job);
             }
-            self.filled.wait(&mut jobs);
+            lane.filled.wait(&mut jobs);
         }
     }
 
-    fn run(&self) {
+    fn run(&self, nice: i32) {
+        let lane = if nice == NICE_LONG_TURNS { &self.long_turns } else { &self.catching_up };
         // Threads that cannot be made nicer still work; neighbours then wait longer for them.
-        if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), nice) {
             tracing::warn!(%error, "background worker stays at normal priority");
         }
-        while let Some(mut job) = self.next() {
+        while let Some(mut job) = self.next(lane) {
             match self.slice(&mut job) {
                 Ok(Sliced::Over) => self.homes[job.home].push(Command::Return(job.replica, job.life)),
                 Ok(Sliced::More) => self.push(job),
@@ -158,7 +177,7 @@ impl Background {
             match job.replica.resume() {
                 Progress::Done(outcome) => {
                     job.in_turn = false;
-                    turns += 1;
+                    (turns, yields) = (turns + 1, 0);
                     let report = Report::Turn { id: job.replica.id(), outcome, replaying: job.replaying };
                     job.life.report(&self.sink, report);
                     if !job.replaying {

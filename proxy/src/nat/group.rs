@@ -9,20 +9,13 @@ use super::flow::Flow;
 use super::limit::{GroupLimits, MAX_PENDING_BYTES};
 use super::outbox::Outbox;
 
-/// Whether a record is worth an entry of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Haste {
-    /// It makes a submission due.
-    Due,
-    /// It goes along with the next submission that has records of its group.
-    AlongWithNext,
-}
-
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) limits: GroupLimits,
     pub(super) held: bool,
     pub(super) halted: bool,
+    /// Connections that have not been closed.
+    pub(super) connections: usize,
     /// Delivered but not yet told, over all flows.
     pub(super) untold: u64,
     main: Outbox,
@@ -39,6 +32,7 @@ impl Group {
             limits,
             held: false,
             halted: false,
+            connections: 0,
             untold: 0,
             main: Outbox::new(),
             main_due: false,
@@ -99,7 +93,7 @@ impl Group {
     }
 
     /// Tells that all of the flow's delivered bytes are.
-    pub(super) fn credit(&mut self, serial: Serial, flow: &mut Flow, haste: Haste) {
+    pub(super) fn credit(&mut self, serial: Serial, flow: &mut Flow) {
         let delivered = flow.untold();
         flow.told = flow.delivered;
         self.untold -= delivered;
@@ -107,7 +101,7 @@ impl Group {
         let (queue, due) =
             if self.held { (&mut self.relief, &mut self.relief_due) } else { (&mut self.main, &mut self.main_due) };
         queue.push(&record);
-        *due |= haste == Haste::Due;
+        *due = true;
     }
 
     fn relieve(&mut self, record: &Record, may_overtake: bool) -> super::outbox::Ticket {
@@ -146,7 +140,8 @@ impl Group {
 
     /// Nobody waits for the records any more: every flow of the group is over.
     pub(super) fn drop_pending(&mut self) {
-        *self = Self { held: self.held, halted: self.halted, ..Self::new(self.limits) };
+        let (held, halted, connections) = (self.held, self.halted, self.connections);
+        *self = Self { held, halted, connections, ..Self::new(self.limits) };
     }
 
     /// Lets what waits go on after a hold.

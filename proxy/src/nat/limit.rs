@@ -9,7 +9,7 @@ use refrain_wire::limits::MAX_BATCH_BYTES;
 /// The most record bytes of one group that wait for a submission: two full batches. At the limit its flows are
 /// not read and its new connections are refused.
 pub const MAX_PENDING_BYTES: usize = 2 * MAX_BATCH_BYTES;
-/// Limits of the whole table.
+/// Limits of the whole table; those of clients hold for groups that have none of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The most connections; one more is refused.
@@ -34,11 +34,17 @@ pub struct GroupLimits {
     pub window_bytes: u64,
     /// Bytes that the service's send buffers may keep; at a quarter of them delivered but untold, all are told.
     pub kept_bytes: u64,
+    /// The most connections of the group, if it has a limit of its own.
+    pub connections: Option<usize>,
+    /// The most connections of one client address, if the group has a limit of its own.
+    pub connections_per_client: Option<usize>,
+    /// The idle limit, if the group has one of its own.
+    pub idle: Option<Duration>,
 }
 
 impl Default for GroupLimits {
     fn default() -> Self {
-        Self { window_bytes: 1024 * 1024, kept_bytes: 256 * 1024 * 1024 }
+        Self { window_bytes: 1024 * 1024, kept_bytes: 256 * 1024 * 1024, connections: None, connections_per_client: None, idle: None }
     }
 }
 

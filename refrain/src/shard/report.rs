@@ -21,6 +21,8 @@ impl Inner {
     }
 
     fn turn_finished(&self, id: ReplicaId, outcome: TurnOutcome, replaying: bool) {
+        let (group, seat, position, digest) = (id.group.0, id.seat.0, outcome.position.0, outcome.after.short());
+        tracing::trace!(target: "refrain::turn", group, seat, position, %digest, replaying);
         let mut groups = self.groups.borrow_mut();
         let Some(group) = groups.get_mut(&id.group) else { return };
         let last_turn = group.last_turn;

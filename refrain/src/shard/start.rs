@@ -110,6 +110,7 @@ async fn bring_up(options: Options) -> anyhow::Result<(Rc<Inner>, Vec<Served>, V
     let history = Arc::new(History::default());
     let handle: Rc<OnceCell<Weak<Inner>>> = Rc::default();
     let sequencer = open_log(&config, &history, &handle).await?;
+    let idle = services.iter().filter_map(|service| service.idle).min();
     let (runnable, refused): (Vec<_>, Vec<_>) = services.into_iter().partition(|service| service.parts.code.is_ok());
     let inner = Rc::new(Inner {
         data_dir: config.data_dir.clone(),
@@ -131,7 +132,7 @@ async fn bring_up(options: Options) -> anyhow::Result<(Rc<Inner>, Vec<Served>, V
     });
     inner.history.attach(Arc::clone(&inner.log));
     handle.set(Rc::downgrade(&inner)).expect("set once, here");
-    start_front(&inner, &config);
+    start_front(&inner, &config, idle);
     start_workers(&inner, config.engine_workers);
     spawn_driver(&inner);
     let services = inner.match_groups(runnable, &config, &platform)?;
@@ -195,8 +196,9 @@ fn note(history: &History<RaftLog>, applied: &Applied) {
     history.commit(applied.position, super::commit::events(applied), replaced);
 }
 
-fn start_front(inner: &Rc<Inner>, config: &Config) {
-    let limits = FlowLimits { connections: config.max_connections as usize, ..FlowLimits::default() };
+fn start_front(inner: &Rc<Inner>, config: &Config, shortest_idle: Option<Duration>) {
+    let idle = shortest_idle.unwrap_or(FlowLimits::default().idle).min(FlowLimits::default().idle);
+    let limits = FlowLimits { connections: config.max_connections as usize, idle, ..FlowLimits::default() };
     let front = FrontEnd::new(limits, Rc::new(ToSequencer(Rc::downgrade(inner))));
     assert!(inner.front.set(front).is_ok(), "set once, here");
 }
@@ -327,8 +329,13 @@ impl Inner {
                     seat.incarnation = state.incarnation;
                 }
             }
-            let limits =
-                GroupLimits { window_bytes: service.socket_buffer_bytes, kept_bytes: service.socket_buffers_bytes };
+            let limits = GroupLimits {
+                window_bytes: service.socket_buffer_bytes,
+                kept_bytes: service.socket_buffers_bytes,
+                connections: Some(service.flows as usize),
+                connections_per_client: Some(service.flows_per_client as usize),
+                idle: Some(service.idle.unwrap_or(Duration::MAX)),
+            };
             let agreement = known.as_ref().map_or(service.agreement, |group| group.agreement);
             let config = GroupConfig { service: service.name.clone(), seats, agreement, limits, released };
             self.front().add_group(*id, config);
