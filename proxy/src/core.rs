@@ -117,11 +117,14 @@ impl Proxy {
     }
 
     /// Flows can be accepted from now on, and votes on positions after `at`, the position of the record that opened
-    /// the epoch, are for it. The table of an earlier epoch must have been ended.
+    /// the epoch, are for it; positions up to it are done with. The table of an earlier epoch must have been ended.
     pub fn begin_epoch(&mut self, epoch: Epoch, at: Position) {
         let mut nat = Nat::new(epoch, self.limits);
         for (id, group) in &mut self.groups {
             nat.add_group(*id, group.config.limits);
+            if group.votes.is_halted() {
+                nat.halt(*id);
+            }
             group.votes.begin_epoch(epoch, at);
         }
         self.nat = Some(nat);

@@ -97,9 +97,6 @@ impl Nat {
         if state.halted {
             return Err(Refused::Halted(group));
         }
-        if state.pending() >= MAX_PENDING_BYTES {
-            return Err(Refused::Busy { group, pending: state.pending() });
-        }
         if self.flows.len() >= limits.connections {
             return Err(Refused::TooMany { limit: limits.connections });
         }
@@ -152,7 +149,7 @@ impl Nat {
         flow.sent_at = now;
         let delivered = flow.untold();
         flow.told = flow.delivered;
-        group.untold -= delivered;
+        group.told(delivered);
         group.data(serial, delivered, bytes, flow);
     }
 
@@ -201,16 +198,16 @@ impl Nat {
         group.untold += bytes;
         if flow.is_complete() {
             finish_if_complete(serial, flow, group);
-        } else if bytes > 0 && flow.untold() >= group.limits.window_bytes.div_ceil(2) {
+        } else if bytes > 0 && (group.is_pressed() || flow.untold() >= group.limits.window_bytes.div_ceil(2)) {
             group.credit(serial, flow);
         }
-        if group.untold > group.limits.kept_bytes / 4 {
-            self.tell_all(id);
-        }
+        self.tell_all_if_pressed(id);
     }
 
-    fn tell_all(&mut self, id: GroupId) {
-        let Some(group) = self.groups.get_mut(&id) else {
+    /// While a group is pressed, what is delivered is told at once, so this goes through all flows only when it
+    /// begins to be.
+    fn tell_all_if_pressed(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id).filter(|group| group.is_pressed() && group.untold > 0) else {
             return;
         };
         for (serial, flow) in &mut self.flows {
@@ -318,6 +315,7 @@ fn live<'a>(
 
 fn end(flow: &mut Flow, group: &mut Group, ending: Ending) {
     group.untold -= flow.untold();
+    group.kept -= flow.emitted - flow.told;
     flow.told = flow.delivered;
     flow.ending = Some(ending);
 }

@@ -44,10 +44,8 @@ pub const OPEN_POSITIONS: usize = 65_536;
 pub struct Votes {
     rule: Agreement,
     seats: Vec<SeatState>,
-    /// Positions after `epoch_since` are voted on for `epoch`, those up to it for `epoch_before`.
+    /// What all open positions are voted on for.
     epoch: Epoch,
-    epoch_since: Position,
-    epoch_before: Epoch,
     released: Position,
     ballots: VecDeque<Ballot>,
     history: History,
@@ -77,8 +75,6 @@ impl Votes {
             rule,
             seats: vec![SeatState::default(); usize::from(seats)],
             epoch: Epoch::default(),
-            epoch_since: Position::default(),
-            epoch_before: Epoch::default(),
             released,
             ballots: VecDeque::new(),
             history: History::default(),
@@ -105,15 +101,14 @@ impl Votes {
         front.agreed.map(|_| front.position)
     }
 
-    /// Votes on positions after `at` are for this epoch of the proxy.
+    /// Votes on positions after `at` are for this epoch of the proxy. Those up to it were for another one, whose flows
+    /// are gone: they are done with, and votes of replicas that replay them say nothing here.
     pub fn begin_epoch(&mut self, epoch: Epoch, at: Position) {
-        self.epoch_before = self.epoch;
         self.epoch = epoch;
-        self.epoch_since = at;
-    }
-
-    fn epoch_at(&self, position: Position) -> Epoch {
-        if position > self.epoch_since { self.epoch } else { self.epoch_before }
+        self.released = self.released.max(at);
+        let released = self.released;
+        self.ballots.retain(|ballot| ballot.position > released);
+        self.history.clear();
     }
 
     fn quorum(&self) -> usize {
@@ -168,9 +163,17 @@ impl Votes {
         self.released = self.released.max(at);
     }
 
-    /// The group goes on by the record at `at`, from the next position.
+    /// Whether the group is halted.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// The group goes on by the record at `at`, from the next position. What was agreed before does not bind the
+    /// replicas that are built from the log now: those that agreed may have been the wrong ones.
     pub fn resume(&mut self, at: Position) {
         self.halted = false;
+        self.history = History::default();
         self.released = self.released.max(at);
     }
 
@@ -227,7 +230,7 @@ impl Votes {
     }
 
     fn count(&mut self, vote: &CastVote, out: &mut Vec<Event>) {
-        let (quorum, epoch, checked) = (self.quorum(), self.epoch_at(vote.position), self.rule != Agreement::None);
+        let (quorum, epoch, checked) = (self.quorum(), self.epoch, self.rule != Agreement::None);
         let Ok(at) = self.find(vote.position) else {
             return;
         };

@@ -52,6 +52,17 @@ pub struct GuestConfig {
 }
 
 impl GuestConfig {
+    /// What every flow may keep in its send buffer whatever the others do: all flows' shares are a quarter of the
+    /// whole, so that clients that never read cannot take everything.
+    pub(crate) fn own_send_bytes(&self) -> u64 {
+        self.socket_buffers_bytes / 4 / u64::from(self.max_flows.max(1))
+    }
+
+    /// What flows may keep beyond their own shares, together.
+    pub(crate) fn shared_send_bytes(&self) -> u64 {
+        self.socket_buffers_bytes - self.own_send_bytes() * u64::from(self.max_flows.max(1))
+    }
+
     /// The environment with `LISTEN_FDS` where listeners are passed in.
     #[must_use]
     pub fn environment(&self) -> Vec<Vec<u8>> {

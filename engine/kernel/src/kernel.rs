@@ -51,8 +51,8 @@ pub(crate) struct Tables {
     pub(crate) by_id: BTreeMap<FlowId, u32>,
     pub(crate) listeners: BTreeMap<u16, Listener>,
     pub(crate) next_stamp: u64,
-    /// Bytes in all send buffers.
-    pub(crate) kept_bytes: u64,
+    /// Bytes in send buffers beyond what is each flow's own.
+    pub(crate) shared_bytes: u64,
     /// When the suspended guest wants to go on by itself, on its clock.
     pub(crate) wait_ns: Option<u64>,
     timer_told: Option<Time>,
@@ -89,7 +89,7 @@ impl Kernel {
             by_id: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_stamp: 0,
-            kept_bytes: 0,
+            shared_bytes: 0,
             wait_ns: None,
             timer_told: None,
             listening_told: BTreeSet::new(),

@@ -111,7 +111,7 @@ impl Kernel {
         }
     }
 
-    /// A flow takes bytes again when half its buffer is free, so that a guest does not write in crumbs.
+    /// A flow takes bytes again when half of what it may hold is free, so that a guest does not write in crumbs.
     fn writable(&self, fd: u32) -> Result<Option<Ready>, Errno> {
         let now = |bytes, hangup| Ok(Some(Ready { bytes, hangup }));
         match &self.tables.descriptors.get(fd)?.object {
@@ -124,7 +124,7 @@ impl Kernel {
                     return now(0, true);
                 };
                 let space = self.send_space(*slot);
-                let whole = self.config.socket_buffer_bytes.min(self.config.socket_buffers_bytes);
+                let whole = flow.flow.unsent_bytes() + space;
                 let enough = space > 0 && space >= whole / 2;
                 Ok((enough || flow.flow.finished).then_some(Ready { bytes: space, hangup: false }))
             }

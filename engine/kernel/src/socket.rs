@@ -89,7 +89,10 @@ impl Kernel {
     pub(crate) fn delivered(&mut self, id: FlowId, more: u64) {
         let Some(slot) = self.tables.by_id.get(&id).copied() else { return };
         let Some(FlowSlot { flow, .. }) = self.tables.flows.get_mut(slot) else { return };
-        self.tables.kept_bytes -= flow.deliver(more);
+        let own = self.config.own_send_bytes();
+        let before = flow.unsent_bytes().saturating_sub(own);
+        flow.deliver(more);
+        self.tables.shared_bytes -= before - flow.unsent_bytes().saturating_sub(own);
         self.touched.insert(slot);
     }
 
@@ -121,7 +124,7 @@ impl Kernel {
     fn remove_flow(&mut self, id: FlowId) {
         let Some(slot) = self.tables.by_id.remove(&id) else { return };
         let removed = self.tables.flows.remove(slot).expect("every id has its slot");
-        self.tables.kept_bytes -= removed.flow.unsent_bytes();
+        self.tables.shared_bytes -= removed.flow.unsent_bytes().saturating_sub(self.config.own_send_bytes());
         if let Some(listener) = self.tables.listeners.get_mut(&removed.flow.port) {
             listener.queue.retain(|waiting| *waiting != slot);
         }
@@ -268,16 +271,19 @@ impl Kernel {
         }
         let taken = bytes.len().min(usize::try_from(space).unwrap_or(usize::MAX));
         self.effects.write(flow.id, flow.sent(), &bytes[..taken]);
+        let own = self.config.own_send_bytes();
+        let before = flow.unsent_bytes().saturating_sub(own);
         flow.wrote(taken as u64);
-        self.tables.kept_bytes += taken as u64;
+        self.tables.shared_bytes += flow.unsent_bytes().saturating_sub(own) - before;
         Ok(taken)
     }
 
-    /// Bytes that the flow's send buffer takes now.
+    /// Bytes that the flow's send buffer takes now: what is left of its own share, and what is free of the rest.
     pub(crate) fn send_space(&self, slot: u32) -> u64 {
         let unsent = self.tables.flows.get(slot).map_or(0, |slot| slot.flow.unsent_bytes());
-        let own = self.config.socket_buffer_bytes.saturating_sub(unsent);
-        own.min(self.config.socket_buffers_bytes.saturating_sub(self.tables.kept_bytes))
+        let own = self.config.own_send_bytes().saturating_sub(unsent);
+        let shared = self.config.shared_send_bytes().saturating_sub(self.tables.shared_bytes);
+        self.config.socket_buffer_bytes.saturating_sub(unsent).min(own + shared)
     }
 
     /// `shutdown`.

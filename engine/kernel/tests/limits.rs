@@ -119,17 +119,21 @@ fn a_credit_counts_no_more_than_was_sent() {
 fn all_send_buffers_together_are_limited_to_the_last_byte() {
     let mut config = config();
     config.socket_buffers_bytes = 1500;
+    config.max_flows = 3;
     let mut rig = Rig::new(config);
-    let (one, two) = (rig.flow(1), rig.flow(2));
+    let (one, two, last) = (rig.flow(1), rig.flow(2), rig.flow(3));
     rig.turn(&[], |kernel| {
         assert_eq!(kernel.send(one, &[1; 2000]), Ok(1000));
-        assert_eq!(kernel.send(two, &[1; 2000]), Ok(500));
+        assert_eq!(kernel.send(two, &[1; 2000]), Ok(375), "what is left but for the last one's share");
         assert_eq!(kernel.send(two, &[1; 1]), Err(Stop::Block));
+        assert_eq!(kernel.send(last, &[1; 2000]), Ok(125), "1500 in all");
+        assert_eq!(kernel.send(last, &[1; 1]), Err(Stop::Block));
     });
-    rig.turn(&[support::reset(1)], |kernel| assert_eq!(kernel.send(two, &[1; 2000]), Ok(500), "the flow's own limit"));
+    rig.turn(&[support::reset(1)], |kernel| assert_eq!(kernel.send(two, &[1; 2000]), Ok(625), "the flow's own limit"));
+    rig.turn(&[support::reset(3)], |_| ());
     let end = rig.turn(&[credit(2, 1000)], |kernel| kernel.close(two).unwrap());
     assert_eq!(effects(&end).len(), 1);
-    let three = rig.flow(3);
+    let three = rig.flow(4);
     rig.turn(&[], |kernel| assert_eq!(kernel.send(three, &[1; 2000]), Ok(1000), "nothing was lost from the count"));
 }
 

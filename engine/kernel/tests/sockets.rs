@@ -2,8 +2,9 @@
 
 mod support;
 
+use refrain_kernel::poll::Interest;
 use refrain_kernel::socket::Shutdown;
-use refrain_kernel::{Errno, Kernel, Stop};
+use refrain_kernel::{Errno, Kernel, Stop, Subscription};
 use refrain_wire::EffectKind::{Bytes, Consumed, Finish, Listen, Reset, Unlisten};
 use refrain_wire::{Record, Serial};
 use support::{AGAIN, LISTENER, PORT, Rig, config, credit, data, effects, open, open_at, recv, reset, shutdown};
@@ -288,4 +289,28 @@ fn consumption_is_told_at_half_a_window_and_only_then() {
     assert_eq!(effects(&rig.turn(&[], |kernel| drop(recv(kernel, fd, 1)))), [(Consumed, 1, 500, 0)]);
     assert_eq!(effects(&rig.turn(&[], |kernel| drop(recv(kernel, fd, 499)))), []);
     assert_eq!(effects(&rig.turn(&[], |kernel| drop(recv(kernel, fd, 9)))), [(Consumed, 1, 1000, 0)]);
+}
+
+#[test]
+fn flows_whose_clients_never_read_leave_every_other_its_own_share() {
+    let mut rig = Rig::new(config());
+    let own = rig.config.socket_buffers_bytes / 4 / u64::from(rig.config.max_flows);
+    let greedy: Vec<u32> = (1..=20).map(|serial| rig.flow(serial)).collect();
+    rig.turn(&[], |kernel| {
+        let taken: Vec<_> = greedy.iter().map(|fd| kernel.send(*fd, &[1; 2000])).collect();
+        assert_eq!(taken[0], Ok(1000), "one alone has the whole buffer");
+        assert_eq!(taken[19], Ok(own as usize), "the rest is used up");
+        assert_eq!(kernel.send(greedy[0], &[1; 2000]), Err(Stop::Block));
+    });
+    let fd = rig.flow(21);
+    for _ in 0..3 {
+        rig.turn(&[credit(21, own)], |kernel| {
+            let writable = Subscription { userdata: 1, interest: Interest::Write(fd) };
+            assert_eq!(kernel.poll(&[writable], true).expect("its share is free").len(), 1);
+            assert_eq!(kernel.send(fd, &[1; 2000]), Ok(own as usize));
+        });
+    }
+    rig.turn(&[credit(1, 1000)], |kernel| {
+        assert_eq!(kernel.send(fd, &[1; 2000]), Ok(1000 - own as usize), "what was given back may be used by all");
+    });
 }

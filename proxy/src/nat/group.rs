@@ -18,6 +18,8 @@ pub(super) struct Group {
     pub(super) connections: usize,
     /// Delivered but not yet told, over all flows.
     pub(super) untold: u64,
+    /// Emitted but not yet told delivered, over all flows: what the kernel keeps.
+    pub(super) kept: u64,
     main: Outbox,
     main_due: bool,
     /// Records that relieve, written while `main` is held.
@@ -34,6 +36,7 @@ impl Group {
             halted: false,
             connections: 0,
             untold: 0,
+            kept: 0,
             main: Outbox::new(),
             main_due: false,
             relief: Outbox::new(),
@@ -92,11 +95,23 @@ impl Group {
         self.relieve(record, self.main.has_left(flow.open_ticket));
     }
 
+    /// A record tells that `delivered` bytes more are.
+    pub(super) fn told(&mut self, delivered: u64) {
+        self.untold -= delivered;
+        self.kept -= delivered;
+    }
+
+    /// Whether so much is kept that everything delivered has to be told at once: flows that have nothing left but their
+    /// own share of the send buffers wait for it.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.kept > self.limits.kept_bytes / 4
+    }
+
     /// Tells that all of the flow's delivered bytes are.
     pub(super) fn credit(&mut self, serial: Serial, flow: &mut Flow) {
         let delivered = flow.untold();
         flow.told = flow.delivered;
-        self.untold -= delivered;
+        self.told(delivered);
         let record = Record::Credit { serial, delivered };
         let (queue, due) =
             if self.held { (&mut self.relief, &mut self.relief_due) } else { (&mut self.main, &mut self.main_due) };

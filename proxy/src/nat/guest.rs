@@ -25,7 +25,8 @@ pub enum Emit {
 impl Nat {
     /// The group's guest sent `bytes` at `offset` of the flow's stream.
     pub fn emit(&mut self, group: GroupId, serial: Serial, offset: u64, mut bytes: Bytes, now: Duration) -> Emit {
-        let Some((flow, _)) = live(&mut self.flows, &mut self.groups, serial).filter(|(flow, _)| flow.group == group)
+        let Some((flow, state)) =
+            live(&mut self.flows, &mut self.groups, serial).filter(|(flow, _)| flow.group == group)
         else {
             return Emit::Nothing;
         };
@@ -43,6 +44,8 @@ impl Nat {
             flow.took_at = now;
         }
         flow.emitted = until;
+        state.kept += until - emitted;
+        self.tell_all_if_pressed(group);
         Emit::Write(bytes.split_off(past))
     }
 

@@ -7,7 +7,7 @@ use refrain_wire::GroupId;
 use refrain_wire::limits::MAX_BATCH_BYTES;
 
 /// The most record bytes of one group that wait for a submission: two full batches. At the limit its flows are
-/// not read and its new connections are refused.
+/// not read; new connections are bounded by their own limits and still accepted.
 pub const MAX_PENDING_BYTES: usize = 2 * MAX_BATCH_BYTES;
 /// Limits of the whole table; those of clients hold for groups that have none of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Default for Limits {
 pub struct GroupLimits {
     /// Bytes of a flow, each way, that may be under way: read but not consumed, or emitted but not told delivered.
     pub window_bytes: u64,
-    /// Bytes that the service's send buffers may keep; at a quarter of them delivered but untold, all are told.
+    /// Bytes that the service's send buffers may keep; above a quarter of them, what is delivered is told at once.
     pub kept_bytes: u64,
     /// The most connections of the group, if it has a limit of its own.
     pub connections: Option<usize>,
@@ -44,7 +44,13 @@ pub struct GroupLimits {
 
 impl Default for GroupLimits {
     fn default() -> Self {
-        Self { window_bytes: 1024 * 1024, kept_bytes: 256 * 1024 * 1024, connections: None, connections_per_client: None, idle: None }
+        Self {
+            window_bytes: 1024 * 1024,
+            kept_bytes: 256 * 1024 * 1024,
+            connections: None,
+            connections_per_client: None,
+            idle: None,
+        }
     }
 }
 
@@ -64,14 +70,6 @@ pub enum Refused {
         client: IpAddr,
         /// The limit.
         limit: usize,
-    },
-    /// The group's records wait longer than they should.
-    #[error("group {group} has {pending} bytes of records waiting, the limit is {MAX_PENDING_BYTES}")]
-    Busy {
-        /// The group.
-        group: GroupId,
-        /// Its bytes that wait.
-        pending: usize,
     },
     /// The group was halted.
     #[error("group {0} is halted")]

@@ -21,6 +21,10 @@ impl History {
         self.agreed.push_back((position, digest));
     }
 
+    pub(super) fn clear(&mut self) {
+        self.agreed.clear();
+    }
+
     pub(super) fn get(&self, position: Position) -> Option<Digest> {
         // Nearly every late vote is on the last release: its third seat.
         if let Some((last, digest)) = self.agreed.back().filter(|(last, _)| *last <= position) {

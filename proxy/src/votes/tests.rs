@@ -132,7 +132,7 @@ fn a_seat_counts_once() {
     let (mut votes, good) = (group(3, Agreement::Majority), turn(P, "a"));
     vote(&mut votes, 0, &good);
     assert_eq!(vote(&mut votes, 0, &good), []);
-    assert_eq!(votes.released(), Position(0));
+    assert_eq!(votes.released(), Position(1));
 }
 
 #[test]
@@ -266,15 +266,31 @@ fn payloads_of_other_proxies_flows_are_not_checked() {
 }
 
 #[test]
-fn votes_up_to_the_record_of_an_epoch_are_for_the_one_before() {
-    let mut votes = group(1, Agreement::Majority);
+fn a_new_epoch_is_done_with_positions_up_to_its_record_and_a_replay_of_them_is_no_divergence() {
+    let (released, open, later) = (turn(Position(9), "a"), turn(P, "b"), turn(NEXT, "c"));
+    let mut votes = group(3, Agreement::Majority);
+    vote(&mut votes, 0, &released);
+    assert_eq!(vote(&mut votes, 1, &released), [agreed(&released)]);
+    vote(&mut votes, 0, &open);
     votes.begin_epoch(Epoch(5), P);
-    let before = turn(P, "a");
-    assert_eq!(vote(&mut votes, 0, &before), [agreed(&before)]);
-    assert!(matches!(
-        vote(&mut votes, 0, &turn(NEXT, "a"))[..],
-        [Event::Diverged(Divergence { why: Why::BadList, .. }), ..]
-    ));
+    assert_eq!(votes.released(), P);
+    let concerned = |turn: &TurnEffects| {
+        let entries = turn.effects.iter().map(|effect| &effect.entry);
+        turn.before.vote(entries.filter(|entry| concerns(entry, Epoch(5))))
+    };
+    let cast = |votes: &mut Votes, seat: u8, turn: &TurnEffects| {
+        let mut out = Vec::new();
+        let list = Some(Arc::new(turn.clone()));
+        let digest = concerned(turn);
+        votes.vote(CastVote { seat: Seat(seat), incarnation: FIRST, position: turn.position, digest, list }, &mut out);
+        out
+    };
+    for turn in [&released, &open] {
+        assert_ne!(concerned(turn), digest(turn), "the flow was of the epoch before");
+        assert_eq!(cast(&mut votes, 2, turn), []);
+    }
+    assert_eq!(cast(&mut votes, 2, &later), []);
+    assert_eq!(cast(&mut votes, 1, &later), [agreed(&later)]);
 }
 
 #[test]
