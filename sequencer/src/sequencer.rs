@@ -249,10 +249,12 @@ impl<L: OrderedLog> Sequencer<L> {
                     if error.is_fatal() {
                         return Err(RunError::Log(error));
                     }
-                    if !self.core.state.borrow().stopping {
-                        // What failed is tried again when somebody wants something, not before.
-                        self.core.work.notified().await;
+                    if self.core.state.borrow().stopping {
+                        // Everything was given up. The term would be announced again, for ever, to a log that is full.
+                        return Ok(());
                     }
+                    // What failed is tried again when somebody wants something, not before.
+                    self.core.work.notified().await;
                 }
             }
         }

@@ -78,6 +78,8 @@ pub struct Applied {
     pub controls: Vec<(GroupId, Control)>,
     /// Controls that made no sense and were dropped.
     pub ignored: Vec<(GroupId, Control)>,
+    /// Groups are given less than the entry has for them: whoever reads the entry later needs `batches` as well.
+    pub cut: bool,
 }
 
 /// The state after the last applied entry.
@@ -150,6 +152,7 @@ impl ShardState {
             term: None,
             controls: Vec::new(),
             ignored: Vec::new(),
+            cut: false,
         };
         for id in &applied.accepted {
             if let Some(epoch) = self.epochs.get_mut(&id.epoch) {
@@ -191,6 +194,7 @@ impl ShardState {
             return;
         }
         let whole = applied.dropped.is_empty() && ignored.is_empty() && !halted;
+        applied.cut |= !whole;
         let records = if whole {
             batch.records.clone()
         } else {

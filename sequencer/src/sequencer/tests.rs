@@ -47,7 +47,10 @@ impl Shell {
         let handler = move |event| {
             match event {
                 Event::Committed(applied) => into.borrow_mut().committed.push(applied),
-                Event::Failed { submissions, .. } => into.borrow_mut().failed.push(submissions),
+                Event::Failed { submissions, .. } => {
+                    into.borrow_mut().failed.push(submissions);
+                    assert!(into.borrow().failed.len() < 1000, "a log that is full is not asked without end");
+                }
             }
             tell.notify_one();
         };
@@ -75,12 +78,19 @@ impl Shell {
     }
 
     async fn with_group(max_bytes: Option<u64>) -> (Self, Epoch) {
+        let (shell, epoch, _) = Self::with_group_and_run(max_bytes).await;
+        (shell, epoch)
+    }
+
+    async fn with_group_and_run(
+        max_bytes: Option<u64>,
+    ) -> (Self, Epoch, tokio::task::JoinHandle<Result<(), RunError>>) {
         let shell = Self::new(max_bytes).await;
         shell.sequencer.control(ONE, create()).unwrap();
-        drop(shell.run());
+        let run = shell.run();
         let epoch = shell.sequencer.open_epoch(ProxyId(1)).await.unwrap();
         shell.until(|seen| seen.committed.iter().any(|applied| !applied.controls.is_empty())).await;
-        (shell, epoch)
+        (shell, epoch, run)
     }
 
     fn submit(&self, epoch: Epoch, number: u64, len: usize) -> Result<(), Refused> {
@@ -197,6 +207,25 @@ fn a_full_log_is_reported_and_the_same_number_may_be_submitted_again() {
         shell.until(|seen| accepted(seen) == [1]).await;
         let terms = shell.seen.borrow().committed.iter().filter(|applied| applied.term.is_some()).count();
         assert_eq!(terms, 1, "a term's randomness counts once");
+    });
+}
+
+#[test]
+fn stopping_ends_the_run_of_a_log_that_takes_nothing_more() {
+    on_loop(async {
+        // Among these limits are such that not even the record of the term finds room at the end.
+        for max_bytes in (400..600).step_by(5) {
+            let (shell, epoch, run) = Shell::with_group_and_run(Some(max_bytes)).await;
+            let mut number = 0;
+            while shell.seen.borrow().failed.is_empty() {
+                number += 1;
+                shell.submit(epoch, number, 1).unwrap();
+                shell.until(|seen| !seen.failed.is_empty() || accepted(seen).contains(&number)).await;
+            }
+            shell.sequencer.stop();
+            run.await.unwrap().unwrap();
+            assert_eq!(shell.submit(epoch, number, 1), Err(Refused::Stopped));
+        }
     });
 }
 

@@ -164,10 +164,13 @@ fn a_halted_group_is_given_the_leaders_records_alone_until_it_is_resumed() {
     let with_flow = |control: &Record| batch(ONE, &[control.clone(), flow[0].clone(), flow[1].clone()]);
     let at = apply(&mut state, &[id(1, 1)], &[with_flow(&halt)]);
     assert_eq!(at.batches[0].records, with_flow(&halt).records, "in force from the next position");
+    assert!(!at.cut, "its reader needs the entry alone");
     let applied = apply(&mut state, &[id(1, 2)], &[with_flow(&Record::Control(Control::Audit))]);
     assert_eq!(applied.accepted, [id(1, 2)]);
     assert_eq!(applied.batches[0].records, batch(ONE, &[Record::Control(Control::Audit)]).records);
-    assert!(apply(&mut state, &[id(1, 3)], &[batch(ONE, &flow)]).batches.is_empty());
+    assert!(applied.cut, "the entry has more than the group was given");
+    let nothing = apply(&mut state, &[id(1, 3)], &[batch(ONE, &flow)]);
+    assert!(nothing.batches.is_empty() && nothing.cut);
     let resume = batch(ONE, &[Record::Control(Control::Resume)]);
     assert_eq!(apply(&mut state, &[], std::slice::from_ref(&resume)).controls.len(), 1);
     assert_eq!(apply(&mut state, &[], &[resume]).ignored.len(), 1);
