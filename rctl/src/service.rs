@@ -72,6 +72,8 @@ fn act(
 fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
     let name =
         |text: &str| Name::from_str(text).map_err(|source| RctlError::ServiceName { name: given.to_owned(), source });
+    // The status shows names with their versions; only one version of a name runs.
+    let given = given.split('@').next().unwrap_or(given);
     if let Some((namespace, rest)) = given.split_once('/') {
         return Ok((name(namespace)?, name(rest)?));
     }

@@ -25,7 +25,7 @@ use refrain_proxy::tcp::FrontEnd;
 use refrain_sequencer::raft::RaftLog;
 use refrain_sequencer::sequencer::Sequencer;
 use refrain_wire::{Control, Epoch, GroupId, Position, Seat};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::admin::Failure;
 use crate::history::History;
@@ -82,14 +82,20 @@ struct Inner {
     settling: RefCell<Vec<oneshot::Sender<()>>>,
     /// Wishes for turns may have changed.
     wishes: Notify,
+    /// Votes have come.
+    voted: Notify,
     /// A submission was refused because its group is busy; it goes again when replicas have caught up.
     stalled: Cell<bool>,
     /// Why the sequencer ended, if it failed.
     failure: RefCell<Option<String>>,
-    /// The sequencer has ended.
-    failed: Notify,
-    /// An append failed, and a new epoch is wanted.
+    /// Whether the sequencer has ended.
+    ended: watch::Sender<bool>,
+    /// The connections were closed because the log took no entries.
+    lost: Cell<bool>,
+    /// A new epoch is wanted.
     recover: Notify,
+    /// Controls that a failed append lost.
+    again: RefCell<Vec<(GroupId, Control)>>,
 }
 
 impl Inner {
@@ -104,6 +110,7 @@ impl Inner {
     /// After a wake's reports: wishes may be due, and somebody may wait for services to listen.
     fn after_reports(&self) {
         self.wishes.notify_one();
+        self.voted.notify_waiters();
         let mut settling = self.settling.borrow_mut();
         if !settling.is_empty() && self.groups.borrow().values().all(Group::is_settled) {
             for waiting in settling.drain(..) {
@@ -145,6 +152,7 @@ impl Inner {
 
     /// Appends a control and answers with its position when it is committed.
     fn append(&self, group: GroupId, control: Control, reply: Reply<Appended>) {
+        self.waiting.borrow_mut().retain(|waiting| !waiting.reply.is_closed());
         if self.waiting.borrow().len() >= MAX_WAITING {
             let full =
                 Failure::of(ErrorCode::LogUnavailable, format!("{MAX_WAITING} commands wait for the log already"));
@@ -214,8 +222,8 @@ impl Inner {
             Err(failure) => return drop(reply.send(Err(failure))),
         };
         self.drop_replica(id, seat);
-        match self.take_seat(id, seat) {
-            Some(control) => self.waiting.borrow_mut().push(Waiting { group: id, control, reply }),
+        match self.next_holder(id, seat) {
+            Some(control) => self.append(id, control, reply),
             None => drop(reply.send(Err(Failure::of(ErrorCode::Internal, "the seat is gone")))),
         }
     }
@@ -237,9 +245,10 @@ impl Inner {
             self.check_seat(id, seat)?;
             self.check_halted(id, false)?;
             let groups = self.groups.borrow();
-            let replica = groups[&id].replica(seat).filter(|_| groups[&id].seats[usize::from(seat.0)].counts());
+            let active = groups[&id].seats[usize::from(seat.0)].state == SeatState::Active;
+            let replica = groups[&id].replica(seat).filter(|_| active);
             replica.ok_or_else(|| {
-                Failure::of(ErrorCode::ReplicaNotRunning, format!("seat {seat} of {service} has no running replica"))
+                Failure::of(ErrorCode::ReplicaNotRunning, format!("seat {seat} of {service} has no active replica"))
             })
         });
         match checked {

@@ -87,6 +87,12 @@ async fn announce(config: &Config, started: &Started, admin: &AdminFile) -> anyh
     for (service, reason) in &started.refused {
         writeln!(out, "not serving {service}: {reason}")?;
     }
+    if started.served.is_empty() {
+        writeln!(
+            out,
+            "serving nothing: give folders with a service.toml each, like `refrain up examples/image-server`"
+        )?;
+    }
     if !settled {
         writeln!(out, "some services do not listen yet; `rctl status` tells which")?;
     }
@@ -119,8 +125,10 @@ async fn until_stopped(config: &Config, mut started: Started) -> anyhow::Result<
         _ = interrupt.recv() => bail!("ended before the drain was over"),
         _ = terminate.recv() => bail!("ended before the drain was over"),
     }
-    let _ = started.ended.await;
-    Ok(())
+    match started.ended.await {
+        Ok(Some(reason)) => bail!("the log has failed: {reason}"),
+        _ => Ok(()),
+    }
 }
 
 /// Loads and stores every bundle; tells all faults of all of them.

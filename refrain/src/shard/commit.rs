@@ -25,15 +25,22 @@ impl Inner {
             self.control(*group, control, at);
             self.answer(*group, control, at);
         }
+        for (group, control) in &applied.ignored {
+            self.fail_waiting(*group, control, "it was overtaken by another command");
+        }
         for opened in applied.opened.iter().filter(|opened| opened.proxy == PROXY) {
             self.epoch.set(opened.epoch);
             self.history.set_epochs(&[opened.epoch]);
             self.front().begin_epoch(opened.epoch, at);
+            self.lost.set(false);
+            for (group, control) in self.again.take() {
+                self.want(group, control);
+            }
         }
         for epoch in &applied.ended {
             if *epoch == self.epoch.get() {
                 tracing::error!(%epoch, "this proxy's epoch was ended: its connections are closed");
-                self.front().end_epoch();
+                self.lose_epoch();
             }
         }
         for id in &applied.accepted {
@@ -44,15 +51,28 @@ impl Inner {
     }
 
     /// An append failed: nobody can tell a client when the log takes entries again, so connections are closed, and a
-    /// new epoch is tried for until there is one.
+    /// new epoch is tried for until there is one. Controls that keep a group safe are wanted again then.
     pub(super) fn append_failed(&self, controls: &[(GroupId, Control)], error: &AppendError) {
+        let mut again = self.again.borrow_mut();
         for (group, control) in controls {
             self.fail_waiting(*group, control, &error.to_string());
+            let lasting =
+                matches!(control, Control::Halt { .. } | Control::Quarantine { .. } | Control::TakeSeat { .. });
+            if lasting && !again.iter().any(|(id, kept)| id == group && kept == control) {
+                again.push((*group, control.clone()));
+            }
         }
+        drop(again);
         if !error.is_fatal() {
-            self.front().end_epoch();
-            self.recover.notify_one();
+            self.lose_epoch();
         }
+    }
+
+    /// Closes every connection, and has a new epoch tried for.
+    fn lose_epoch(&self) {
+        self.front().end_epoch();
+        self.lost.set(true);
+        self.recover.notify_one();
     }
 
     /// Hands the entry's turns to the engines, one wake a worker.
@@ -103,6 +123,7 @@ impl Inner {
         let blueprint = Arc::clone(&group.blueprint);
         let Some(holder) = group.seat_mut(seat) else { return };
         holder.take(incarnation, at);
+        tracing::info!(service = group.service.name, %seat, %incarnation, position = at.0, "seat taken: a new replica replays the log");
         drop(groups);
         self.front().take_seat(id, seat, incarnation, at);
         self.workers().install(Replica::new(ReplicaId { group: id, seat, incarnation }, blueprint));
@@ -115,9 +136,15 @@ impl Inner {
         let Some(holder) = group.seat_mut(seat).filter(|holder| holder.incarnation == incarnation) else { return };
         tracing::error!(service, %seat, reason, "replica is out");
         (holder.state, holder.since) = (SeatState::Quarantined(reason), at);
+        let left = group.seats.iter().filter(|seat| !matches!(seat.state, SeatState::Quarantined(_))).count();
+        let quorum = usize::from(group.service.agreement.quorum(group.seats.len() as u8));
         drop(groups);
         self.workers().remove(ReplicaId { group: id, seat, incarnation });
         self.front().quarantine(id, seat, incarnation, at);
+        if left < quorum {
+            // Nothing can be agreed on any more: clients are told so, and an operator decides.
+            self.want(id, Control::Halt { position: at });
+        }
     }
 
     /// No answer can be trusted any more: the flows are reset and nothing runs until an operator resumes the group.
@@ -142,28 +169,29 @@ impl Inner {
 
     /// The group goes on from its log: every seat is taken anew.
     fn resumed(&self, id: GroupId, at: Position) {
-        let seats = {
+        {
             let mut groups = self.groups.borrow_mut();
             let Some(group) = groups.get_mut(&id) else { return };
             group.halted = false;
-            group.seats.len() as u8
-        };
-        self.front().resume(id, at);
-        for seat in 0..seats {
-            self.take_seat(id, Seat(seat));
+            tracing::info!(service = group.service.name, position = at.0, "resumed: every seat is taken anew");
         }
+        self.front().resume(id, at);
+        self.take_seats(id);
     }
 
-    /// Appends the record by which a new replica takes a seat.
-    pub(super) fn take_seat(&self, id: GroupId, seat: Seat) -> Option<Control> {
-        let next = {
-            let groups = self.groups.borrow();
-            let holder = groups.get(&id)?.seats.get(usize::from(seat.0))?;
-            Incarnation(holder.incarnation.0 + 1)
-        };
-        let control = Control::TakeSeat { seat, incarnation: next };
-        self.want(id, control.clone());
-        Some(control)
+    /// The record by which a new replica takes a seat.
+    pub(super) fn next_holder(&self, id: GroupId, seat: Seat) -> Option<Control> {
+        let groups = self.groups.borrow();
+        let holder = groups.get(&id)?.seats.get(usize::from(seat.0))?;
+        Some(Control::TakeSeat { seat, incarnation: Incarnation(holder.incarnation.0 + 1) })
+    }
+
+    /// Wants every seat of a group taken anew.
+    pub(super) fn take_seats(&self, id: GroupId) {
+        let seats = self.groups.borrow().get(&id).map_or(0, |group| group.seats.len() as u8);
+        for control in (0..seats).filter_map(|seat| self.next_holder(id, Seat(seat))) {
+            self.want(id, control);
+        }
     }
 }
 

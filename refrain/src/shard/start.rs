@@ -23,8 +23,8 @@ use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sequencer::{Event, Seams, Sequencer};
 use refrain_sequencer::shard::Applied;
 use refrain_service::{Bundle, BundleDigest};
-use refrain_wire::{Control, Epoch, GroupId, ProxyId, Seat};
-use tokio::sync::{Notify, mpsc, oneshot};
+use refrain_wire::{Control, Epoch, GroupId, ProxyId};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::group::Group;
 use super::upstream::ToSequencer;
@@ -125,19 +125,23 @@ async fn bring_up(options: Options) -> anyhow::Result<(Rc<Inner>, Vec<Served>, V
         waiting: RefCell::default(),
         settling: RefCell::default(),
         wishes: Notify::new(),
+        voted: Notify::new(),
         stalled: Cell::new(false),
         failure: RefCell::new(None),
-        failed: Notify::new(),
+        ended: watch::Sender::new(false),
+        lost: Cell::new(false),
         recover: Notify::new(),
+        again: RefCell::default(),
     });
     inner.history.attach(Arc::clone(&inner.log));
     handle.set(Rc::downgrade(&inner)).expect("set once, here");
     start_front(&inner, &config, idle);
     start_workers(&inner, config.engine_workers);
     spawn_driver(&inner);
-    let services = inner.match_groups(runnable, &config, &platform)?;
+    // The epoch comes first: what new groups say in their first turn is then released.
     let epoch = inner.sequencer.open_epoch(PROXY).await.context("the proxy got no epoch")?;
     tracing::debug!(%epoch, "epoch opened");
+    let services = inner.match_groups(runnable, &config, &platform).await?;
     let served = inner.serve(services).await?;
     spawn_ticks(&inner);
     spawn_recovery(&inner);
@@ -190,8 +194,8 @@ fn note(history: &History<RaftLog>, applied: &Applied) {
             history.create(*group, applied.position);
         }
     }
-    let cut = !applied.dropped.is_empty() || !applied.ignored.is_empty();
-    let replaced = cut.then(|| applied.batches.iter().map(|batch| (batch.group, batch.records.clone())).collect());
+    let replaced =
+        applied.cut.then(|| applied.batches.iter().map(|batch| (batch.group, batch.records.clone())).collect());
     history.given(applied.position, applied.batches.iter().map(|batch| batch.group));
     history.commit(applied.position, super::commit::events(applied), replaced);
 }
@@ -239,10 +243,12 @@ fn spawn_driver(inner: &Rc<Inner>) {
             let words = format!("{:#}", anyhow::Error::new(error));
             *inner.failure.borrow_mut() = Some(words);
         }
-        inner.failed.notify_one();
+        inner.ended.send_replace(true);
     });
 }
 
+/// How long the audit before the end may take.
+const AUDIT_GRACE: Duration = Duration::from_secs(2);
 /// How often a new epoch is tried for while the log takes no entries.
 const RECOVER_EVERY: Duration = Duration::from_secs(1);
 
@@ -252,10 +258,10 @@ fn spawn_recovery(inner: &Rc<Inner>) {
     tokio::task::spawn_local(async move {
         loop {
             inner.recover.notified().await;
-            loop {
+            while inner.lost.get() {
                 tokio::time::sleep(RECOVER_EVERY).await;
-                if inner.sequencer.open_epoch(PROXY).await.is_ok() {
-                    break;
+                if let Err(error) = inner.sequencer.open_epoch(PROXY).await {
+                    tracing::debug!(%error, "no new epoch yet");
                 }
             }
         }
@@ -269,7 +275,7 @@ fn spawn_ticks(inner: &Rc<Inner>) {
 
 impl Inner {
     /// Puts the log's groups and the given services together. Returns each with its group.
-    fn match_groups(
+    async fn match_groups(
         &self,
         given: Vec<Arc<Service>>,
         config: &Config,
@@ -280,6 +286,13 @@ impl Inner {
             given.into_iter().map(|service| (service.name.clone(), service)).collect();
         let mut matched = Vec::new();
         for (id, group) in &known {
+            if let Some(broken) = self.refused.iter().find(|service| service.name == group.service) {
+                bail!(
+                    "{} is in the log, and what is given for it now cannot run: {}",
+                    broken.name,
+                    broken.why_refused()
+                );
+            }
             if group.engine != platform.key() {
                 bail!(
                     "{} was made by engine {}, this is engine {}: its log cannot be replayed by this version",
@@ -308,19 +321,23 @@ impl Inner {
         }
         let next = known.last_key_value().map_or(1, |(id, _)| id.0 + 1);
         matched.extend(given.into_values().zip(next..).map(|(service, id)| (GroupId(id), service, true)));
-        self.add_groups(&matched, platform)?;
+        self.add_groups(&matched, platform).await?;
         Ok(matched)
     }
 
     /// Makes groups known here and to the front end, and orders the creation of new ones.
-    fn add_groups(&self, matched: &[(GroupId, Arc<Service>, bool)], platform: &Platform) -> anyhow::Result<()> {
+    async fn add_groups(&self, matched: &[(GroupId, Arc<Service>, bool)], platform: &Platform) -> anyhow::Result<()> {
         let released = self.log.committed();
+        let mut created = Vec::new();
         for (id, service, new) in matched {
             let blueprint = service
                 .blueprint(*id)
                 .with_context(|| format!("{} cannot run: {}", service.name, service.why_refused()))?;
             let known = self.sequencer.with_shard(|shard| shard.groups().get(id).cloned());
             let seats = known.as_ref().map_or(service.seats, |group| group.seats.len() as u8);
+            if seats != service.seats {
+                tracing::warn!(service = service.name, seats, "the service keeps the number of seats it was made with");
+            }
             let mut group = Group::new(*id, Arc::clone(service), blueprint, seats);
             if let Some(known) = &known {
                 group.last_turn = self.history.last_turn(*id);
@@ -344,16 +361,23 @@ impl Inner {
             }
             self.groups.borrow_mut().insert(*id, group);
             if *new {
-                self.want(
-                    *id,
-                    Control::Create {
-                        service: service.name.clone(),
-                        bundle: service.bundle,
-                        engine: platform.key(),
-                        seats,
-                        agreement: service.agreement,
-                    },
-                );
+                let create = Control::Create {
+                    service: service.name.clone(),
+                    bundle: service.bundle,
+                    engine: platform.key(),
+                    seats,
+                    agreement: service.agreement,
+                };
+                let (reply, answer) = oneshot::channel();
+                self.append(*id, create, reply);
+                created.push((service, answer));
+            }
+        }
+        for (service, answer) in created {
+            match answer.await {
+                Ok(Ok(_)) => {}
+                Ok(Err(failure)) => bail!("{} could not be created: {failure}", service.name),
+                Err(_) => bail!("{} could not be created: the log has failed", service.name),
             }
         }
         Ok(())
@@ -368,7 +392,7 @@ impl Inner {
                 (groups[&id].seats.len() as u8, groups[&id].halted)
             };
             if !halted {
-                (0..seats).for_each(|seat| drop(self.take_seat(id, Seat(seat))));
+                self.take_seats(id);
             }
             for port in &service.ports {
                 let address = self.front().listen(port.listen, id, port.guest).with_context(|| {
@@ -387,19 +411,53 @@ impl Inner {
 
     /// Takes commands until a drain, or until the log fails. Returns the failure.
     async fn go_on(self: Rc<Self>, mut inbox: mpsc::Receiver<Command>) -> Option<String> {
+        let mut ended = self.ended.subscribe();
+        let drained = Rc::new(Notify::new());
+        let mut draining = false;
         loop {
             tokio::select! {
                 biased;
-                () = self.failed.notified() => return self.failure.take(),
+                () = drained.notified() => return self.failure.take(),
+                _ = ended.wait_for(|ended| *ended), if !draining => return self.failure.take(),
                 command = inbox.recv() => match command {
-                    Some(Command::Drain { deadline, done }) => {
-                        self.drain(deadline).await;
-                        let _ = done.send(());
-                        return None;
+                    Some(Command::Drain { deadline, done }) if !draining => {
+                        draining = true;
+                        let (inner, drained) = (Rc::clone(&self), Rc::clone(&drained));
+                        tokio::task::spawn_local(async move {
+                            inner.drain(deadline).await;
+                            let _ = done.send(());
+                            drained.notify_one();
+                        });
                     }
                     Some(command) => self.command(command),
                     None => return None,
                 },
+            }
+        }
+    }
+
+    /// Audits every group that runs, and waits until the answers are agreed on.
+    async fn audit_all(&self) {
+        let running: Vec<GroupId> = {
+            let groups = self.groups.borrow();
+            groups.values().filter(|group| !group.halted).map(|group| group.id).collect()
+        };
+        let audits: Vec<_> = running
+            .into_iter()
+            .map(|id| {
+                let (reply, answer) = oneshot::channel();
+                self.append(id, Control::Audit, reply);
+                (id, answer)
+            })
+            .collect();
+        for (id, answer) in audits {
+            let Ok(Ok(appended)) = answer.await else { continue };
+            loop {
+                let voted = self.voted.notified();
+                if self.front().released(id).0 >= appended.position {
+                    break;
+                }
+                voted.await;
             }
         }
     }
@@ -410,8 +468,12 @@ impl Inner {
         if drained.reset > 0 {
             tracing::warn!(connections = drained.reset, "connections were reset at the end of the drain");
         }
+        if tokio::time::timeout(AUDIT_GRACE, self.audit_all()).await.is_err() {
+            tracing::warn!("the audit before the end was not over in {AUDIT_GRACE:?}");
+        }
         self.sequencer.stop();
-        self.failed.notified().await;
+        // The sender is this very object's, so the wait ends when the sequencer does.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
         if let Err(error) = self.log.close().await {
             tracing::error!(%error, "the log was not closed cleanly");
         }

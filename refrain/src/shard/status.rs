@@ -96,9 +96,10 @@ fn ports(group: &Group) -> Vec<PortStatus> {
 }
 
 fn seat_status(index: u8, seat: &SeatRuntime, group: &Group) -> SeatStatus {
+    let earlier = seat.last_reason.as_ref().map(|reason| format!("rebuilt; its predecessor {reason}"));
     let (state, reason) = match &seat.state {
-        SeatState::Active => (ApiSeatState::Active, seat.last_reason.clone()),
-        SeatState::Replaying => (ApiSeatState::Replaying, seat.last_reason.clone()),
+        SeatState::Active => (ApiSeatState::Active, earlier),
+        SeatState::Replaying => (ApiSeatState::Replaying, earlier),
         SeatState::Quarantined(reason) => (ApiSeatState::Quarantined, Some(reason.clone())),
         SeatState::Dead(reason) => (ApiSeatState::Dead, Some(reason.clone())),
     };
@@ -131,7 +132,9 @@ fn exit_reason(code: u64, reason: &str, position: u64) -> ExitReason {
 fn refused(service: &Service) -> ServiceStatus {
     let error = service.parts.code.as_ref().err();
     let kind = match error {
-        Some(LoadError::Inspect(InspectError::NotAModule { .. } | InspectError::Component)) => ExitKind::NotAModule,
+        Some(LoadError::Inspect(InspectError::Empty | InspectError::NotAModule { .. } | InspectError::Component)) => {
+            ExitKind::NotAModule
+        }
         Some(LoadError::Inspect(InspectError::Truncated { .. })) => ExitKind::Truncated,
         Some(LoadError::Problems(problems)) if problems.iter().any(|problem| problem.contains("_start")) => {
             ExitKind::NoStart
