@@ -108,7 +108,14 @@ impl Site {
         let mut child = self.spawn()?;
         let log = Lines::follow(child.stderr.take().context("no standard error")?, Echoed::Yes);
         match Server::wait_ready(&mut child) {
-            Ok((served, output)) => Ok(Server { child, served, output, log, data_dir: self.data_dir(), _scratch: Arc::clone(&self.scratch) }),
+            Ok((served, output)) => Ok(Server {
+                child,
+                served,
+                output,
+                log,
+                data_dir: self.data_dir(),
+                _scratch: Arc::clone(&self.scratch),
+            }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use refrain_tests::http::{HttpClient, put};
+use refrain_tests::http::{HttpClient, put, request};
 use refrain_tests::native::Example;
 use refrain_tests::server::{Server, Site};
 use refrain_tests::tools::{installed, output_of};
@@ -156,4 +156,27 @@ fn a_browser_shows_the_gallery_with_its_pictures() -> Result<()> {
     let png = std::fs::read(&picture)?;
     ensure!(png.starts_with(b"\x89PNG") && png.len() > 1000, "no picture of the page");
     Ok(())
+}
+
+#[test]
+fn clients_that_come_while_others_upload_are_served() -> Result<()> {
+    let server = Site::of("uploads", &[Example::ImageServer])?.start()?;
+    let address = server.address("image-server");
+    let body = noise(3, 3 << 20);
+    std::thread::scope(|scope| {
+        let uploads: Vec<_> = (0..20)
+            .map(|number| {
+                let body = &body;
+                scope.spawn(move || -> Result<()> {
+                    let path = format!("/picture-{number}.jpg");
+                    let reply = HttpClient::connect(address)?.exchange(put(&path, body))?;
+                    ensure!(reply.status == 201, "{path}: {}", reply.status);
+                    let reply = HttpClient::connect(address)?.exchange(request(&format!("GET {path}"), "", b""))?;
+                    ensure!(reply.body() == body, "{path} is not what was sent");
+                    Ok(())
+                })
+            })
+            .collect();
+        uploads.into_iter().try_for_each(|upload| upload.join().expect("a client does not panic"))
+    })
 }

@@ -105,6 +105,12 @@ fn echo_is_answered_beside_four_services_that_spin() -> Result<()> {
         beside.percentile(50),
         beside.percentile(99)
     );
+    for name in ["spin-a", "spin-b", "spin-c", "spin-d"] {
+        let service = server.service(name)?;
+        let seats = service["seats"].as_array().context("no seats")?;
+        let still = seats.iter().filter(|seat| seat["lag"].as_u64() > Some(0)).count();
+        ensure!(still == 3, "the replicas of {name} do not spin: {service:#}");
+    }
     server.until_equal("echo")?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use refrain_tests::tools::output_of;
 
 const SERVICES: [&str; 4] = ["echo", "image-server", "kv-server", "oracle"];
 /// Makes the server tell the digest of every turn of every replica.
-const TRACE: &str = "info,refrain::turn=trace";
+const TRACE: &str = "info,openraft=warn,refrain::turn=trace";
 
 /// The digest after each turn, by group and position.
 type Digests = BTreeMap<(u64, u64), String>;

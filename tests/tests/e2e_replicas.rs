@@ -161,6 +161,27 @@ fn a_halt_outlives_a_restart_and_resume_ends_it() -> Result<()> {
     server.kill()?;
     let server = site.start()?;
     ensure!(server.service("kv-server")?["state"] == "halted", "safety over liveness");
+    // A client that comes now is told so at once, and leaves nothing behind.
+    for _ in 0..20 {
+        expect_no_answer(RespClient::connect(server.address("kv-server"))?)?;
+    }
+    ensure!(server.rctl_json(&["status"])?["proxy"]["flows"] == 0);
+    server.rctl_json(&["service", "resume", "kv-server"])?;
+    server.until_equal("kv-server")?;
+    ensure!(RespClient::connect(server.address("kv-server"))?.words("GET lake")? == b"$4\r\ndeep\r\n");
+    Ok(())
+}
+
+#[test]
+fn when_no_seat_is_left_that_counts_the_service_halts_and_resume_goes_on_from_the_log() -> Result<()> {
+    let mut site = Site::of("last-seat", &[Example::KvServer])?;
+    site.argument("--allow-fault-injection").argument("--replicas=1");
+    let server = site.start()?;
+    ensure!(RespClient::connect(server.address("kv-server"))?.words("SET lake deep")? == b"+OK\r\n");
+    // Alone, a damaged replica agrees with itself; the one that is built after it does not.
+    server.rctl_json(&["service", "corrupt-replica", "kv-server", "--seat", "0"])?;
+    server.rctl_json(&["service", "kill-replica", "kv-server", "--seat", "0"])?;
+    server.until("kv-server", "halted", |service| service["state"] == "halted")?;
     server.rctl_json(&["service", "resume", "kv-server"])?;
     server.until_equal("kv-server")?;
     ensure!(RespClient::connect(server.address("kv-server"))?.words("GET lake")? == b"$4\r\ndeep\r\n");
