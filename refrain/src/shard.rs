@@ -1,12 +1,15 @@
 //! The loop thread of a shard: proxy, sequencer, delivery of commits and counting of votes, by plain calls.
 //!
 //! One tokio current-thread runtime with a `LocalSet`; engine workers and the flush thread wake it, nothing else
-//! does. This module is its state and its commands; `start` brings it up, `commit` acts on what is committed,
-//! `report` on what replicas say, `ticks` asks for turns, `status` describes it all.
+//! does. This module is its state and its commands; `start` brings it up with its `services`, `commit` acts on
+//! what is committed, `report` on what replicas say, `upstream` on what the proxy says, `ticks` asks for turns, `status`
+//! describes it all, `drain` ends it.
 
 mod commit;
+mod drain;
 mod group;
 mod report;
+mod services;
 mod start;
 mod status;
 mod ticks;

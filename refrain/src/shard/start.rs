@@ -1,32 +1,28 @@
-//! Bringing the loop thread up: open the log, learn its groups, start engines, take an epoch, seat replicas, listen.
+//! Bringing the loop thread up: open the log, start engines and sequencer, take an epoch, serve.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use parking_lot::Mutex;
 use refrain_engine::{BatchSource, Platform, Report, Workers};
-use refrain_proxy::core::GroupConfig;
-use refrain_proxy::nat::{GroupLimits, Limits as FlowLimits};
+use refrain_proxy::nat::Limits as FlowLimits;
 use refrain_proxy::tcp::FrontEnd;
 use refrain_sequencer::batcher::Limits;
 use refrain_sequencer::clock::SystemClock;
 use refrain_sequencer::disk::{Disk, RealDisk, os_entropy};
 use refrain_sequencer::flush::FlushThread;
-use refrain_sequencer::log::{Durability, OrderedLog as _};
+use refrain_sequencer::log::Durability;
 use refrain_sequencer::raft::{RaftLog, RaftOptions};
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sequencer::{Event, Seams, Sequencer};
 use refrain_sequencer::shard::Applied;
-use refrain_service::{Bundle, BundleDigest};
-use refrain_wire::{Control, Epoch, GroupId, ProxyId};
+use refrain_wire::{Control, Epoch, ProxyId};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::group::Group;
 use super::upstream::ToSequencer;
 use super::{Command, Commands, Inner};
 use crate::config::Config;
@@ -247,8 +243,6 @@ fn spawn_driver(inner: &Rc<Inner>) {
     });
 }
 
-/// How long the audit before the end may take.
-const AUDIT_GRACE: Duration = Duration::from_secs(2);
 /// How often a new epoch is tried for while the log takes no entries.
 const RECOVER_EVERY: Duration = Duration::from_secs(1);
 
@@ -271,211 +265,4 @@ fn spawn_recovery(inner: &Rc<Inner>) {
 fn spawn_ticks(inner: &Rc<Inner>) {
     let inner = Rc::clone(inner);
     tokio::task::spawn_local(async move { inner.run_ticks().await });
-}
-
-impl Inner {
-    /// Puts the log's groups and the given services together. Returns each with its group.
-    async fn match_groups(
-        &self,
-        given: Vec<Arc<Service>>,
-        config: &Config,
-        platform: &Platform,
-    ) -> anyhow::Result<Vec<(GroupId, Arc<Service>, bool)>> {
-        let known = self.sequencer.with_shard(|shard| shard.groups().clone());
-        let mut given: BTreeMap<String, Arc<Service>> =
-            given.into_iter().map(|service| (service.name.clone(), service)).collect();
-        let mut matched = Vec::new();
-        for (id, group) in &known {
-            if let Some(broken) = self.refused.iter().find(|service| service.name == group.service) {
-                bail!(
-                    "{} is in the log, and what is given for it now cannot run: {}",
-                    broken.name,
-                    broken.why_refused()
-                );
-            }
-            if group.engine != platform.key() {
-                bail!(
-                    "{} was made by engine {}, this is engine {}: its log cannot be replayed by this version",
-                    group.service,
-                    group.engine,
-                    platform.key()
-                );
-            }
-            let service = match given.remove(&group.service) {
-                Some(service) if service.bundle != group.bundle => bail!(
-                    "{} is in {} already, made from bundle {}; the bundle given now is {}. Give the former, or use \
-                     another --data-dir",
-                    group.service,
-                    config.data_dir.display(),
-                    BundleDigest::new(group.bundle),
-                    BundleDigest::new(service.bundle)
-                ),
-                Some(service) => service,
-                None => {
-                    let bundle = Bundle::open(&config.data_dir.join("bundles"), BundleDigest::new(group.bundle))
-                        .with_context(|| format!("the bundle of {} cannot be opened", group.service))?;
-                    Arc::new(Service::prepare(bundle, platform, None))
-                }
-            };
-            matched.push((*id, service, false));
-        }
-        let next = known.last_key_value().map_or(1, |(id, _)| id.0 + 1);
-        matched.extend(given.into_values().zip(next..).map(|(service, id)| (GroupId(id), service, true)));
-        self.add_groups(&matched, platform).await?;
-        Ok(matched)
-    }
-
-    /// Makes groups known here and to the front end, and orders the creation of new ones.
-    async fn add_groups(&self, matched: &[(GroupId, Arc<Service>, bool)], platform: &Platform) -> anyhow::Result<()> {
-        let released = self.log.committed();
-        let mut created = Vec::new();
-        for (id, service, new) in matched {
-            let blueprint = service
-                .blueprint(*id)
-                .with_context(|| format!("{} cannot run: {}", service.name, service.why_refused()))?;
-            let known = self.sequencer.with_shard(|shard| shard.groups().get(id).cloned());
-            let seats = known.as_ref().map_or(service.seats, |group| group.seats.len() as u8);
-            if seats != service.seats {
-                tracing::warn!(service = service.name, seats, "the service keeps the number of seats it was made with");
-            }
-            let mut group = Group::new(*id, Arc::clone(service), blueprint, seats);
-            if let Some(known) = &known {
-                group.last_turn = self.history.last_turn(*id);
-                group.halted = known.halted.is_some();
-                for (seat, state) in group.seats.iter_mut().zip(&known.seats) {
-                    seat.incarnation = state.incarnation;
-                }
-            }
-            let limits = GroupLimits {
-                window_bytes: service.socket_buffer_bytes,
-                kept_bytes: service.socket_buffers_bytes,
-                connections: Some(service.flows as usize),
-                connections_per_client: Some(service.flows_per_client as usize),
-                idle: Some(service.idle.unwrap_or(Duration::MAX)),
-            };
-            let agreement = known.as_ref().map_or(service.agreement, |group| group.agreement);
-            let config = GroupConfig { service: service.name.clone(), seats, agreement, limits, released };
-            self.front().add_group(*id, config);
-            if group.halted {
-                self.front().halt(*id, released);
-            }
-            self.groups.borrow_mut().insert(*id, group);
-            if *new {
-                let create = Control::Create {
-                    service: service.name.clone(),
-                    bundle: service.bundle,
-                    engine: platform.key(),
-                    seats,
-                    agreement: service.agreement,
-                };
-                let (reply, answer) = oneshot::channel();
-                self.append(*id, create, reply);
-                created.push((service, answer));
-            }
-        }
-        for (service, answer) in created {
-            match answer.await {
-                Ok(Ok(_)) => {}
-                Ok(Err(failure)) => bail!("{} could not be created: {failure}", service.name),
-                Err(_) => bail!("{} could not be created: the log has failed", service.name),
-            }
-        }
-        Ok(())
-    }
-
-    /// Seats replicas and listens.
-    async fn serve(&self, services: Vec<(GroupId, Arc<Service>, bool)>) -> anyhow::Result<Vec<Served>> {
-        let mut served = Vec::new();
-        for (id, service, _) in services {
-            let (seats, halted) = {
-                let groups = self.groups.borrow();
-                (groups[&id].seats.len() as u8, groups[&id].halted)
-            };
-            if !halted {
-                self.take_seats(id);
-            }
-            for port in &service.ports {
-                let address = self.front().listen(port.listen, id, port.guest).with_context(|| {
-                    format!("{}: cannot listen on {} for port {:?}", service.full_name, port.listen, port.name)
-                })?;
-                let addresses = &mut self.groups.borrow_mut();
-                if let Some(group) = addresses.get_mut(&id) {
-                    group.addresses.push((port.guest, address));
-                }
-                let (service, port) = (service.full_name.clone(), port.name.clone());
-                served.push(Served { service, port, seats, address });
-            }
-        }
-        Ok(served)
-    }
-
-    /// Takes commands until a drain, or until the log fails. Returns the failure.
-    async fn go_on(self: Rc<Self>, mut inbox: mpsc::Receiver<Command>) -> Option<String> {
-        let mut ended = self.ended.subscribe();
-        let drained = Rc::new(Notify::new());
-        let mut draining = false;
-        loop {
-            tokio::select! {
-                biased;
-                () = drained.notified() => return self.failure.take(),
-                _ = ended.wait_for(|ended| *ended), if !draining => return self.failure.take(),
-                command = inbox.recv() => match command {
-                    Some(Command::Drain { deadline, done }) if !draining => {
-                        draining = true;
-                        let (inner, drained) = (Rc::clone(&self), Rc::clone(&drained));
-                        tokio::task::spawn_local(async move {
-                            inner.drain(deadline).await;
-                            let _ = done.send(());
-                            drained.notify_one();
-                        });
-                    }
-                    Some(command) => self.command(command),
-                    None => return None,
-                },
-            }
-        }
-    }
-
-    /// Audits every group that runs, and waits until the answers are agreed on.
-    async fn audit_all(&self) {
-        let running: Vec<GroupId> = {
-            let groups = self.groups.borrow();
-            groups.values().filter(|group| !group.halted).map(|group| group.id).collect()
-        };
-        let audits: Vec<_> = running
-            .into_iter()
-            .map(|id| {
-                let (reply, answer) = oneshot::channel();
-                self.append(id, Control::Audit, reply);
-                (id, answer)
-            })
-            .collect();
-        for (id, answer) in audits {
-            let Ok(Ok(appended)) = answer.await else { continue };
-            loop {
-                let voted = self.voted.notified();
-                if self.front().released(id).0 >= appended.position {
-                    break;
-                }
-                voted.await;
-            }
-        }
-    }
-
-    /// Lets connections end, audits once more, flushes and closes the log.
-    async fn drain(&self, deadline: Duration) {
-        let drained = self.front().drain(deadline).await;
-        if drained.reset > 0 {
-            tracing::warn!(connections = drained.reset, "connections were reset at the end of the drain");
-        }
-        if tokio::time::timeout(AUDIT_GRACE, self.audit_all()).await.is_err() {
-            tracing::warn!("the audit before the end was not over in {AUDIT_GRACE:?}");
-        }
-        self.sequencer.stop();
-        // The sender is this very object's, so the wait ends when the sequencer does.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
-        if let Err(error) = self.log.close().await {
-            tracing::error!(%error, "the log was not closed cleanly");
-        }
-    }
 }
