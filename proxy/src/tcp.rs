@@ -103,6 +103,19 @@ impl FrontEnd {
         self.shell.progress.notify_waiters();
     }
 
+    /// The log has no room for what is on its way: its data is given up, with the connections that sent it. Returns
+    /// whether there was any; what is left is to be sent again.
+    pub fn give_up(&self) -> bool {
+        let mut any = false;
+        self.shell.run(|core, _, outcome| {
+            let over = core.nat().map(Nat::give_up).unwrap_or_default();
+            any = !over.is_empty();
+            let ending = Ending::Refused;
+            outcome.actions.extend(over.into_iter().map(|serial| Action::Reset { serial, ending }));
+        });
+        any
+    }
+
     /// Sends every submission after the last applied number again, in order.
     pub fn resend_after(&self, applied: u64) {
         let again = self.shell.core.borrow_mut().nat().map(|nat| nat.resend_after(applied));

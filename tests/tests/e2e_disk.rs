@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Result, bail, ensure};
 use refrain_tests::http::{HttpClient, put, request};
 use refrain_tests::native::{Example, ScratchFolder};
+use refrain_tests::resp::RespClient;
 use refrain_tests::server::{Server, Site};
 use refrain_tests::tools::output_of;
 use refrain_tests::transcript::noise;
@@ -109,9 +110,12 @@ fn a_full_disk_fails_clearly_and_loses_nothing_that_was_answered() -> Result<()>
 
 #[test]
 fn a_full_log_refuses_clearly_and_goes_on_with_a_higher_limit() -> Result<()> {
-    let mut site = Site::of("log-full", &[Example::ImageServer])?;
+    let mut site = Site::of("log-full", &[Example::ImageServer, Example::KvServer])?;
     let server = site.argument("--max-log-bytes").argument("128MiB").start()?;
+    let mut neighbour = RespClient::connect(server.address("kv-server"))?;
+    ensure!(neighbour.words("SET lake deep")? == b"+OK\r\n");
     let answered = fill(&server)?;
+    ensure!(neighbour.words("GET lake")? == b"$4\r\ndeep\r\n", "who sends little is not disturbed");
     ensure!(answered >= 10, "only {answered} images were taken");
     server.log().until("that the log is full", |line| line.contains("the log has") && line.contains("134217728"))?;
     let status = server.rctl_json(&["status"])?;

@@ -26,6 +26,8 @@ pub enum Ending {
     Halted,
     /// The proxy's epoch ended.
     EpochEnded,
+    /// The log had no room for what the client sent.
+    Refused,
     /// The agreed effects left a gap in the flow's bytes.
     Fault,
 }
@@ -43,6 +45,7 @@ impl Ending {
             Self::Operator => "operator",
             Self::Halted => "halted",
             Self::EpochEnded => "epoch-ended",
+            Self::Refused => "refused",
             Self::Fault => "fault",
         }
     }

@@ -1,11 +1,15 @@
 //! Submissions: everything that waits, cut so that it fits into one entry, numbered and kept until committed.
 
+use std::collections::BTreeSet;
+
 use refrain_wire::entry::GroupRecords;
 use refrain_wire::limits::{MAX_SUBMISSION_BYTES, MAX_SUBMISSION_GROUPS};
-use refrain_wire::{GroupId, SubmissionId};
+use refrain_wire::record::records;
+use refrain_wire::{GroupId, Record, RecordWriter, ResetReason, Serial, SubmissionId};
 
+use super::flow::Ending;
 use super::group::Group;
-use super::{Nat, resume_choked};
+use super::{Nat, end, resume_choked};
 
 /// Records to be ordered together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,5 +99,34 @@ impl Nat {
     pub fn resend_after(&mut self, applied: u64) -> Vec<Submission> {
         self.committed(SubmissionId { epoch: self.epoch, number: applied });
         self.unacknowledged.iter().cloned().collect()
+    }
+
+    /// The log has no room for the submissions that are on their way: the data and opens in them are given up, and
+    /// their flows are over, so that what is left under the same numbers needs almost none. Returns these flows; none
+    /// when there was nothing to give up.
+    pub fn give_up(&mut self) -> Vec<Serial> {
+        let mut over = BTreeSet::new();
+        for batch in self.unacknowledged.iter_mut().flat_map(|submission| &mut submission.batches) {
+            let mut refused = BTreeSet::new();
+            let mut writer = RecordWriter::default();
+            for record in records(&batch.records) {
+                match record.expect("the table wrote these records itself") {
+                    Record::Open { serial, .. } | Record::Data { serial, .. } => drop(refused.insert(serial)),
+                    relief => writer.push(&relief),
+                }
+            }
+            for serial in &refused {
+                writer.push(&Record::Reset { serial: *serial, reason: ResetReason::Operator });
+            }
+            batch.records = writer.take();
+            over.extend(refused);
+        }
+        for serial in &over {
+            let Some(flow) = self.flows.get_mut(serial).filter(|flow| flow.ending.is_none()) else { continue };
+            if let Some(group) = self.groups.get_mut(&flow.group) {
+                end(flow, group, Ending::Refused);
+            }
+        }
+        over.into_iter().collect()
     }
 }

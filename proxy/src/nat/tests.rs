@@ -233,6 +233,26 @@ fn a_group_has_its_own_limits_on_connections_clients_and_idleness() {
 }
 
 #[test]
+fn what_the_log_has_no_room_for_is_given_up_with_its_flows_and_the_others_stay() {
+    let mut nat = nat();
+    let (sends, stays) = (accept(&mut nat), accept(&mut nat));
+    let first = nat.take_submission().expect("two opens wait");
+    nat.committed(first.id);
+    emit(&mut nat, stays, 0, b"answer");
+    nat.received(sends, b"too much", NOW);
+    nat.client_shutdown(stays, NOW);
+    let refused = nat.take_submission().expect("data and a shutdown wait");
+    assert_eq!(nat.give_up(), [sends]);
+    assert_eq!(nat.live(), [stays]);
+    let again = nat.resend_after(first.id.number);
+    assert_eq!((again.len(), again[0].id), (1, refused.id));
+    let left: Vec<Record> = records(&again[0].batches[0].records).map(Result::unwrap).collect();
+    let reset = Record::Reset { serial: sends, reason: ResetReason::Operator };
+    assert_eq!(left, [Record::Shutdown(stays), reset]);
+    assert_eq!(nat.give_up(), [], "there is nothing left to give up");
+}
+
+#[test]
 fn submissions_are_numbered_without_gaps_and_kept_until_committed() {
     let mut nat = nat();
     let serial = accept(&mut nat);

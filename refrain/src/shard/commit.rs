@@ -33,9 +33,7 @@ impl Inner {
             self.history.set_epochs(&[opened.epoch]);
             self.front().begin_epoch(opened.epoch, at);
             self.lost.set(false);
-            for (group, control) in self.again.take() {
-                self.want(group, control);
-            }
+            self.want_again();
         }
         for epoch in &applied.ended {
             if *epoch == self.epoch.get() {
@@ -50,8 +48,9 @@ impl Inner {
         }
     }
 
-    /// An append failed: nobody can tell a client when the log takes entries again, so connections are closed, and a
-    /// new epoch is tried for until there is one. Controls that keep a group safe are wanted again then.
+    /// An append failed. What a full log has no room for is given up with the connections that sent it, and the rest
+    /// goes on. Where that does not help, nobody can tell a client when the log takes entries again: all connections
+    /// are closed, and a new epoch is tried for until there is one. Controls that keep a group safe are wanted again.
     pub(super) fn append_failed(&self, controls: &[(GroupId, Control)], error: &AppendError) {
         let mut again = self.again.borrow_mut();
         for (group, control) in controls {
@@ -63,8 +62,19 @@ impl Inner {
             }
         }
         drop(again);
-        if !error.is_fatal() {
+        let full = matches!(error, AppendError::Full { .. } | AppendError::DiskFull { .. });
+        if full && self.front().give_up() {
+            self.resend();
+            self.want_again();
+        } else if !error.is_fatal() {
             self.lose_epoch();
+        }
+    }
+
+    /// Wants the controls that a failed append lost.
+    fn want_again(&self) {
+        for (group, control) in self.again.take() {
+            self.want(group, control);
         }
     }
 
