@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::folder;
 
-/// Name of the server's package and binary.
+/// Name of the server's program.
 const REFRAIN: &str = "refrain";
 
 /// The binary that was asked for, else the one beside this program.
@@ -24,7 +24,7 @@ pub fn refrain(asked: Option<&Path>) -> Result<PathBuf> {
     let path = profile.join(REFRAIN);
     if !path.is_file() {
         bail!(
-            "there is no {}: build it with `cargo build --release -p {REFRAIN}`, name it with --refrain PATH, \
+            "there is no {}: build it with `cargo build --release --bins`, name it with --refrain PATH, \
              or measure without it with --native-only",
             path.display()
         );
@@ -36,7 +36,8 @@ pub fn refrain(asked: Option<&Path>) -> Result<PathBuf> {
 fn build(cargo: &Path, profile: &Path) -> Result<()> {
     let target = profile.parent().context("the target folder has no parent")?;
     let mut command = Command::new(cargo);
-    command.args(["build", "--package", REFRAIN, "--manifest-path"]);
+    // All programs at once, as the README does: one package alone would have wasmtime compiled with other features.
+    command.args(["build", "--workspace", "--bins", "--manifest-path"]);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).arg("--target-dir").arg(target);
     match profile.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => eprintln!("bench: warning: not built with --release, the figures say little"),
