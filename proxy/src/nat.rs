@@ -320,8 +320,8 @@ fn end(flow: &mut Flow, group: &mut Group, ending: Ending) {
     flow.ending = Some(ending);
 }
 
-/// Ends the flow when both sides are done. What is untold then need not be an entry of its own: replicas keep it
-/// until the next record of the group.
+/// Ends the flow when both sides are done. What is untold then is told at once: replicas keep the flow, and count it
+/// against their limit, until they know.
 fn finish_if_complete(serial: Serial, flow: &mut Flow, group: &mut Group) {
     if flow.is_complete() {
         if flow.untold() > 0 {

@@ -65,23 +65,18 @@ impl<L: OrderedLog> History<L> {
         self.marks.read().last_turn.get(&group).copied().unwrap_or_default()
     }
 
-    /// Notes the groups that were given a batch at a committed position.
-    pub(crate) fn given(&self, position: Position, groups: impl Iterator<Item = GroupId>) {
-        let mut marks = self.marks.write();
-        for group in groups {
-            marks.last_turn.insert(group, position);
-        }
-    }
-
-    /// Notes a committed position: its events, and its batches where submissions were dropped from them.
+    /// Notes a committed position: the groups that were given a batch, its events, and its batches where they are not
+    /// the entry's own.
     pub(crate) fn commit(
         &self,
         position: Position,
+        given: impl Iterator<Item = GroupId>,
         events: Vec<ShardEvent>,
         replaced: Option<BTreeMap<GroupId, Bytes>>,
     ) {
         let mut marks = self.marks.write();
         marks.committed = position;
+        marks.last_turn.extend(given.map(|group| (group, position)));
         if !events.is_empty() {
             let everyone: Vec<GroupId> = marks.created.keys().copied().collect();
             marks.last_turn.extend(everyone.into_iter().map(|group| (group, position)));

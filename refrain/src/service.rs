@@ -51,17 +51,16 @@ pub(crate) struct Parts {
 impl Service {
     /// Prepares a bundle; its module is compiled, or taken from the cache.
     pub(crate) fn prepare(bundle: Bundle, platform: &Platform, replicas: Option<u8>) -> Self {
-        let manifest = &bundle.manifest;
-        let code = platform.load(&bundle.module).map(Arc::new);
-        let files =
-            bundle.files.iter().map(|file| (file.path.as_str().as_bytes().to_vec(), Bytes::from(file.bytes.clone())));
+        let Bundle { manifest, module, files, digest, .. } = bundle;
+        let code = platform.load(&module).map(Arc::new);
+        let files = files.into_iter().map(|file| (file.path.as_str().as_bytes().to_vec(), Bytes::from(file.bytes)));
         let files = BundleFiles::new(files).expect("a bundle's paths are absolute and unique");
         let limits = &manifest.limits;
         Self {
             name: format!("{}/{}", manifest.id.namespace, manifest.id.name),
             full_name: manifest.id.to_string(),
-            ports: ports(manifest),
-            bundle: *bundle.digest.as_bytes(),
+            ports: ports(&manifest),
+            bundle: *digest.as_bytes(),
             seats: replicas.unwrap_or(manifest.replicas.get()),
             agreement: match manifest.agreement {
                 refrain_service::Agreement::Majority => Agreement::Majority,
@@ -76,7 +75,7 @@ impl Service {
                 IdleLimit::Off => None,
                 IdleLimit::After(duration) => Some(duration),
             },
-            parts: Parts { config: guest_config(manifest), files, limits: run_limits(manifest), code },
+            parts: Parts { config: guest_config(&manifest), files, limits: run_limits(&manifest), code },
         }
     }
 

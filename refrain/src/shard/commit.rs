@@ -89,8 +89,12 @@ impl Inner {
     fn deliver(&self, applied: &Applied) {
         let mut turns: Vec<Arc<TurnBatch>> = Vec::new();
         let mut audits: Vec<GroupId> = Vec::new();
+        let concerns_all = applied.term.is_some() || !applied.ended.is_empty();
         for (id, group) in self.groups.borrow_mut().iter_mut() {
             let batch = applied.batches.iter().find(|batch| batch.group == *id);
+            if batch.is_none() && !concerns_all {
+                continue;
+            }
             let records: Option<Bytes> = batch.map(|batch| batch.records.clone());
             let turn = self.history.turn(*id, group.last_turn, applied.position, applied.time, records);
             let Some(turn) = turn else { continue };
@@ -143,7 +147,7 @@ impl Inner {
         let mut groups = self.groups.borrow_mut();
         let Some(group) = groups.get_mut(&id) else { return };
         let service = group.service.name.clone();
-        let Some(holder) = group.seat_mut(seat).filter(|holder| holder.incarnation == incarnation) else { return };
+        let Some(holder) = group.holder_mut(seat, incarnation) else { return };
         tracing::error!(service, %seat, reason, "replica is out");
         (holder.state, holder.since) = (SeatState::Quarantined(reason), at);
         let left = group.seats.iter().filter(|seat| !matches!(seat.state, SeatState::Quarantined(_))).count();

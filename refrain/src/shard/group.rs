@@ -155,6 +155,11 @@ impl Group {
         self.seats.get_mut(usize::from(seat.0))
     }
 
+    /// A seat, if that holder still has it.
+    pub(super) fn holder_mut(&mut self, seat: Seat, incarnation: Incarnation) -> Option<&mut SeatRuntime> {
+        self.seat_mut(seat).filter(|holder| holder.incarnation == incarnation)
+    }
+
     /// The replica that holds a seat now.
     pub(super) fn replica(&self, seat: Seat) -> Option<ReplicaId> {
         let holder = self.seats.get(usize::from(seat.0))?;

@@ -26,7 +26,7 @@ impl Inner {
         let mut groups = self.groups.borrow_mut();
         let Some(group) = groups.get_mut(&id.group) else { return };
         let last_turn = group.last_turn;
-        let Some(seat) = group.seat_mut(id.seat).filter(|seat| seat.incarnation == id.incarnation) else { return };
+        let Some(seat) = group.holder_mut(id.seat, id.incarnation) else { return };
         seat.finished(&outcome);
         if seat.counts() {
             let state =
@@ -55,7 +55,7 @@ impl Inner {
     fn replica_failed(&self, id: ReplicaId, reason: String) {
         let mut groups = self.groups.borrow_mut();
         let Some(group) = groups.get_mut(&id.group) else { return };
-        let Some(seat) = group.seat_mut(id.seat).filter(|seat| seat.incarnation == id.incarnation) else { return };
+        let Some(seat) = group.holder_mut(id.seat, id.incarnation) else { return };
         tracing::error!(replica = %id, reason, "replica lost");
         (seat.state, seat.since) = (SeatState::Dead(reason), seat.position);
     }

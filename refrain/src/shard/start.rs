@@ -192,8 +192,8 @@ fn note(history: &History<RaftLog>, applied: &Applied) {
     }
     let replaced =
         applied.cut.then(|| applied.batches.iter().map(|batch| (batch.group, batch.records.clone())).collect());
-    history.given(applied.position, applied.batches.iter().map(|batch| batch.group));
-    history.commit(applied.position, super::commit::events(applied), replaced);
+    let given = applied.batches.iter().map(|batch| batch.group);
+    history.commit(applied.position, given, super::commit::events(applied), replaced);
 }
 
 fn start_front(inner: &Rc<Inner>, config: &Config, shortest_idle: Option<Duration>) {

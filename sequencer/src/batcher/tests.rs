@@ -1,3 +1,5 @@
+//! What may be offered, what a draft takes, and what back pressure refuses.
+
 use proptest::prelude::{any, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use refrain_wire::entry::GroupRecords;

@@ -1,3 +1,5 @@
+//! What opening makes of files that a crash or a fault left.
+
 use super::{Damage, EntryId, FRAME_BYTES, HEADER_BYTES, SegmentHeader, Tail, scan};
 use crate::frame::{EntryKind, LogEntry};
 use bytes::Bytes;

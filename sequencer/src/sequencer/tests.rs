@@ -1,3 +1,5 @@
+//! The driver over the log in memory: order, refusals, failures, epochs, the end.
+
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;

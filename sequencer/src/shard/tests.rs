@@ -1,3 +1,5 @@
+//! What committed entries mean: submissions, epochs, groups, seats, halts.
+
 use bytes::Bytes;
 use proptest::prelude::{any, prop};
 use proptest::proptest;
