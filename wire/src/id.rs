@@ -35,6 +35,10 @@ id!(
     ProxyId(u16)
 );
 id!(
+    /// A node of the cluster, and a member of its log. Never used again: one that lost its disk gets another.
+    NodeId(u64)
+);
+id!(
     /// The number of a flow within the epoch of the proxy that accepted it.
     Serial(u32)
 );
@@ -82,6 +86,16 @@ pub struct SubmissionId {
     pub epoch: Epoch,
     /// The submission's number within the epoch.
     pub number: u64,
+}
+
+/// Which cluster a node belongs to: streams of another one are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(pub [u8; 16]);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// The random identity of a log's history: new whenever the members cannot prove that they hold everything

@@ -25,7 +25,9 @@ pub use control::{Control, ShardControl};
 pub use digest::{Digest, RunningDigest};
 pub use effect::{EffectEntry, EffectKind};
 pub use entry::Entry;
-pub use id::{Epoch, FlowId, Generation, GroupId, Incarnation, Position, ProxyId, Seat, Serial, SubmissionId};
+pub use id::{
+    ClusterId, Epoch, FlowId, Generation, GroupId, Incarnation, NodeId, Position, ProxyId, Seat, Serial, SubmissionId,
+};
 pub use reader::DecodeError;
 pub use record::{Record, RecordWriter, ResetReason};
 pub use time::Time;
