@@ -94,6 +94,9 @@ impl EffectEntry {
             EffectKind::from_u8(kind).ok_or(DecodeError::Unknown { what: "effect kind", value: u64::from(kind) })?;
         let epoch = Epoch(reader.u32("effect epoch")?);
         let serial = Serial(reader.u32("effect serial")?);
+        if epoch.0 == 0 && serial.0 != 0 {
+            return Err(DecodeError::Unknown { what: "effect serial without epoch", value: u64::from(serial.0) });
+        }
         let entry = Self {
             kind,
             flow: (epoch.0 != 0).then_some(FlowId { epoch, serial }),

@@ -82,3 +82,13 @@ fn lengths_are_refused_one_above_the_limit() {
     let error = decode_batch(&Bytes::from(frame)).unwrap_err();
     assert_eq!(error.to_string(), "batch length is 1048577, the limit is 1048576");
 }
+
+#[test]
+fn an_effect_of_the_whole_group_has_no_serial() {
+    let mut bytes = [0; 37];
+    bytes[0] = 9;
+    assert!(EffectEntry::decode(&Bytes::copy_from_slice(&bytes)).is_ok());
+    bytes[5] = 1;
+    let error = EffectEntry::decode(&Bytes::copy_from_slice(&bytes)).unwrap_err();
+    assert_eq!(error.to_string(), "effect serial without epoch has the unknown value 1");
+}
