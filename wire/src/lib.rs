@@ -1,5 +1,7 @@
 //! The formats that Refrain's parts exchange and keep: ids, records, batches, entries, votes and effects.
 //!
+//! Streams between nodes are `stream` (greeting, frames) and `message` (what the frames say).
+//!
 //! Guarantees: every decoder is total (any bytes give a value or an error, never a panic), lengths are bounded
 //! before anything is allocated, batches and votes carry a CRC-32C, and payloads are handed out as slices of the
 //! buffer they came in. All integers are little endian. `docs/formats.md` draws the layouts and golden tests fix
@@ -14,8 +16,10 @@ pub mod effect;
 pub mod entry;
 pub mod id;
 pub mod limits;
+pub mod message;
 mod reader;
 pub mod record;
+pub mod stream;
 pub mod time;
 pub mod turn;
 pub mod vote;

@@ -156,6 +156,15 @@ impl<'a> Reader<'a> {
         String::from_utf8(raw.to_vec()).map_err(|_| DecodeError::NotText { what })
     }
 
+    /// A byte that is 0 or 1.
+    pub(crate) fn flag(&mut self, what: &'static str) -> Result<bool, DecodeError> {
+        match self.u8(what)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(DecodeError::Unknown { what, value: u64::from(other) }),
+        }
+    }
+
     pub(crate) fn end(&self, what: &'static str) -> Result<(), DecodeError> {
         match self.left() {
             0 => Ok(()),
@@ -169,6 +178,18 @@ pub(crate) fn bounded(what: &'static str, value: usize, limit: usize) -> Result<
         return Err(DecodeError::TooLarge { what, value: value as u64, limit: limit as u64 });
     }
     Ok(())
+}
+
+/// As much of `text` as fits into `limit` bytes, whole characters alone.
+pub(crate) fn cut_text(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
+}
+
+/// Appends text as [`Reader::text`] reads it; what is above `limit` is cut.
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str, limit: usize) {
+    let text = cut_text(text, limit);
+    out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// Appends `value` as unsigned LEB128.

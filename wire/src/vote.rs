@@ -9,7 +9,8 @@ use crate::{Digest, Position};
 
 /// Bytes of an encoded vote.
 pub const VOTE_BYTES: usize = 27;
-const KIND_VOTE: u8 = 1;
+/// The kind that no other frame of a stream has.
+pub const KIND_VOTE: u8 = 1;
 
 /// A vote as it travels: the channel stands for group and seat, bound when the stream opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
