@@ -17,6 +17,7 @@ mod fault;
 mod files;
 mod manifest;
 mod names;
+mod pack;
 mod quantity;
 mod reference;
 mod store;
@@ -32,6 +33,7 @@ pub use manifest::{
     RestartPolicy,
 };
 pub use names::{Name, NameError, ServiceId, Version};
+pub use pack::{MAX_PACKED_BYTES, UnpackError};
 pub use quantity::{ByteSize, QuantityError, format_duration, parse_duration};
 pub use reference::{Key, reference, template};
 pub use store::{OpenError, StoreError};

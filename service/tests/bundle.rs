@@ -227,3 +227,24 @@ fn a_digest_reads_as_it_prints() {
         assert!(bad.parse::<BundleDigest>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_packed_bundle_comes_back_and_damage_anywhere_is_told() {
+    let bundle = Bundle::load(folder(MANIFEST).path()).unwrap();
+    let packed = bundle.pack();
+    assert_eq!(Bundle::unpack(&packed, bundle.digest).unwrap(), bundle);
+    for at in 0..packed.len() {
+        assert!(Bundle::unpack(&packed[..at], bundle.digest).is_err(), "cut at {at}");
+        let mut damaged = packed.clone();
+        damaged[at] ^= 0x10;
+        // The digest does not cover how the manifest is spelled, nor where the proxy listens.
+        if let Ok(found) = Bundle::unpack(&damaged, bundle.digest) {
+            assert_eq!((&found.module, &found.files), (&bundle.module, &bundle.files), "flipped at {at}");
+            assert_ne!(found.manifest_text, bundle.manifest_text, "flipped at {at}");
+        }
+    }
+    let longer = [packed.as_slice(), b"x"].concat();
+    assert_eq!(told(&Bundle::unpack(&longer, bundle.digest).unwrap_err()), "a packed bundle is damaged at its end");
+    let other = Bundle::load(folder(&MANIFEST.replace("1.0.0", "1.0.1")).path()).unwrap();
+    assert!(told(&Bundle::unpack(&packed, other.digest).unwrap_err()).contains("was asked for"));
+}

@@ -59,3 +59,5 @@ pub const MAX_STATE_BYTES: usize = MAX_GROUPS * 1024;
 /// guest's windows hold together (256 MiB, for a guest may fill all of them in one turn), and a share for entries.
 /// Below that a turn could be agreed on and never be handed out. Who serves others takes their `socket-buffers`.
 pub const DEFAULT_LIST_BYTES: usize = 272 * 1024 * 1024;
+/// The longest address of a node, in bytes.
+pub const MAX_ADDRESS_BYTES: usize = 255;

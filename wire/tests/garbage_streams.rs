@@ -15,7 +15,7 @@ use refrain_wire::message::feed::{FromMember, ToMember};
 use refrain_wire::message::fetch::{Answer, Get};
 use refrain_wire::message::list::{ListPart, list_parts};
 use refrain_wire::message::pieces::Piece;
-use refrain_wire::message::uplink::{FromLeader, Progress, ToLeader, Why};
+use refrain_wire::message::uplink::{FromLeader, MemberChange, Progress, ToLeader, Why};
 use refrain_wire::message::votes::{ToEngine, ToProxy};
 use refrain_wire::stream::{Frame, FrameDecoder, FrameQueue, Hello, HelloAnswer, RefusalCode, Role, put_frame};
 use refrain_wire::turn::{Effect, TurnEffects};
@@ -117,6 +117,21 @@ fn to_leader() -> impl Strategy<Value = ToLeader> {
         proptest::collection::vec(progress(), 0..5).prop_map(ToLeader::Progress),
         (any::<(u32, [u8; 32])>(), proptest::option::of(texts()))
             .prop_map(|((group, bundle), problem)| { ToLeader::Ready { group: GroupId(group), bundle, problem } }),
+        (any::<(u32, u32)>(), texts()).prop_map(|((group, incarnation), reason)| ToLeader::Lost {
+            group: GroupId(group),
+            seat: Seat(3),
+            incarnation: Incarnation(incarnation),
+            reason
+        }),
+        (any::<(u64, u64)>(), 0..3).prop_map(|((request, node), kind)| {
+            let node = NodeId(node);
+            let change = match kind {
+                0 => MemberChange::Add { node, address: "127.0.0.1:7101".into() },
+                1 => MemberChange::Remove(node),
+                _ => MemberChange::Transfer(node),
+            };
+            ToLeader::Members { request, change }
+        }),
     ]
 }
 
@@ -125,11 +140,9 @@ fn from_leader() -> impl Strategy<Value = FromLeader> {
     let result = prop_oneof![positions().prop_map(Ok), (any::<u8>(), texts()).prop_map(Err)];
     prop_oneof![
         proptest::option::of(any::<u64>().prop_map(NodeId)).prop_map(|leader| FromLeader::NotLeader { leader }),
-        (any::<(u32, u64, u32)>(), whys, texts()).prop_map(|((epoch, number, group), why, text)| FromLeader::Refused {
-            id: SubmissionId { epoch: Epoch(epoch), number },
-            group: GroupId(group),
-            why,
-            text
+        (any::<(u32, u64, u32, u64)>(), whys, texts()).prop_map(|((epoch, number, group, expected), why, text)| {
+            let id = SubmissionId { epoch: Epoch(epoch), number };
+            FromLeader::Refused { id, group: GroupId(group), why, expected, text }
         }),
         (any::<(u32, u64, bool)>(), texts()).prop_map(|((epoch, last, full), text)| FromLeader::Failed {
             epoch: Epoch(epoch),

@@ -9,7 +9,7 @@ use refrain_wire::message::feed::{FromMember, ToMember};
 use refrain_wire::message::fetch::{Answer, Get};
 use refrain_wire::message::list::ListPart;
 use refrain_wire::message::pieces::Piece;
-use refrain_wire::message::uplink::{FromLeader, Progress, ToLeader, Why};
+use refrain_wire::message::uplink::{FromLeader, MemberChange, Progress, ToLeader, Why};
 use refrain_wire::message::votes::{ToEngine, ToProxy};
 use refrain_wire::stream::{Frame, FrameDecoder, FrameQueue, Hello, HelloAnswer, RefusalCode, Role, put_frame};
 use refrain_wire::turn::{Effect, TurnEffects};
@@ -135,6 +135,26 @@ fn messages_to_the_leader_have_their_golden_bytes() {
                 ToLeader::Ready { group: GroupId(2), bundle: [7; 32], problem: Some("no".into()) },
                 &(ready + "01 0200 6e6f"),
             ),
+            (
+                9,
+                ToLeader::Lost { group: GroupId(2), seat: Seat(1), incarnation: Incarnation(3), reason: "no".into() },
+                "02000000 01 03000000 0200 6e6f",
+            ),
+            (
+                10,
+                ToLeader::Members { request: 1, change: MemberChange::Add { node: NodeId(2), address: "no".into() } },
+                "0100000000000000 01 0200000000000000 0200 6e6f",
+            ),
+            (
+                10,
+                ToLeader::Members { request: 1, change: MemberChange::Remove(NodeId(2)) },
+                "0100000000000000 02 0200000000000000",
+            ),
+            (
+                10,
+                ToLeader::Members { request: 1, change: MemberChange::Transfer(NodeId(2)) },
+                "0100000000000000 03 0200000000000000",
+            ),
         ],
     );
 }
@@ -151,8 +171,8 @@ fn messages_from_the_leader_have_their_golden_bytes() {
             (66, FromLeader::NotLeader { leader: Some(NodeId(3)) }, "01 0300000000000000"),
             (
                 67,
-                FromLeader::Refused { id, group: GroupId(3), why: Why::Busy, text: text() },
-                "01000000 0200000000000000 03000000 01 0200 6e6f",
+                FromLeader::Refused { id, group: GroupId(3), why: Why::OutOfOrder, expected: 4, text: text() },
+                "01000000 0200000000000000 03000000 02 0400000000000000 0200 6e6f",
             ),
             (
                 68,
@@ -215,6 +235,7 @@ fn other_messages_on_a_stream_of_votes_have_their_golden_bytes() {
             (65, ToEngine::Bound { channel, released: position }, "0900 0100000000000000"),
             (66, ToEngine::Ask { channel, position }, "0900 0100000000000000"),
             (67, ToEngine::Released { channel, position }, "0900 0100000000000000"),
+            (68, ToEngine::Speak { channel, wanted: true }, "0900 01"),
         ],
     );
 }

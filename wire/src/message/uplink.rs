@@ -7,4 +7,4 @@ mod from_leader;
 mod to_leader;
 
 pub use from_leader::{FromLeader, Why};
-pub use to_leader::{Progress, ToLeader};
+pub use to_leader::{MemberChange, Progress, ToLeader};

@@ -17,6 +17,7 @@ const LIST: u8 = FIRST_THERE + 1;
 const BOUND: u8 = FIRST_BACK;
 const ASK: u8 = FIRST_BACK + 1;
 const RELEASED: u8 = FIRST_BACK + 2;
+const SPEAK: u8 = FIRST_BACK + 3;
 
 /// From the engine's node to the proxy's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,24 +99,41 @@ pub enum ToEngine {
         /// The highest such position.
         position: Position,
     },
+    /// Whether lists are to come with the votes, as the rule of speakers says. A proxy beside a replica of the group
+    /// has them from there; whatever it said, it may ask for one.
+    Speak {
+        /// The channel.
+        channel: u16,
+        /// Whether they are.
+        wanted: bool,
+    },
 }
 
 impl Message for ToEngine {
     fn encode(&self, out: &mut FrameQueue) {
-        let (kind, channel, position) = match self {
-            Self::Bound { channel, released } => (BOUND, channel, released),
-            Self::Ask { channel, position } => (ASK, channel, position),
-            Self::Released { channel, position } => (RELEASED, channel, position),
+        let mut positioned = |kind, channel: u16, position: Position| {
+            small(out, kind, |out| {
+                out.put_u16_le(channel);
+                out.put_u64_le(position.0);
+            });
         };
-        small(out, kind, |out| {
-            out.put_u16_le(*channel);
-            out.put_u64_le(position.0);
-        });
+        match *self {
+            Self::Bound { channel, released } => positioned(BOUND, channel, released),
+            Self::Ask { channel, position } => positioned(ASK, channel, position),
+            Self::Released { channel, position } => positioned(RELEASED, channel, position),
+            Self::Speak { channel, wanted } => small(out, SPEAK, |out| {
+                out.put_u16_le(channel);
+                out.put_u8(u8::from(wanted));
+            }),
+        }
     }
 
     fn decode(kind: u8, payload: &Bytes) -> Result<Self, DecodeError> {
         fields(payload, "votes answer", |reader| {
             let channel = reader.u16("channel")?;
+            if kind == SPEAK {
+                return Ok(Self::Speak { channel, wanted: reader.flag("speak flag")? });
+            }
             let position = Position(reader.u64("channel position")?);
             Ok(match kind {
                 BOUND => Self::Bound { channel, released: position },

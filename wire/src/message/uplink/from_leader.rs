@@ -79,6 +79,8 @@ pub enum FromLeader {
         group: GroupId,
         /// Why.
         why: Why,
+        /// The number that would be taken next, where the number was wrong; else 0.
+        expected: u64,
         /// Why, in words.
         text: String,
     },
@@ -137,11 +139,12 @@ impl Message for FromLeader {
                     out.put_u64_le(leader.0);
                 }
             }),
-            Self::Refused { id, group, why, text } => small(out, REFUSED, |out| {
+            Self::Refused { id, group, why, expected, text } => small(out, REFUSED, |out| {
                 out.put_u32_le(id.epoch.0);
                 out.put_u64_le(id.number);
                 out.put_u32_le(group.0);
                 out.put_u8(*why as u8);
+                out.put_u64_le(*expected);
                 put_text(out, text, MAX_TEXT_BYTES);
             }),
             Self::Failed { epoch, last, full, text } => small(out, FAILED, |out| {
@@ -181,6 +184,7 @@ impl Message for FromLeader {
                     },
                     group: GroupId(reader.u32("refused group")?),
                     why: Why::read(reader)?,
+                    expected: reader.u64("expected number")?,
                     text: reader.text("refusal text", MAX_TEXT_BYTES)?,
                 },
                 FAILED => Self::Failed {

@@ -4,13 +4,15 @@ use bytes::{BufMut, Bytes};
 
 use crate::entry::GroupRecords;
 use crate::limits::{
-    MAX_PROGRESS, MAX_RENEW_GROUPS, MAX_SUBMISSION_BATCH_BYTES, MAX_SUBMISSION_BYTES, MAX_SUBMISSION_GROUPS,
-    MAX_TEXT_BYTES,
+    MAX_ADDRESS_BYTES, MAX_PROGRESS, MAX_RENEW_GROUPS, MAX_SUBMISSION_BATCH_BYTES, MAX_SUBMISSION_BYTES,
+    MAX_SUBMISSION_GROUPS, MAX_TEXT_BYTES,
 };
 use crate::message::{FIRST_THERE, Message, count, fields, seat, small, unknown};
 use crate::reader::{Reader, bounded, put_text};
 use crate::stream::FrameQueue;
-use crate::{Control, DecodeError, Digest, Epoch, GroupId, Incarnation, Position, ProxyId, Seat, SubmissionId, Time};
+use crate::{
+    Control, DecodeError, Digest, Epoch, GroupId, Incarnation, NodeId, Position, ProxyId, Seat, SubmissionId, Time,
+};
 
 const ENGINE: u8 = FIRST_THERE;
 const SUBMIT: u8 = FIRST_THERE + 1;
@@ -19,6 +21,12 @@ const RENEW: u8 = FIRST_THERE + 3;
 const CONTROL: u8 = FIRST_THERE + 4;
 const PROGRESS: u8 = FIRST_THERE + 5;
 const READY: u8 = FIRST_THERE + 6;
+const LOST: u8 = FIRST_THERE + 7;
+const MEMBERS: u8 = FIRST_THERE + 8;
+
+const ADD: u8 = 1;
+const REMOVE: u8 = 2;
+const TRANSFER: u8 = 3;
 
 const WANTS: u8 = 1;
 const ROOT: u8 = 2;
@@ -77,6 +85,40 @@ pub enum ToLeader {
         /// Why it cannot be run; none when it can.
         problem: Option<String>,
     },
+    /// The node lost a replica, by a fault of its own: the seat is vacant.
+    Lost {
+        /// The group.
+        group: GroupId,
+        /// The seat.
+        seat: Seat,
+        /// Which holder of the seat it was.
+        incarnation: Incarnation,
+        /// Why, in words; what is above 512 bytes is cut.
+        reason: String,
+    },
+    /// An operator's wish for other members of the log, or another leader.
+    Members {
+        /// Comes back in the answer.
+        request: u64,
+        /// The wish.
+        change: MemberChange,
+    },
+}
+
+/// A change of the log's members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberChange {
+    /// The node is to be a member: it learns the log first.
+    Add {
+        /// The node; a number that was never used.
+        node: NodeId,
+        /// Where the others reach it; at most 255 bytes.
+        address: String,
+    },
+    /// The node is to be none any more.
+    Remove(NodeId),
+    /// The node is to lead.
+    Transfer(NodeId),
 }
 
 /// How far one replica is.
@@ -141,6 +183,16 @@ impl Message for ToLeader {
                     put_text(out, problem, MAX_TEXT_BYTES);
                 }
             }),
+            Self::Lost { group, seat, incarnation, reason } => small(out, LOST, |out| {
+                out.put_u32_le(group.0);
+                out.put_u8(seat.0);
+                out.put_u32_le(incarnation.0);
+                put_text(out, reason, MAX_TEXT_BYTES);
+            }),
+            Self::Members { request, change } => small(out, MEMBERS, |out| {
+                out.put_u64_le(*request);
+                change.put(out);
+            }),
         }
     }
 
@@ -173,8 +225,43 @@ impl Message for ToLeader {
                         false => None,
                     },
                 },
+                LOST => Self::Lost {
+                    group: GroupId(reader.u32("lost group")?),
+                    seat: seat(reader)?,
+                    incarnation: Incarnation(reader.u32("lost incarnation")?),
+                    reason: reader.text("lost reason", MAX_TEXT_BYTES)?,
+                },
+                MEMBERS => {
+                    Self::Members { request: reader.u64("members request")?, change: MemberChange::read(reader)? }
+                }
                 _ => return unknown("uplink kind", kind),
             })
+        })
+    }
+}
+
+impl MemberChange {
+    fn put(&self, out: &mut Vec<u8>) {
+        let (kind, node) = match self {
+            Self::Add { node, .. } => (ADD, node),
+            Self::Remove(node) => (REMOVE, node),
+            Self::Transfer(node) => (TRANSFER, node),
+        };
+        out.put_u8(kind);
+        out.put_u64_le(node.0);
+        if let Self::Add { address, .. } = self {
+            put_text(out, address, MAX_ADDRESS_BYTES);
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let kind = reader.u8("member change")?;
+        let node = NodeId(reader.u64("member")?);
+        Ok(match kind {
+            ADD => Self::Add { node, address: reader.text("member address", MAX_ADDRESS_BYTES)? },
+            REMOVE => Self::Remove(node),
+            TRANSFER => Self::Transfer(node),
+            _ => return unknown("member change", kind),
         })
     }
 }
