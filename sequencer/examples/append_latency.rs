@@ -101,7 +101,7 @@ fn raft(folder: &Path, count: usize, sync: bool) -> Result<Vec<Duration>, Failur
         let disk = Arc::new(RealDisk::open(folder)?);
         let raft_options = RaftOptions { segments: options(sync), ..RaftOptions::default() };
         let start = Instant::now();
-        let log = RaftLog::open(disk, &FlushThread, raft_options, Arc::new(|_, _| {})).await?;
+        let log = RaftLog::open(disk, &FlushThread, raft_options, Arc::new(|_| {})).await?;
         println!("raft log opened in {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
         let mut times = Vec::with_capacity(count);
         for number in 1..=count as u64 {

@@ -40,7 +40,7 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    fn decode(value: u8) -> Option<Self> {
+    pub(crate) fn decode(value: u8) -> Option<Self> {
         [Self::Blank, Self::Batches, Self::Membership].into_iter().find(|kind| *kind as u8 == value)
     }
 }

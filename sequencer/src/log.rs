@@ -3,10 +3,11 @@
 //! Order: positions rise; every reader and the sink see the same entries at the same positions. Positions have
 //! gaps where the log keeps entries of its own.
 //! Durability: an entry is committed when its append returns, and stays (as far as [`Durability`] promises).
-//! Uncertainty: an append that fails with a fatal error, or whose future is dropped, may still be committed.
+//! Uncertainty: an append that fails with [`AppendError::Unknown`] or a fatal error, or whose future is dropped, may
+//! still be committed. With every other error it is not. An append never waits for a majority for ever.
 //! Delivery: the sink gets every committed entry exactly once and in order, as a plain call on the thread that
 //! runs the log, before the append of that entry returns; after a start it gets all earlier ones first, before
-//! the log is handed out.
+//! the log is handed out. Where the log was cut, the state that stands for what is gone comes in its place.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,13 +19,34 @@ use bytes::Bytes;
 use refrain_wire::batch::BATCH_FRAME_BYTES;
 use refrain_wire::entry::Draft;
 use refrain_wire::limits::{MAX_BATCHES_PER_ENTRY, MAX_ENTRY_BYTES, MAX_SUBMISSIONS_PER_ENTRY};
-use refrain_wire::{Generation, Position};
+use refrain_wire::{Generation, NodeId, Position};
+use tokio::sync::watch;
 
 pub use crate::segment_log::{Durability, ReadError};
 use crate::writer::{Fault, WriteError};
 
+/// What a log delivers.
+#[derive(Debug, Clone, Copy)]
+pub enum Delivery<'a> {
+    /// A state that stands for everything up to and including `position`, in place of the entries before. It comes
+    /// first after a start, or later when this member lagged so far behind that the others had cut the log.
+    Snapshot {
+        /// Where it stands.
+        position: Position,
+        /// The state, as it was given when the log was cut.
+        state: &'a Bytes,
+    },
+    /// A committed entry.
+    Entry {
+        /// Its position.
+        position: Position,
+        /// Its bytes.
+        bytes: &'a Bytes,
+    },
+}
+
 /// Gets every committed entry, in order. It must not block.
-pub type CommitSink = Arc<dyn Fn(Position, &Bytes) + Send + Sync>;
+pub type CommitSink = Arc<dyn Fn(Delivery<'_>) + Send + Sync>;
 
 /// An ordered log.
 pub trait OrderedLog: Send + Sync + 'static {
@@ -42,8 +64,12 @@ pub trait OrderedLog: Send + Sync + 'static {
     fn read(&self, from: Position, max_bytes: usize) -> Result<Vec<(Position, Bytes)>, ReadError>;
     /// The identity of the log's history.
     fn generation(&self) -> Generation;
-    /// The term in which this member leads; `None` when it does not. Every start is a new term.
+    /// The term in which this member leads; `None` when it does not, or cannot prove it: it leads when it has applied
+    /// everything that earlier leaders ordered, and a majority acknowledged it lately. A term has one leader, and
+    /// every start is a new term.
     fn leading(&self) -> Option<u64>;
+    /// Who leads, told at every change.
+    fn leadership(&self) -> watch::Receiver<Leadership>;
     /// Sizes and members, for status.
     fn stats(&self) -> LogStats;
     /// Makes everything durable and notes that the log was closed. Appends fail afterwards.
@@ -75,6 +101,10 @@ impl<L: OrderedLog> OrderedLog for Arc<L> {
         L::leading(self)
     }
 
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        L::leadership(self)
+    }
+
     fn stats(&self) -> LogStats {
         L::stats(self)
     }
@@ -82,6 +112,17 @@ impl<L: OrderedLog> OrderedLog for Arc<L> {
     fn close(&self) -> impl Future<Output = Result<(), WriteError>> + Send {
         L::close(self)
     }
+}
+
+/// Who leads a log, as this member sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Leadership {
+    /// The current term.
+    pub term: u64,
+    /// The member that leads; `None` when none is known.
+    pub leader: Option<NodeId>,
+    /// Whether this member leads, as [`OrderedLog::leading`] says it.
+    pub leading: bool,
 }
 
 /// What status shows of a log.
@@ -98,9 +139,9 @@ pub struct LogStats {
     /// The current term.
     pub term: u64,
     /// The member that leads.
-    pub leader: Option<u64>,
+    pub leader: Option<NodeId>,
     /// All voting members.
-    pub members: Vec<u64>,
+    pub members: Vec<NodeId>,
     /// The first position that can be read.
     pub first: Position,
     /// The highest committed position.
@@ -142,8 +183,15 @@ pub enum AppendError {
     #[error("this member does not lead the log")]
     NotLeader {
         /// Who does, when that is known.
-        leader: Option<u64>,
+        leader: Option<NodeId>,
     },
+    /// This member was the leader, but no majority of members answers it. Nothing was appended.
+    #[error("no majority of members answers the leader, nothing can be ordered")]
+    NoQuorum,
+    /// The draft was appended, but this member cannot tell whether it will be committed: it lost the lead or the
+    /// majority before the draft was acknowledged.
+    #[error("the leader lost its office or its majority; the draft may be committed or not")]
+    Unknown,
     /// The log failed, now or earlier. The draft may be committed or not.
     #[error("the log has failed and takes nothing more")]
     Failed(#[source] Arc<Fault>),
@@ -191,7 +239,7 @@ pub(crate) fn check_draft(draft: &Draft) -> Result<usize, AppendError> {
     }
 }
 
-type LocalSinks = HashMap<u64, Rc<dyn Fn(Position, &Bytes)>>;
+type LocalSinks = HashMap<u64, Rc<dyn Fn(Delivery<'_>)>>;
 
 thread_local! {
     static LOCAL_SINKS: std::cell::RefCell<(u64, LocalSinks)> = std::cell::RefCell::default();
@@ -213,18 +261,18 @@ impl Drop for LocalSink {
 ///
 /// # Panics
 /// The sink panics when it is called on another thread: the log was opened on the wrong runtime.
-pub fn local_sink(receiver: impl Fn(Position, &Bytes) + 'static) -> (CommitSink, LocalSink) {
+pub fn local_sink(receiver: impl Fn(Delivery<'_>) + 'static) -> (CommitSink, LocalSink) {
     let home = std::thread::current().id();
     let id = LOCAL_SINKS.with_borrow_mut(|(next, sinks)| {
         *next += 1;
         sinks.insert(*next, Rc::new(receiver));
         *next
     });
-    let sink = move |position: Position, entry: &Bytes| {
+    let sink = move |delivery: Delivery<'_>| {
         assert_eq!(std::thread::current().id(), home, "the log runs on the thread of its sink");
         let receiver = LOCAL_SINKS.with_borrow(|(_, sinks)| sinks.get(&id).cloned());
         if let Some(receiver) = receiver {
-            receiver(position, entry);
+            receiver(delivery);
         }
     };
     (Arc::new(sink), LocalSink(id))

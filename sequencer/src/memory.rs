@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use refrain_wire::entry::Draft;
-use refrain_wire::{Generation, Position};
+use refrain_wire::{Generation, NodeId, Position};
+use tokio::sync::watch;
 
-use crate::log::{AppendError, CommitSink, Durability, LogStats, OrderedLog, ReadError, check_draft};
+use crate::log::{
+    AppendError, CommitSink, Delivery, Durability, Leadership, LogStats, OrderedLog, ReadError, check_draft,
+};
 use crate::writer::WriteError;
 
 #[derive(Default)]
@@ -25,6 +28,7 @@ pub struct MemoryLog {
     sink: CommitSink,
     generation: Generation,
     max_bytes: Option<u64>,
+    leadership: watch::Sender<Leadership>,
 }
 
 impl MemoryLog {
@@ -38,6 +42,7 @@ impl MemoryLog {
             sink,
             generation,
             max_bytes,
+            leadership: watch::Sender::new(Leadership { term: 1, leader: Some(NodeId(1)), leading: true }),
         }
     }
 
@@ -59,7 +64,7 @@ impl MemoryLog {
             (position, entry)
         };
         self.committed.store(position.0, Ordering::Release);
-        (self.sink)(position, &entry);
+        (self.sink)(Delivery::Entry { position, bytes: &entry });
         Ok(position)
     }
 }
@@ -96,6 +101,10 @@ impl OrderedLog for MemoryLog {
         Some(1)
     }
 
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.subscribe()
+    }
+
     fn stats(&self) -> LogStats {
         LogStats {
             bytes: self.content.lock().bytes,
@@ -103,8 +112,8 @@ impl OrderedLog for MemoryLog {
             durability: Durability::None,
             generation: self.generation,
             term: 1,
-            leader: Some(1),
-            members: vec![1],
+            leader: Some(NodeId(1)),
+            members: vec![NodeId(1)],
             first: self.first(),
             committed: self.committed(),
         }

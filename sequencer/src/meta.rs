@@ -44,6 +44,8 @@ pub struct Meta {
     pub generation: Generation,
     /// The log is, or was until its process ended, written without syncs: what it held cannot be proved.
     pub unsynced: bool,
+    /// The log has begun: its generation is that of all members.
+    pub begun: bool,
     /// The last vote.
     pub vote: Option<Vote>,
     /// An entry that is known to be committed and durable; newer ones may be as well.
@@ -58,7 +60,15 @@ impl Meta {
     /// The state of a log that has just begun.
     #[must_use]
     pub fn new(generation: Generation) -> Self {
-        Self { generation, unsynced: false, vote: None, committed: None, purged: None, membership: Bytes::new() }
+        Self {
+            generation,
+            unsynced: false,
+            begun: false,
+            vote: None,
+            committed: None,
+            purged: None,
+            membership: Bytes::new(),
+        }
     }
 }
 
@@ -148,6 +158,7 @@ mod tests {
         Meta {
             generation: Generation([4; 16]),
             unsynced: true,
+            begun: true,
             vote: Some(Vote { term, node: 3, committed: true }),
             committed: Some(id),
             purged: None,

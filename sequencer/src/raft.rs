@@ -1,117 +1,103 @@
 //! The ordered log by Raft: openraft over the segment log. This module is the only one that knows openraft.
 //!
-//! One member for now; ids, entries and the meta file are those of three or five. A draft is encoded once, when
-//! the leader appends it; the same bytes go to disk, to the cache and to the sink. Space for a draft is reserved
-//! before openraft sees it, because openraft takes any storage error for the end.
+//! Read [`options`](RaftOptions), then `begin` (how a log begins), `storage` and `machine` (openraft's view of our
+//! files and of the sink), `message`, `link`, `network` and `serve` (members talking), `leadership`, `members`, `snapshots`.
 //!
-//! Everything runs on the tokio runtime on which [`RaftLog::open`] was called, which may have a single thread.
+//! A draft is encoded once, when the leader appends it; the same bytes go to disk, to the cache, to the other members
+//! and to the sink. Space for entries is reserved before openraft sees them, because openraft takes any storage error
+//! for the end.
+//!
+//! Everything runs on the tokio runtime on which [`RaftLog::open`] was called, which may have a single thread. Time is
+//! tokio's, randomness comes from the options: a simulated run is the same every time.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::error::{ClientWriteError, RaftError};
-use openraft::{Config, Raft, SnapshotPolicy, StoredMembership};
+use openraft::ChangeMembers;
+use openraft::async_runtime::WatchReceiver;
+use openraft::error::{ClientWriteError, ForwardReason, RaftError};
 use refrain_wire::entry::Draft;
-use refrain_wire::{Generation, Position};
+use refrain_wire::{Generation, NodeId, Position};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use crate::disk::Disk;
 use crate::flush::Exec;
 use crate::frame::{EntryKind, FRAME_BYTES};
-use crate::log::{AppendError, CommitSink, LogStats, OrderedLog, ReadError, check_draft};
+use crate::log::{AppendError, CommitSink, Leadership, LogStats, OrderedLog, ReadError, check_draft};
 use crate::recovery::OpenError;
-use crate::segment_log::{SegmentLog, SegmentOptions};
+use crate::segment_log::SegmentLog;
+use crate::snapshot::{SNAPSHOT_FILE, SnapshotFile};
 use crate::writer::WriteError;
 
+mod begin;
+mod cursor;
+mod leadership;
+mod link;
 mod machine;
+mod members;
 mod membership;
+mod message;
 mod network;
+mod options;
+mod runtime;
+mod serve;
+mod snapshots;
+mod space;
 mod storage;
 mod types;
 
-use machine::Machine;
-use network::{Network, NoPeers};
-use storage::{RaftStore, completed, completion, known_committed};
-use types::{Proposal, RaftLogEntry, Types, alone, to_log_id};
+pub use begin::{BeginError, Bootstrap};
+pub use members::{MAX_MEMBERS, MemberError, MemberStatus};
+pub use options::{ElectionTimes, OpenRaftError, RaftOptions};
+pub use serve::RaftServer;
+pub use snapshots::CutError;
 
-/// Bytes of every segment that only openraft's own entries use, so that taking office never needs new space.
-const RESERVE_BYTES: u64 = 4096;
+use begin::Beginning;
+use leadership::View;
+use link::Origin;
+use machine::Machine;
+use network::Peers;
+use runtime::Runtime;
+use snapshots::{Kept, Snapshots};
+use space::Space;
+use storage::{RaftStore, completed, completion, known_committed, votes_alone};
+use types::{Member, Proposal, Raft, RaftLogEntry, StoredMembers, Types};
+
 /// How many payload bytes are read at a time at the start.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
-/// The share of `max_log_bytes` at which a warning is logged, in percent.
-const WARN_PERCENT: u64 = 80;
-
-/// How a Raft log is kept.
-#[derive(Clone)]
-pub struct RaftOptions {
-    /// This member's number; never used again for another one.
-    pub node: u64,
-    /// The files.
-    pub segments: SegmentOptions,
-    /// The most bytes of entries on disk: a warning at 80 %, refusal at 100 %. `None` for no limit.
-    pub max_log_bytes: Option<u64>,
-    /// The sink gets no entries before this position.
-    pub deliver_from: Position,
-}
-
-impl Default for RaftOptions {
-    fn default() -> Self {
-        Self { node: 1, segments: SegmentOptions::default(), max_log_bytes: None, deliver_from: Position(1) }
-    }
-}
-
-/// Why a Raft log cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenRaftError {
-    /// The files cannot be opened.
-    #[error(transparent)]
-    Files(#[from] OpenError),
-    /// Entries cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// An entry's members cannot be decoded.
-    #[error("the members in entry {index} cannot be decoded")]
-    Members {
-        /// The entry.
-        index: u64,
-    },
-    /// The member could not take office.
-    #[error("member {node} could not take office: {reason}")]
-    Office {
-        /// The member.
-        node: u64,
-        /// What Raft says.
-        reason: String,
-    },
-}
 
 /// The log.
 pub struct RaftLog {
-    raft: Raft<Types>,
+    raft: Raft,
     log: Arc<SegmentLog>,
-    node: u64,
+    node: NodeId,
     committed: Arc<AtomicU64>,
-    max_log_bytes: Option<u64>,
-    /// Frame bytes of appends that are on their way.
-    in_flight: AtomicU64,
-    warned: AtomicBool,
+    snapshots: Arc<Snapshots>,
+    space: Arc<Space>,
+    view: View,
+    leadership: watch::Receiver<Leadership>,
+    follower: AbortHandle,
+    peers: Peers,
+    beginning: Arc<Beginning>,
+    server: RaftServer,
+    election: ElectionTimes,
 }
 
-/// Counts an append as on its way until it is dropped.
-struct InFlight<'a> {
-    counter: &'a AtomicU64,
-    bytes: u64,
-}
-
-impl Drop for InFlight<'_> {
+impl Drop for RaftLog {
     fn drop(&mut self) {
-        self.counter.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.follower.abort();
+        self.peers.retain(|_| false);
     }
 }
 
 impl RaftLog {
-    /// Opens the log on `disk`, or begins one with this member alone; delivers all committed entries to `sink`
-    /// and takes office before it returns.
+    /// Opens the log on `disk`, or begins one; delivers all entries that are known to be committed to `sink`. A member
+    /// that votes alone has taken office when this returns. Others find their leader once their streams are served
+    /// ([`RaftLog::server`]), and a log of several members begins in [`RaftLog::begin`].
     ///
     /// # Errors
     /// When files are damaged, missing or unreadable, or the first writes fail.
@@ -121,72 +107,202 @@ impl RaftLog {
         options: RaftOptions,
         sink: CommitSink,
     ) -> Result<Self, OpenRaftError> {
+        options.check()?;
+        let config = Arc::new(options.election.config()?);
+        let mut seed = [0; 8];
+        let entropy = options.segments.entropy.clone();
+        let kept = read_snapshot(&*disk)?;
         let log = Arc::new(SegmentLog::open(disk, exec, options.segments)?);
+        let snapshots = Arc::new(Snapshots::new(log.clone(), kept));
+        entropy(&mut seed).map_err(OpenRaftError::Entropy)?;
+        let node = options.node;
         let committed = Arc::new(AtomicU64::new(0));
         let mut machine = Machine {
             applied: None,
-            members: StoredMembership::default(),
+            members: StoredMembers::default(),
             committed: committed.clone(),
             deliver_from: options.deliver_from,
             sink,
+            log: log.clone(),
+            snapshots: snapshots.clone(),
         };
-        replay(&log, options.node, &mut machine)?;
-        let raft = start(&log, options.node, machine).await?;
-        Ok(Self {
+        replay(&log, node, &mut machine)?;
+        let begun = machine.applied.is_some() || log.last().is_some();
+        let beginning = Arc::new(Beginning::new(node, options.cluster, log.clone(), options.members.clone()));
+        let voters = Arc::new(parking_lot::RwLock::new(None));
+        let peers = Peers::new(Arc::new(Origin {
+            net: options.net,
+            node,
+            cluster: options.cluster,
+            generation: known_generation(&beginning),
+            is_voter: voter_check(&voters),
+            heartbeat: options.election.heartbeat,
+            silence: options.election.timeout,
+        }));
+        let store = RaftStore { log: log.clone() };
+        let raft = Raft::new(node.0, config, peers.clone(), store, machine);
+        let raft = Runtime::scope(u64::from_le_bytes(seed), raft).await;
+        let raft = raft.map_err(|error| OpenRaftError::Office { node, reason: error.to_string() })?;
+        *voters.write() = Some(raft.server_metrics());
+        let view = View::new(&raft, node, options.election.lease());
+        let (publish, leadership) = watch::channel(view.now());
+        let follower = tokio::spawn(view.clone().follow(publish, options.election.heartbeat)).abort_handle();
+        let space = Arc::new(Space::new(log.clone(), options.max_log_bytes));
+        let server = RaftServer::new(raft.clone(), beginning.clone(), space.clone());
+        let this = Self {
             raft,
             log,
-            node: options.node,
+            node,
             committed,
-            max_log_bytes: options.max_log_bytes,
-            in_flight: AtomicU64::new(0),
-            warned: AtomicBool::new(false),
-        })
+            snapshots,
+            space,
+            view,
+            leadership,
+            follower,
+            peers,
+            beginning,
+            server,
+            election: options.election,
+        };
+        if begun && votes_alone(&this.log, node) {
+            this.elect_alone().await?;
+            this.move_to(&options.address).await?;
+        } else if !begun && options.members == Bootstrap::Alone {
+            this.begin_alone(options.address).await?;
+        }
+        Ok(this)
     }
 
-    /// Sees to it that `bytes` of frames can be written without new space, or refuses.
-    async fn admit(&self, bytes: u64) -> Result<InFlight<'_>, AppendError> {
-        let in_flight = self.in_flight.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        let guard = InFlight { counter: &self.in_flight, bytes };
-        self.check_limit(in_flight)?;
-        if !self.log.has_room(in_flight + RESERVE_BYTES) {
-            let (done, receiver) = completion();
-            self.log.reserve(in_flight + RESERVE_BYTES, done);
-            completed(receiver).await?;
-        }
-        Ok(guard)
+    fn office(&self, error: impl ToString) -> OpenRaftError {
+        OpenRaftError::Office { node: self.node, reason: error.to_string() }
     }
 
-    fn check_limit(&self, needed_bytes: u64) -> Result<(), AppendError> {
-        let Some(max_bytes) = self.max_log_bytes else { return Ok(()) };
-        let bytes = self.log.bytes();
-        if bytes + needed_bytes > max_bytes {
-            return Err(AppendError::Full { bytes, max_bytes, needed_bytes });
+    async fn begin_alone(&self, address: String) -> Result<(), OpenRaftError> {
+        let generation = self.log.meta().generation;
+        self.beginning.settle(generation).await.map_err(|error| self.office(error))?;
+        let members = std::collections::BTreeMap::from([(self.node.0, Member { address })]);
+        self.raft.initialize(members).await.map_err(|error| self.office(error))?;
+        self.take_office().await
+    }
+
+    async fn elect_alone(&self) -> Result<(), OpenRaftError> {
+        self.raft.trigger().elect(false).await.map_err(|error| self.office(error))?;
+        self.take_office().await
+    }
+
+    async fn take_office(&self) -> Result<(), OpenRaftError> {
+        let mut leadership = self.leadership.clone();
+        let mut metrics = self.raft.metrics();
+        loop {
+            if leadership.borrow_and_update().leading {
+                return Ok(());
+            }
+            if let Err(error) = &metrics.borrow_watched().running_state {
+                return Err(self.office(error));
+            }
+            tokio::select! {
+                biased;
+                changed = leadership.changed() => changed.map_err(|error| self.office(error))?,
+                changed = metrics.changed() => changed.map_err(|error| self.office(error))?,
+            }
         }
-        let high = bytes + needed_bytes > max_bytes / 100 * WARN_PERCENT;
-        if high && !self.warned.swap(high, Ordering::Relaxed) {
-            tracing::warn!(bytes, max_bytes, "the log has reached {WARN_PERCENT} % of its limit");
+    }
+
+    /// A member that is alone tells the log where it is to be found from now on.
+    async fn move_to(&self, address: &str) -> Result<(), OpenRaftError> {
+        let known = self.members().into_iter().find(|member| member.node == self.node);
+        if address.is_empty() || known.is_some_and(|own| own.address == address) {
+            return Ok(());
         }
-        Ok(())
+        let member = Member { address: address.to_owned() };
+        let change = ChangeMembers::SetNodes(std::collections::BTreeMap::from([(self.node.0, member)]));
+        self.change(change).await.map_err(|error| self.office(error))
+    }
+
+    /// Waits until this member takes part in a log. An initial member with the lowest number begins it: the others
+    /// must be reachable then. The member's streams must be served meanwhile. May be dropped and called again.
+    ///
+    /// # Errors
+    /// When it never will: it lost its disk, or other members disagree.
+    pub async fn begin(&self) -> Result<(), BeginError> {
+        self.beginning.run(&self.raft, &self.peers, self.election.heartbeat).await
+    }
+
+    /// Serves the streams of other members.
+    #[must_use]
+    pub fn server(&self) -> RaftServer {
+        self.server.clone()
+    }
+
+    fn lease(&self) -> Duration {
+        self.election.lease()
     }
 
     fn fatal(&self) -> AppendError {
         self.log.fault().map_or(AppendError::Closed, AppendError::Failed)
     }
 
-    fn append_error(&self, error: RaftError<u64, ClientWriteError<u64, types::Member>>) -> AppendError {
+    fn append_error(&self, error: RaftError<Types, ClientWriteError<Types>>) -> AppendError {
         match error {
-            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-                AppendError::NotLeader { leader: forward.leader_id }
+            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => match forward.reason {
+                ForwardReason::LeaseExpired => AppendError::NoQuorum,
+                ForwardReason::NotLeader | ForwardReason::LeadershipTransfer => {
+                    AppendError::NotLeader { leader: forward.leader_id.map(NodeId) }
+                }
+            },
+            RaftError::APIError(_) => AppendError::Unknown,
+            RaftError::Fatal(_) => self.fatal(),
+        }
+    }
+
+    /// Waits for openraft as long as this member leads; `None` when it does not any more and no answer has come.
+    async fn in_bounded_time<T>(&self, write: impl Future<Output = T>) -> Option<T> {
+        let mut write = pin!(write);
+        loop {
+            match tokio::time::timeout(self.lease(), &mut write).await {
+                Ok(outcome) => return Some(outcome),
+                Err(_) if self.view.now().leading => {}
+                Err(_) => return None,
             }
-            RaftError::APIError(ClientWriteError::ChangeMembershipError(_)) | RaftError::Fatal(_) => self.fatal(),
         }
     }
 }
 
-/// Delivers what is certainly committed, in small steps, before openraft starts.
-fn replay(log: &SegmentLog, node: u64, machine: &mut Machine) -> Result<(), OpenRaftError> {
-    let Some(last) = known_committed(log, node) else { return Ok(()) };
-    let mut at = log.first();
+fn known_generation(beginning: &Arc<Beginning>) -> Box<dyn Fn() -> Generation + Send + Sync> {
+    let beginning = beginning.clone();
+    Box::new(move || beginning.known())
+}
+
+type ServerMetrics = openraft::type_config::alias::WatchReceiverOf<Types, openraft::metrics::RaftServerMetrics<Types>>;
+
+fn voter_check(metrics: &Arc<parking_lot::RwLock<Option<ServerMetrics>>>) -> Box<dyn Fn(NodeId) -> bool + Send + Sync> {
+    let metrics = metrics.clone();
+    Box::new(move |node| {
+        let metrics = metrics.read();
+        let voters = |metrics: &ServerMetrics| {
+            metrics.borrow_watched().membership_config.voter_ids().any(|voter| voter == node.0)
+        };
+        metrics.as_ref().is_some_and(voters)
+    })
+}
+
+fn read_snapshot(disk: &dyn Disk) -> Result<Option<Kept>, OpenError> {
+    let Some(file) = SnapshotFile::read(disk)? else { return Ok(None) };
+    let damaged = || OpenError::DamagedFile { path: disk.path(SNAPSHOT_FILE), what: "snapshot's head" };
+    Kept::from_file(file).map(Some).ok_or_else(damaged)
+}
+
+/// Delivers the snapshot, and then what is certainly committed, in small steps, before openraft starts.
+fn replay(log: &SegmentLog, node: NodeId, machine: &mut Machine) -> Result<(), OpenRaftError> {
+    let kept = machine.snapshots.current();
+    if let Some(kept) = &kept {
+        machine.apply_snapshot(kept);
+    }
+    let mut at = kept.map_or(0, |kept| kept.position().0 + 1);
+    if log.first() > at {
+        return Err(OpenRaftError::MissingSnapshot { first: log.first() });
+    }
+    let Some(last) = known_committed(log, node).filter(|last| last.index >= at) else { return Ok(()) };
     while at <= last.index {
         let entries = log.read(at, last.index + 1, REPLAY_BYTES)?;
         at += entries.len() as u64;
@@ -195,44 +311,16 @@ fn replay(log: &SegmentLog, node: u64, machine: &mut Machine) -> Result<(), Open
             machine.apply_one(RaftLogEntry::from_log_entry(entry).ok_or(OpenRaftError::Members { index })?);
         }
     }
-    machine.applied = Some(to_log_id(last));
     log.note_committed(last);
     Ok(())
-}
-
-async fn start(log: &Arc<SegmentLog>, node: u64, machine: Machine) -> Result<Raft<Types>, OpenRaftError> {
-    let office = |reason: String| OpenRaftError::Office { node, reason };
-    let config = Config {
-        cluster_name: "refrain".to_owned(),
-        heartbeat_interval: 100,
-        election_timeout_min: 500,
-        election_timeout_max: 1000,
-        snapshot_policy: SnapshotPolicy::Never,
-        ..Config::default()
-    };
-    let config = config.validate().map_err(|error| office(error.to_string()))?;
-    let store = RaftStore { log: log.clone(), node };
-    let begun = log.last().is_some();
-    let raft = Raft::new(node, Arc::new(config), Network(Arc::new(NoPeers)), store, machine)
-        .await
-        .map_err(|error| office(error.to_string()))?;
-    if begun {
-        raft.trigger().elect().await.map_err(|error| office(error.to_string()))?;
-    } else {
-        raft.initialize(alone(node)).await.map_err(|error| office(error.to_string()))?;
-    }
-    let leads = raft.wait(None);
-    let leads = leads.metrics(|metrics| metrics.current_leader == Some(node), "take office");
-    leads.await.map_err(|error| office(error.to_string()))?;
-    raft.ensure_linearizable().await.map_err(|error| office(error.to_string()))?;
-    Ok(raft)
 }
 
 impl OrderedLog for RaftLog {
     async fn append(&self, draft: Draft) -> Result<Position, AppendError> {
         let bytes = check_draft(&draft)? + FRAME_BYTES;
-        let _in_flight = self.admit(bytes as u64).await?;
-        let written = self.raft.client_write(Proposal(draft)).await;
+        let _in_flight = self.space.admit(bytes as u64).await?;
+        let write = self.raft.client_write(Proposal(draft));
+        let written = self.in_bounded_time(write).await.ok_or(AppendError::Unknown)?;
         let response = written.map_err(|error| self.append_error(error))?;
         Ok(Position(response.log_id.index))
     }
@@ -268,22 +356,25 @@ impl OrderedLog for RaftLog {
     }
 
     fn leading(&self) -> Option<u64> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        (metrics.current_leader == Some(self.node)).then_some(metrics.current_term)
+        let now = self.view.now();
+        now.leading.then_some(now.term)
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
     }
 
     fn stats(&self) -> LogStats {
         let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
+        let metrics = metrics.borrow_watched();
         LogStats {
             bytes: self.log.bytes(),
-            max_bytes: self.max_log_bytes,
+            max_bytes: self.space.max_log_bytes(),
             durability: self.log.durability(),
             generation: self.generation(),
             term: metrics.current_term,
-            leader: metrics.current_leader,
-            members: metrics.membership_config.voter_ids().collect(),
+            leader: metrics.current_leader.map(NodeId),
+            members: metrics.membership_config.voter_ids().map(NodeId).collect(),
             first: self.first(),
             committed: self.committed(),
         }
@@ -293,6 +384,7 @@ impl OrderedLog for RaftLog {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }
+        self.peers.retain(|_| false);
         let (done, receiver) = completion();
         self.log.close(done);
         completed(receiver).await

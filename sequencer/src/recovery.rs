@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{EntryId, FRAME_BYTES, FrameHeader, decode_frame, u64_at};
 use crate::index::Segment;
-use crate::segment::{HEADER_BYTES, NEW_SUFFIX, SegmentHeader, segment_name, segment_sequence};
+use crate::segment::{BadHeader, HEADER_BYTES, NEW_SUFFIX, SegmentHeader, VERSION, segment_name, segment_sequence};
 
 /// Why a log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,16 @@ pub enum OpenError {
         path: PathBuf,
         /// The part.
         what: &'static str,
+    },
+    /// The log was written by a version of this program that kept other records.
+    #[error("{path}: the segment has format version {found}, this program reads version {known}")]
+    OtherVersion {
+        /// The segment.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that is read.
+        known: u32,
     },
     /// Files of the log are gone.
     #[error("{path}: the log lacks entry {index}: a segment is missing")]
@@ -148,9 +158,15 @@ fn find(disk: &dyn Disk, recovered: &mut Recovered) -> Result<Vec<Found>, OpenEr
         let file = disk.open(&name).map_err(io_error(disk, &name, "open"))?;
         let mut bytes = [0; HEADER_BYTES];
         file.read_at(0, &mut bytes).map_err(io_error(disk, &name, "read"))?;
-        let header = SegmentHeader::decode(&bytes)
-            .filter(|header| header.sequence == sequence)
-            .ok_or_else(|| OpenError::DamagedFile { path: disk.path(&name), what: "segment's header" })?;
+        let header = match SegmentHeader::decode(&bytes) {
+            Ok(header) if header.sequence == sequence => header,
+            Ok(_) | Err(BadHeader::Damaged) => {
+                return Err(OpenError::DamagedFile { path: disk.path(&name), what: "segment's header" });
+            }
+            Err(BadHeader::Version(found)) => {
+                return Err(OpenError::OtherVersion { path: disk.path(&name), found, known: VERSION });
+            }
+        };
         recovered.next_sequence = recovered.next_sequence.max(sequence + 1);
         found.push(Found { name, file, header });
     }

@@ -20,7 +20,8 @@ use crate::frame::{Seed, u32_at, u64_at};
 /// Bytes of a segment before its first frame.
 pub(crate) const HEADER_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"RFRNSEGM";
-const VERSION: u32 = 1;
+/// The version of segments and of the entries in them; see `docs/formats.md`.
+pub(crate) const VERSION: u32 = 2;
 const PREFIX: &str = "segment-";
 const SUFFIX: &str = ".log";
 /// The end of the name of a segment that is not in use yet.
@@ -39,6 +40,15 @@ pub(crate) struct SegmentHeader {
     pub(crate) nonce: [u8; 16],
 }
 
+/// Why a header cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadHeader {
+    /// It does not check.
+    Damaged,
+    /// It is whole, but of this other version.
+    Version(u32),
+}
+
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];
@@ -53,18 +63,24 @@ impl SegmentHeader {
         out
     }
 
-    /// Reads a header; `None` when it is damaged or of another version.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut bytes: [u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
+    /// Reads a header.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BadHeader> {
+        let bytes = bytes.get(..HEADER_BYTES).ok_or(BadHeader::Damaged)?;
+        let mut bytes: [u8; HEADER_BYTES] = bytes.try_into().expect("cut to this length");
         let crc = u32_at(&bytes, 12);
         bytes[12..16].fill(0);
-        let valid = bytes.starts_with(MAGIC) && u32_at(&bytes, 8) == VERSION && crc32c::crc32c(&bytes) == crc;
-        valid.then(|| Self {
-            sequence: u64_at(&bytes, 16),
-            first: u64_at(&bytes, 24),
-            generation: Generation(bytes[32..48].try_into().expect("sixteen bytes")),
-            nonce: bytes[48..64].try_into().expect("sixteen bytes"),
-        })
+        if !bytes.starts_with(MAGIC) || crc32c::crc32c(&bytes) != crc {
+            return Err(BadHeader::Damaged);
+        }
+        match u32_at(&bytes, 8) {
+            VERSION => Ok(Self {
+                sequence: u64_at(&bytes, 16),
+                first: u64_at(&bytes, 24),
+                generation: Generation(bytes[32..48].try_into().expect("sixteen bytes")),
+                nonce: bytes[48..64].try_into().expect("sixteen bytes"),
+            }),
+            other => Err(BadHeader::Version(other)),
+        }
     }
 
     pub(crate) fn seed(&self) -> Seed {
@@ -118,18 +134,29 @@ impl Spare {
 mod tests {
     use super::*;
     use proptest::prelude::{any, prop};
-    use proptest::{prop_assert, proptest};
+    use proptest::{prop_assert_eq, proptest};
 
     const HEADER: SegmentHeader =
         SegmentHeader { sequence: 2, first: 300, generation: Generation([7; 16]), nonce: [9; 16] };
 
     #[test]
     fn a_header_comes_back_and_only_segments_have_its_name() {
-        assert_eq!(SegmentHeader::decode(&HEADER.encode()), Some(HEADER));
+        assert_eq!(SegmentHeader::decode(&HEADER.encode()), Ok(HEADER));
         assert_eq!(segment_sequence(&segment_name(77)), Some(77));
         for name in ["meta", "segment-1.log", "segment-000000000000000g.log", "segment-0000000000000001.log.new"] {
             assert_eq!(segment_sequence(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_header_of_another_version_is_told_from_a_damaged_one() {
+        let mut bytes = HEADER.encode();
+        bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
+        assert_eq!(SegmentHeader::decode(&bytes), Err(BadHeader::Damaged));
+        bytes[12..16].fill(0);
+        let crc = crc32c::crc32c(&bytes);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(SegmentHeader::decode(&bytes), Err(BadHeader::Version(1)));
     }
 
     proptest! {
@@ -142,7 +169,7 @@ mod tests {
         fn a_flipped_bit_is_found(at in 0usize..64, bit in 0u8..8) {
             let mut bytes = HEADER.encode();
             bytes[at] ^= 1 << bit;
-            prop_assert!(SegmentHeader::decode(&bytes).is_none());
+            prop_assert_eq!(SegmentHeader::decode(&bytes), Err(BadHeader::Damaged));
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::meta::Meta;
 use crate::recovery::OpenError;
 use crate::segment::HEADER_BYTES;
 use crate::shared::{Op, Shared};
+use crate::snapshot::SnapshotFile;
 use crate::writer::{Done, Fault, WriteError};
 
 mod opening;
@@ -147,6 +148,12 @@ impl SegmentLog {
     /// Changes the small state; durable when `done` is called without an error.
     pub fn change_meta(&self, change: impl FnOnce(&mut Meta) + Send + 'static, done: Done) {
         self.run(Op::Meta { change: Box::new(change), done });
+    }
+
+    /// Writes a snapshot in place of an older one; durable when `done` is called without an error. A full disk leaves
+    /// the older one, and the log goes on.
+    pub fn write_snapshot(&self, file: SnapshotFile, done: Done) {
+        self.run(Op::Snapshot { file, done });
     }
 
     /// Notes that entries up to `id` are committed. Reaches the disk with the next change of the small state.

@@ -20,16 +20,22 @@ use tokio::sync::{Notify, oneshot};
 use crate::batcher::{Batcher, Limits, Refused, Returned, Submission, Usage};
 use crate::clock::{BatchClock, Clock};
 use crate::disk::Entropy;
-use crate::log::{AppendError, CommitSink, LocalSink, OrderedLog, local_sink};
+use crate::log::{AppendError, CommitSink, Delivery, LocalSink, OrderedLog, local_sink};
 use crate::shard::{Applied, ShardState};
+
+mod restored;
 
 /// Failures that follow each other within this time are told once: what is small may still fit when the disk is full.
 const SAME_FAILURE: Duration = Duration::from_secs(10);
 
 /// What the sequencer tells its shell.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "handed over once, by value; a box would be an allocation an entry")]
 pub enum Event {
-    /// An entry was committed.
+    /// The shard's state is that at this position; what led to it is not told.
+    Restored(Position),
+    /// An entry was committed. Nothing waits any more of the epochs whose submissions it dropped: their proxies submit
+    /// again, all that follows the last number that counts.
     Committed(Applied),
     /// An append failed: none of this was ordered here. When the error is fatal it may have been all the same,
     /// and the log's next reader will know; else proxies may submit again, with the first of these numbers.
@@ -131,9 +137,11 @@ impl<L: OrderedLog> Sequencer<L> {
     {
         let core = Rc::new(Core::new(seams, Box::new(handler)));
         let receiver = Rc::downgrade(&core);
-        let (sink, guard) = local_sink(move |position, entry| {
-            if let Some(core) = receiver.upgrade() {
-                core.committed(position, entry);
+        let (sink, guard) = local_sink(move |delivery| {
+            let Some(core) = receiver.upgrade() else { return };
+            match delivery {
+                Delivery::Entry { position, bytes } => core.committed(position, bytes),
+                Delivery::Snapshot { position, state } => core.restored(position, state),
             }
         });
         let log = open_log(sink).await?;
@@ -155,6 +163,17 @@ impl<L: OrderedLog> Sequencer<L> {
     pub fn now(&self) -> Time {
         let (elapsed, wall) = (self.core.seams.clock.elapsed(), self.core.seams.clock.wall());
         self.core.state.borrow_mut().clock.now(elapsed, wall)
+    }
+
+    /// The term in which this member leads; none when it does not.
+    #[must_use]
+    pub fn leading(&self) -> Option<u64> {
+        self.log.leading()
+    }
+
+    /// Whether this member leads may have changed: what is pending is looked at again.
+    pub fn leadership_changed(&self) {
+        self.core.work.notify_one();
     }
 
     /// What counts against the limits of `group`.
@@ -183,8 +202,11 @@ impl<L: OrderedLog> Sequencer<L> {
     /// Wants a control ordered. Whether it was honoured is seen when it is committed.
     ///
     /// # Errors
-    /// When too many are pending or the log takes nothing more.
+    /// When too many are pending, this member does not lead, or the log takes nothing more.
     pub fn control(&self, group: GroupId, control: Control) -> Result<(), Refused> {
+        if self.log.leading().is_none() {
+            return Err(Refused::NotLeader);
+        }
         self.core.control(group, control)
     }
 
@@ -235,7 +257,9 @@ impl<L: OrderedLog> Sequencer<L> {
             if let Some((position, source)) = self.core.state.borrow().broken.clone() {
                 return Err(RunError::BadEntry { position, source });
             }
-            let Some(draft) = self.core.next_draft(self.log.leading())? else {
+            let leading = self.log.leading();
+            self.core.end_other_terms(leading);
+            let Some(draft) = self.core.next_draft(leading)? else {
                 if self.core.state.borrow().stopping {
                     return Ok(());
                 }
@@ -325,6 +349,15 @@ impl Core {
         Ok(())
     }
 
+    /// What is pending from another term is given up: its senders tell whoever leads now, and what was ordered
+    /// elsewhere since must not be ordered again.
+    fn end_other_terms(&self, leading: Option<u64>) {
+        let ended = self.state.borrow().announced.is_some_and(|term| leading != Some(term));
+        if ended {
+            self.failed(&AppendError::NotLeader { leader: None });
+        }
+    }
+
     fn next_draft(&self, leading: Option<u64>) -> Result<Option<Draft>, RunError> {
         let Some(term) = leading else { return Ok(None) };
         let state = &mut *self.state.borrow_mut();
@@ -358,7 +391,8 @@ impl Core {
     fn failed(&self, error: &AppendError) {
         let Returned { submissions, mut controls } = {
             let state = &mut *self.state.borrow_mut();
-            if state.failing.replace(self.seams.clock.elapsed()).is_none() {
+            let told = matches!(error, AppendError::NotLeader { .. });
+            if !told && state.failing.replace(self.seams.clock.elapsed()).is_none() {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
                 tracing::warn!(%error, cause, "the log does not take an entry");
             }
@@ -380,11 +414,19 @@ impl State {
         for id in &applied.accepted {
             self.batcher.applied(id.epoch, id.number);
         }
+        for id in &applied.dropped {
+            // A number before those that wait does not count: waiting, they would only be dropped as well.
+            if let Some(epoch) = self.shard.epochs().get(&id.epoch) {
+                self.batcher.rewind(id.epoch, epoch.last);
+            }
+        }
         for epoch in &applied.ended {
             self.batcher.end_epoch(*epoch);
         }
         for opened in &applied.opened {
             self.batcher.open_epoch(opened.epoch, 0);
+        }
+        for opened in applied.opened.iter().chain(&applied.reopened) {
             if let Some(sender) = self.opening.remove(&opened.nonce) {
                 // Whoever opened it may have gone.
                 let _ = sender.send(opened.epoch);

@@ -11,16 +11,27 @@
 //! - A control is in force from the next position; one that makes no sense (a seat that is not there, a name used
 //!   twice) is dropped and cut out, so that nobody acts on it.
 //! - A group that is halted is given the leader's records alone.
+//! - A record that opens an epoch and was sent twice opens it once.
 //! - Time and term never go back.
+//!
+//! The state after any entry can be encoded; what is decoded goes on exactly as the original would.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use refrain_wire::batch::BATCH_FRAME_BYTES;
 use refrain_wire::{Batch, Control, Entry, Epoch, GroupId, Position, ProxyId, ShardControl, SubmissionId, Time};
 
+mod applied;
+mod codec;
 mod cut;
 mod group;
+mod seat;
 
-pub use group::{Group, SeatState};
+pub use applied::{Applied, OpenedEpoch, TermEntropy};
+pub use group::{CAPTURE_PATIENCE, Capture, Checkpoint, Group, MAX_EARLIER_PROGRAMS, Program};
+pub use seat::{QUARANTINE_MEMORY, SeatState};
+
+use group::At;
 
 /// The most groups of a shard.
 pub const MAX_GROUPS: usize = 65_536;
@@ -32,54 +43,10 @@ pub struct EpochState {
     pub proxy: ProxyId,
     /// The last submission that was applied; 0 before the first.
     pub last: u64,
-}
-
-/// An epoch that an entry opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenedEpoch {
-    /// For which proxy.
-    pub proxy: ProxyId,
-    /// What it chose to know its record by.
+    /// What its proxy chose to know its record by.
     pub nonce: u64,
-    /// The epoch it got.
-    pub epoch: Epoch,
-}
-
-/// The randomness of a leader's term.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TermEntropy {
-    /// The term.
-    pub term: u64,
-    /// What keys the generators of all groups from here on, with that of earlier terms.
-    pub entropy: [u8; 32],
-}
-
-/// What one entry means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
-    /// Where the entry stands.
-    pub position: Position,
-    /// Log time; never less than before.
-    pub time: Time,
-    /// What each group is given, in ascending order; never the shard's own group, never an empty batch.
-    pub batches: Vec<Batch>,
-    /// Submissions that count.
-    pub accepted: Vec<SubmissionId>,
-    /// Submissions that were dropped.
-    pub dropped: Vec<SubmissionId>,
-    /// Epochs that begin, in force from the next position.
-    pub opened: Vec<OpenedEpoch>,
-    /// Epochs that end, by a record of their own or because their proxy opened a new one. Their flows are reset
-    /// after the records of this entry.
-    pub ended: Vec<Epoch>,
-    /// The randomness of a new term.
-    pub term: Option<TermEntropy>,
-    /// Controls of groups that were honoured.
-    pub controls: Vec<(GroupId, Control)>,
-    /// Controls that made no sense and were dropped.
-    pub ignored: Vec<(GroupId, Control)>,
-    /// Groups are given less than the entry has for them: whoever reads the entry later needs `batches` as well.
-    pub cut: bool,
+    /// The position of its record: votes up to there are not for it.
+    pub opened_at: Position,
 }
 
 /// The state after the last applied entry.
@@ -88,6 +55,9 @@ pub struct ShardState {
     position: Position,
     time: Time,
     term: u64,
+    /// The randomness of all terms: BLAKE3 of what it was before and a term's entropy, for each term. Zero before
+    /// the first.
+    fold: [u8; 32],
     last_epoch: Epoch,
     epochs: BTreeMap<Epoch, EpochState>,
     groups: BTreeMap<GroupId, Group>,
@@ -147,12 +117,8 @@ impl ShardState {
             batches: Vec::with_capacity(entry.batches.len()),
             accepted,
             dropped,
-            opened: Vec::new(),
-            ended: Vec::new(),
-            term: None,
-            controls: Vec::new(),
-            ignored: Vec::new(),
-            cut: false,
+            fold: self.fold,
+            ..Applied::default()
         };
         for id in &applied.accepted {
             if let Some(epoch) = self.epochs.get_mut(&id.epoch) {
@@ -162,7 +128,25 @@ impl ShardState {
         for batch in &entry.batches {
             self.apply_batch(batch, &counting, &mut applied);
         }
+        self.note_turns(&applied);
         applied
+    }
+
+    /// Every group that was given a batch has a turn, and so has every group when the shard has events.
+    fn note_turns(&mut self, applied: &Applied) {
+        if applied.concerns_all() {
+            self.groups.values_mut().for_each(|group| group.last_turn = applied.position);
+        }
+        for batch in &applied.batches {
+            if let Some(group) = self.groups.get_mut(&batch.group) {
+                group.note_batch(applied.position, BATCH_FRAME_BYTES + batch.records.len());
+            }
+        }
+        for (id, control) in &applied.controls {
+            if let Some(group) = self.groups.get_mut(id) {
+                group.note_control(control);
+            }
+        }
     }
 
     /// Tells the submissions that count from those that do not.
@@ -208,11 +192,12 @@ impl ShardState {
 
     /// Acts on a control of the leader; false when it makes no sense.
     fn control(&mut self, id: GroupId, control: &Control, applied: &mut Applied) -> bool {
+        let at = At { position: self.position, time: self.time };
         match control {
             Control::Shard(control) => id == GroupId::SHARD && self.shard_control(control, applied),
             _ if id == GroupId::SHARD => false,
-            Control::Create { .. } => Group::created(control).is_some_and(|group| self.create(id, group)),
-            other => self.groups.get_mut(&id).is_some_and(|group| group.control(other)),
+            Control::Create { .. } => Group::created(control, at.position).is_some_and(|group| self.create(id, group)),
+            other => self.groups.get_mut(&id).is_some_and(|group| group.control(other, at)),
         }
     }
 
@@ -233,6 +218,7 @@ impl ShardState {
                     return false;
                 }
                 self.term = *term;
+                self.fold = *blake3::Hasher::new().update(&self.fold).update(entropy).finalize().as_bytes();
                 applied.term = Some(TermEntropy { term: *term, entropy: *entropy });
                 true
             }
@@ -246,16 +232,19 @@ impl ShardState {
     }
 
     fn open_epoch(&mut self, proxy: ProxyId, nonce: u64, applied: &mut Applied) -> bool {
+        let earlier = self.epochs.iter().find(|(_, state)| state.proxy == proxy).map(|(epoch, state)| (*epoch, *state));
+        if let Some((epoch, _)) = earlier.filter(|(_, state)| state.nonce == nonce) {
+            applied.reopened.push(OpenedEpoch { proxy, nonce, epoch });
+            return true;
+        }
         let Some(next) = self.last_epoch.0.checked_add(1) else { return false };
-        let earlier: Vec<Epoch> =
-            self.epochs.iter().filter(|(_, state)| state.proxy == proxy).map(|(epoch, _)| *epoch).collect();
-        for epoch in earlier {
+        if let Some((epoch, _)) = earlier {
             self.epochs.remove(&epoch);
             applied.ended.push(epoch);
         }
         let epoch = Epoch(next);
         self.last_epoch = epoch;
-        self.epochs.insert(epoch, EpochState { proxy, last: 0 });
+        self.epochs.insert(epoch, EpochState { proxy, last: 0, nonce, opened_at: self.position });
         applied.opened.push(OpenedEpoch { proxy, nonce, epoch });
         true
     }

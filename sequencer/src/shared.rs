@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::frame::{EntryId, LogEntry};
 use crate::index::Index;
 use crate::meta::Meta;
+use crate::snapshot::SnapshotFile;
 use crate::writer::{Done, Fault};
 
 /// One piece of work for the flush worker.
@@ -18,6 +19,7 @@ pub(crate) enum Op {
     Truncate { from: u64, last: Option<EntryId>, done: Done },
     Purge { upto: EntryId, done: Done },
     Meta { change: Box<dyn FnOnce(&mut Meta) + Send>, done: Done },
+    Snapshot { file: SnapshotFile, done: Done },
     Close { done: Done },
 }
 

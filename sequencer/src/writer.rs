@@ -16,6 +16,7 @@ use crate::index::Segment;
 use crate::meta::{META_FILE, Meta, MetaFile};
 use crate::segment::{HEADER_BYTES, NEW_SUFFIX, SegmentHeader, Spare, segment_name};
 use crate::shared::{Op, Shared};
+use crate::snapshot::{NEW_SNAPSHOT_FILE, SNAPSHOT_FILE, SnapshotFile};
 
 /// Called once with the outcome of a write, on the flush worker.
 pub type Done = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
@@ -64,6 +65,10 @@ pub struct Fault {
 pub(crate) struct Shape {
     pub(crate) segment_bytes: u64,
     pub(crate) sync: bool,
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// What waits for the next write.
@@ -171,7 +176,7 @@ impl Writer {
 
     fn space_error(&self, error: io::Error, needed_bytes: u64) -> WriteError {
         let name = segment_name(self.next_sequence) + NEW_SUFFIX;
-        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        if is_full(&error) {
             return WriteError::DiskFull { path: self.disk.path(&name), needed_bytes };
         }
         self.fail(&name, "reserve space for")(error)
@@ -269,6 +274,7 @@ impl Writer {
             Op::Truncate { from, last, done } => (self.usable().and_then(|()| self.truncate(from, last)), done),
             Op::Purge { upto, done } => (self.usable().and_then(|()| self.purge(upto)), done),
             Op::Meta { change, done } => (self.usable().and_then(|()| self.change_meta(change)), done),
+            Op::Snapshot { file, done } => (self.usable().and_then(|()| self.write_snapshot(&file)), done),
             Op::Close { done } => (self.usable().and_then(|()| self.close()), done),
         };
         done(outcome);
@@ -308,6 +314,19 @@ impl Writer {
         }
         let dropped = self.shared.index.lock().drop_below(first);
         self.remove(&dropped)
+    }
+
+    fn write_snapshot(&self, file: &SnapshotFile) -> Result<(), WriteError> {
+        file.write(&*self.disk).map_err(|error| {
+            if !is_full(&error) {
+                return self.fail(SNAPSHOT_FILE, "write")(error);
+            }
+            // What there is of the new file takes space that the log needs.
+            if let Err(error) = self.disk.remove(NEW_SNAPSHOT_FILE) {
+                tracing::warn!(%error, "cannot remove a snapshot that found no space");
+            }
+            WriteError::DiskFull { path: self.disk.path(SNAPSHOT_FILE), needed_bytes: file.file_bytes() }
+        })
     }
 
     fn remove(&self, names: &[String]) -> Result<(), WriteError> {

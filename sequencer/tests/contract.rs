@@ -5,14 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use refrain_sequencer::flush::FlushInline;
-use refrain_sequencer::log::{AppendError, CommitSink, OrderedLog};
+use refrain_sequencer::log::{AppendError, CommitSink, Delivery, Leadership, OrderedLog};
 use refrain_sequencer::memory::MemoryLog;
-use refrain_sequencer::raft::{RaftLog, RaftOptions};
+use refrain_sequencer::net::{Net, Tcp};
+use refrain_sequencer::raft::{Bootstrap, RaftLog, RaftOptions};
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sim::{SimDisk, sim_entropy};
 use refrain_wire::entry::{Draft, GroupRecords};
 use refrain_wire::limits::MAX_BATCH_BYTES;
-use refrain_wire::{Entry, Epoch, Generation, GroupId, Position, SubmissionId, Time};
+use refrain_wire::{Entry, Epoch, Generation, GroupId, NodeId, Position, SubmissionId, Time};
 
 type Delivered = Arc<Mutex<Vec<(Position, Bytes)>>>;
 
@@ -53,6 +54,52 @@ impl Fixture for OnRaft {
     }
 }
 
+/// The first of three members that talk over TCP; it leads.
+#[derive(Default)]
+struct OnThree(Mutex<Vec<RaftLog>>);
+
+impl Fixture for OnThree {
+    type Log = RaftLog;
+
+    async fn open(&self, max_bytes: Option<u64>, sink: CommitSink) -> RaftLog {
+        let mut listeners = Vec::new();
+        for _ in 0..3 {
+            listeners.push(Tcp.bind("127.0.0.1:0").await.unwrap());
+        }
+        let addresses: Vec<String> = listeners.iter().map(|listener| listener.local_address().unwrap()).collect();
+        let members = (1..).map(NodeId).zip(addresses.iter().cloned()).collect();
+        let mut sink = Some(sink);
+        let mut logs = Vec::new();
+        for (node, listener) in (1..).zip(listeners) {
+            let options = RaftOptions {
+                node: NodeId(node),
+                address: addresses[node as usize - 1].clone(),
+                members: Bootstrap::Initial(Clone::clone(&members)),
+                segments: SegmentOptions {
+                    segment_bytes: 20_000,
+                    cache_bytes: 1000,
+                    entropy: sim_entropy(node),
+                    ..SegmentOptions::default()
+                },
+                max_log_bytes: max_bytes,
+                ..RaftOptions::default()
+            };
+            let sink = sink.take().unwrap_or_else(|| Arc::new(|_| {}));
+            let log = RaftLog::open(Arc::new(SimDisk::new()), &FlushInline, options, sink).await.unwrap();
+            let server = log.server();
+            tokio::spawn(async move { server.listen(listener).await });
+            logs.push(log);
+        }
+        for begun in futures_util::future::join_all(logs.iter().map(RaftLog::begin)).await {
+            begun.unwrap();
+        }
+        let first = logs.remove(0);
+        first.leadership().wait_for(|leadership| leadership.leading).await.unwrap();
+        self.0.lock().extend(logs);
+        first
+    }
+}
+
 fn on_one_thread<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(tokio::task::LocalSet::new().run_until(test))
@@ -61,7 +108,11 @@ fn on_one_thread<T>(test: impl Future<Output = T>) -> T {
 fn recorder() -> (CommitSink, Delivered) {
     let delivered = Delivered::default();
     let into = delivered.clone();
-    (Arc::new(move |position, entry| into.lock().push((position, entry.clone()))), delivered)
+    let sink = move |delivery: Delivery<'_>| match delivery {
+        Delivery::Entry { position, bytes } => into.lock().push((position, bytes.clone())),
+        Delivery::Snapshot { position, .. } => panic!("this log is never cut: {position}"),
+    };
+    (Arc::new(sink), delivered)
 }
 
 fn draft(number: u64, len: usize) -> Draft {
@@ -137,7 +188,7 @@ async fn a_draft_over_the_limits_is_refused_and_one_at_the_limit_is_not(fixture:
 
 async fn a_full_log_refuses_before_anything_is_written_and_goes_on_being_read(fixture: &impl Fixture) {
     let (sink, delivered) = recorder();
-    let log = fixture.open(Some(10_000), sink).await;
+    let log = fixture.open(Some(10_050), sink).await;
     let mut accepted = 0;
     let error = loop {
         match log.append(draft(accepted + 1, 1000)).await {
@@ -145,14 +196,14 @@ async fn a_full_log_refuses_before_anything_is_written_and_goes_on_being_read(fi
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, AppendError::Full { max_bytes: 10_000, .. }), "{error}");
+    assert!(matches!(error, AppendError::Full { max_bytes: 10_050, .. }), "{error}");
     assert!(!error.is_fatal());
     assert!((8..=9).contains(&accepted), "{accepted}");
     assert_eq!(delivered.lock().len() as u64, accepted);
     log.append(draft(99, 5)).await.expect("a small one still fits");
     let stats = log.stats();
-    assert!(stats.bytes <= 10_000);
-    assert_eq!(stats.max_bytes, Some(10_000));
+    assert!(stats.bytes <= 10_050);
+    assert_eq!(stats.max_bytes, Some(10_050));
 }
 
 async fn a_closed_log_refuses_and_says_so(fixture: &impl Fixture) {
@@ -171,8 +222,10 @@ async fn status_names_the_leader_and_its_term(fixture: &impl Fixture) {
     let log = fixture.open(None, sink).await;
     let position = log.append(draft(1, 1)).await.unwrap();
     let stats = log.stats();
-    assert_eq!(stats.leader, Some(1));
-    assert_eq!(stats.members, [1]);
+    let leader = stats.leader.unwrap();
+    assert!(stats.members.contains(&leader));
+    let leadership = *log.leadership().borrow();
+    assert_eq!(leadership, Leadership { term: stats.term, leader: Some(leader), leading: true });
     assert_eq!(log.leading(), Some(stats.term));
     assert!(stats.term >= 1);
     assert_eq!(stats.committed, position);
@@ -185,6 +238,12 @@ macro_rules! contract {
             $(#[test]
             fn $name() {
                 super::on_one_thread(super::$name(&super::InMemory));
+            })*
+        }
+        mod three_members {
+            $(#[test]
+            fn $name() {
+                super::on_one_thread(super::$name(&super::OnThree::default()));
             })*
         }
         mod raft {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use refrain_sequencer::disk::RealDisk;
 use refrain_sequencer::flush::{FlushInline, FlushThread};
-use refrain_sequencer::log::{AppendError, CommitSink, Durability, OrderedLog, local_sink};
-use refrain_sequencer::raft::{OpenRaftError, RaftLog, RaftOptions};
+use refrain_sequencer::log::{AppendError, CommitSink, Delivery, Durability, OrderedLog, ReadError, local_sink};
+use refrain_sequencer::raft::{CutError, OpenRaftError, RaftLog, RaftOptions};
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sim::{SimDisk, sim_entropy};
 use refrain_wire::entry::{Draft, GroupRecords};
@@ -43,7 +43,11 @@ fn options(disk: &SimDisk) -> RaftOptions {
 fn recorder() -> (CommitSink, Arc<Mutex<Entries>>) {
     let delivered = Arc::new(Mutex::new(Vec::new()));
     let into = delivered.clone();
-    (Arc::new(move |position, entry: &Bytes| into.lock().push((position, entry.clone()))), delivered)
+    let sink = move |delivery: Delivery<'_>| {
+        let (Delivery::Snapshot { position, state: bytes } | Delivery::Entry { position, bytes }) = delivery;
+        into.lock().push((position, bytes.clone()));
+    };
+    (Arc::new(sink), delivered)
 }
 
 async fn open(disk: &SimDisk) -> Result<(RaftLog, Arc<Mutex<Entries>>), OpenRaftError> {
@@ -154,6 +158,117 @@ fn taking_office_needs_no_new_space_on_a_full_disk() {
     }
 }
 
+fn read_all(log: &RaftLog, mut from: Position) -> Entries {
+    let mut all = Vec::new();
+    loop {
+        let run = log.read(from, usize::MAX).unwrap();
+        let Some((last, _)) = run.last() else { return all };
+        from = last.next();
+        all.extend(run);
+    }
+}
+
+async fn until_cut(log: &RaftLog, position: Position) {
+    while log.first() <= position {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_cut_log_begins_after_the_cut_and_delivers_the_state_in_place_of_what_is_gone() {
+    let disk = SimDisk::new();
+    on_one_thread(async {
+        let (log, delivered) = open(&disk).await.unwrap();
+        for number in 0..60 {
+            log.append(draft(number, 500)).await.unwrap();
+        }
+        let before = log.stats().bytes;
+        let all = delivered.lock().clone();
+        let at = all[40].0;
+        log.cut(at, Bytes::from_static(b"the state")).await.unwrap();
+        until_cut(&log, at).await;
+        assert_eq!(log.first(), at.next());
+        assert!(log.stats().bytes < before / 2, "whole segments are given up");
+        let error = log.read(at, 1000).unwrap_err();
+        assert!(matches!(error, ReadError::Purged { .. }), "{error}");
+        assert!(read_all(&log, at.next()) == all[41..]);
+        log.cut(Position(3), Bytes::new()).await.expect("a cut before the last one changes nothing");
+        let beyond = log.committed().next();
+        let error = log.cut(beyond, Bytes::new()).await.unwrap_err();
+        assert!(matches!(error, CutError::NotCommitted { .. }), "{error}");
+        drop(log);
+        disk.crash(7);
+        let (log, delivered) = open(&disk).await.unwrap();
+        let mut expected = vec![(at, Bytes::from_static(b"the state"))];
+        expected.extend_from_slice(&all[41..]);
+        assert!(*delivered.lock() == expected);
+        assert!(log.leading().is_some(), "a member that votes alone leads though its first entry is gone");
+        log.append(draft(1, 1)).await.unwrap();
+    });
+}
+
+/// Appends and cuts; returns what was acknowledged and the last cut that was.
+fn life_with_cuts(disk: &SimDisk) -> (Entries, Position) {
+    on_one_thread(async {
+        let mut cut = Position(0);
+        let Ok((log, _)) = open(disk).await else { return (Vec::new(), cut) };
+        let mut acknowledged = Vec::new();
+        for number in 0..24 {
+            let draft = draft(number, 900);
+            let Ok(position) = log.append(draft.clone()).await else { break };
+            acknowledged.push((position, draft.encode(position)));
+            if number % 8 == 7 {
+                let state = Bytes::from(position.0.to_le_bytes().to_vec());
+                if log.cut(position, state).await.is_err() {
+                    break;
+                }
+                cut = position;
+            }
+        }
+        (acknowledged, cut)
+    })
+}
+
+#[test]
+fn a_crash_at_any_operation_of_a_cut_loses_neither_state_nor_entries() {
+    let mut stop = 0;
+    loop {
+        let disk = SimDisk::new();
+        disk.stop_after(stop);
+        let (acknowledged, cut) = life_with_cuts(&disk);
+        disk.crash(stop);
+        on_one_thread(async {
+            let (_log, delivered) = open(&disk).await.expect("a crash never prevents opening");
+            let found = delivered.lock().clone();
+            let base = found.first().filter(|(at, bytes)| bytes[..] == at.0.to_le_bytes()).map_or(Position(0), |f| f.0);
+            assert!(base >= cut, "stop {stop}: the last acknowledged cut is there");
+            let missing = acknowledged.iter().find(|entry| entry.0 > base && !found.contains(entry));
+            assert_eq!(missing, None, "stop {stop}");
+        });
+        if acknowledged.len() == 24 {
+            break;
+        }
+        stop += 1;
+    }
+    assert!(stop > 60, "{stop}");
+}
+
+#[test]
+fn a_full_disk_leaves_the_log_as_it_was_when_it_is_to_be_cut() {
+    let disk = SimDisk::new();
+    on_one_thread(async {
+        let (log, _) = open(&disk).await.unwrap();
+        let position = log.append(draft(1, 100)).await.unwrap();
+        disk.set_capacity(Some(disk.used() + 100));
+        let error = log.cut(position, Bytes::from(vec![0; 5000])).await.unwrap_err();
+        assert!(matches!(error, CutError::Write(_)), "{error}");
+        log.append(draft(2, 100)).await.unwrap();
+        disk.set_capacity(None);
+        log.cut(position, Bytes::from(vec![0; 5000])).await.unwrap();
+        until_cut(&log, position).await;
+    });
+}
+
 #[test]
 fn a_sync_error_ends_the_log_and_names_its_cause() {
     let disk = SimDisk::new();
@@ -178,7 +293,7 @@ fn a_real_log_with_its_thread_takes_office_and_closes_cleanly() {
         on_one_thread(async {
             let seen = std::rc::Rc::new(std::cell::RefCell::new(0));
             let count = seen.clone();
-            let (sink, _alive) = local_sink(move |_, _| *count.borrow_mut() += 1);
+            let (sink, _alive) = local_sink(move |_| *count.borrow_mut() += 1);
             let disk = Arc::new(RealDisk::open(temp.path()).unwrap());
             let mut options = RaftOptions::default();
             options.segments.durability = Durability::None;

@@ -4,7 +4,7 @@
 
 use crate::limits::{MAX_SEATS, MAX_SERVICE_NAME_BYTES};
 use crate::reader::{DecodeError, Reader, bounded};
-use crate::{Digest, Epoch, Incarnation, Position, ProxyId, Seat};
+use crate::{Digest, Epoch, Incarnation, NodeId, Position, ProxyId, Seat};
 
 /// The rule by which votes release effects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,10 @@ pub enum Control {
         seat: Seat,
         /// Its new holder's number.
         incarnation: Incarnation,
+        /// The engine that runs it.
+        node: NodeId,
+        /// The position of the agreed checkpoint that it begins with; 0 when it begins with the group.
+        from: Position,
     },
     /// Every replica adds the digest of its whole state to its vote for this turn.
     Audit,
@@ -75,6 +79,27 @@ pub enum Control {
     },
     /// An operator lets a halted group go on from its log.
     Resume,
+    /// The group has another number of seats: new ones are vacant, the highest ones are given up.
+    Resize {
+        /// How many seats it has from the next position.
+        seats: u8,
+    },
+    /// The group runs another bundle, or by another engine, from this position on.
+    Upgrade {
+        /// The BLAKE3 digest of the bundle.
+        bundle: [u8; 32],
+        /// The compatibility key of the engines that replay it from here on.
+        engine: Digest,
+    },
+    /// Every replica captures its state here, or at its first later turn at which the guest can be captured.
+    Checkpoint,
+    /// A majority of seats captured the same state: what lies before it need not be replayed.
+    Rooted {
+        /// Where they captured it.
+        position: Position,
+        /// The root digest of the checkpoint.
+        root: [u8; 32],
+    },
     /// A change to the shard.
     Shard(ShardControl),
 }
@@ -106,6 +131,10 @@ const AUDIT: u8 = 3;
 const QUARANTINE: u8 = 4;
 const HALT: u8 = 5;
 const RESUME: u8 = 6;
+const RESIZE: u8 = 7;
+const UPGRADE: u8 = 8;
+const CHECKPOINT: u8 = 9;
+const ROOTED: u8 = 10;
 const TERM: u8 = 32;
 const OPEN_EPOCH: u8 = 33;
 const END_EPOCH: u8 = 34;
@@ -121,9 +150,11 @@ impl Control {
                 out.extend_from_slice(&(service.len() as u16).to_le_bytes());
                 out.extend_from_slice(service.as_bytes());
             }
-            Self::TakeSeat { seat, incarnation } => {
+            Self::TakeSeat { seat, incarnation, node, from } => {
                 out.extend_from_slice(&[TAKE_SEAT, seat.0]);
                 out.extend_from_slice(&incarnation.0.to_le_bytes());
+                out.extend_from_slice(&node.0.to_le_bytes());
+                out.extend_from_slice(&from.0.to_le_bytes());
             }
             Self::Audit => out.push(AUDIT),
             Self::Quarantine { seat, incarnation, position, voted, agreed } => {
@@ -138,6 +169,18 @@ impl Control {
                 out.extend_from_slice(&position.0.to_le_bytes());
             }
             Self::Resume => out.push(RESUME),
+            Self::Resize { seats } => out.extend_from_slice(&[RESIZE, *seats]),
+            Self::Upgrade { bundle, engine } => {
+                out.push(UPGRADE);
+                out.extend_from_slice(bundle);
+                out.extend_from_slice(&engine.0);
+            }
+            Self::Checkpoint => out.push(CHECKPOINT),
+            Self::Rooted { position, root } => {
+                out.push(ROOTED);
+                out.extend_from_slice(&position.0.to_le_bytes());
+                out.extend_from_slice(root);
+            }
             Self::Shard(control) => control.encode(out),
         }
     }
@@ -145,9 +188,12 @@ impl Control {
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match reader.u8("control kind")? {
             CREATE => decode_create(reader)?,
-            TAKE_SEAT => {
-                Self::TakeSeat { seat: decode_seat(reader)?, incarnation: Incarnation(reader.u32("incarnation")?) }
-            }
+            TAKE_SEAT => Self::TakeSeat {
+                seat: decode_seat(reader)?,
+                incarnation: Incarnation(reader.u32("incarnation")?),
+                node: NodeId(reader.u64("node")?),
+                from: Position(reader.u64("checkpoint position")?),
+            },
             AUDIT => Self::Audit,
             QUARANTINE => Self::Quarantine {
                 seat: decode_seat(reader)?,
@@ -158,17 +204,22 @@ impl Control {
             },
             HALT => Self::Halt { position: Position(reader.u64("position")?) },
             RESUME => Self::Resume,
+            RESIZE => Self::Resize { seats: decode_seats(reader)? },
+            UPGRADE => {
+                Self::Upgrade { bundle: reader.array("bundle digest")?, engine: Digest(reader.array("engine key")?) }
+            }
+            CHECKPOINT => Self::Checkpoint,
+            ROOTED => Self::Rooted {
+                position: Position(reader.u64("checkpoint position")?),
+                root: reader.array("root digest")?,
+            },
             kind => Self::Shard(ShardControl::decode(kind, reader)?),
         })
     }
 }
 
 fn decode_create(reader: &mut Reader<'_>) -> Result<Control, DecodeError> {
-    let seats = reader.u8("seat count")?;
-    bounded("seat count", usize::from(seats), usize::from(MAX_SEATS))?;
-    if seats == 0 {
-        return Err(DecodeError::Unknown { what: "seat count", value: 0 });
-    }
+    let seats = decode_seats(reader)?;
     let agreement = match reader.u8("agreement")? {
         1 => Agreement::Majority,
         2 => Agreement::All,
@@ -181,6 +232,15 @@ fn decode_create(reader: &mut Reader<'_>) -> Result<Control, DecodeError> {
     let engine = Digest(reader.array("engine key")?);
     let service = reader.text("service name", MAX_SERVICE_NAME_BYTES)?;
     Ok(Control::Create { service, bundle, engine, seats, agreement })
+}
+
+fn decode_seats(reader: &mut Reader<'_>) -> Result<u8, DecodeError> {
+    let seats = reader.u8("seat count")?;
+    bounded("seat count", usize::from(seats), usize::from(MAX_SEATS))?;
+    if seats == 0 {
+        return Err(DecodeError::Unknown { what: "seat count", value: 0 });
+    }
+    Ok(seats)
 }
 
 fn decode_seat(reader: &mut Reader<'_>) -> Result<Seat, DecodeError> {

@@ -8,8 +8,8 @@ use refrain_wire::control::Agreement;
 use refrain_wire::entry::{Draft, GroupRecords};
 use refrain_wire::record::records;
 use refrain_wire::{
-    Batch, Control, Digest, EffectEntry, EffectKind, Entry, Epoch, FlowId, GroupId, Incarnation, Position, ProxyId,
-    Record, RecordWriter, ResetReason, Seat, Serial, ShardControl, SubmissionId, Time, Vote,
+    Batch, Control, Digest, EffectEntry, EffectKind, Entry, Epoch, FlowId, GroupId, Incarnation, NodeId, Position,
+    ProxyId, Record, RecordWriter, ResetReason, Seat, Serial, ShardControl, SubmissionId, Time, Vote,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -40,8 +40,13 @@ fn every_record() -> Vec<(Record, &'static str)> {
             "0838000000000000 01 03 01 0707070707070707070707070707070707070707070707070707070707070707 08080808080808080808080808080808 0300 612f62",
         ),
         (
-            Record::Control(Control::TakeSeat { seat: Seat(2), incarnation: Incarnation(4) }),
-            "0806000000000000 02 02 04000000",
+            Record::Control(Control::TakeSeat {
+                seat: Seat(2),
+                incarnation: Incarnation(4),
+                node: NodeId(5),
+                from: Position(6),
+            }),
+            "0816000000000000 02 02 04000000 0500000000000000 0600000000000000",
         ),
         (Record::Control(Control::Audit), "0801000000000000 03"),
         (
@@ -56,6 +61,16 @@ fn every_record() -> Vec<(Record, &'static str)> {
         ),
         (Record::Control(Control::Halt { position: Position(6) }), "0809000000000000 05 0600000000000000"),
         (Record::Control(Control::Resume), "0801000000000000 06"),
+        (Record::Control(Control::Resize { seats: 5 }), "0802000000000000 07 05"),
+        (
+            Record::Control(Control::Upgrade { bundle: [7; 32], engine: Digest([8; 16]) }),
+            "0831000000000000 08 0707070707070707070707070707070707070707070707070707070707070707 08080808080808080808080808080808",
+        ),
+        (Record::Control(Control::Checkpoint), "0801000000000000 09"),
+        (
+            Record::Control(Control::Rooted { position: Position(6), root: [9; 32] }),
+            "0829000000000000 0a 0600000000000000 0909090909090909090909090909090909090909090909090909090909090909",
+        ),
         (
             Record::Control(Control::Shard(ShardControl::Term { term: 3, entropy: [9; 32] })),
             "0829000000000000 20 0300000000000000 0909090909090909090909090909090909090909090909090909090909090909",

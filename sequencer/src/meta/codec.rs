@@ -12,6 +12,7 @@ const HAS_VOTE: u8 = 2;
 const VOTE_COMMITTED: u8 = 4;
 const HAS_COMMITTED: u8 = 8;
 const HAS_PURGED: u8 = 16;
+const BEGUN: u8 = 32;
 const FIXED_BYTES: usize = 81;
 
 pub(super) fn encode(meta: &Meta) -> Vec<u8> {
@@ -21,7 +22,8 @@ pub(super) fn encode(meta: &Meta) -> Vec<u8> {
         | flag(meta.vote.is_some(), HAS_VOTE)
         | flag(meta.vote.is_some_and(|vote| vote.committed), VOTE_COMMITTED)
         | flag(meta.committed.is_some(), HAS_COMMITTED)
-        | flag(meta.purged.is_some(), HAS_PURGED);
+        | flag(meta.purged.is_some(), HAS_PURGED)
+        | flag(meta.begun, BEGUN);
     let mut out = Vec::with_capacity(FIXED_BYTES + meta.membership.len());
     out.extend_from_slice(&meta.generation.0);
     out.push(flags);
@@ -41,7 +43,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Meta> {
     let fixed = bytes.get(..FIXED_BYTES)?;
     let membership = &bytes[FIXED_BYTES..];
     let flags = fixed[16];
-    if flags >= 32 || membership.len() > MAX_MEMBERSHIP_BYTES {
+    if flags >= 64 || membership.len() > MAX_MEMBERSHIP_BYTES {
         return None;
     }
     let id = |at| EntryId { term: u64_at(fixed, at), node: u64_at(fixed, at + 8), index: u64_at(fixed, at + 16) };
@@ -49,6 +51,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Meta> {
     Some(Meta {
         generation: Generation(fixed[..16].try_into().expect("sixteen bytes")),
         unsynced: flags & UNSYNCED != 0,
+        begun: flags & BEGUN != 0,
         vote: (flags & HAS_VOTE != 0).then_some(vote),
         committed: (flags & HAS_COMMITTED != 0).then(|| id(33)),
         purged: (flags & HAS_PURGED != 0).then(|| id(57)),

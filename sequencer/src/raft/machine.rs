@@ -1,31 +1,32 @@
-//! openraft's state machine: the position up to which entries were delivered, and the members. What entries mean
-//! is the business of whoever gets them from the sink, so there is nothing to snapshot: a start delivers the log
-//! again.
+//! openraft's state machine: the position up to which entries were delivered, and the members. What entries mean is
+//! the business of whoever gets them from the sink; a start delivers the snapshot and the entries after it again.
 
-use std::io::{self, Cursor};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use openraft::storage::{RaftStateMachine, Snapshot};
-use openraft::{
-    ErrorSubject, ErrorVerb, LogId, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageError, StorageIOError,
-    StoredMembership,
-};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use openraft::RaftSnapshotBuilder;
+use openraft::storage::{EntryResponder, RaftStateMachine};
 use refrain_wire::Position;
 
-use super::types::{Member, Payload, RaftLogEntry, Types};
-use crate::log::CommitSink;
-
-type Result<T> = std::result::Result<T, StorageError<u64>>;
+use super::membership;
+use super::snapshots::{Kept, Snapshots};
+use super::types::{LogId, Payload, RaftLogEntry, Snapshot, SnapshotMeta, StoredMembers, Types, from_log_id};
+use crate::log::{CommitSink, Delivery};
+use crate::segment_log::SegmentLog;
 
 /// Delivers committed entries.
 pub(crate) struct Machine {
-    pub(crate) applied: Option<LogId<u64>>,
-    pub(crate) members: StoredMembership<u64, Member>,
+    pub(crate) applied: Option<LogId>,
+    pub(crate) members: StoredMembers,
     pub(crate) committed: Arc<AtomicU64>,
     /// Entries before it are not delivered.
     pub(crate) deliver_from: Position,
     pub(crate) sink: CommitSink,
+    pub(crate) log: Arc<SegmentLog>,
+    pub(crate) snapshots: Arc<Snapshots>,
 }
 
 impl Machine {
@@ -35,60 +36,86 @@ impl Machine {
         let position = Position(entry.id.index);
         self.committed.store(position.0, Ordering::Release);
         match entry.payload {
-            Payload::Batches(bytes) if position >= self.deliver_from => (self.sink)(position, &bytes),
-            Payload::Membership(members) => self.members = StoredMembership::new(Some(entry.id), members),
+            Payload::Batches(bytes) if position >= self.deliver_from => {
+                (self.sink)(Delivery::Entry { position, bytes: &bytes });
+            }
+            Payload::Membership(members) => {
+                self.members = StoredMembers::new(Some(entry.id), members);
+                self.snapshots.note_members(self.members.clone());
+            }
             Payload::Batches(_) | Payload::Blank => {}
             Payload::Draft(_) => unreachable!("entries are read from the log, which holds no drafts"),
         }
     }
-}
 
-fn no_snapshots() -> StorageError<u64> {
-    let error = io::Error::from(io::ErrorKind::Unsupported);
-    StorageIOError::new(ErrorSubject::Snapshot(None), ErrorVerb::Read, openraft::AnyError::new(&error)).into()
+    /// Delivers the snapshot, which stands for all entries before it.
+    pub(crate) fn apply_snapshot(&mut self, kept: &Kept) {
+        let position = kept.position();
+        self.applied = kept.last();
+        self.members = kept.meta.last_membership.clone();
+        self.committed.store(position.0, Ordering::Release);
+        if position >= self.deliver_from {
+            (self.sink)(Delivery::Snapshot { position, state: &kept.state });
+        }
+    }
 }
 
 impl RaftStateMachine<Types> for Machine {
-    type SnapshotBuilder = NoSnapshots;
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = Builder;
 
-    async fn applied_state(&mut self) -> Result<(Option<LogId<u64>>, StoredMembership<u64, Member>)> {
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembers)> {
         Ok((self.applied, self.members.clone()))
     }
 
-    async fn apply<I>(&mut self, entries: I) -> Result<Vec<()>>
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
     where
-        I: IntoIterator<Item = RaftLogEntry> + OptionalSend,
-        I::IntoIter: OptionalSend,
+        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + Send,
     {
-        Ok(entries.into_iter().map(|entry| self.apply_one(entry)).collect())
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            self.apply_one(entry);
+            if let Some(responder) = responder {
+                responder.send(());
+            }
+        }
+        Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> NoSnapshots {
-        NoSnapshots
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder> {
+        self.snapshots.current().map(|kept| Builder(Some(kept)))
     }
 
-    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>> {
-        Err(no_snapshots())
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder(self.snapshots.current())
     }
 
-    async fn install_snapshot(
-        &mut self,
-        _meta: &SnapshotMeta<u64, Member>,
-        _snapshot: Box<Cursor<Vec<u8>>>,
-    ) -> Result<()> {
-        Err(no_snapshots())
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, state: Bytes) -> io::Result<()> {
+        let members = &meta.last_membership;
+        if let Some(id) = members.log_id() {
+            // Before the snapshot, as with entries; nobody waits, since writes are done in order.
+            let bytes = membership::encode_stored(from_log_id(id), members.membership());
+            self.log.change_meta(move |meta| meta.membership = bytes, Box::new(|_| {}));
+        }
+        let kept = Kept { meta: meta.clone(), state };
+        self.snapshots.keep(kept.clone()).await.map_err(io::Error::other)?;
+        self.apply_snapshot(&kept);
+        Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>> {
-        Ok(None)
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        Ok(self.snapshots.current().map(|kept| kept.snapshot()))
     }
 }
 
-/// Refuses: the log is never purged, so nobody needs a snapshot.
-pub(crate) struct NoSnapshots;
+/// Hands out the snapshot that is on disk already.
+pub(crate) struct Builder(Option<Kept>);
 
-impl RaftSnapshotBuilder<Types> for NoSnapshots {
-    async fn build_snapshot(&mut self) -> Result<Snapshot<Types>> {
-        Err(no_snapshots())
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = Bytes;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let kept = self.0.as_ref().map(Kept::snapshot);
+        kept.ok_or_else(|| io::Error::other("the log has no snapshot"))
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::types::{Member, Members};
+use crate::frame::{EntryId, u64_at};
 
 /// The longest address of a member, in bytes.
 pub(crate) const MAX_ADDRESS_BYTES: usize = 255;
@@ -24,6 +25,23 @@ pub(crate) fn encode(members: &Members) -> Bytes {
         out.extend_from_slice(member.address.as_bytes());
     }
     Bytes::from(out)
+}
+
+/// Members with the entry that made them, as the meta file keeps them: `term u64 | node u64 | index u64 | members`.
+pub(crate) fn encode_stored(id: EntryId, members: &Members) -> Bytes {
+    let mut out = Vec::new();
+    for field in [id.term, id.node, id.index] {
+        out.extend_from_slice(&field.to_le_bytes());
+    }
+    out.extend_from_slice(&encode(members));
+    Bytes::from(out)
+}
+
+/// What the meta file says of members; `None` when it says nothing.
+pub(crate) fn stored(bytes: &[u8]) -> Option<(EntryId, Members)> {
+    let (id, members) = bytes.split_at_checked(24)?;
+    let id = EntryId { term: u64_at(id, 0), node: u64_at(id, 8), index: u64_at(id, 16) };
+    Some((id, decode(members)?))
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Option<Members> {
@@ -45,7 +63,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Members> {
         members.insert(node, Member { address });
     }
     let known = configs.iter().flatten().all(|node| members.contains_key(node));
-    (rest.is_empty() && known).then(|| Members::new(configs, members))
+    if !rest.is_empty() || !known {
+        return None;
+    }
+    Members::new(configs, members).ok()
 }
 
 fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
@@ -72,7 +93,7 @@ mod tests {
                 (node, Member { address })
             })
             .into();
-        let members = Members::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([1])], nodes);
+        let members = Members::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([1])], nodes).unwrap();
         let bytes = encode(&members);
         assert_eq!(decode(&bytes), Some(members));
         assert_eq!(decode(&bytes[..bytes.len() - 1]), None);

@@ -9,12 +9,13 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
-use openraft::{ErrorSubject, ErrorVerb, LogId, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote};
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{OptionalSend, RaftLogReader};
+use refrain_wire::NodeId;
 use tokio::sync::oneshot;
 
 use super::membership;
-use super::types::{Payload, RaftLogEntry, Types, from_log_id, to_log_id};
+use super::types::{LeaderId, LogId, Payload, RaftLogEntry, Types, Vote, from_log_id, to_log_id};
 use crate::frame::EntryId;
 use crate::meta;
 use crate::segment_log::SegmentLog;
@@ -23,54 +24,35 @@ use crate::writer::{Done, WriteError};
 /// The payload bytes that one replication message carries at most.
 const REPLICATION_BYTES: usize = 1024 * 1024;
 
-type Result<T> = std::result::Result<T, StorageError<u64>>;
-
 /// The log storage of one member.
 #[derive(Clone)]
 pub(crate) struct RaftStore {
     pub(crate) log: Arc<SegmentLog>,
-    pub(crate) node: u64,
-}
-
-fn storage_error(
-    subject: ErrorSubject<u64>,
-    verb: ErrorVerb,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> StorageError<u64> {
-    StorageIOError::new(subject, verb, openraft::AnyError::new(&error)).into()
 }
 
 /// A callback, and the future that it completes.
-pub(crate) fn completion() -> (Done, oneshot::Receiver<std::result::Result<(), WriteError>>) {
+pub(crate) fn completion() -> (Done, oneshot::Receiver<Result<(), WriteError>>) {
     let (sender, receiver) = oneshot::channel();
     // When nobody waits any more, the outcome is of no use.
     (Box::new(move |outcome| drop(sender.send(outcome))), receiver)
 }
 
 /// Waits for a write; a log that went away without calling back was closed.
-pub(crate) async fn completed(
-    receiver: oneshot::Receiver<std::result::Result<(), WriteError>>,
-) -> std::result::Result<(), WriteError> {
+pub(crate) async fn completed(receiver: oneshot::Receiver<Result<(), WriteError>>) -> Result<(), WriteError> {
     receiver.await.unwrap_or(Err(WriteError::Closed))
 }
 
 impl RaftStore {
-    #[expect(clippy::result_large_err, reason = "the error is openraft's")]
-    fn entries(&self, from: u64, to: u64, max_bytes: usize) -> Result<Vec<RaftLogEntry>> {
-        let read = self.log.read(from, to, max_bytes);
-        let entries = read.map_err(|error| storage_error(ErrorSubject::Logs, ErrorVerb::Read, error))?;
+    fn entries(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<RaftLogEntry>> {
+        let entries = self.log.read(from, to, max_bytes).map_err(io::Error::other)?;
         let converted: Option<Vec<_>> = entries.into_iter().map(RaftLogEntry::from_log_entry).collect();
-        converted.ok_or_else(|| {
-            let error = io::Error::other("an entry's members cannot be decoded");
-            storage_error(ErrorSubject::Logs, ErrorVerb::Read, error)
-        })
+        converted.ok_or_else(|| io::Error::other("an entry's members cannot be decoded"))
     }
 
-    async fn change_meta(&self, change: impl FnOnce(&mut meta::Meta) + Send + 'static) -> Result<()> {
+    async fn change_meta(&self, change: impl FnOnce(&mut meta::Meta) + Send + 'static) -> io::Result<()> {
         let (done, receiver) = completion();
         self.log.change_meta(change, done);
-        let outcome = completed(receiver).await;
-        outcome.map_err(|error| storage_error(ErrorSubject::Vote, ErrorVerb::Write, error))
+        completed(receiver).await.map_err(io::Error::other)
     }
 }
 
@@ -78,7 +60,7 @@ impl RaftLogReader<Types> for RaftStore {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,
-    ) -> Result<Vec<RaftLogEntry>> {
+    ) -> io::Result<Vec<RaftLogEntry>> {
         let mut from = match range.start_bound() {
             Bound::Included(from) => *from,
             Bound::Excluded(before) => before + 1,
@@ -102,15 +84,23 @@ impl RaftLogReader<Types> for RaftStore {
         Ok(entries)
     }
 
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftLogEntry>> {
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftLogEntry>> {
         self.entries(start, end, REPLICATION_BYTES)
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(self.log.meta().vote.map(|vote| {
+            let mut read = Vote::new(vote.term, vote.node);
+            read.committed = vote.committed;
+            read
+        }))
     }
 }
 
 impl RaftLogStorage<Types> for RaftStore {
     type LogReader = Self;
 
-    async fn get_log_state(&mut self) -> Result<LogState<Types>> {
+    async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
         Ok(LogState {
             last_purged_log_id: self.log.meta().purged.map(to_log_id),
             last_log_id: self.log.last().map(to_log_id),
@@ -121,33 +111,24 @@ impl RaftLogStorage<Types> for RaftStore {
         self.clone()
     }
 
-    async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<()> {
-        let vote = meta::Vote { term: vote.leader_id.term, node: vote.leader_id.node_id, committed: vote.committed };
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let LeaderId { term, voted_for } = vote.leader_id;
+        let vote = meta::Vote { term, node: voted_for, committed: vote.committed };
         self.change_meta(move |meta| meta.vote = Some(vote)).await
     }
 
-    /// A member that led is not given its own victory back: it must be elected again, so that every start has a
-    /// term of its own. That is safe, because the vote itself is kept.
-    async fn read_vote(&mut self) -> Result<Option<Vote<u64>>> {
-        Ok(self.log.meta().vote.map(|vote| {
-            let mut read = Vote::new(vote.term, vote.node);
-            read.committed = vote.committed && vote.node != self.node;
-            read
-        }))
-    }
-
-    async fn save_committed(&mut self, committed: Option<LogId<u64>>) -> Result<()> {
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         if let Some(id) = &committed {
             self.log.note_committed(from_log_id(id));
         }
         Ok(())
     }
 
-    async fn read_committed(&mut self) -> Result<Option<LogId<u64>>> {
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
         Ok(self.log.meta().committed.map(to_log_id))
     }
 
-    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<()>
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>
     where
         I: IntoIterator<Item = RaftLogEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
@@ -155,54 +136,41 @@ impl RaftLogStorage<Types> for RaftStore {
         let mut converted = Vec::new();
         for entry in entries {
             if let Payload::Membership(members) = &entry.payload {
-                // Before the entry, so that what the meta file says of members is never older than the log.
-                let bytes = encode_stored(from_log_id(&entry.id), members);
-                self.change_meta(move |meta| meta.membership = bytes).await?;
+                // Before the entry, so that what the meta file says of members is never older than the log. Nobody
+                // waits: writes are done in order, and one that fails ends the log.
+                let bytes = membership::encode_stored(from_log_id(&entry.id), members);
+                self.log.change_meta(move |meta| meta.membership = bytes, Box::new(|_| {}));
             }
             converted.push(entry.into_log_entry());
         }
-        self.log
-            .append(converted, Box::new(move |outcome| callback.log_io_completed(outcome.map_err(io::Error::other))));
+        self.log.append(converted, Box::new(move |outcome| callback.io_completed(outcome.map_err(io::Error::other))));
         Ok(())
     }
 
-    async fn truncate(&mut self, id: LogId<u64>) -> Result<()> {
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let (done, receiver) = completion();
-        self.log.truncate(id.index, done);
-        let outcome = completed(receiver).await;
-        outcome.map_err(|error| storage_error(ErrorSubject::Log(id), ErrorVerb::Delete, error))
+        self.log.truncate(last.map_or(0, |id| id.index + 1), done);
+        completed(receiver).await.map_err(io::Error::other)
     }
 
-    async fn purge(&mut self, id: LogId<u64>) -> Result<()> {
+    async fn purge(&mut self, id: LogId) -> io::Result<()> {
         let (done, receiver) = completion();
         self.log.purge(from_log_id(&id), done);
-        let outcome = completed(receiver).await;
-        outcome.map_err(|error| storage_error(ErrorSubject::Log(id), ErrorVerb::Delete, error))
+        completed(receiver).await.map_err(io::Error::other)
     }
-}
-
-fn encode_stored(id: EntryId, members: &super::types::Members) -> bytes::Bytes {
-    let mut out = Vec::new();
-    for field in [id.term, id.node, id.index] {
-        out.extend_from_slice(&field.to_le_bytes());
-    }
-    out.extend_from_slice(&membership::encode(members));
-    bytes::Bytes::from(out)
 }
 
 /// The last entry that is certainly committed. A member that votes alone has committed all that it holds.
-pub(crate) fn known_committed(log: &SegmentLog, node: u64) -> Option<EntryId> {
-    let meta = log.meta();
-    let alone = meta.membership.split_at_checked(24).is_some_and(|(id, members)| {
-        let id = EntryId {
-            term: crate::frame::u64_at(id, 0),
-            node: crate::frame::u64_at(id, 8),
-            index: crate::frame::u64_at(id, 16),
-        };
-        let stands = log.id_at(id.index).is_ok_and(|found| found == Some(id));
-        let members = membership::decode(members);
-        let only = |members: super::types::Members| members.voter_ids().collect::<Vec<_>>() == [node];
-        stands && members.is_some_and(only)
-    });
-    if alone { log.last() } else { meta.committed }
+pub(crate) fn known_committed(log: &SegmentLog, node: NodeId) -> Option<EntryId> {
+    if votes_alone(log, node) { log.last() } else { log.meta().committed }
+}
+
+/// Whether this member is the only one whose vote counts.
+pub(crate) fn votes_alone(log: &SegmentLog, node: NodeId) -> bool {
+    membership::stored(&log.meta().membership).is_some_and(|(id, members)| {
+        // What was given up was committed.
+        let purged = log.meta().purged.is_some_and(|purged| id.index <= purged.index);
+        let stands = purged || log.id_at(id.index).is_ok_and(|found| found == Some(id));
+        stands && members.voter_ids().eq([node.0])
+    })
 }

@@ -12,6 +12,7 @@ use super::{
     AppendError, Applied, Clock, Control, Entry, Epoch, Event, GroupId, Limits, Notify, OpenEpochError, OrderedLog,
     Position, ProxyId, Rc, RefCell, Refused, RunError, Seams, Sequencer, Submission, SubmissionId, Time,
 };
+use crate::log::Delivery;
 use crate::memory::MemoryLog;
 use crate::sim::sim_entropy;
 
@@ -49,6 +50,7 @@ impl Shell {
         let handler = move |event| {
             match event {
                 Event::Committed(applied) => into.borrow_mut().committed.push(applied),
+                Event::Restored(position) => panic!("this log is never cut: {position}"),
                 Event::Failed { submissions, .. } => {
                     into.borrow_mut().failed.push(submissions);
                     assert!(into.borrow().failed.len() < 1000, "a log that is full is not asked without end");
@@ -270,6 +272,37 @@ fn what_is_replayed_gives_the_same_state() {
 }
 
 #[test]
+fn a_state_stands_for_the_entries_that_led_to_it() {
+    on_loop(async {
+        let (shell, epoch) = Shell::with_group(None).await;
+        shell.submit(epoch, 1, 50).unwrap();
+        shell.until(|seen| accepted(seen) == [1]).await;
+        let state = shell.sequencer.with_shard(super::ShardState::encode);
+        let seams =
+            Seams { clock: Box::new(TestClock(Cell::new(0))), entropy: sim_entropy(2), limits: Limits::default() };
+        let restored = std::rc::Rc::new(Cell::new(Position(0)));
+        let seen = restored.clone();
+        let opened = Sequencer::open(
+            seams,
+            move |event| match event {
+                Event::Restored(position) => seen.set(position),
+                other => panic!("{other:?}"),
+            },
+            async |sink: crate::log::CommitSink| {
+                sink(Delivery::Snapshot { position: Position(9), state: &state });
+                Ok::<_, AppendError>(MemoryLog::new(Generation([0; 16]), None, sink))
+            },
+        );
+        let sequencer = opened.await.unwrap();
+        assert_eq!(restored.get(), Position(9));
+        shell.sequencer.with_shard(|old| sequencer.with_shard(|new| assert_eq!(old, new)));
+        let id = SubmissionId { epoch, number: 1 };
+        let again = sequencer.submit(Submission { id, batches: Vec::new() });
+        assert!(again.is_err(), "numbers go on from the state");
+    });
+}
+
+#[test]
 fn a_proxy_goes_on_with_its_numbers_after_a_restart_of_the_sequencer() {
     on_loop(async {
         let (shell, epoch) = Shell::with_group(None).await;
@@ -282,8 +315,8 @@ fn a_proxy_goes_on_with_its_numbers_after_a_restart_of_the_sequencer() {
             seams,
             |_| {},
             async |sink: crate::log::CommitSink| {
-                entries.iter().for_each(|(position, bytes)| sink(*position, bytes));
-                Ok::<_, AppendError>(MemoryLog::new(Generation([0; 16]), None, Arc::new(|_, _| {})))
+                entries.iter().for_each(|(position, bytes)| sink(Delivery::Entry { position: *position, bytes }));
+                Ok::<_, AppendError>(MemoryLog::new(Generation([0; 16]), None, Arc::new(|_| {})))
             },
         );
         let sequencer = opened.await.unwrap();
@@ -295,6 +328,24 @@ fn a_proxy_goes_on_with_its_numbers_after_a_restart_of_the_sequencer() {
         };
         assert_eq!(submit(1), Err(Refused::OutOfOrder { expected: 2, found: 1 }));
         submit(2).unwrap();
+    });
+}
+
+#[test]
+fn what_waits_behind_a_number_that_was_dropped_is_submitted_again() {
+    on_loop(async {
+        let (shell, epoch) = Shell::with_group(None).await;
+        // The draft of an append whose fate was unknown is committed after all, before what was submitted again.
+        let id = |number| SubmissionId { epoch, number };
+        shell.submit(epoch, 1, 50).unwrap();
+        shell.submit(epoch, 2, 50).unwrap();
+        let unknown =
+            refrain_wire::entry::Draft { submissions: vec![id(1)], batches: Vec::new(), ..Default::default() };
+        shell.sequencer.log().append(unknown).await.unwrap();
+        shell.until(|seen| seen.committed.iter().any(|applied| !applied.dropped.is_empty())).await;
+        assert_eq!(accepted(&shell.seen.borrow()), [1]);
+        shell.submit(epoch, 2, 50).unwrap();
+        shell.until(|seen| accepted(seen) == [1, 2]).await;
     });
 }
 
@@ -314,7 +365,7 @@ fn a_committed_entry_that_cannot_be_decoded_ends_the_run() {
             },
         );
         let sequencer = sequencer.await.unwrap();
-        (sink.lock().take().unwrap())(Position(1), &vec![1, 2, 3].into());
+        (sink.lock().take().unwrap())(Delivery::Entry { position: Position(1), bytes: &vec![1, 2, 3].into() });
         let error = sequencer.run().await.unwrap_err();
         assert_eq!(error.to_string(), "the committed entry at position 1 cannot be decoded");
     });

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::{any, prop};
 use proptest::proptest;
 use refrain_wire::entry::{Draft, GroupRecords};
-use refrain_wire::{Digest, Incarnation, Record, RecordWriter, Seat, Serial};
+use refrain_wire::{Digest, Incarnation, NodeId, Record, RecordWriter, Seat, Serial};
 
 use refrain_wire::control::Agreement;
 
@@ -12,6 +12,9 @@ use super::{
     Applied, Control, Entry, Epoch, GroupId, OpenedEpoch, Position, ProxyId, ShardControl, ShardState, SubmissionId,
     Time,
 };
+
+mod codec;
+mod groups;
 
 const ONE: GroupId = GroupId(1);
 
@@ -96,10 +99,11 @@ fn the_records_of_dropped_submissions_are_cut_out_and_the_others_stay() {
 #[test]
 fn a_new_epoch_ends_the_earlier_one_of_its_proxy_after_the_records_of_the_entry() {
     let mut state = started();
+    let anew = Record::Control(Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(1), nonce: 11 }));
     let applied =
-        apply(&mut state, &[id(1, 1)], &[batch(GroupId::SHARD, &[open(1)]), batch(ONE, &[origin(1), shutdown(1)])]);
+        apply(&mut state, &[id(1, 1)], &[batch(GroupId::SHARD, &[anew]), batch(ONE, &[origin(1), shutdown(1)])]);
     assert_eq!(applied.ended, [Epoch(1)]);
-    assert_eq!(applied.opened, [OpenedEpoch { proxy: ProxyId(1), nonce: 10, epoch: Epoch(3) }]);
+    assert_eq!(applied.opened, [OpenedEpoch { proxy: ProxyId(1), nonce: 11, epoch: Epoch(3) }]);
     assert_eq!(applied.accepted, [id(1, 1)]);
     assert_eq!(apply(&mut state, &[id(1, 2)], &[]).dropped, [id(1, 2)]);
     assert_eq!(apply(&mut state, &[id(3, 1)], &[]).accepted, [id(3, 1)]);
@@ -127,35 +131,6 @@ fn a_group_id_or_service_name_used_twice_is_dropped_and_cut_out() {
     assert_eq!(applied.batches[0].records, batch(ONE, &[Record::Tick(Time::from_micros(9))]).records);
     assert_eq!(state.groups().len(), 1);
     assert_eq!(apply(&mut state, &[], &[batch(GroupId(2), &[create("x/y")])]).controls.len(), 1);
-}
-
-#[test]
-fn seats_are_taken_by_the_next_incarnation_and_quarantined_while_held() {
-    let mut state = started();
-    let take = |seat, incarnation| {
-        Record::Control(Control::TakeSeat { seat: Seat(seat), incarnation: Incarnation(incarnation) })
-    };
-    let quarantine = |seat, incarnation| {
-        Record::Control(Control::Quarantine {
-            seat: Seat(seat),
-            incarnation: Incarnation(incarnation),
-            position: Position(1),
-            voted: Digest::of(b"a"),
-            agreed: Digest::of(b"b"),
-        })
-    };
-    let mut honoured = |record: Record| apply(&mut state, &[], &[batch(ONE, &[record])]).controls.len() == 1;
-    assert!(!honoured(quarantine(0, 0)), "nobody holds the seat");
-    assert!(honoured(take(0, 1)));
-    assert!(!honoured(take(0, 1)), "the same replica again");
-    assert!(!honoured(take(0, 3)), "one is left out");
-    assert!(!honoured(take(3, 1)), "there are three seats");
-    assert!(honoured(quarantine(0, 1)));
-    assert!(!honoured(quarantine(0, 1)), "it is out already");
-    assert!(honoured(take(0, 2)));
-    assert!(!honoured(quarantine(0, 1)), "that was an earlier holder");
-    let seat = state.groups()[&ONE].seats[0];
-    assert_eq!((seat.incarnation, seat.quarantined), (Incarnation(2), false));
 }
 
 #[test]
@@ -207,6 +182,33 @@ fn time_and_term_never_go_back() {
     assert_eq!(apply(&mut state, &[], &term(4)).term, None);
     assert_eq!(apply(&mut state, &[], &term(3)).term, None);
     assert_eq!(state.term(), 4);
+}
+
+#[test]
+fn an_opening_that_was_sent_twice_opens_one_epoch_and_tells_it_again() {
+    let mut state = started();
+    let again = apply(&mut state, &[id(1, 1)], &[batch(GroupId::SHARD, &[open(1)])]);
+    assert_eq!((again.opened.len(), again.ended.len(), again.ignored.len()), (0, 0, 0));
+    assert_eq!(again.reopened, [OpenedEpoch { proxy: ProxyId(1), nonce: 10, epoch: Epoch(1) }]);
+    assert_eq!(apply(&mut state, &[id(1, 2)], &[]).accepted, [id(1, 2)], "the epoch goes on");
+    let end = Record::Control(Control::Shard(ShardControl::EndEpoch(Epoch(1))));
+    let applied = apply(&mut state, &[], &[batch(GroupId::SHARD, &[end, open(1)])]);
+    assert_eq!(applied.opened.len(), 1, "one that is over does not come back");
+}
+
+#[test]
+fn the_entropy_of_all_terms_is_folded_and_told_as_it_was_before_the_entry() {
+    let mut state = ShardState::new();
+    let term = |term: u8| {
+        let control = Control::Shard(ShardControl::Term { term: term.into(), entropy: [term; 32] });
+        [batch(GroupId::SHARD, &[Record::Control(control)])]
+    };
+    assert_eq!(apply(&mut state, &[], &term(1)).fold, [0; 32]);
+    let first = *blake3::hash(&[[0u8; 32], [1; 32]].concat()).as_bytes();
+    assert_eq!(apply(&mut state, &[], &term(2)).fold, first);
+    let second = *blake3::hash(&[first, [2; 32]].concat()).as_bytes();
+    assert_eq!(apply(&mut state, &[], &term(2)).fold, second, "a term that was there before adds nothing");
+    assert_eq!(apply(&mut state, &[], &[batch(ONE, &[create("a/b")])]).fold, second);
 }
 
 #[test]

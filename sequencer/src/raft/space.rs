@@ -1,0 +1,88 @@
+//! Space for entries: reserved before openraft sees them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::storage::{completed, completion};
+use crate::log::AppendError;
+use crate::segment_log::SegmentLog;
+use crate::writer::WriteError;
+
+/// Bytes of every segment that only openraft's own entries use, so that taking office never needs new space.
+const RESERVE_BYTES: u64 = 4096;
+/// The share of `max_log_bytes` at which a warning is logged, in percent.
+const WARN_PERCENT: u64 = 80;
+
+/// What the log may take, and what is on its way into it.
+pub(crate) struct Space {
+    log: Arc<SegmentLog>,
+    max_log_bytes: Option<u64>,
+    /// Frame bytes of appends that are on their way.
+    in_flight: AtomicU64,
+    warned: AtomicBool,
+}
+
+/// Counts an append as on its way until it is dropped.
+pub(crate) struct InFlight<'a> {
+    counter: &'a AtomicU64,
+    bytes: u64,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+impl Space {
+    pub(crate) fn new(log: Arc<SegmentLog>, max_log_bytes: Option<u64>) -> Self {
+        Self { log, max_log_bytes, in_flight: AtomicU64::new(0), warned: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn max_log_bytes(&self) -> Option<u64> {
+        self.max_log_bytes
+    }
+
+    /// Sees to it that `bytes` of frames of the leader can be written without new space, or refuses.
+    pub(crate) async fn admit(&self, bytes: u64) -> Result<InFlight<'_>, AppendError> {
+        let in_flight = self.count(bytes);
+        self.check_limit(self.in_flight.load(Ordering::Acquire))?;
+        self.reserve().await?;
+        Ok(in_flight)
+    }
+
+    /// The same for entries that another member leads, which its limit has let pass.
+    pub(crate) async fn admit_led(&self, bytes: u64) -> Result<InFlight<'_>, WriteError> {
+        let in_flight = self.count(bytes);
+        self.reserve().await?;
+        Ok(in_flight)
+    }
+
+    fn count(&self, bytes: u64) -> InFlight<'_> {
+        self.in_flight.fetch_add(bytes, Ordering::AcqRel);
+        InFlight { counter: &self.in_flight, bytes }
+    }
+
+    async fn reserve(&self) -> Result<(), WriteError> {
+        let needed = self.in_flight.load(Ordering::Acquire) + RESERVE_BYTES;
+        if self.log.has_room(needed) {
+            return Ok(());
+        }
+        let (done, receiver) = completion();
+        self.log.reserve(needed, done);
+        completed(receiver).await
+    }
+
+    fn check_limit(&self, needed_bytes: u64) -> Result<(), AppendError> {
+        let Some(max_bytes) = self.max_log_bytes else { return Ok(()) };
+        let bytes = self.log.bytes();
+        if bytes + needed_bytes > max_bytes {
+            return Err(AppendError::Full { bytes, max_bytes, needed_bytes });
+        }
+        let high = bytes + needed_bytes > max_bytes / 100 * WARN_PERCENT;
+        if high && !self.warned.swap(high, Ordering::Relaxed) {
+            tracing::warn!(bytes, max_bytes, "the log has reached {WARN_PERCENT} % of its limit");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! What one entry means.
+
+use refrain_wire::{Batch, Control, Epoch, GroupId, Position, ProxyId, SubmissionId, Time};
+
+/// An epoch that an entry opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenedEpoch {
+    /// For which proxy.
+    pub proxy: ProxyId,
+    /// What it chose to know its record by.
+    pub nonce: u64,
+    /// The epoch it got.
+    pub epoch: Epoch,
+}
+
+/// The randomness of a leader's term.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TermEntropy {
+    /// The term.
+    pub term: u64,
+    /// What keys the generators of all groups from here on, with that of earlier terms.
+    pub entropy: [u8; 32],
+}
+
+/// What one entry means.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Where the entry stands.
+    pub position: Position,
+    /// Log time; never less than before.
+    pub time: Time,
+    /// What each group is given, in ascending order; never the shard's own group, never an empty batch.
+    pub batches: Vec<Batch>,
+    /// Submissions that count.
+    pub accepted: Vec<SubmissionId>,
+    /// Submissions that were dropped.
+    pub dropped: Vec<SubmissionId>,
+    /// Epochs that begin, in force from the next position.
+    pub opened: Vec<OpenedEpoch>,
+    /// Epochs that a record asked for which was sent twice: nothing changes, and its sender learns its epoch.
+    pub reopened: Vec<OpenedEpoch>,
+    /// Epochs that end, by a record of their own or because their proxy opened a new one. Their flows are reset
+    /// after the records of this entry.
+    pub ended: Vec<Epoch>,
+    /// The randomness of a new term: what groups that exist take in.
+    pub term: Option<TermEntropy>,
+    /// The randomness of all terms before this entry, folded: what a group that this entry creates takes in first.
+    pub fold: [u8; 32],
+    /// Controls of groups that were honoured.
+    pub controls: Vec<(GroupId, Control)>,
+    /// Controls that made no sense and were dropped.
+    pub ignored: Vec<(GroupId, Control)>,
+    /// Groups are given less than the entry has for them: whoever reads the entry later needs `batches` as well.
+    pub cut: bool,
+}
+
+impl Applied {
+    /// Whether every group has a turn here: the shard itself has something for them.
+    #[must_use]
+    pub fn concerns_all(&self) -> bool {
+        self.term.is_some() || !self.ended.is_empty()
+    }
+}
