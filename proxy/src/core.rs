@@ -4,6 +4,7 @@
 //! Effects on flows of other groups, other epochs, or flows that are over do nothing.
 
 mod action;
+mod early;
 #[cfg(test)]
 mod tests;
 
@@ -16,9 +17,12 @@ use refrain_wire::turn::{Effect, TurnEffects};
 use refrain_wire::{EffectKind, Epoch, GroupId, Incarnation, Position, Seat, Serial};
 
 pub use action::{Action, LogStream, Notice};
+pub use early::{EARLY_BYTES, EARLY_VOTES};
 
 use crate::nat::{Emit, Ending, GroupLimits, Limits, Nat, Refused};
 use crate::votes::{CastVote, Event, Votes, concerns};
+
+use early::{Arrival, Early};
 
 /// What a group is to the proxy.
 #[derive(Debug, Clone)]
@@ -58,6 +62,9 @@ pub struct Proxy {
     epoch: Epoch,
     epoch_since: Position,
     groups: BTreeMap<GroupId, Group>,
+    early: Early,
+    /// There was an epoch, and it ended.
+    lost_epoch: bool,
     events: Vec<Event>,
 }
 
@@ -71,6 +78,8 @@ impl Proxy {
             epoch: Epoch::default(),
             epoch_since: Position::default(),
             groups: BTreeMap::new(),
+            early: Early::default(),
+            lost_epoch: false,
             events: Vec::new(),
         }
     }
@@ -128,13 +137,48 @@ impl Proxy {
             group.votes.begin_epoch(epoch, at);
         }
         self.nat = Some(nat);
+        self.lost_epoch = false;
         self.epoch = epoch;
         self.epoch_since = at;
     }
 
-    /// Accepts nothing more and forgets every flow. Returns the table, for the access log.
+    /// Refuses every connection from now on and forgets every flow. Returns the table, for the access log.
     pub fn end_epoch(&mut self) -> Option<Nat> {
+        self.lost_epoch |= self.nat.is_some();
         self.nat.take()
+    }
+
+    /// Whether there is an answer for a connection: it is accepted while there is an epoch, and refused once one was
+    /// lost. Before the first it waits.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.nat.is_some() || self.lost_epoch
+    }
+
+    /// The group was upgraded by the last record applied: its service is called so, and its new kernel was given these
+    /// limits. Flows that are not committed yet reach the new kernel; those before keep their windows, and are reset by
+    /// the old one.
+    pub fn update_group(&mut self, id: GroupId, limits: GroupLimits, service: String, out: &mut Outcome) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        (group.config.limits, group.config.service) = (limits, service);
+        if let Some(nat) = &mut self.nat {
+            nat.update_group(id, limits);
+            out.actions.extend(nat.take_resumed().into_iter().map(Action::Resume));
+        }
+    }
+
+    /// Entries up to `at` are applied here: everything that they say was told by calls before this one. Votes on later
+    /// positions wait from now on. A caller that never calls it has no votes but on entries that it applied.
+    /// Returns the groups of the votes that waited.
+    pub fn applied(&mut self, at: Position, now: Duration, out: &mut Outcome) -> Vec<GroupId> {
+        let mut groups = Vec::new();
+        for (group, vote) in self.early.applied(at) {
+            groups.push(group);
+            self.count(group, vote, now, out);
+        }
+        groups
     }
 
     /// Makes a flow for a connection.
@@ -168,6 +212,19 @@ impl Proxy {
         self.with_votes(group, now, out, |votes, events| votes.quarantine(seat, incarnation, at, events));
     }
 
+    /// The group has so many seats by the record at `at`, in force from the next position.
+    pub fn resize(&mut self, group: GroupId, seats: u8, at: Position, now: Duration, out: &mut Outcome) {
+        self.with_votes(group, now, out, |votes, events| votes.resize(seats, at, events));
+    }
+
+    /// The stream that brings the seat's votes is there, for the first time or again. Returns the position after which
+    /// the seat votes on everything; none when its holder is another or is out.
+    pub fn rejoin(&mut self, group: GroupId, seat: Seat, incarnation: Incarnation) -> Option<Position> {
+        let released = self.groups.get_mut(&group)?.votes.rejoin(seat, incarnation)?;
+        self.early.rejoin(group, seat, incarnation);
+        Some(released)
+    }
+
     /// The group is halted by the record at `at`: its flows are reset, and nothing is released.
     pub fn halt(&mut self, id: GroupId, at: Position, out: &mut Outcome) {
         let Some(group) = self.groups.get_mut(&id) else {
@@ -188,8 +245,17 @@ impl Proxy {
         }
     }
 
-    /// Counts a vote and applies what it releases.
+    /// Counts a vote and applies what it releases. One that was dropped is told, and its seat's later ones are dropped
+    /// without a word until it rejoins.
     pub fn vote(&mut self, group: GroupId, vote: CastVote, now: Duration, out: &mut Outcome) {
+        match self.early.arrive(group, vote) {
+            Arrival::Count(vote) => self.count(group, vote, now, out),
+            Arrival::Nothing => {}
+            Arrival::Dropped(seat, position) => out.notices.push((group, Notice::VoteDropped { seat, position })),
+        }
+    }
+
+    fn count(&mut self, group: GroupId, vote: CastVote, now: Duration, out: &mut Outcome) {
         self.with_votes(group, now, out, |votes, events| votes.vote(vote, events));
     }
 

@@ -16,6 +16,7 @@ mod outbox;
 mod submission;
 #[cfg(test)]
 mod tests;
+mod turnover;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +43,8 @@ pub struct Nat {
     next_serial: Option<Serial>,
     unacknowledged: VecDeque<Submission>,
     next_number: u64,
+    /// The highest number that the sequencer was given, and may have ordered.
+    given: u64,
     /// The group that the last submission had no room for.
     next_group: GroupId,
     resumed: Vec<Serial>,
@@ -60,6 +63,7 @@ impl Nat {
             next_serial: Some(Serial(1)),
             unacknowledged: VecDeque::new(),
             next_number: 1,
+            given: 0,
             next_group: GroupId::default(),
             resumed: Vec::new(),
         }
@@ -109,7 +113,7 @@ impl Nat {
         }
         let serial = self.next_serial.ok_or(Refused::SerialsUsed)?;
         self.next_serial = serial.0.checked_add(1).map(Serial);
-        let mut flow = Flow::new(group, port, peer, now);
+        let mut flow = Flow::new(group, port, peer, state.limits.window_bytes, now);
         state.open(&Record::Open { serial, port, peer }, &mut flow);
         self.flows.insert(serial, flow);
         state.connections += 1;
@@ -128,7 +132,7 @@ impl Nat {
         }
         let room = group.room();
         let unconsumed = flow.received - flow.consumed;
-        let window = group.limits.window_bytes.saturating_sub(unconsumed);
+        let window = flow.window_bytes.saturating_sub(unconsumed);
         let readable = room.min(usize::try_from(window).unwrap_or(usize::MAX));
         flow.paused = readable == 0;
         if room == 0 {
@@ -198,7 +202,7 @@ impl Nat {
         group.untold += bytes;
         if flow.is_complete() {
             finish_if_complete(serial, flow, group);
-        } else if bytes > 0 && (group.is_pressed() || flow.untold() >= group.limits.window_bytes.div_ceil(2)) {
+        } else if bytes > 0 && (group.is_pressed() || flow.untold() >= flow.window_bytes.div_ceil(2)) {
             group.credit(serial, flow);
         }
         self.tell_all_if_pressed(id);

@@ -26,7 +26,7 @@ pub use stats::Stats;
 pub use upstream::{NotTaken, Upstream};
 
 use crate::core::{Action, GroupConfig};
-use crate::nat::{Ending, Limits, Nat};
+use crate::nat::{Ending, GroupLimits, Limits, Nat};
 use crate::net::{Net, Sockets};
 use crate::votes::CastVote;
 
@@ -71,8 +71,15 @@ impl FrontEnd {
         self.shell.core.borrow_mut().add_group(group, config);
     }
 
-    /// Listens for clients of a guest's port and returns the address. Connections wait in the backlog until an epoch
-    /// begins.
+    /// The group was upgraded by a record: its service is called so from now on, and its new kernel was given these
+    /// limits. Called before the commits of submissions in the record's entry are told. Flows that are not committed
+    /// yet have the new windows; those before are reset by their kernel.
+    pub fn update_group(&self, group: GroupId, limits: GroupLimits, service: String) {
+        self.shell.run(|core, _, outcome| core.update_group(group, limits, service, outcome));
+    }
+
+    /// Listens for clients of a guest's port and returns the address. Connections wait in the backlog until the first
+    /// epoch begins; after an epoch was lost they are reset at once, until the next.
     pub fn listen(&self, addr: SocketAddr, group: GroupId, port: u16) -> io::Result<SocketAddr> {
         let listener = self.shell.net.bind(addr)?;
         let addr = listener.local_addr()?;
@@ -89,7 +96,9 @@ impl FrontEnd {
         self.shell.epoch_begun.notify_waiters();
     }
 
-    /// The epoch is over: resets every connection, without records, and accepts nothing until the next.
+    /// The epoch is over: resets every connection, without records, and every new one until the next epoch, so that
+    /// clients turn to another proxy rather than wait. [`Stats`] and the access log tell those of whom nothing was
+    /// submitted from those whose requests may have been executed.
     pub fn end_epoch(&self) {
         self.shell.end_epoch();
     }
@@ -116,13 +125,37 @@ impl FrontEnd {
         any
     }
 
-    /// Sends every submission after the last applied number again, in order.
+    /// A leader's log has no room for what comes after `last`, which is applied. As [`FrontEnd::give_up`], but for a
+    /// leader on another node, whose answer may come before the commits that it follows.
+    pub fn give_up_after(&self, last: SubmissionId) -> bool {
+        self.committed(last);
+        self.epoch() == Some(last.epoch) && self.give_up()
+    }
+
+    /// Sends every submission of this epoch after the last applied number again, in order: for a new leader, or when
+    /// some were not taken. 0 when nothing is known to be applied but what was told committed.
     pub fn resend_after(&self, applied: u64) {
         let again = self.shell.core.borrow_mut().nat().map(|nat| nat.resend_after(applied));
         for submission in again.unwrap_or_default() {
             self.shell.send(submission);
         }
         self.shell.submit_if_due();
+    }
+
+    /// A leader refused a submission because another number is next: sends that one and all after it again, in order.
+    /// Those before are kept until they are committed, as the leader may still lose them. A leader that wants one that
+    /// was committed before is behind: it is sent nothing.
+    pub fn resend_from(&self, expected: SubmissionId) {
+        let again = self.shell.core.borrow_mut().nat().map(|nat| nat.resend_from(expected));
+        for submission in again.unwrap_or_default() {
+            self.shell.send(submission);
+        }
+    }
+
+    /// The current epoch, if there is one.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.shell.core.borrow().epoch()
     }
 
     /// The leader takes no open or data of the group for now.
@@ -154,6 +187,34 @@ impl FrontEnd {
     pub fn quarantine(&self, group: GroupId, seat: Seat, incarnation: Incarnation, at: Position) {
         self.shell.run(|core, now, outcome| core.quarantine(group, seat, incarnation, at, now, outcome));
         tasks::watch_lists(&self.shell, group);
+    }
+
+    /// The group has so many seats by the record at `at`, in force from the next position; new ones are vacant.
+    pub fn resize(&self, group: GroupId, seats: u8, at: Position) {
+        self.shell.run(|core, now, outcome| core.resize(group, seats, at, now, outcome));
+        tasks::watch_lists(&self.shell, group);
+    }
+
+    /// Who holds the seat by the records told so far, out or not; none while it is vacant.
+    #[must_use]
+    pub fn holder(&self, group: GroupId, seat: Seat) -> Option<Incarnation> {
+        self.shell.core.borrow().votes(group)?.holder(seat)
+    }
+
+    /// The stream that brings the votes of a seat's holder is there, for the first time or again, and nothing more
+    /// comes from the one before. Returns the position after which it votes on everything, in order; votes that came
+    /// before count once. None when the seat's holder is another, as far as is known here, or is out.
+    pub fn rejoin(&self, group: GroupId, seat: Seat, incarnation: Incarnation) -> Option<Position> {
+        self.shell.core.borrow_mut().rejoin(group, seat, incarnation)
+    }
+
+    /// Entries up to `at` are applied here: everything that they say was told by calls before this one. From the first
+    /// call on, votes on later positions wait, as engines on other nodes may be ahead; without one, votes must come
+    /// after what their entry says.
+    pub fn applied(&self, at: Position) {
+        let mut groups = Vec::new();
+        self.shell.run(|core, now, outcome| groups = core.applied(at, now, outcome));
+        groups.into_iter().for_each(|group| tasks::watch_lists(&self.shell, group));
     }
 
     /// The group is halted by the record at `at`: its connections are reset.

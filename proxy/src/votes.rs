@@ -4,8 +4,10 @@
 //! released gives that digest, payloads included; each position once, in ascending order; a seat counts once per
 //! position. A divergence is told once per holder of a seat, a split once per position.
 //!
-//! Expects: each holder of a seat votes in ascending order of positions and misses none after its first. Then every
-//! position before an agreed one is known by the time it is agreed, and nothing is released early.
+//! Expects: each holder of a seat votes in ascending order of positions and misses none after its first, or after
+//! [`Votes::rejoin`] none after the position that it returns. Then every position before an agreed one is known by the
+//! time it is agreed, and nothing is released early. Votes on a position come after the records before it: who is
+//! told of records and votes by different ways holds votes back ([`crate::core::Proxy::applied`] does).
 //!
 //! Rules: design section 5. Bounded: at most [`OPEN_POSITIONS`] positions are open and [`KEPT_DIGESTS`] agreed
 //! digests are kept. Pure: no clock; a caller that wants to ask for a late list calls [`Votes::ask_again`].
@@ -14,8 +16,10 @@ mod ballot;
 mod check;
 mod event;
 mod history;
+mod membership;
 mod seat;
 mod settle;
+mod sizes;
 mod speaker;
 #[cfg(test)]
 mod tests;
@@ -35,6 +39,7 @@ pub use speaker::{silent_turn_speaker, speaker, speaks};
 use ballot::{Ballot, Cast};
 use history::History;
 use seat::SeatState;
+use sizes::Sizes;
 
 /// The most positions that may be open (voted on but not released). A vote on one more is dropped, and that is told.
 pub const OPEN_POSITIONS: usize = 65_536;
@@ -42,7 +47,8 @@ pub const OPEN_POSITIONS: usize = 65_536;
 /// The votes of one group.
 #[derive(Debug)]
 pub struct Votes {
-    rule: Agreement,
+    sizes: Sizes,
+    /// Those that were dropped stand behind those in force.
     seats: Vec<SeatState>,
     /// What all open positions are voted on for.
     epoch: Epoch,
@@ -72,7 +78,7 @@ impl Votes {
     #[must_use]
     pub fn new(seats: u8, rule: Agreement, released: Position) -> Self {
         Self {
-            rule,
+            sizes: Sizes::new(rule, seats),
             seats: vec![SeatState::default(); usize::from(seats)],
             epoch: Epoch::default(),
             released,
@@ -85,7 +91,7 @@ impl Votes {
     /// The number of seats, vacant ones included.
     #[must_use]
     pub fn seats(&self) -> u8 {
-        u8::try_from(self.seats.len()).expect("it was made from a u8")
+        self.sizes.current()
     }
 
     /// Everything up to here is released.
@@ -105,62 +111,29 @@ impl Votes {
     /// are gone: they are done with, and votes of replicas that replay them say nothing here.
     pub fn begin_epoch(&mut self, epoch: Epoch, at: Position) {
         self.epoch = epoch;
-        self.released = self.released.max(at);
+        self.done_with(at);
         let released = self.released;
         self.ballots.retain(|ballot| ballot.position > released);
         self.history.clear();
     }
 
-    fn quorum(&self) -> usize {
-        usize::from(self.rule.quorum(self.seats()))
+    /// Who holds the seat, out or not; none while it is vacant.
+    #[must_use]
+    pub fn holder(&self, seat: Seat) -> Option<Incarnation> {
+        self.seats.get(usize::from(seat.0)).filter(|_| seat.0 < self.seats())?.current_holder()
     }
 
-    /// A new replica holds the seat by the record at `at`. Votes of the one before count no longer after `at`; up
-    /// to it they stay until the new holder votes.
-    pub fn take_seat(&mut self, seat: Seat, incarnation: Incarnation, at: Position, out: &mut Vec<Event>) {
-        let Some(state) = self.seats.get_mut(usize::from(seat.0)) else {
-            return;
-        };
-        if state.incarnation.is_some_and(|current| current >= incarnation) {
-            return;
-        }
-        state.take(incarnation);
-        for ballot in &mut self.ballots {
-            if ballot.position <= at {
-                ballot.keep_as_former(seat);
-            }
-        }
-        self.uncount_after(seat, at);
-        self.settle(out);
-    }
-
-    /// The holder is out by the record at `at`: its votes after `at` do not count, and it casts no more.
-    pub fn quarantine(&mut self, seat: Seat, incarnation: Incarnation, at: Position, out: &mut Vec<Event>) {
-        let Some(state) = self.seats.get_mut(usize::from(seat.0)) else {
-            return;
-        };
-        if state.incarnation != Some(incarnation) {
-            return;
-        }
-        state.out = true;
-        state.diverged = true;
-        self.uncount_after(seat, at);
-        self.settle(out);
-    }
-
-    fn uncount_after(&mut self, seat: Seat, at: Position) {
-        let quorum = self.quorum();
-        for ballot in self.ballots.iter_mut().filter(|ballot| ballot.position > at) {
-            ballot.withdraw(seat);
-            ballot.count(quorum);
-        }
+    /// Positions up to `at` are released or will never be.
+    fn done_with(&mut self, at: Position) {
+        self.released = self.released.max(at);
+        self.sizes.forget(self.released);
     }
 
     /// The group is halted by the record at `at`: nothing is released until it is resumed.
     pub fn halt(&mut self, at: Position) {
         self.halted = true;
         self.ballots.clear();
-        self.released = self.released.max(at);
+        self.done_with(at);
     }
 
     /// Whether the group is halted.
@@ -174,7 +147,7 @@ impl Votes {
     pub fn resume(&mut self, at: Position) {
         self.halted = false;
         self.history = History::default();
-        self.released = self.released.max(at);
+        self.done_with(at);
     }
 
     /// Counts a vote. What follows from it is appended to `out`.
@@ -182,21 +155,31 @@ impl Votes {
         let Some(state) = self.seats.get_mut(usize::from(vote.seat.0)) else {
             return;
         };
-        if self.halted || !state.counts(vote.incarnation) {
+        if self.halted || !state.counts(vote.incarnation, vote.position) {
             return;
         }
-        if vote.position > self.released && !self.open(vote.position) {
-            self.seats[usize::from(vote.seat.0)].forget_votes();
-            out.push(Event::Dropped { seat: vote.seat, position: vote.position });
+        let is_open = vote.position > self.released;
+        // A seat that was not in force there does not count, but tells that there is such a turn: without it the seats
+        // of a later number could release what comes after.
+        if is_open && !self.open(vote.position) {
+            self.lost_vote(vote.seat, vote.position, out);
             return;
         }
         self.seats[usize::from(vote.seat.0)].note_vote(vote.position);
-        if vote.position <= self.released {
+        if !is_open {
             self.compare_late(&vote, out);
-        } else {
+        } else if vote.seat.0 < self.sizes.seats(vote.position) {
             self.count(&vote, out);
         }
         self.settle(out);
+    }
+
+    /// A vote of the seat is dropped for want of room: it has to vote on the position again.
+    fn lost_vote(&mut self, seat: Seat, position: Position, out: &mut Vec<Event>) {
+        if let Some(state) = self.seats.get_mut(usize::from(seat.0)) {
+            state.forget_votes();
+            out.push(Event::Dropped { seat, position });
+        }
     }
 
     /// Makes sure that there is a ballot; says whether there is.
@@ -221,7 +204,7 @@ impl Votes {
     }
 
     fn compare_late(&mut self, vote: &CastVote, out: &mut Vec<Event>) {
-        if self.rule == Agreement::None {
+        if !self.sizes.are_compared() {
             return;
         }
         if let Some(agreed) = self.history.get(vote.position).filter(|agreed| *agreed != vote.digest) {
@@ -230,7 +213,7 @@ impl Votes {
     }
 
     fn count(&mut self, vote: &CastVote, out: &mut Vec<Event>) {
-        let (quorum, epoch, checked) = (self.quorum(), self.epoch, self.rule != Agreement::None);
+        let (quorum, epoch, checked) = (self.sizes.quorum(vote.position), self.epoch, self.sizes.are_compared());
         let Ok(at) = self.find(vote.position) else {
             return;
         };

@@ -61,18 +61,19 @@ pub enum Notice {
         /// The digest of the whole state.
         digest: Digest,
     },
-    /// A list is needed from one of these seats: have it vote again, with the list.
+    /// A list is needed from the first of these seats that can be reached: have it vote again, with the list.
     Ask {
         /// The turn.
         position: Position,
-        /// The seats that have it.
+        /// The seats that have it; another one is first each time.
         seats: Vec<refrain_wire::Seat>,
     },
     /// A replica diverged: its seat is out here; a record makes it so everywhere.
     Diverged(Divergence),
     /// The votes split: the group has to be halted.
     Split(Position),
-    /// A vote was dropped, because too many positions are open: the seat has to vote on this one again.
+    /// A vote was dropped, because too many positions are open or too many votes wait for entries to be applied: the
+    /// seat has to vote on this one again, and on what follows. A stream that is closed and bound again does.
     VoteDropped {
         /// Who voted.
         seat: refrain_wire::Seat,

@@ -1,5 +1,7 @@
 //! Invariant 3 on the core: whatever order votes come in, each byte is handed out once, in order, after agreement.
 
+mod early;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use refrain_wire::{
     Digest, EffectEntry, EffectKind, Epoch, FlowId, GroupId, Incarnation, Position, RunningDigest, Seat, Serial,
 };
 
-use super::{Action, GroupConfig, LogStream, Notice, Outcome, Proxy};
+use super::{Action, EARLY_BYTES, EARLY_VOTES, GroupConfig, LogStream, Notice, Outcome, Proxy};
 use crate::nat::{Ending, GroupLimits, Limits};
 use crate::votes::{CastVote, concerns};
 

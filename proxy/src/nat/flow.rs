@@ -24,9 +24,12 @@ pub enum Ending {
     Operator,
     /// The group was halted.
     Halted,
-    /// The proxy's epoch ended.
-    EpochEnded,
-    /// The log had no room for what the client sent.
+    /// The proxy's epoch ended, or it had none, before anything of the flow was submitted: the guest never hears of it,
+    /// and the client may try again without harm.
+    NotAccepted,
+    /// The proxy's epoch ended after something of the flow was submitted: what the client sent may have been executed.
+    OutcomeUnknown,
+    /// The log had no room for what the client sent last.
     Refused,
     /// The agreed effects left a gap in the flow's bytes.
     Fault,
@@ -44,7 +47,8 @@ impl Ending {
             Self::Drained => "drained",
             Self::Operator => "operator",
             Self::Halted => "halted",
-            Self::EpochEnded => "epoch-ended",
+            Self::NotAccepted => "not-accepted",
+            Self::OutcomeUnknown => "outcome-unknown",
             Self::Refused => "refused",
             Self::Fault => "fault",
         }
@@ -77,6 +81,8 @@ pub(super) struct Flow {
     pub(super) port: u16,
     pub(super) peer: SocketAddr,
     pub(super) opened: Duration,
+    /// What may be under way each way: that of the kernel that the flow's open reaches.
+    pub(super) window_bytes: u64,
     /// Client to guest: read from the socket.
     pub(super) received: u64,
     /// Client to guest: taken by the guest.
@@ -101,12 +107,13 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(group: GroupId, port: u16, peer: SocketAddr, now: Duration) -> Self {
+    pub(super) fn new(group: GroupId, port: u16, peer: SocketAddr, window_bytes: u64, now: Duration) -> Self {
         Self {
             group,
             port,
             peer,
             opened: now,
+            window_bytes,
             received: 0,
             consumed: 0,
             emitted: 0,

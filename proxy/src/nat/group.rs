@@ -84,6 +84,11 @@ impl Group {
         self.main_due = true;
     }
 
+    /// Whether anything of the flow, which is not over, went into a submission.
+    pub(super) fn has_submitted(&self, flow: &Flow) -> bool {
+        self.main.has_left(flow.open_ticket)
+    }
+
     /// Follows the flow's data.
     pub(super) fn shutdown(&mut self, serial: Serial, flow: &mut Flow) {
         let overtakes_nothing = self.main.has_left(flow.last_ticket);
@@ -92,7 +97,7 @@ impl Group {
 
     /// Follows the flow's open, and may overtake its data.
     pub(super) fn reset(&mut self, record: &Record, flow: &Flow) {
-        self.relieve(record, self.main.has_left(flow.open_ticket));
+        self.relieve(record, self.has_submitted(flow));
     }
 
     /// A record tells that `delivered` bytes more are.

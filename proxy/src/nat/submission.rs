@@ -95,15 +95,37 @@ impl Nat {
         }
     }
 
+    /// The sequencer was given the submission: it may be ordered, whatever is heard of it.
+    pub fn given(&mut self, id: SubmissionId) {
+        if id.epoch == self.epoch {
+            self.given = self.given.max(id.number);
+        }
+    }
+
     /// The submissions that are not committed, in order, when `applied` is the number of the last that is.
     pub fn resend_after(&mut self, applied: u64) -> Vec<Submission> {
         self.committed(SubmissionId { epoch: self.epoch, number: applied });
         self.unacknowledged.iter().cloned().collect()
     }
 
+    /// The submissions from this number on, in order, when a leader says that it is the next. Those before it are
+    /// kept: the leader has them, but may lose them. Nothing when the leader wants one that was committed long ago,
+    /// as it is behind.
+    #[must_use]
+    pub fn resend_from(&self, expected: SubmissionId) -> Vec<Submission> {
+        let oldest = self.unacknowledged.front().map(|submission| submission.id.number);
+        if expected.epoch != self.epoch || oldest.is_none_or(|oldest| expected.number < oldest) {
+            return Vec::new();
+        }
+        self.unacknowledged.iter().filter(|submission| submission.id.number >= expected.number).cloned().collect()
+    }
+
     /// The log has no room for the submissions that are on their way: the data and opens in them are given up, and
     /// their flows are over, so that what is left under the same numbers needs almost none. Returns these flows; none
     /// when there was nothing to give up.
+    ///
+    /// Should one of them be committed after all as it was, as an earlier leader had it and this was not known, what is
+    /// left under its number is dropped. So the end of each flow is told once more in what is submitted next.
     pub fn give_up(&mut self) -> Vec<Serial> {
         let mut over = BTreeSet::new();
         for batch in self.unacknowledged.iter_mut().flat_map(|submission| &mut submission.batches) {
@@ -124,6 +146,7 @@ impl Nat {
         for serial in &over {
             let Some(flow) = self.flows.get_mut(serial).filter(|flow| flow.ending.is_none()) else { continue };
             if let Some(group) = self.groups.get_mut(&flow.group) {
+                group.reset(&Record::Reset { serial: *serial, reason: ResetReason::Operator }, flow);
                 end(flow, group, Ending::Refused);
             }
         }

@@ -1,5 +1,8 @@
 //! The rules of the table, one test each.
 
+mod retries;
+mod turnover;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -2,13 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use refrain_wire::Serial;
 use refrain_wire::limits::MAX_RECORD_BYTES;
+use refrain_wire::{GroupId, Serial};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use super::connection::{Connection, Fate};
 use super::stats::Counters;
 use super::upstream::Upstream;
 use crate::core::{Action, Outcome, Proxy};
-use crate::nat::{Ending, Limits, Nat, Submission};
+use crate::nat::{Closed, Ending, Limits, Nat, Submission};
 use crate::net::Net;
 
 /// Reads of one connection before others get their turn.
@@ -115,8 +116,11 @@ impl Shell {
 
     pub(super) fn send(&self, submission: Submission) {
         let id = submission.id;
-        if let Err(error) = self.upstream.submit(submission) {
-            tracing::debug!(epoch = id.epoch.0, number = id.number, %error, "submission not taken");
+        match self.upstream.submit(submission) {
+            Ok(()) => drop(self.with_nat(|nat| nat.given(id))),
+            Err(error) => {
+                tracing::debug!(epoch = id.epoch.0, number = id.number, %error, "submission not taken");
+            }
         }
     }
 
@@ -251,7 +255,7 @@ impl Shell {
             let now = self.now();
             let closed = self.with_nat(|nat| nat.gone(connection.flow.serial, now)).flatten();
             if let Some(closed) = closed {
-                access::log(connection.flow, self.core.borrow().service(closed.group).unwrap_or(""), &closed);
+                self.tell_closed(connection, &closed);
             }
             self.submit_if_due();
         }
@@ -264,13 +268,24 @@ impl Shell {
             return;
         };
         let now = self.now();
+        nat.end_epoch();
         for (serial, connection) in std::mem::take(&mut *self.connections.borrow_mut()) {
-            nat.reset(serial, Ending::EpochEnded);
             if let Some(closed) = nat.gone(serial, now) {
-                access::log(connection.flow, self.core.borrow().service(closed.group).unwrap_or(""), &closed);
+                self.tell_closed(&connection, &closed);
             }
             connection.end(Fate::Reset);
         }
+    }
+
+    fn tell_closed(&self, connection: &Connection, closed: &Closed) {
+        self.counters.add_ending(closed.ending);
+        access::log(connection.flow, self.core.borrow().service(closed.group).unwrap_or(""), closed);
+    }
+
+    /// There is no epoch, and there was one: the client is told so at once, rather than left to wait for the next.
+    pub(super) fn tell_not_accepted(&self, group: GroupId, port: u16, peer: SocketAddr) {
+        self.counters.add_not_accepted();
+        access::log_not_accepted(self.core.borrow().service(group).unwrap_or(""), group, port, peer);
     }
 
     pub(super) fn queued_bytes(&self) -> usize {

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use crate::nat::Ending;
+
 /// Counters since the start.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -9,6 +11,8 @@ pub(super) struct Counters {
     bytes_out: Cell<u64>,
     accepted: Cell<u64>,
     refused: Cell<u64>,
+    not_accepted: Cell<u64>,
+    outcome_unknown: Cell<u64>,
 }
 
 impl Counters {
@@ -28,11 +32,26 @@ impl Counters {
         self.refused.set(self.refused.get() + 1);
     }
 
+    pub(super) fn add_not_accepted(&self) {
+        self.not_accepted.set(self.not_accepted.get() + 1);
+    }
+
+    /// Counts what has an own counter.
+    pub(super) fn add_ending(&self, ending: Ending) {
+        match ending {
+            Ending::NotAccepted => self.add_not_accepted(),
+            Ending::OutcomeUnknown => self.outcome_unknown.set(self.outcome_unknown.get() + 1),
+            _ => {}
+        }
+    }
+
     pub(super) fn fill(&self, stats: &mut Stats) {
         stats.bytes_in = self.bytes_in.get();
         stats.bytes_out = self.bytes_out.get();
         stats.accepted = self.accepted.get();
         stats.refused = self.refused.get();
+        stats.not_accepted = self.not_accepted.get();
+        stats.outcome_unknown = self.outcome_unknown.get();
     }
 }
 
@@ -43,8 +62,14 @@ pub struct Stats {
     pub connections: usize,
     /// Connections accepted since the start.
     pub accepted: u64,
-    /// Connections refused since the start.
+    /// Connections refused since the start, by a limit or because their group is halted.
     pub refused: u64,
+    /// Connections reset since the start while the proxy had no epoch, or by the end of its epoch before anything of
+    /// them was submitted: nothing that they sent was or will be executed.
+    pub not_accepted: u64,
+    /// Connections reset since the start by the end of the epoch, after something of them was submitted: what they sent
+    /// may have been executed.
+    pub outcome_unknown: u64,
     /// Bytes that clients sent since the start.
     pub bytes_in: u64,
     /// Bytes that clients' sockets took since the start.

@@ -1,6 +1,7 @@
 //! The tasks of the front end: accepting, serving a connection, submitting, and the two coarse timers, which are
 //! armed only while something needs them.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::{Connection, Fate};
 use super::shell::Shell;
 use crate::core::Action;
-use crate::nat::Ending;
+use crate::nat::{Ending, Refused};
 use crate::net::{Listener, Stream};
 
 /// How long a finished connection is still read, so that the client can take the answer before the close.
@@ -23,8 +24,11 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// How long nothing is accepted after the process has run out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long an agreed position waits for its speaker's list before another seat is asked.
+/// How long an agreed position waits for its speaker's list before another seat is asked; twice as long after each
+/// time, as the seat that was asked may be far away, and its answer large.
 const LIST_PATIENCE: Duration = Duration::from_millis(5);
+/// So often is the patience doubled: to 640 ms.
+const LIST_DOUBLINGS: u32 = 7;
 
 /// Submits what waits whenever it is told to. Tasks run in the order in which they were woken, so everything that
 /// connections read in one wake of the loop goes into one submission.
@@ -35,12 +39,12 @@ pub(super) async fn submit(shell: Rc<Shell>) {
     }
 }
 
-/// Accepts for one listener, once there is an epoch.
+/// Accepts for one listener, once there is an epoch, or refuses, once there was one.
 pub(super) async fn accept(shell: Rc<Shell>, listener: Box<dyn Listener>, group: GroupId, port: u16) {
     loop {
         loop {
             let begun = shell.epoch_begun.notified();
-            if shell.core.borrow().epoch().is_some() {
+            if shell.core.borrow().answers() {
                 break;
             }
             begun.await;
@@ -66,10 +70,13 @@ fn admit(shell: &Rc<Shell>, stream: Box<dyn Stream>, peer: SocketAddr, group: Gr
     let accepted = shell.core.borrow_mut().accept(group, port, peer, now);
     let epoch = shell.core.borrow().epoch();
     let (Ok(serial), Some(epoch)) = (accepted, epoch) else {
-        if let Err(error) = accepted {
-            tracing::debug!(group = group.0, %peer, %error, "connection refused");
+        match accepted {
+            Err(Refused::NoEpoch) | Ok(_) => shell.tell_not_accepted(group, port, peer),
+            Err(error) => {
+                tracing::debug!(group = group.0, %peer, %error, "connection refused");
+                shell.counters.add_refused();
+            }
         }
-        shell.counters.add_refused();
         // A failure means that the client is gone already.
         let _ = stream.reset_on_close();
         return;
@@ -161,23 +168,49 @@ pub(super) fn watch_lists(shell: &Rc<Shell>, group: GroupId) {
 }
 
 async fn ask(shell: Weak<Shell>) {
-    let mut before = Vec::new();
+    let mut waits = BTreeMap::new();
     loop {
         let Some(shell) = shell.upgrade() else {
             return;
         };
-        let waiting = waiting_for_lists(&shell);
-        for (group, _) in waiting.iter().filter(|waits| before.contains(*waits)) {
-            shell.run(|core, now, outcome| core.ask_again(*group, now, outcome));
+        waits = still_waiting(&shell, &waits);
+        for ((group, _), wait) in &mut waits {
+            if wait.is_over() {
+                shell.run(|core, now, outcome| core.ask_again(*group, now, outcome));
+            }
         }
-        if waiting.is_empty() {
+        if waits.is_empty() {
             shell.asking.set(false);
             return;
         }
-        before = waiting;
         drop(shell);
         sleep(LIST_PATIENCE).await;
     }
+}
+
+/// How long a position waits for its list, in units of [`LIST_PATIENCE`].
+#[derive(Debug, Clone, Copy, Default)]
+struct Wait {
+    since_asked: u32,
+    asked: u32,
+}
+
+impl Wait {
+    /// One unit more has passed; says whether a seat is to be asked now.
+    fn is_over(&mut self) -> bool {
+        let over = self.since_asked >= 1 << self.asked.min(LIST_DOUBLINGS);
+        if over {
+            self.asked += 1;
+            self.since_asked = 0;
+        }
+        self.since_asked += 1;
+        over
+    }
+}
+
+fn still_waiting(shell: &Shell, before: &BTreeMap<(GroupId, Position), Wait>) -> BTreeMap<(GroupId, Position), Wait> {
+    let waiting = waiting_for_lists(shell).into_iter();
+    waiting.map(|waits| (waits, before.get(&waits).copied().unwrap_or_default())).collect()
 }
 
 fn waiting_for_lists(shell: &Shell) -> Vec<(GroupId, Position)> {

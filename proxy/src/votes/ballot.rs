@@ -14,6 +14,12 @@ impl SeatSet {
         Self(1 << seat.0)
     }
 
+    pub(super) fn from_seats(seats: impl Iterator<Item = Seat>) -> Self {
+        let mut set = Self::default();
+        seats.for_each(|seat| set.insert(seat));
+        set
+    }
+
     pub(super) fn contains(self, seat: Seat) -> bool {
         self.0 & Self::of(seat).0 != 0
     }
@@ -26,10 +32,23 @@ impl SeatSet {
         self.0 &= !Self::of(seat).0;
     }
 
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn and(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    pub(super) fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
     pub(super) fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
+    /// The seats, ascending.
     pub(super) fn seats(self) -> impl Iterator<Item = Seat> {
         (0..8).map(Seat).filter(move |seat| self.contains(*seat))
     }
@@ -64,7 +83,8 @@ pub(super) struct Ballot {
     /// Seats whose vote was cast by a holder that is no longer there: their new holder may vote again.
     former: SeatSet,
     pub(super) agreed: Option<Digest>,
-    pub(super) asked: bool,
+    /// Seats that were asked for the list in this round.
+    asked: SeatSet,
     pub(super) split: bool,
 }
 
@@ -75,7 +95,7 @@ impl Ballot {
             tallies: Vec::with_capacity(1),
             former: SeatSet::default(),
             agreed: None,
-            asked: false,
+            asked: SeatSet::default(),
             split: false,
         }
     }
@@ -127,6 +147,34 @@ impl Ballot {
     pub(super) fn count(&mut self, quorum: usize) {
         let agreed = self.tallies.iter().find(|tally| tally.seats.len() >= quorum);
         self.agreed = agreed.map(|tally| tally.digest);
+    }
+
+    /// Whether it is agreed, no list has come, and no seat was asked.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.asked.is_empty() && self.lacks_list()
+    }
+
+    fn lacks_list(&self) -> bool {
+        self.agreed_tally().is_some_and(|tally| tally.list.is_none())
+    }
+
+    /// The seats to ask for the list that is lacking, the first of which counts as asked: those that were not asked
+    /// in this round come first, and when all were a new round begins. Only `able` ones that voted with the quorum.
+    pub(super) fn ask(&mut self, able: SeatSet) -> Vec<Seat> {
+        if !self.lacks_list() {
+            return Vec::new();
+        }
+        let voted = self.agreed_tally().map(|tally| tally.seats).unwrap_or_default();
+        let have = voted.and(able).without(self.former);
+        if have.without(self.asked).is_empty() {
+            self.asked = SeatSet::default();
+        }
+        let (asked, unasked) = (have.and(self.asked), have.without(self.asked));
+        let seats: Vec<Seat> = unasked.seats().chain(asked.seats()).collect();
+        if let Some(first) = seats.first() {
+            self.asked.insert(*first);
+        }
+        seats
     }
 
     pub(super) fn agreed_tally(&self) -> Option<&Tally> {

@@ -19,7 +19,8 @@ pub enum Event {
     Ask {
         /// The turn.
         position: Position,
-        /// The seats that voted with the quorum: any of them has it.
+        /// The seats that have it, the one to ask first: another one each time, until all were. Whoever cannot be
+        /// reached is passed over.
         seats: Vec<Seat>,
     },
     /// A replica is not like the others.

@@ -16,22 +16,42 @@ pub(super) struct SeatState {
     pub(super) diverged: bool,
     /// The first and last positions that the holder voted on.
     pub(super) voted: Option<(Position, Position)>,
+    /// The seat was dropped by the record there: after it the holder has none. One that comes back is vacant.
+    until: Option<Position>,
     missed: u32,
 }
 
 impl SeatState {
-    /// Whether votes of that holder count.
-    pub(super) fn counts(&self, incarnation: Incarnation) -> bool {
-        self.incarnation == Some(incarnation) && !self.out
+    /// Whether a vote of that holder on the position counts.
+    pub(super) fn counts(&self, incarnation: Incarnation, position: Position) -> bool {
+        self.incarnation == Some(incarnation) && self.is_able(position)
     }
 
-    /// Whether a vote of the seat may still come and count; a vacant seat's may, once it is taken.
-    pub(super) fn may_vote(&self) -> bool {
-        !self.out
+    /// Whether the seat has a holder at the position that is not out.
+    pub(super) fn is_able(&self, position: Position) -> bool {
+        self.incarnation.is_some() && self.holds(position) && !self.out
+    }
+
+    /// Whether a vote of the seat on the position may still come and count; a vacant seat's may, once it is taken.
+    pub(super) fn may_vote(&self, position: Position) -> bool {
+        !self.out || !self.holds(position)
+    }
+
+    fn holds(&self, position: Position) -> bool {
+        self.until.is_none_or(|until| position <= until)
+    }
+
+    pub(super) fn current_holder(&self) -> Option<Incarnation> {
+        self.incarnation.filter(|_| self.until.is_none())
     }
 
     pub(super) fn take(&mut self, incarnation: Incarnation) {
         *self = Self { incarnation: Some(incarnation), ..Self::default() };
+    }
+
+    /// The seat is gone after `at`.
+    pub(super) fn drop_after(&mut self, at: Position) {
+        self.until = self.until.or(Some(at));
     }
 
     pub(super) fn note_vote(&mut self, position: Position) {
@@ -45,6 +65,12 @@ impl SeatState {
         self.voted = None;
     }
 
+    /// Votes of the holder may have been lost, and it votes again on everything after the position: what it leaves out
+    /// there it denies, and nothing else.
+    pub(super) fn votes_again_after(&mut self, position: Position) {
+        self.voted = Some((position, position));
+    }
+
     /// The holder voted before and after the position.
     pub(super) fn voted_around(&self, position: Position) -> bool {
         self.voted.is_some_and(|(first, last)| first < position && position < last)
@@ -54,8 +80,8 @@ impl SeatState {
         self.missed = if voted { 0 } else { self.missed.saturating_add(1) };
     }
 
-    /// Whether it is worth waiting for the seat's list.
-    pub(super) fn is_prompt(&self) -> bool {
-        self.incarnation.is_some() && !self.out && self.missed < MISSED_RELEASES
+    /// Whether it is worth waiting for the seat's list of the position.
+    pub(super) fn is_prompt(&self, position: Position) -> bool {
+        self.is_able(position) && self.missed < MISSED_RELEASES
     }
 }

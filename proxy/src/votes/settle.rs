@@ -1,8 +1,9 @@
 //! What becomes of the first open position: released, waited for, asked for, void or split.
 
-use refrain_wire::{Digest, Seat};
+use refrain_wire::{Digest, Position, Seat};
 
 use super::ballot::{Ballot, SeatSet};
+use super::seat::SeatState;
 use super::{Event, Votes, Why};
 
 impl Votes {
@@ -30,11 +31,11 @@ impl Votes {
         let Some(ballot) = self.ballots.pop_front() else {
             return;
         };
-        let voters = ballot.voters();
-        for (seat, state) in (0..).map(Seat).zip(&mut self.seats) {
+        let (voters, seats) = (ballot.voters(), self.sizes.seats(ballot.position));
+        for (seat, state) in (0..seats).map(Seat).zip(&mut self.seats) {
             state.note_release(voters.contains(seat));
         }
-        self.released = ballot.position;
+        self.done_with(ballot.position);
         if let Some(agreed) = ballot.agreed {
             self.history.push(ballot.position, agreed);
             let tally = ballot.tallies.into_iter().find(|tally| tally.digest == agreed);
@@ -44,13 +45,23 @@ impl Votes {
         }
     }
 
+    /// The seats in force at a position that is not released.
+    fn seats_at(&self, position: Position) -> impl Iterator<Item = (Seat, &SeatState)> {
+        (0..self.sizes.seats(position)).map(Seat).zip(&self.seats)
+    }
+
+    /// Whether a seat in force has not voted and is worth waiting for.
+    fn awaits(&self, ballot: &Ballot, worth: impl Fn(&SeatState) -> bool) -> bool {
+        self.seats_at(ballot.position).any(|(seat, state)| worth(state) && !ballot.has_voted(seat))
+    }
+
     /// A quorum voted before and after the position and not on it: the log has no such turn.
     fn is_void(&self, ballot: &Ballot) -> bool {
-        let seats = (0..).map(Seat).zip(&self.seats);
-        let denying = seats.filter(|(seat, state)| {
-            state.may_vote() && state.voted_around(ballot.position) && !ballot.has_voted(*seat)
+        let position = ballot.position;
+        let denying = self.seats_at(position).filter(|(seat, state)| {
+            state.is_able(position) && state.voted_around(position) && !ballot.has_voted(*seat)
         });
-        denying.count() >= self.quorum()
+        denying.count() >= self.sizes.quorum(position)
     }
 
     fn drop_void(&mut self, out: &mut Vec<Event>) {
@@ -66,40 +77,39 @@ impl Votes {
     }
 
     fn tell_split(&mut self, out: &mut Vec<Event>) {
-        let seats = (0..).map(Seat).zip(&self.seats);
         let Some(front) = self.ballots.front() else {
             return;
         };
-        let awaited = seats.filter(|(seat, state)| state.may_vote() && !front.has_voted(*seat));
-        if awaited.count() > 0 || front.split {
+        let position = front.position;
+        if front.split || self.awaits(front, |state| state.may_vote(position)) {
             return;
         }
-        let position = front.position;
         self.ballots[0].split = true;
         out.push(Event::Split { position });
     }
 
     /// Asks at once when no seat is left whose vote could bring the list.
     fn ask_if_nobody_else_will_tell(&mut self, out: &mut Vec<Event>) {
-        let seats = (0..).map(Seat).zip(&self.seats);
         let Some(front) = self.ballots.front() else {
             return;
         };
-        let awaited = seats.filter(|(seat, state)| state.is_prompt() && !front.has_voted(*seat));
-        if awaited.count() == 0 && !front.asked {
+        let position = front.position;
+        if front.is_unasked() && !self.awaits(front, |state| state.is_prompt(position)) {
             self.ask_again(out);
         }
     }
 
     /// Asks for the list of the next position if it is agreed without one; for a caller that has waited long enough.
+    /// Each time another seat is named first, until all that have the list were.
     pub fn ask_again(&mut self, out: &mut Vec<Event>) {
-        let Some(front) = self.ballots.front_mut() else {
+        let Some(position) = self.ballots.front().map(|front| front.position) else {
             return;
         };
-        let Some(seats) = front.agreed_tally().filter(|tally| tally.list.is_none()).map(|tally| tally.seats) else {
-            return;
-        };
-        front.asked = true;
-        out.push(Event::Ask { position: front.position, seats: SeatSet::seats(seats).collect() });
+        let able = self.seats_at(position).filter(|(_, state)| state.is_able(position));
+        let able = SeatSet::from_seats(able.map(|(seat, _)| seat));
+        let seats = self.ballots[0].ask(able);
+        if !seats.is_empty() {
+            out.push(Event::Ask { position, seats });
+        }
     }
 }

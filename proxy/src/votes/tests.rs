@@ -1,6 +1,10 @@
 //! The rules of agreement, one test each.
 
+mod asks;
+mod changes;
 mod property;
+mod rejoin;
+mod resize;
 
 use std::sync::Arc;
 
@@ -196,37 +200,6 @@ fn turns_are_released_in_order_of_positions() {
     assert_eq!(vote(&mut votes, 1, &second), [], "the first has no list yet");
     assert_eq!(vote(&mut votes, 2, &first), [agreed(&first), agreed(&second)]);
     assert_eq!(votes.released(), NEXT);
-}
-
-#[test]
-fn a_list_is_asked_for_when_no_seat_is_left_that_may_bring_it() {
-    let (mut votes, good) = (group(3, Agreement::Majority), turn(P, "a"));
-    mute(&mut votes, 0, &good);
-    assert_eq!(mute(&mut votes, 2, &good), [], "seat 1 may be the speaker");
-    assert_eq!(votes.waits_for_list(), Some(P));
-    let ask = |seats: &[u8]| Event::Ask { position: P, seats: seats.iter().copied().map(Seat).collect() };
-    let mut out = Vec::new();
-    votes.ask_again(&mut out);
-    assert_eq!(out, [ask(&[0, 2])], "a caller that has waited may ask");
-    let mut votes = group(3, Agreement::Majority);
-    mute(&mut votes, 0, &good);
-    mute(&mut votes, 2, &good);
-    assert_eq!(mute(&mut votes, 1, &good), [ask(&[0, 1, 2])]);
-    assert_eq!(vote(&mut votes, 1, &good), [agreed(&good)], "the answer is the same vote with the list");
-    assert_eq!(votes.waits_for_list(), None);
-}
-
-#[test]
-fn a_seat_that_missed_eight_releases_is_not_waited_for() {
-    let mut votes = group(3, Agreement::Majority);
-    for position in 10..18 {
-        let good = turn(Position(position), "a");
-        vote(&mut votes, 0, &good);
-        assert_eq!(mute(&mut votes, 1, &good), [agreed(&good)]);
-    }
-    let good = turn(Position(18), "a");
-    mute(&mut votes, 0, &good);
-    assert!(matches!(mute(&mut votes, 1, &good)[..], [Event::Ask { .. }]));
 }
 
 #[test]

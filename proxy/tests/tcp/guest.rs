@@ -68,6 +68,8 @@ pub struct Guest {
     pub withholds: Cell<bool>,
     withheld: RefCell<Option<Arc<TurnEffects>>>,
     pub asked: Cell<usize>,
+    /// This seat does not answer when it is asked.
+    pub silent: Cell<Option<Seat>>,
     changed: Notify,
 }
 
@@ -87,9 +89,12 @@ impl Upstream for Guest {
         let Notice::Ask { position, seats } = &notice else {
             panic!("a healthy group has nothing to tell: {notice:?}");
         };
+        self.asked.set(self.asked.get() + 1);
+        if self.silent.get() == Some(seats[0]) {
+            return;
+        }
         let turn = self.withheld.borrow_mut().take().expect("only a list that was withheld is asked for");
         assert_eq!(turn.position, *position);
-        self.asked.set(self.asked.get() + 1);
         self.vote(seats[0].0, &turn, true);
     }
 }

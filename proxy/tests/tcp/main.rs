@@ -1,6 +1,8 @@
 //! The front end on real sockets, with a scripted guest behind it.
 
+mod epochs;
 mod guest;
+mod nodes;
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -369,31 +371,6 @@ fn resident_bytes() -> usize {
 }
 
 #[test]
-fn a_connection_waits_until_an_epoch_begins() {
-    on_loop(async {
-        let stage = Stage::new(Limits::default());
-        let mut client = stage.client(port::ECHO).await;
-        client.write_all(b"early").await.expect("the kernel takes it");
-        stage.front_end.begin_epoch(EPOCH, Position(1));
-        let mut back = [0; 5];
-        client.read_exact(&mut back).await.expect("it is served now");
-        assert_eq!(&back, b"early");
-    });
-}
-
-#[test]
-fn the_end_of_an_epoch_resets_its_connections() {
-    on_loop(async {
-        let stage = Stage::begun(Limits::default());
-        let mut client = stage.client(port::ECHO).await;
-        echoes(&mut client, b"x").await;
-        stage.front_end.begin_epoch(Epoch(EPOCH.0 + 1), Position(1_000));
-        is_reset(&mut client).await;
-        assert_eq!(stage.front_end.stats().connections, 0);
-    });
-}
-
-#[test]
 fn one_submission_is_on_its_way_at_a_time_and_the_next_carries_what_came_meanwhile() {
     on_loop(async {
         let stage = Stage::begun(Limits::default());
@@ -500,21 +477,8 @@ fn a_drain_lets_flows_end_and_resets_the_rest_by_record() {
 }
 
 #[test]
-fn a_speaker_that_does_not_come_is_replaced_by_asking_another_seat() {
-    on_loop(async {
-        let stage = Stage::begun(Limits::default());
-        let mut client = stage.client(port::ECHO).await;
-        stage.guest.withholds.set(true);
-        echoes(&mut client, b"asked for").await;
-        assert!(stage.guest.asked.get() > 0);
-    });
-}
-
-#[test]
 fn the_access_log_has_one_event_a_closed_connection() {
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
-    let _logged = tracing::subscriber::set_default(subscriber);
+    let (lines, _logged) = logged();
     on_loop(async {
         let stage = Stage::begun(Limits::default());
         let mut client = stage.client(port::ECHO).await;
@@ -523,9 +487,8 @@ fn the_access_log_has_one_event_a_closed_connection() {
         drop(client);
         stage.is_empty().await;
     });
-    let text = String::from_utf8(lines.0.lock().expect("no writer panics").clone()).expect("the log is text");
-    let line: Vec<&str> = text.lines().filter(|line| line.contains("refrain::access")).collect();
-    assert_eq!(line.len(), 1, "{text}");
+    let line = lines.of_access();
+    assert_eq!(line.len(), 1, "{line:?}");
     for field in [
         "flow=2.1",
         "service=\"test/guest\"",
@@ -542,6 +505,21 @@ fn the_access_log_has_one_event_a_closed_connection() {
 /// Keeps what a subscriber writes.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
+
+/// What this thread logs is kept for as long as the guard lives.
+fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
+    (lines, tracing::subscriber::set_default(subscriber))
+}
+
+impl Lines {
+    /// The lines of the access log.
+    fn of_access(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().expect("no writer panics").clone()).expect("the log is text");
+        text.lines().filter(|line| line.contains("refrain::access")).map(str::to_owned).collect()
+    }
+}
 
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

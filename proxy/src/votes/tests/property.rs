@@ -14,7 +14,7 @@ use refrain_wire::{Digest, Position, Seat};
 
 /// What a faulty seat does at a turn.
 #[derive(Debug, Clone, Copy)]
-enum Fault {
+pub(super) enum Fault {
     Honest,
     Silent,
     OtherDigest,
@@ -25,7 +25,7 @@ enum Fault {
     Conspire,
 }
 
-fn fault() -> impl Strategy<Value = Fault> {
+pub(super) fn fault() -> impl Strategy<Value = Fault> {
     let all = [
         Fault::Honest,
         Fault::Silent,
@@ -39,11 +39,11 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 /// Turns at even positions; those that faulty seats invent are odd.
-fn turns(count: usize) -> Vec<TurnEffects> {
+pub(super) fn turns(count: usize) -> Vec<TurnEffects> {
     (0..count).map(|i| turn(Position(10 + 2 * i as u64), &format!("turn {i}"))).collect()
 }
 
-fn cast(seat: u8, turn: &TurnEffects, digest: Digest) -> CastVote {
+pub(super) fn cast(seat: u8, turn: &TurnEffects, digest: Digest) -> CastVote {
     CastVote {
         seat: Seat(seat),
         incarnation: FIRST,
@@ -53,7 +53,7 @@ fn cast(seat: u8, turn: &TurnEffects, digest: Digest) -> CastVote {
     }
 }
 
-fn faulty_votes(seat: u8, good: &TurnEffects, fault: Fault) -> Vec<CastVote> {
+pub(super) fn faulty_votes(seat: u8, good: &TurnEffects, fault: Fault) -> Vec<CastVote> {
     let other = turn(good.position, &format!("seat {seat}"));
     let honest = cast(seat, good, digest(good));
     match fault {
