@@ -4,11 +4,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use refrain_inspect::asyncify::Layout;
 use refrain_kernel::process::GuestEnd;
 use wasmtime::{Extern, Instance, Store, Trap};
 
+use crate::checkpoint::image::Image;
+use crate::checkpoint::restore::{RestoreFault, Restoring};
+
 use crate::host::{ExitCode, GuestState, Host, HostFault, Limits, MAX_TABLE_ELEMENTS, Shared};
 use crate::module::Compiled;
+use crate::stack::{self, Mode, StackFault, StackStore};
 
 /// How a run ended.
 pub(crate) enum RunEnd {
@@ -30,37 +35,69 @@ pub struct RunLimits {
     pub fuel_per_turn: Option<u64>,
 }
 
-/// Prepares a run of `compiled`; the first poll instantiates it.
-pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: RunLimits) -> Run {
+/// Prepares a run of `compiled`; the first poll instantiates it. With `restoring` it goes on where that guest waited.
+pub(crate) fn run(
+    compiled: Arc<Compiled>,
+    shared: Arc<Mutex<Shared>>,
+    limits: RunLimits,
+    restoring: Option<Restoring>,
+) -> Run {
     Box::pin(async move {
         let fuel_per_turn = limits.fuel_per_turn.unwrap_or(u64::MAX);
         let memory_bytes = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
-        let host = Host { shared, state: GuestState::default(), limits: Limits::new(memory_bytes), fuel_per_turn };
+        let mut limiter = Limits::new(memory_bytes);
+        if let Ok(layout) = &compiled.checkpointable {
+            limiter.exempt(layout.memory);
+        }
+        let host = Host { shared, state: GuestState::default(), limits: limiter, fuel_per_turn };
         let mut store = Store::new(&compiled.platform.engine, host);
         store.limiter(|host| &mut host.limits);
         store.set_fuel(fuel_per_turn).expect("fuel is on for every guest");
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
-        let ended = start(&compiled, &mut store).await;
-        store.data().shared.lock().fuel_left = store.get_fuel().unwrap_or_default();
+        let ended = start(&compiled, &mut store, restoring).await;
+        let fuel_left = store.get_fuel().unwrap_or_default();
+        let mode = {
+            let mut shared = store.data().shared.lock();
+            if shared.mode == Mode::Running {
+                shared.fuel_left = fuel_left;
+            }
+            std::mem::replace(&mut shared.mode, Mode::Running)
+        };
         match ended {
             Ok(()) => RunEnd::Guest(GuestEnd::Exit(0)),
+            Err(error) if mode != Mode::Running => unsaved(&error),
             Err(error) => classify(&error, &store.data().limits, limits),
         }
     })
 }
 
-async fn start(compiled: &Compiled, store: &mut Store<Host>) -> wasmtime::Result<()> {
+async fn start(compiled: &Compiled, store: &mut Store<Host>, restoring: Option<Restoring>) -> wasmtime::Result<()> {
     let instance = compiled.pre.instantiate_async(&mut *store).await?;
-    store.data_mut().state = state_of(&instance, store);
+    store.data_mut().limits.instantiated();
+    store.data_mut().state = state_of(compiled, &instance, store);
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
-    start.call_async(&mut *store, ()).await
+    if let Some(restoring) = restoring {
+        restoring.put(store)?;
+        stack::rewind(store);
+    }
+    loop {
+        let returned = start.call_async(&mut *store, ()).await;
+        if store.data().shared.lock().mode == Mode::Running {
+            return returned;
+        }
+        returned?;
+        stack::unwound(store)?;
+        let image = Image::capture(store);
+        store.data().shared.lock().image = Some(image);
+    }
 }
 
 /// Collects what `refrain_inspect::export_state` exported, and the memory under its usual name.
-fn state_of(instance: &Instance, store: &mut Store<Host>) -> GuestState {
+fn state_of(compiled: &Compiled, instance: &Instance, store: &mut Store<Host>) -> GuestState {
     let memory = instance.get_memory(&mut *store, "memory");
-    let mut state = GuestState { memory, ..GuestState::default() };
+    let tracker = compiled.platform.tracker.clone();
+    let mut state = GuestState { memory, tracker, ..GuestState::default() };
     let reserved: Vec<Extern> = (instance.exports(&mut *store))
         .filter(|export| export.name().starts_with(refrain_inspect::RESERVED_PREFIX))
         .map(wasmtime::Export::into_extern)
@@ -69,11 +106,39 @@ fn state_of(instance: &Instance, store: &mut Store<Host>) -> GuestState {
         match item {
             Extern::Global(global) => state.globals.push(global),
             Extern::Table(table) => state.tables.push(table),
-            Extern::Memory(memory) => state.memory = state.memory.or(Some(memory)),
+            Extern::Memory(memory) => {
+                state.memory = state.memory.or(Some(memory));
+                state.memories.push(memory);
+            }
             _ => {}
         }
     }
+    state.stack = compiled.checkpointable.as_ref().ok().and_then(|layout| stack_of(layout, instance, store));
     state
+}
+
+fn stack_of(layout: &Layout, instance: &Instance, store: &mut Store<Host>) -> Option<StackStore> {
+    let name = |what: &str, index: u32| format!("{}{what}:{index}", refrain_inspect::RESERVED_PREFIX);
+    Some(StackStore {
+        state: instance.get_global(&mut *store, &name("global", layout.state_global))?,
+        data: instance.get_global(&mut *store, &name("global", layout.data_global))?,
+        memory: instance.get_memory(&mut *store, &name("memory", layout.memory))?,
+    })
+}
+
+/// The end of a guest whose stack could not be stored or built up.
+fn unsaved(error: &wasmtime::Error) -> RunEnd {
+    if let Some(fault) = error.downcast_ref::<HostFault>() {
+        return RunEnd::Host(format!("{fault}: {error:#}"));
+    }
+    if let Some(error) = error.downcast_ref::<RestoreFault>() {
+        return RunEnd::Host(error.to_string());
+    }
+    RunEnd::Guest(GuestEnd::Trap(match error.downcast_ref::<Trap>() {
+        Some(Trap::MemoryOutOfBounds) => "its stack is too deep to be saved in a checkpoint".to_owned(),
+        Some(Trap::OutOfFuel) | None => StackFault::Broken.to_string(),
+        Some(trap) => format!("{} ({trap})", StackFault::Broken),
+    }))
 }
 
 /// Words for the end that are the same on every replica: no addresses, no host paths.

@@ -10,7 +10,11 @@ use std::task::Poll;
 
 use parking_lot::Mutex;
 use refrain_kernel::{Errno, Kernel, Stop};
-use wasmtime::{AsContextMut, Caller, Extern, Global, Memory, ResourceLimiter, Table, Val};
+use wasmtime::{AsContextMut, Caller, Extern, Global, Memory, ResourceLimiter, Table};
+
+use crate::checkpoint::dirty::Tracker;
+use crate::checkpoint::image::{Image, bits};
+use crate::stack::{self, Mode, StackStore};
 
 /// A bit to flip in a guest's memory: a fault on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +37,28 @@ pub(crate) struct Shared {
     pub(crate) flip: Option<Flip>,
     pub(crate) memory_bytes: u64,
     pub(crate) fuel_left: u64,
+    /// Whether the guest runs, or its stack is stored or built up.
+    pub(crate) mode: Mode,
+    /// The waiting guest is to be captured when it is polled next.
+    pub(crate) capture: bool,
+    /// The guest's state, when it was captured in this turn.
+    pub(crate) image: Option<Image>,
 }
 
 impl Shared {
     pub(crate) fn new(kernel: Option<Kernel>) -> Self {
-        Self { kernel, turn: 0, blocked: false, memory_digest: None, flip: None, memory_bytes: 0, fuel_left: 0 }
+        Self {
+            kernel,
+            turn: 0,
+            blocked: false,
+            memory_digest: None,
+            flip: None,
+            memory_bytes: 0,
+            fuel_left: 0,
+            mode: Mode::Running,
+            capture: false,
+            image: None,
+        }
     }
 
     pub(crate) fn kernel(&mut self) -> &mut Kernel {
@@ -49,8 +70,16 @@ impl Shared {
 #[derive(Default)]
 pub(crate) struct GuestState {
     pub(crate) memory: Option<Memory>,
+    /// All memories, that of the stack included, in the order of their indices.
+    pub(crate) memories: Vec<Memory>,
     pub(crate) globals: Vec<Global>,
     pub(crate) tables: Vec<Table>,
+    /// Where the guest's stack is stored, if its module can do that.
+    pub(crate) stack: Option<StackStore>,
+    /// The last image, whose pages are shared where they did not change.
+    pub(crate) last_image: Option<Image>,
+    /// Tells which did.
+    pub(crate) tracker: Option<Arc<Tracker>>,
 }
 
 /// wasmtime's store data.
@@ -77,6 +106,10 @@ pub(crate) struct Limits {
     pub(crate) memory_refused: bool,
     /// A growth was refused because of [`MAX_TABLE_ELEMENTS`].
     pub(crate) tables_refused: bool,
+    /// Index of the memory of the stack, which is not the guest's and counts against no limit.
+    stack_memory: Option<u32>,
+    /// Memories made so far, while the module is instantiated; they are made in the order of their indices.
+    memories_made: Option<u32>,
 }
 
 /// The most elements of all tables of a guest together.
@@ -86,14 +119,37 @@ const BEYOND_ADDRESSES: &str = "memory growth exceeds memory type's limits";
 
 impl Limits {
     pub(crate) fn new(memory_bytes: usize) -> Self {
-        Self { memory_bytes, table_elements: 0, memory_refused: false, tables_refused: false }
+        Self {
+            memory_bytes,
+            table_elements: 0,
+            memory_refused: false,
+            tables_refused: false,
+            stack_memory: None,
+            memories_made: Some(0),
+        }
+    }
+
+    /// Lets the memory of this index be made whatever the limit.
+    pub(crate) fn exempt(&mut self, stack_memory: u32) {
+        self.stack_memory = Some(stack_memory);
+    }
+
+    /// From now on memories only grow.
+    pub(crate) fn instantiated(&mut self) {
+        self.memories_made = None;
+    }
+
+    fn is_stack_made(&mut self) -> bool {
+        let Some(made) = &mut self.memories_made else { return false };
+        *made += 1;
+        Some(*made - 1) == self.stack_memory
     }
 }
 
 impl ResourceLimiter for Limits {
     /// A growth beyond the module's own maximum is refused here too, so that wasmtime reports no failure for it.
     fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let fits = desired <= self.memory_bytes;
+        let fits = self.is_stack_made() || desired <= self.memory_bytes;
         self.memory_refused |= !fits;
         Ok(fits && maximum.is_none_or(|maximum| desired <= maximum))
     }
@@ -155,6 +211,9 @@ pub(crate) fn call(
     let Some(memory) = memory_of(caller) else {
         return i32::from(Errno::Fault.code());
     };
+    if caller.data().shared.lock().mode != Mode::Running {
+        return stack::stray_call(caller);
+    }
     let (result, work) = {
         let (memory, host) = memory.data_and_store_mut(caller.as_context_mut());
         let mut shared = host.shared.lock();
@@ -180,12 +239,24 @@ pub(crate) fn waiting_call<'a>(
     let Some(memory) = memory_of(&mut caller) else {
         return Box::new(std::future::ready(i32::from(Errno::Fault.code())));
     };
-    let mut turn = None;
+    let mode = caller.data().shared.lock().mode;
+    if mode == Mode::Unwinding {
+        return Box::new(std::future::ready(stack::stray_call(&mut caller)));
+    }
+    // A call into which the stack was built up goes on waiting where the captured one stood.
+    let mut turn = (mode == Mode::Rewinding).then(|| stack::rewound(&mut caller));
     Box::new(poll_fn(move |_| {
         let first = turn.is_none();
         let shared = Arc::clone(&caller.data().shared);
         let mut shared = shared.lock();
-        if turn.is_some_and(|before| before != shared.turn) {
+        if std::mem::take(&mut shared.capture) {
+            return Poll::Ready(stack::unwind(&mut caller, &mut shared));
+        }
+        if turn.is_some_and(|before| before == shared.turn) {
+            shared.blocked = true;
+            return Poll::Pending;
+        }
+        if !first {
             begin_turn(&mut caller, &mut shared, memory);
         }
         turn = Some(shared.turn);
@@ -230,15 +301,8 @@ fn digest_state(caller: &mut Caller<'_, Host>, memory: Memory) -> [u8; 32] {
     hasher.update(memory.data(&*caller));
     let (globals, tables) = (caller.data().state.globals.clone(), caller.data().state.tables.clone());
     for global in globals {
-        let bits = match global.get(&mut *caller) {
-            Val::I32(value) => u128::from(value as u32),
-            Val::I64(value) => u128::from(value as u64),
-            Val::F32(bits) => u128::from(bits),
-            Val::F64(bits) => u128::from(bits),
-            Val::V128(value) => value.as_u128(),
-            // References have no value that is equal on two hosts.
-            _ => 0,
-        };
+        // References have no value that is equal on two hosts.
+        let bits = bits(&global.get(&mut *caller)).unwrap_or_default();
         hasher.update(&bits.to_le_bytes());
     }
     for table in tables {

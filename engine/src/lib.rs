@@ -5,15 +5,17 @@
 //! turn for more than two epoch ticks.
 //!
 //! Reading order: [`platform`] (how wasmtime is set up), [`module`] (from bytes to code), `host` and `guest` (one
-//! instance and its suspension), [`replica`] (a turn), [`workers`] (threads), `preview1` (the WASI adapters over the
-//! kernel). Leaves to others: ordering, agreement, sockets.
+//! instance and its suspension), [`replica`] (a turn), `stack` and [`checkpoint`] (a replica's whole state, out and
+//! in), [`workers`] (threads), `preview1` (the WASI adapters over the kernel). Leaves to others: ordering, agreement, sockets.
 
+pub mod checkpoint;
 mod guest;
 mod host;
 pub mod module;
 pub mod platform;
 mod preview1;
 pub mod replica;
+mod stack;
 mod ticker;
 pub mod workers;
 

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use refrain_inspect::asyncify::{self, Layout, Reason};
 use refrain_wire::Digest;
 use wasmtime::{InstancePre, Module};
 
@@ -33,6 +34,11 @@ pub struct Compiled {
     pub(crate) pre: InstancePre<Host>,
     /// Whether the code came from the cache.
     pub cached: bool,
+    /// The BLAKE3 digest of the module.
+    pub digest: [u8; 32],
+    /// Where the guest's stack can be stored, or why its state cannot be saved while it runs: then its replicas are
+    /// rebuilt from the log alone.
+    pub checkpointable: Result<Layout, Vec<Reason>>,
 }
 
 impl Platform {
@@ -45,7 +51,8 @@ impl Platform {
         let prepared = refrain_inspect::export_state(bytes)?;
         let (module, cached) = self.compile(&prepared).map_err(LoadError::Compile)?;
         let pre = self.linker.instantiate_pre(&module).map_err(LoadError::Compile)?;
-        Ok(Compiled { platform: self.clone(), pre, cached })
+        let digest = *blake3::hash(bytes).as_bytes();
+        Ok(Compiled { platform: self.clone(), pre, cached, digest, checkpointable: asyncify::checkpointable(bytes) })
     }
 
     fn compile(&self, bytes: &[u8]) -> wasmtime::Result<(Module, bool)> {

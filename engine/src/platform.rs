@@ -9,6 +9,7 @@ use std::sync::Arc;
 use refrain_wire::Digest;
 use wasmtime::{Config, Engine, Linker};
 
+use crate::checkpoint::dirty::Tracker;
 use crate::host::Host;
 use crate::preview1;
 use crate::ticker::Ticker;
@@ -32,6 +33,8 @@ pub struct Platform {
     pub(crate) linker: Arc<Linker<Host>>,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) cache: Option<PathBuf>,
+    /// Tells what guests wrote since their last checkpoint, where the kernel can.
+    pub(crate) tracker: Option<Arc<Tracker>>,
     key: Digest,
 }
 
@@ -43,7 +46,7 @@ impl Platform {
         preview1::add_to(&mut linker).map_err(PlatformError::Engine)?;
         let key = compatibility_key(&engine);
         let ticker = Arc::new(Ticker::start(engine.clone()));
-        Ok(Self { engine, linker: Arc::new(linker), ticker, cache, key })
+        Ok(Self { engine, linker: Arc::new(linker), ticker, cache, tracker: tracker(), key })
     }
 
     /// Only engines with equal keys run equal turns: wasmtime's version, settings and target.
@@ -71,6 +74,13 @@ impl Platform {
             })
             .collect()
     }
+}
+
+fn tracker() -> Option<Arc<Tracker>> {
+    let tracker = Tracker::open().inspect_err(|error| {
+        tracing::info!(%error, "this kernel does not tell what guests wrote: checkpoints copy all of their memory");
+    });
+    tracker.ok().map(Arc::new)
 }
 
 fn config() -> wasmtime::Result<Config> {

@@ -11,7 +11,8 @@ mod poll;
 mod process;
 mod socket;
 
-use wasmtime::Linker;
+use refrain_inspect::asyncify::waits;
+use wasmtime::{Caller, Linker, WasmTyList};
 
 use crate::host::Host;
 
@@ -23,4 +24,18 @@ pub(crate) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     path::add_to(linker)?;
     poll::add_to(linker)?;
     socket::add_to(linker)
+}
+
+/// Links a function in which a guest may have to wait.
+///
+/// # Panics
+/// When modules are not instrumented for it: their guests could not be saved while they wait in it.
+fn waiting<P: WasmTyList + 'static>(
+    linker: &mut Linker<Host>,
+    name: &str,
+    function: impl for<'a> Fn(Caller<'a, Host>, P) -> Box<dyn Future<Output = i32> + Send + 'a> + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    assert!(waits(MODULE, name), "{name} is not in the inspector's table of functions that may wait");
+    linker.func_wrap_async(MODULE, name, function)?;
+    Ok(())
 }

@@ -10,6 +10,8 @@ use refrain_kernel::{GuestConfig, Kernel, ShardEvent, TurnInput};
 use refrain_wire::turn::TurnEffects;
 use refrain_wire::{Digest, EffectEntry, Epoch, GroupId, Incarnation, Position, RunningDigest, Seat, Time};
 
+use crate::checkpoint::restore::{self, Restoring};
+use crate::checkpoint::{Captured, ChunkSource, Manifest, RestoreError};
 pub use crate::guest::RunLimits;
 use crate::guest::{self, Run, RunEnd};
 pub use crate::host::Flip;
@@ -73,6 +75,8 @@ pub struct TurnOutcome {
     pub files_bytes: u64,
     /// Fuel that the guest used in this turn.
     pub fuel: u64,
+    /// The replica's whole state after the turn, when a checkpoint was due and the guest could be saved.
+    pub captured: Option<Arc<Captured>>,
 }
 
 /// What a service's replicas have in common.
@@ -109,6 +113,8 @@ pub struct Replica {
     running: RunningDigest,
     position: Position,
     epochs: Arc<[Epoch]>,
+    /// The guest is being captured and has yielded its core meanwhile.
+    capturing: bool,
 }
 
 impl Replica {
@@ -124,6 +130,7 @@ impl Replica {
             running: RunningDigest::default(),
             position: Position::default(),
             epochs: Arc::new([]),
+            capturing: false,
         }
     }
 
@@ -143,6 +150,48 @@ impl Replica {
     #[must_use]
     pub fn running_digest(&self) -> RunningDigest {
         self.running
+    }
+
+    /// Captures the state at the end of the next turn, or of the first later one at which the guest can be saved.
+    pub fn capture_next(&mut self) {
+        self.shared.lock().kernel().order_checkpoint();
+    }
+
+    /// A replica that goes on from a checkpoint, as the one that was captured did.
+    ///
+    /// # Errors
+    /// When the checkpoint is another program's, is damaged, or does not go on as it must.
+    pub fn restore(
+        id: ReplicaId,
+        blueprint: Arc<Blueprint>,
+        manifest: &Manifest,
+        chunks: Arc<dyn ChunkSource>,
+    ) -> Result<Self, RestoreError> {
+        restore::replica(id, blueprint, manifest, chunks)
+    }
+
+    /// The parts of a restored replica; its guest is not polled yet.
+    pub(crate) fn assemble(
+        id: ReplicaId,
+        blueprint: Arc<Blueprint>,
+        kernel: Kernel,
+        (position, running): (Position, RunningDigest),
+    ) -> Self {
+        let shared = Arc::new(Mutex::new(Shared::new(Some(kernel))));
+        Self { id, blueprint, shared, run: None, running, position, epochs: Arc::new([]), capturing: false }
+    }
+
+    /// Instantiates the guest and builds its stack up, until it waits where it was captured.
+    pub(crate) fn resume_guest(&mut self, restoring: Restoring) -> Result<(), String> {
+        self.run = Some(self.new_run(Some(restoring)));
+        loop {
+            match self.poll_guest() {
+                Some(Progress::Yielded) => {}
+                Some(Progress::Failed(reason)) => return Err(reason),
+                Some(Progress::Done(_)) | None if self.run.is_some() => return Ok(()),
+                Some(Progress::Done(_)) | None => return Err("the guest ended while its stack was built up".into()),
+            }
+        }
     }
 
     /// Flips a bit of the guest's memory when its next turn begins.
@@ -176,9 +225,14 @@ impl Replica {
             TurnInput { position: batch.position, time: batch.time, shard: &batch.shard, records: &batch.records };
         shared.kernel().begin_turn(&input);
         if shared.kernel().start_if_due() {
-            let compiled = Arc::clone(&self.blueprint.compiled);
-            self.run = Some(guest::run(compiled, Arc::clone(&self.shared), self.blueprint.limits));
+            drop(shared);
+            self.run = Some(self.new_run(None));
         }
+    }
+
+    fn new_run(&self, restoring: Option<Restoring>) -> Run {
+        let compiled = Arc::clone(&self.blueprint.compiled);
+        guest::run(compiled, Arc::clone(&self.shared), self.blueprint.limits, restoring)
     }
 
     fn fuel_per_turn(&self) -> u64 {
@@ -189,19 +243,45 @@ impl Replica {
         if let Some(progress) = self.run_guest() {
             return progress;
         }
+        if let Some(progress) = self.capture_guest() {
+            return progress;
+        }
         Progress::Done(self.finish())
     }
 
-    /// Polls the guest once. `None` when the turn is over.
+    /// Polls the guest once. `None` when it can do nothing more in this turn.
     fn run_guest(&mut self) -> Option<Progress> {
-        let run = self.run.as_mut()?;
         {
             let mut shared = self.shared.lock();
-            if !shared.kernel().runs() {
+            if !shared.kernel().runs() || self.capturing {
                 return None;
             }
-            shared.blocked = false;
         }
+        self.poll_guest()
+    }
+
+    /// Stores the stack of a waiting guest, copies its state and builds the stack up again, when a checkpoint is due.
+    /// `None` when that is done, or cannot be.
+    fn capture_guest(&mut self) -> Option<Progress> {
+        if !self.capturing {
+            let mut shared = self.shared.lock();
+            if self.run.is_none()
+                || !shared.kernel().checkpoint_due()
+                || self.blueprint.compiled.checkpointable.is_err()
+            {
+                return None;
+            }
+            shared.capture = true;
+            self.capturing = true;
+        }
+        let progress = self.poll_guest();
+        self.capturing = matches!(progress, Some(Progress::Yielded));
+        progress
+    }
+
+    fn poll_guest(&mut self) -> Option<Progress> {
+        let run = self.run.as_mut()?;
+        self.shared.lock().blocked = false;
         let _running = self.blueprint.compiled.platform.ticker.turn_begins();
         match run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending if self.shared.lock().blocked => None,
@@ -210,6 +290,7 @@ impl Replica {
                 self.run = None;
                 let mut shared = self.shared.lock();
                 shared.memory_bytes = 0;
+                shared.image = None;
                 shared.kernel().guest_ended(end);
                 None
             }
@@ -220,11 +301,20 @@ impl Replica {
     fn finish(&mut self) -> TurnOutcome {
         let mut shared = self.shared.lock();
         let memory = shared.memory_digest.take();
+        let image = shared.image.take();
+        let capture = shared.kernel().checkpoint_due() && (self.run.is_none() || image.is_some());
+        if capture {
+            shared.kernel().checkpoint_taken();
+        }
         let end = shared.kernel().end_turn(memory);
         let effects = TurnEffects { position: self.position, before: self.running, effects: end.effects };
         let votes = self.epochs.iter().map(|epoch| (*epoch, vote(&effects, *epoch))).collect();
         let entries: Vec<EffectEntry> = effects.effects.iter().map(|effect| effect.entry).collect();
         self.running.absorb(self.position, &entries);
+        let captured = capture.then(|| {
+            let (position, running) = (self.position, self.running);
+            Arc::new(Captured::new(&self.blueprint, (position, running), image, shared.kernel().snapshot()))
+        });
         TurnOutcome {
             position: self.position,
             votes,
@@ -235,6 +325,7 @@ impl Replica {
             flows: shared.kernel().flow_count(),
             files_bytes: shared.kernel().fs().usage().used_bytes,
             fuel: self.fuel_per_turn().saturating_sub(shared.fuel_left),
+            captured,
         }
     }
 }

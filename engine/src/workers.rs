@@ -3,9 +3,10 @@
 //! A committed batch costs one wake a worker; reports come back through one queue with one wake of the reader. A turn
 //! that outlives two epoch ticks moves to a background worker (nice 19) until its guest blocks, and so does a replica
 //! that has to catch up from the log. Every queue is bounded: a replica whose queue is full drops it and reads the log
-//! instead.
+//! instead. What replicas capture for checkpoints is hashed and stored by one more thread at nice 19.
 
 mod background;
+mod checkpoints;
 mod inbox;
 mod life;
 mod slot;
@@ -16,8 +17,10 @@ use std::thread::JoinHandle;
 
 use refrain_wire::{GroupId, Position};
 
+use crate::checkpoint::{CheckpointStore, Root};
 use crate::replica::{Flip, Replica, ReplicaId, TurnBatch, TurnOutcome};
 use background::Background;
+use checkpoints::Checkpoints;
 use inbox::Inbox;
 use life::Life;
 
@@ -42,6 +45,15 @@ pub enum Report {
         outcome: TurnOutcome,
         /// The replica reads the log to catch up.
         replaying: bool,
+    },
+    /// What a replica captured after a turn is stored.
+    Rooted {
+        /// Which.
+        id: ReplicaId,
+        /// After which turn.
+        position: Position,
+        /// The root of its state there.
+        root: Root,
     },
     /// A replica is of no use any more and was dropped.
     Failed {
@@ -78,25 +90,39 @@ pub struct Workers {
     inboxes: Vec<Arc<Inbox>>,
     threads: Vec<JoinHandle<()>>,
     background: Arc<Background>,
+    checkpoints: Arc<Checkpoints>,
 }
 
 impl Workers {
-    /// Starts `count` workers and as many in the background.
+    /// Starts `count` workers and as many in the background; what replicas capture is dropped.
     #[must_use]
     pub fn start(count: usize, source: Arc<dyn BatchSource>, sink: ReportSink) -> Self {
+        Self::start_with(count, source, sink, None)
+    }
+
+    /// The same, with a store for what replicas capture.
+    #[must_use]
+    pub fn start_with(
+        count: usize,
+        source: Arc<dyn BatchSource>,
+        sink: ReportSink,
+        store: Option<Arc<CheckpointStore>>,
+    ) -> Self {
         let count = count.max(1);
+        let checkpoints = Checkpoints::start(store, &sink);
         let inboxes: Vec<Arc<Inbox>> = (0..count).map(|_| Arc::new(Inbox::default())).collect();
-        let background = Background::start(count, source, Arc::clone(&sink), inboxes.clone());
+        let background = Background::start(count, source, Arc::clone(&sink), inboxes.clone(), Arc::clone(&checkpoints));
         let threads = (inboxes.iter().enumerate())
             .map(|(index, inbox)| {
                 let (inbox, background, sink) = (Arc::clone(inbox), Arc::clone(&background), Arc::clone(&sink));
+                let checkpoints = Arc::clone(&checkpoints);
                 std::thread::Builder::new()
                     .name(format!("engine-{index}"))
-                    .spawn(move || worker::run(index, &inbox, &background, &sink))
+                    .spawn(move || worker::run(index, &inbox, &background, &checkpoints, &sink))
                     .expect("a thread can be started at start-up")
             })
             .collect();
-        Self { inboxes, threads, background }
+        Self { inboxes, threads, background, checkpoints }
     }
 
     /// Gives a replica to the worker of its seat; it catches up from the log and then follows.
@@ -139,6 +165,7 @@ impl Workers {
             let _ = thread.join();
         }
         self.background.stop();
+        self.checkpoints.stop();
     }
 }
 

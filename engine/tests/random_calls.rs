@@ -4,45 +4,29 @@ mod support;
 
 use refrain_engine::replica::RunLimits;
 use refrain_wire::{Control, Record};
+use support::numbers::Numbers;
 use support::{agree, command, config, credit, data, exit_reason, open, platform};
 
 const SEEDS: u64 = 300;
 const CALLS: u64 = 60;
 const LIMITS: RunLimits = RunLimits { memory_bytes: 4 * 65536, fuel_per_turn: Some(50_000_000) };
 
-/// SplitMix64: a few lines that give the same numbers for ever.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+/// Descriptors, pointers into the page, lengths, flags, and now and then anything.
+fn argument(numbers: &mut Numbers) -> u32 {
+    match numbers.below(10) {
+        0..=2 => numbers.below(10) as u32,
+        3..=6 => (numbers.below(512) * 8) as u32,
+        7 => numbers.below(65536) as u32,
+        8 => 65536 - numbers.below(64) as u32,
+        _ => numbers.next() as u32,
     }
+}
 
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    /// Descriptors, pointers into the page, lengths, flags, and now and then anything.
-    fn argument(&mut self) -> u32 {
-        match self.below(10) {
-            0..=2 => self.below(10) as u32,
-            3..=6 => (self.below(512) * 8) as u32,
-            7 => self.below(65536) as u32,
-            8 => 65536 - self.below(64) as u32,
-            _ => self.next() as u32,
-        }
-    }
-
-    fn wide(&mut self) -> u64 {
-        match self.below(4) {
-            0 => self.next(),
-            1 => u64::MAX - self.below(3),
-            _ => self.below(5000),
-        }
+fn wide(numbers: &mut Numbers) -> u64 {
+    match numbers.below(4) {
+        0 => numbers.next(),
+        1 => u64::MAX - numbers.below(3),
+        _ => numbers.below(5000),
     }
 }
 
@@ -67,8 +51,8 @@ fn body(numbers: &mut Numbers, functions: &[(String, String, Vec<String>, Vec<St
         let arguments: String = params
             .iter()
             .map(|ty| match ty.as_str() {
-                "i32" => format!("(i32.const {})", numbers.argument() as i32),
-                _ => format!("(i64.const {})", numbers.wide() as i64),
+                "i32" => format!("(i32.const {})", argument(numbers) as i32),
+                _ => format!("(i64.const {})", wide(numbers) as i64),
             })
             .collect();
         let close = if results.is_empty() { "" } else { "drop" };

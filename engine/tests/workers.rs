@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use parking_lot::Mutex;
+use refrain_engine::checkpoint::{CheckpointStore, Root};
 use refrain_engine::replica::{Blueprint, RunLimits};
 use refrain_engine::{BatchSource, Platform, Replica, ReplicaId, Report, TurnBatch, Workers};
 use refrain_wire::{GroupId, Incarnation, Position, Record, RunningDigest, Seat};
@@ -50,11 +51,15 @@ struct Bench {
 
 impl Bench {
     fn new(threads: usize) -> Self {
+        Self::with_store(threads, None)
+    }
+
+    fn with_store(threads: usize, store: Option<Arc<CheckpointStore>>) -> Self {
         let log = Arc::new(Log::default());
         let (sender, reports) = channel();
         let sender = Mutex::new(sender);
         let sink = Arc::new(move |report| drop(sender.lock().send(report)));
-        let workers = Workers::start(threads, Arc::clone(&log) as Arc<dyn BatchSource>, sink);
+        let workers = Workers::start_with(threads, Arc::clone(&log) as Arc<dyn BatchSource>, sink, store);
         Self { log, workers: Some(workers), reports }
     }
 
@@ -86,6 +91,7 @@ impl Bench {
                 Turn { id, position: outcome.position.0, replaying, after: outcome.after }
             }
             Report::Failed { id, reason } => panic!("{id}: {reason}"),
+            Report::Rooted { id, position, .. } => panic!("{id} captured at {position}"),
         }
     }
 
@@ -271,7 +277,7 @@ fn a_log_that_cannot_be_read_fails_the_replica_and_no_other() {
     let failed = bench.install(&bad, 0);
     match bench.reports.recv().unwrap() {
         Report::Failed { id, reason } => assert_eq!((id, reason.as_str()), (failed, "the disk is gone")),
-        Report::Turn { id, .. } => panic!("{id} reported a turn"),
+        other => panic!("{other:?}"),
     }
     *bench.log.broken.lock() = false;
     bench.commit(&mut good, &[data(1, b"x")], true);
@@ -325,4 +331,41 @@ fn stopping_ends_all_threads_though_guests_spin_for_ever() {
     // Joins every thread, so that it returns at all is the claim.
     bench.workers.take().unwrap().stop();
     assert!(bench.reports.recv().is_err(), "the last sender went with the threads");
+}
+
+#[test]
+fn what_replicas_capture_is_stored_under_one_root_and_a_replica_restored_from_it_follows() {
+    let (platform, folder) = (platform(), tempfile::tempdir().unwrap());
+    let store = Arc::new(CheckpointStore::open(folder.path()).unwrap());
+    let bench = Bench::with_store(2, Some(Arc::clone(&store)));
+    let mut group = group(&platform, 1, ECHO, LIMITS);
+    bench.commit(&mut group, &[open(1, 7), data(1, b"before")], false);
+    (0..20).for_each(|_| bench.commit(&mut group, &[data(1, b"after")], false));
+    for seat in 0..3 {
+        let id = ReplicaId { group: group.id, seat: Seat(seat), incarnation: Incarnation(1) };
+        let mut replica = Replica::new(id, Arc::clone(&group.blueprint));
+        replica.capture_next();
+        bench.workers().install(replica);
+    }
+    let (mut roots, mut ends): (Vec<Root>, Vec<RunningDigest>) = (Vec::new(), Vec::new());
+    while roots.len() < 3 || ends.len() < 3 {
+        match bench.reports.recv().unwrap() {
+            Report::Rooted { position, root, .. } => {
+                assert_eq!(position, Position(1));
+                roots.push(root);
+            }
+            Report::Turn { outcome, .. } if outcome.position == Position(21) => ends.push(outcome.after),
+            Report::Turn { .. } => {}
+            Report::Failed { id, reason } => panic!("{id}: {reason}"),
+        }
+    }
+    assert!(roots.windows(2).all(|two| two[0] == two[1]), "{roots:?}");
+    assert_eq!(store.list(group.id).unwrap(), [(Position(1), roots[0])]);
+    let manifest = store.manifest(group.id, roots[0]).unwrap().unwrap();
+    let id = ReplicaId { group: group.id, seat: Seat(3), incarnation: Incarnation(2) };
+    let restored = Replica::restore(id, Arc::clone(&group.blueprint), &manifest, store).unwrap();
+    bench.workers().install(restored);
+    let turns = bench.until(id, 21);
+    assert_eq!(positions(&turns, id), (2..=21).collect::<Vec<_>>());
+    assert_eq!(turns.last().unwrap().after, ends[0]);
 }

@@ -4,11 +4,13 @@
 //! - [`inspect`] -> [`Report`]: imports with their socket family, memories, exports, features; what is missing and why
 //! - [`abi`]: the table of every host function, with its exact type; a test of the engine compares it with what is
 //!   linked
+//! - [`asyncify`]: whether a guest's state can be saved while it waits, and how a module is made so
 //! - [`export_state()`]: the same module with its state exported, so that a host can digest all of it
 //!
 //! Rules: `wasi_snapshot_preview1.witx` for preview 1; WasmEdge's and WASIX's own definitions for their extensions.
 
 pub mod abi;
+pub mod asyncify;
 mod export_state;
 mod feature;
 mod import;

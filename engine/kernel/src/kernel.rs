@@ -55,10 +55,14 @@ pub(crate) struct Tables {
     pub(crate) shared_bytes: u64,
     /// When the suspended guest wants to go on by itself, on its clock.
     pub(crate) wait_ns: Option<u64>,
+    /// When the poll that the guest waits in began, on its clock: relative times count from there.
+    pub(crate) poll_began_ns: Option<u64>,
     timer_told: Option<Time>,
     /// Ports that the proxies were told of.
     listening_told: BTreeSet<u16>,
     pub(crate) halted: bool,
+    /// A checkpoint was ordered and not taken yet.
+    checkpoint_due: bool,
 }
 
 /// The state of one guest outside its linear memory.
@@ -91,9 +95,11 @@ impl Kernel {
             next_stamp: 0,
             shared_bytes: 0,
             wait_ns: None,
+            poll_began_ns: None,
             timer_told: None,
             listening_told: BTreeSet::new(),
             halted: false,
+            checkpoint_due: false,
         };
         Self::assemble(config, tables, fs)
     }
@@ -137,6 +143,8 @@ impl Kernel {
         self.tables.position = input.position;
         self.tables.clock.begin_turn(input.time);
         self.tables.wait_ns = None;
+        // What nobody was charged for is forgotten, as it would be by a replica that was restored here.
+        self.work = 0;
         for event in input.shard {
             if let ShardEvent::Term(entropy) = event {
                 self.tables.random.absorb(entropy);
@@ -191,6 +199,7 @@ impl Kernel {
         self.close_all_descriptors();
         self.effects.group(EffectKind::Exit, u64::from(end.code()), Bytes::from(end.reason()));
         self.tables.wait_ns = None;
+        self.tables.poll_began_ns = None;
         self.tables.process.end(end, now_ns, &self.config);
     }
 
@@ -198,6 +207,22 @@ impl Kernel {
     #[must_use]
     pub fn audited(&self) -> bool {
         self.audit
+    }
+
+    /// A checkpoint is to be taken at the end of this turn, or of the first later one at which the guest can be saved.
+    pub fn order_checkpoint(&mut self) {
+        self.tables.checkpoint_due = true;
+    }
+
+    /// Whether a checkpoint was ordered and not taken.
+    #[must_use]
+    pub fn checkpoint_due(&self) -> bool {
+        self.tables.checkpoint_due
+    }
+
+    /// The checkpoint is taken in this turn.
+    pub fn checkpoint_taken(&mut self) {
+        self.tables.checkpoint_due = false;
     }
 
     /// Notes what a call cost the host beyond its fixed part, in units of one plain instruction of the guest.
@@ -274,8 +299,16 @@ impl Kernel {
                 self.tables.halted = true;
             }
             Control::Resume => self.tables.halted = false,
-            // Seats are the replica's and the proxy's affair; the shard's controls come as events.
-            Control::Create { .. } | Control::TakeSeat { .. } | Control::Quarantine { .. } | Control::Shard(_) => {}
+            Control::Checkpoint => self.order_checkpoint(),
+            // Seats, programs and agreed checkpoints are the replica's and the proxy's affair; the shard's controls come as
+            // events.
+            Control::Create { .. }
+            | Control::TakeSeat { .. }
+            | Control::Quarantine { .. }
+            | Control::Resize { .. }
+            | Control::Upgrade { .. }
+            | Control::Rooted { .. }
+            | Control::Shard(_) => {}
         }
     }
 

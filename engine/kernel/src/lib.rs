@@ -25,7 +25,7 @@ pub mod socket;
 pub mod stdio;
 pub mod turn;
 
-pub use codec::DecodeError;
+pub use codec::{DecodeError, Snapshot};
 pub use config::GuestConfig;
 pub use errno::Errno;
 pub use kernel::Kernel;

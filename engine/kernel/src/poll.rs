@@ -49,10 +49,23 @@ struct Ready {
 }
 
 impl Kernel {
+    /// From when the relative times of the present poll count: now, or when the guest began to wait in it.
+    #[must_use]
+    pub fn poll_base_ns(&self) -> u64 {
+        self.tables.poll_began_ns.unwrap_or_else(|| self.tables.clock.peek_ns())
+    }
+
     /// The events that are there now, in the order of their subscriptions; blocks where there are none.
     ///
     /// A poll that need not wait counts against the turn's budget, so that a guest that polls in a loop yields.
     pub fn poll(&mut self, subscriptions: &[Subscription], first_call: bool) -> Result<Vec<Event>, Stop> {
+        let began_ns = self.poll_base_ns();
+        let result = self.poll_now(subscriptions, first_call);
+        self.tables.poll_began_ns = matches!(result, Err(Stop::Block)).then_some(began_ns);
+        result
+    }
+
+    fn poll_now(&mut self, subscriptions: &[Subscription], first_call: bool) -> Result<Vec<Event>, Stop> {
         self.add_work(SUBSCRIPTION_WORK * subscriptions.len() as u64);
         let now_ns = self.tables.clock.peek_ns();
         let events: Vec<Event> =

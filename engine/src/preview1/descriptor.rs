@@ -7,8 +7,8 @@ use refrain_kernel::socket::SocketKind;
 use refrain_kernel::{Errno, Kernel};
 use wasmtime::{Caller, Linker};
 
-use super::MODULE;
 use super::memory::{each_vector, slice_mut, write, write_u32, write_u64};
+use super::{MODULE, waiting};
 use crate::host::{Host, call, waiting_call};
 
 /// `filetype` of a terminal-like stream; wasi-libc buffers its output by lines.
@@ -28,24 +28,16 @@ pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 fn transfers(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap_async(
-        MODULE,
-        "fd_read",
-        |caller: Caller<'_, Host>, (fd, vectors, count, out): (u32, u32, u32, u32)| {
-            waiting_call(caller, move |kernel, memory, _| {
-                each_vector(memory, (vectors, count), out, |buffer| kernel.read(fd, buffer))
-            })
-        },
-    )?;
-    linker.func_wrap_async(
-        MODULE,
-        "fd_write",
-        |caller: Caller<'_, Host>, (fd, vectors, count, out): (u32, u32, u32, u32)| {
-            waiting_call(caller, move |kernel, memory, _| {
-                each_vector(memory, (vectors, count), out, |buffer| kernel.write(fd, buffer))
-            })
-        },
-    )?;
+    waiting(linker, "fd_read", |caller: Caller<'_, Host>, (fd, vectors, count, out): (u32, u32, u32, u32)| {
+        waiting_call(caller, move |kernel, memory, _| {
+            each_vector(memory, (vectors, count), out, |buffer| kernel.read(fd, buffer))
+        })
+    })?;
+    waiting(linker, "fd_write", |caller: Caller<'_, Host>, (fd, vectors, count, out): (u32, u32, u32, u32)| {
+        waiting_call(caller, move |kernel, memory, _| {
+            each_vector(memory, (vectors, count), out, |buffer| kernel.write(fd, buffer))
+        })
+    })?;
     linker.func_wrap(
         MODULE,
         "fd_pread",

@@ -4,8 +4,8 @@ use refrain_kernel::poll::Interest;
 use refrain_kernel::{Errno, Event, Kernel, Stop, Subscription};
 use wasmtime::{Caller, Linker};
 
-use super::MODULE;
 use super::memory::{element, read, read_u16, read_u32, read_u64, slice, write, write_u32};
+use super::waiting;
 use crate::host::{Host, waiting_call};
 
 const SUBSCRIPTION_BYTES: u32 = 48;
@@ -19,22 +19,23 @@ const CLOCK_ABSOLUTE: u16 = 1;
 const HANGUP: u16 = 1;
 
 pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap_async(
-        MODULE,
-        "poll_oneoff",
-        |caller: Caller<'_, Host>, (input, output, count, out): (u32, u32, u32, u32)| {
-            let mut subscriptions = Vec::new();
-            waiting_call(caller, move |kernel, memory, first| {
-                if first {
-                    subscriptions = read_subscriptions(kernel, memory, input, count)?;
+    waiting(linker, "poll_oneoff", |caller: Caller<'_, Host>, (input, output, count, out): (u32, u32, u32, u32)| {
+        let mut read = None;
+        waiting_call(caller, move |kernel, memory, first| {
+            let subscriptions = match &mut read {
+                Some(read) => read,
+                // The memory of a guest that waits does not change: what was read before a checkpoint is there.
+                None => {
+                    let subscriptions = read_subscriptions(kernel, memory, input, count)?;
                     slice(memory, output, element(0, count, EVENT_BYTES)?)?;
                     slice(memory, out, 4)?;
+                    read.insert(subscriptions)
                 }
-                let events = kernel.poll(&subscriptions, first)?;
-                write_events(memory, output, out, &events).map_err(Stop::Errno)
-            })
-        },
-    )?;
+            };
+            let events = kernel.poll(subscriptions, first)?;
+            write_events(memory, output, out, &events).map_err(Stop::Errno)
+        })
+    })?;
     Ok(())
 }
 
@@ -64,7 +65,7 @@ fn deadline(kernel: &Kernel, memory: &[u8], at: u32) -> Result<u64, Errno> {
         return Err(Errno::Notsup);
     }
     let absolute = read_u16(memory, at + 40)? & CLOCK_ABSOLUTE != 0;
-    Ok(if absolute { timeout_ns } else { kernel.now_ns().saturating_add(timeout_ns) })
+    Ok(if absolute { timeout_ns } else { kernel.poll_base_ns().saturating_add(timeout_ns) })
 }
 
 fn write_events(memory: &mut [u8], base: u32, out: u32, events: &[Event]) -> Result<(), Errno> {

@@ -3,8 +3,8 @@
 use refrain_kernel::{Errno, Kernel, Stop};
 use wasmtime::{Caller, Linker};
 
-use super::MODULE;
 use super::memory::{element, slice_mut, write, write_u32, write_u64};
+use super::{MODULE, waiting};
 use crate::host::{ExitCode, Host, call, waiting_call};
 
 const CLOCK_REALTIME: u32 = 0;
@@ -22,13 +22,9 @@ pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             _ => Err(Errno::Inval),
         })
     })?;
-    linker.func_wrap_async(
-        MODULE,
-        "clock_time_get",
-        |caller: Caller<'_, Host>, (clock, _precision, out): (u32, u64, u32)| {
-            waiting_call(caller, move |kernel, memory, _| clock_time(kernel, memory, clock, out))
-        },
-    )?;
+    waiting(linker, "clock_time_get", |caller: Caller<'_, Host>, (clock, _precision, out): (u32, u64, u32)| {
+        waiting_call(caller, move |kernel, memory, _| clock_time(kernel, memory, clock, out))
+    })?;
     linker.func_wrap(MODULE, "random_get", |mut caller: Caller<'_, Host>, at: u32, len: u32| {
         call(&mut caller, |kernel, memory| {
             kernel.fill_random(slice_mut(memory, at, len)?);
@@ -39,7 +35,7 @@ pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         Err(wasmtime::Error::new(ExitCode(code)))
     })?;
     linker.func_wrap(MODULE, "proc_raise", |_: Caller<'_, Host>, _signal: u32| i32::from(Errno::Nosys.code()))?;
-    linker.func_wrap_async(MODULE, "sched_yield", |caller: Caller<'_, Host>, (): ()| {
+    waiting(linker, "sched_yield", |caller: Caller<'_, Host>, (): ()| {
         waiting_call(caller, |kernel, _, _| kernel.read_clock().map(drop))
     })?;
     Ok(())

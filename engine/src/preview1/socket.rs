@@ -6,8 +6,8 @@ use refrain_kernel::Errno;
 use refrain_kernel::socket::{Shutdown, SocketKind};
 use wasmtime::{Caller, Linker};
 
-use super::MODULE;
 use super::memory::{each_vector, read_u32, slice, slice_mut, write, write_u32};
+use super::{MODULE, waiting};
 use crate::host::{Host, call, waiting_call};
 
 const FAMILY_INET6: u32 = 2;
@@ -29,15 +29,15 @@ pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 fn standard(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap_async(MODULE, "sock_accept", |caller: Caller<'_, Host>, (fd, flags, out): (u32, u32, u32)| {
+    waiting(linker, "sock_accept", |caller: Caller<'_, Host>, (fd, flags, out): (u32, u32, u32)| {
         waiting_call(caller, move |kernel, memory, _| {
             slice(memory, out, 4)?;
             let accepted = kernel.accept(fd, flags as u16)?;
             Ok(write_u32(memory, out, accepted)?)
         })
     })?;
-    linker.func_wrap_async(
-        MODULE,
+    waiting(
+        linker,
         "sock_recv",
         |caller: Caller<'_, Host>, (fd, vectors, count, flags, out, out_flags): (u32, u32, u32, u32, u32, u32)| {
             waiting_call(caller, move |kernel, memory, _| {
@@ -49,8 +49,8 @@ fn standard(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap_async(
-        MODULE,
+    waiting(
+        linker,
         "sock_send",
         |caller: Caller<'_, Host>, (fd, vectors, count, _flags, out): (u32, u32, u32, u32, u32)| {
             waiting_call(caller, move |kernel, memory, _| {

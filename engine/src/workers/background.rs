@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::checkpoints::Checkpoints;
 use super::inbox::Inbox;
 use super::life::Life;
 use super::{BatchSource, Command, Report, ReportSink};
@@ -77,6 +78,7 @@ pub(crate) struct Background {
     source: Arc<dyn BatchSource>,
     sink: ReportSink,
     homes: Vec<Arc<Inbox>>,
+    checkpoints: Arc<Checkpoints>,
 }
 
 impl Background {
@@ -85,6 +87,7 @@ impl Background {
         source: Arc<dyn BatchSource>,
         sink: ReportSink,
         homes: Vec<Arc<Inbox>>,
+        checkpoints: Arc<Checkpoints>,
     ) -> Arc<Self> {
         let background = Arc::new(Self {
             long_turns: Lane::default(),
@@ -94,6 +97,7 @@ impl Background {
             source,
             sink,
             homes,
+            checkpoints,
         });
         let lanes = [("long", NICE_LONG_TURNS), ("replay", NICE_CATCHING_UP)];
         let threads = lanes.into_iter().flat_map(|(name, nice)| {
@@ -178,6 +182,7 @@ impl Background {
                 Progress::Done(outcome) => {
                     job.in_turn = false;
                     (turns, yields) = (turns + 1, 0);
+                    self.checkpoints.take(job.replica.id(), &job.life, &outcome);
                     let report = Report::Turn { id: job.replica.id(), outcome, replaying: job.replaying };
                     job.life.report(&self.sink, report);
                     if !job.replaying {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::background::{Background, Job};
+use super::checkpoints::Checkpoints;
 use super::inbox::Inbox;
 use super::life::Life;
 use super::slot::Slot;
@@ -17,11 +18,12 @@ struct Worker<'a> {
     index: usize,
     slots: BTreeMap<ReplicaId, Slot>,
     background: &'a Background,
+    checkpoints: &'a Checkpoints,
     sink: &'a ReportSink,
 }
 
-pub(crate) fn run(index: usize, inbox: &Inbox, background: &Background, sink: &ReportSink) {
-    let mut worker = Worker { index, slots: BTreeMap::new(), background, sink };
+pub(crate) fn run(index: usize, inbox: &Inbox, background: &Background, checkpoints: &Checkpoints, sink: &ReportSink) {
+    let mut worker = Worker { index, slots: BTreeMap::new(), background, checkpoints, sink };
     let mut commands = Vec::new();
     loop {
         let idle = !worker.slots.values().any(Slot::is_ready);
@@ -125,6 +127,7 @@ impl Worker<'_> {
         match replica.resume() {
             Progress::Done(outcome) => {
                 slot.in_turn = false;
+                self.checkpoints.take(id, &slot.life, &outcome);
                 slot.life.report(self.sink, Report::Turn { id, outcome, replaying: false });
             }
             Progress::Yielded if slot.yields + 1 < YIELDS_IN_FOREGROUND => slot.yields += 1,

@@ -1,11 +1,15 @@
 //! A replica and the batches to feed it, for the engine's tests.
 #![allow(dead_code)]
 
+pub mod chunks;
+pub mod numbers;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use refrain_engine::replica::{Blueprint, RunLimits};
 use refrain_engine::{Compiled, Platform, Replica, ReplicaId, TurnBatch, TurnOutcome};
+use refrain_instrument::{WASM_OPT_VARIABLE, WasmOpt};
 use refrain_kernel::ShardEvent;
 use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
 use refrain_kernel::fs::BundleFiles;
@@ -50,6 +54,19 @@ pub fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("the text is a module")
 }
 
+/// The module instrumented for checkpoints, where there is a `wasm-opt`.
+pub fn instrumented(module: &[u8]) -> Option<Vec<u8>> {
+    let folder = std::env::current_dir().expect("there is a working folder");
+    match WasmOpt::find(std::env::var_os(WASM_OPT_VARIABLE), std::env::var_os("PATH"), &folder) {
+        Ok(tool) => Some(tool.instrument(module).expect("the module can be instrumented")),
+        Err(error) if std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_some() => panic!("{error}"),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
 /// A module with a page of memory, every import that `imports` names, and `body` as its `_start`.
 pub fn command(imports: &str, body: &str) -> Vec<u8> {
     let functions = Platform::new(None).expect("this machine runs x86-64-v2 code").imports();
@@ -90,6 +107,7 @@ pub const LIMITS: RunLimits = RunLimits { memory_bytes: 64 << 20, fuel_per_turn:
 
 /// A replica and the log position it is at.
 pub struct Rig {
+    pub blueprint: Arc<Blueprint>,
     pub replica: Replica,
     pub position: u64,
     pub micros: u64,
@@ -98,7 +116,7 @@ pub struct Rig {
 impl Rig {
     pub fn new(blueprint: Arc<Blueprint>, seat: u8) -> Self {
         let id = ReplicaId { group: GroupId(1), seat: Seat(seat), incarnation: Incarnation(1) };
-        Self { replica: Replica::new(id, blueprint), position: 0, micros: 1_000_000 }
+        Self { replica: Replica::new(id, Arc::clone(&blueprint)), blueprint, position: 0, micros: 1_000_000 }
     }
 
     /// One turn with these records, a millisecond after the last.

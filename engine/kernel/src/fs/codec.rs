@@ -12,6 +12,8 @@
 //!   symbolic link: length u16, target
 //! ```
 //!
+//! For checkpoints there is a second form, version 2: it is what is digested, with the content handed over apart.
+//!
 //! Decoding takes nothing on trust: it allocates only for bytes that are there and refuses every state that the
 //! operations could not have made.
 
@@ -29,6 +31,8 @@ use super::{Fs, ROOT};
 mod node;
 
 const VERSION: u8 = 1;
+/// With the BLAKE3 digest of each chunk in the place of its bytes.
+const VERSION_PARTS: u8 = 2;
 
 /// Why bytes are no file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -40,7 +44,7 @@ pub enum DecodeError {
     #[error("{0} bytes follow the encoded files")]
     Trailing(usize),
     /// A format that this build does not know.
-    #[error("encoded files have version {0}, not {VERSION}")]
+    #[error("encoded files have version {0}, which is not the expected one")]
     Version(u8),
     /// The files were encoded over another bundle.
     #[error("encoded files belong to another bundle")]
@@ -53,6 +57,14 @@ pub enum DecodeError {
         /// The rule.
         rule: &'static str,
     },
+    /// A piece of content that is named by its digest is not there, or has not the length that it must have.
+    #[error("inode {inode} of encoded files: its content {} is missing or has another length", hex(digest))]
+    Content {
+        /// The number of the inode.
+        inode: u64,
+        /// The digest.
+        digest: [u8; 32],
+    },
     /// The content is larger than the quota.
     #[error("encoded files use {used_bytes} bytes, above the limit of {limit_bytes} bytes")]
     Quota {
@@ -61,6 +73,10 @@ pub enum DecodeError {
         /// What may be used, the bundle's tree included.
         limit_bytes: u64,
     },
+}
+
+fn hex(digest: &[u8; 32]) -> blake3::Hash {
+    blake3::Hash::from_bytes(*digest)
 }
 
 /// Takes the canonical form piece by piece.
@@ -80,6 +96,24 @@ impl Sink for Vec<u8> {
 
     fn chunk(&mut self, chunk: &Chunk) {
         self.extend_from_slice(chunk.bytes());
+    }
+}
+
+/// Takes digests in the place of content, and hands the content over.
+struct Parts<'a> {
+    out: &'a mut Vec<u8>,
+    content: &'a mut dyn FnMut([u8; 32], &[u8]),
+}
+
+impl Sink for Parts<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn chunk(&mut self, chunk: &Chunk) {
+        let digest = *chunk.hash().as_bytes();
+        self.put(&digest);
+        (self.content)(digest, chunk.bytes());
     }
 }
 
@@ -114,13 +148,18 @@ impl Sink for Digester<'_> {
 impl Fs {
     /// Appends the canonical form.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        self.write_to(out);
+        self.write_to(VERSION, out);
+    }
+
+    /// Appends the canonical form with digests in the place of content, and hands each piece of content to `content`.
+    pub(crate) fn encode_parts(&self, out: &mut Vec<u8>, content: &mut dyn FnMut([u8; 32], &[u8])) {
+        self.write_to(VERSION_PARTS, &mut Parts { out, content });
     }
 
     /// Hashes the canonical form. Chunks that were hashed before and not written since cost 32 bytes each.
     pub fn digest_into(&self, hasher: &mut blake3::Hasher) {
         let mut digester = Digester { hasher, gathered: Vec::with_capacity(2 * Digester::GATHERED_BYTES) };
-        self.write_to(&mut digester);
+        self.write_to(VERSION, &mut digester);
         digester.flush();
     }
 
@@ -129,9 +168,17 @@ impl Fs {
     /// # Errors
     /// When the bytes are not exactly what [`Fs::encode`] writes for some state.
     pub fn decode(bytes: &[u8], bundle: &BundleFiles) -> Result<Self, DecodeError> {
-        let mut reader = Reader { rest: bytes };
+        Self::read_from(VERSION, Reader { rest: bytes, content: None }, bundle)
+    }
+
+    /// Reads what [`Fs::encode_parts`] wrote; `content` finds a piece by its digest, and has checked it.
+    pub(crate) fn decode_parts(bytes: &[u8], bundle: &BundleFiles, content: Find<'_>) -> Result<Self, DecodeError> {
+        Self::read_from(VERSION_PARTS, Reader { rest: bytes, content: Some(content) }, bundle)
+    }
+
+    fn read_from(expected: u8, mut reader: Reader<'_>, bundle: &BundleFiles) -> Result<Self, DecodeError> {
         let version = reader.byte()?;
-        if version != VERSION {
+        if version != expected {
             return Err(DecodeError::Version(version));
         }
         if reader.take(32)? != bundle.digest().as_bytes() {
@@ -155,8 +202,8 @@ impl Fs {
         Ok(fs)
     }
 
-    fn write_to(&self, out: &mut impl Sink) {
-        out.put(&[VERSION]);
+    fn write_to(&self, version: u8, out: &mut impl Sink) {
+        out.put(&[version]);
         out.put(self.bundle.digest().as_bytes());
         out.number(self.quota.limit_bytes);
         out.number(self.quota.granted_bytes);
@@ -242,8 +289,13 @@ impl Fs {
     }
 }
 
+/// Finds a piece of content by its digest.
+type Find<'a> = &'a mut dyn FnMut(&[u8; 32]) -> Option<Vec<u8>>;
+
 struct Reader<'a> {
     rest: &'a [u8],
+    /// None in the whole form, which has the content in it.
+    content: Option<Find<'a>>,
 }
 
 impl<'a> Reader<'a> {
@@ -257,6 +309,16 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
+    }
+
+    /// The bytes of a chunk of this inode, of which there must be `len`.
+    fn chunk(&mut self, inode: u64, len: usize) -> Result<Vec<u8>, DecodeError> {
+        if self.content.is_none() {
+            return Ok(self.take(len)?.to_vec());
+        }
+        let digest = self.array()?;
+        let found = self.content.as_mut().and_then(|find| find(&digest));
+        found.filter(|bytes| bytes.len() == len).ok_or(DecodeError::Content { inode, digest })
     }
 
     fn byte(&mut self) -> Result<u8, DecodeError> {

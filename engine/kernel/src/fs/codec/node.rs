@@ -80,8 +80,8 @@ impl Reader<'_> {
             check(above_last, id, "its chunks are out of order")?;
             let within = index < size_bytes.div_ceil(CHUNK_BYTES as u64);
             check(within, id, "it has a chunk beyond its end")?;
-            let bytes = self.take(chunk_limit(size_bytes, index))?;
-            chunks.insert(index, Arc::new(Chunk::new(bytes.to_vec())));
+            let bytes = self.chunk(id, chunk_limit(size_bytes, index))?;
+            chunks.insert(index, Arc::new(Chunk::new(bytes)));
         }
         Ok(Content { size_bytes, base, chunks })
     }

@@ -1,0 +1,242 @@
+//! A folder of checkpoints: chunks, compressed, each in a file that is named by its content, and manifests.
+//!
+//! ```text
+//! chunks/ab/abcd...            a chunk: one zstd frame
+//! groups/7/00000000000000001234-abcd....manifest
+//! ```
+//!
+//! Guarantees: a manifest is there only when all of its chunks were, and were on the disk, before it; what is read is
+//! what was written, or an error. Files appear under their names whole. A full disk costs the checkpoint that was being
+//! written and nothing else. The two newest positions of a group are kept, and the one that was agreed on; chunks that
+//! no manifest and no [`Draft`] names are removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use refrain_wire::{GroupId, Position};
+
+use super::captured::Captured;
+use super::chunk::{CHUNK_BYTES, ChunkError, ChunkId, ChunkSource, sized, verify};
+use super::manifest::{Manifest, ManifestError, Root};
+
+mod draft;
+mod files;
+mod names;
+
+pub use draft::Draft;
+use files::Files;
+
+/// How many positions of a group are kept, besides the one that was agreed on.
+const KEPT_POSITIONS: usize = 2;
+/// The most manifests of one group; different roots at one position are kept to be compared.
+const MAX_MANIFESTS: usize = 16;
+
+/// Why checkpoints cannot be stored or found.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full.
+    #[error("no space for the checkpoint at {path}")]
+    Full {
+        /// What was being written.
+        path: PathBuf,
+    },
+    /// A file cannot be used.
+    #[error("cannot {what} {path}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A manifest is not what its name says.
+    #[error("the manifest {path} is damaged")]
+    Manifest {
+        /// Its file.
+        path: PathBuf,
+        /// In what way.
+        #[source]
+        source: ManifestError,
+    },
+    /// A chunk of a checkpoint is not there or not whole.
+    #[error("a chunk is of no use")]
+    Chunk(#[from] ChunkError),
+}
+
+/// The folder. Used by several threads at once, of one process.
+pub struct CheckpointStore {
+    files: Files,
+    /// Chunks of checkpoints that are not complete yet, by draft.
+    drafts: Mutex<BTreeMap<u64, BTreeSet<ChunkId>>>,
+    /// The agreed checkpoint of each group.
+    agreed: Mutex<BTreeMap<GroupId, Root>>,
+}
+
+impl CheckpointStore {
+    /// Opens the folder, or makes it. Chunks that a crash left without a manifest are checked: whole ones stay, so that
+    /// a transfer goes on where it was.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let files = Files::open(folder)?;
+        let store = Self { files, drafts: Mutex::default(), agreed: Mutex::default() };
+        let named = store.named_chunks()?;
+        for id in store.files.chunks()? {
+            if !named.contains(&id) {
+                // Reading a damaged chunk removes it.
+                drop(store.chunk(&id));
+            }
+        }
+        Ok(store)
+    }
+
+    /// Hashes and stores what was captured. Afterwards its memory is free.
+    ///
+    /// # Errors
+    /// Nothing of it is kept then.
+    pub fn save(&self, captured: &Captured) -> Result<Manifest, StoreError> {
+        let saved = self.write(captured);
+        if saved.is_ok() {
+            captured.stored()
+        } else {
+            captured.lost()
+        }
+        saved
+    }
+
+    fn write(&self, captured: &Captured) -> Result<Manifest, StoreError> {
+        let draft = self.draft();
+        let manifest = captured.seal(|id, bytes| draft.put(id, bytes).map(drop))?;
+        draft.finish(&manifest)?;
+        Ok(manifest)
+    }
+
+    /// A checkpoint that is to be written chunk by chunk.
+    pub fn draft(&self) -> Draft<'_> {
+        Draft::new(self)
+    }
+
+    /// Whether a chunk is there.
+    #[must_use]
+    pub fn has(&self, id: &ChunkId) -> bool {
+        self.files.has(id)
+    }
+
+    /// The checkpoints of a group, newest first.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn list(&self, group: GroupId) -> Result<Vec<(Position, Root)>, StoreError> {
+        let mut all = self.files.manifests(group)?;
+        all.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(all)
+    }
+
+    /// The manifest of a checkpoint; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When it is damaged or cannot be read.
+    pub fn manifest(&self, group: GroupId, root: Root) -> Result<Option<Manifest>, StoreError> {
+        let position = self.list(group)?.into_iter().find(|(_, found)| *found == root).map(|(position, _)| position);
+        let Some(position) = position else { return Ok(None) };
+        self.files.manifest(group, position, root).map(Some)
+    }
+
+    /// This checkpoint was agreed on: it is kept until another one is.
+    pub fn agreed(&self, group: GroupId, root: Root) {
+        self.agreed.lock().insert(group, root);
+    }
+
+    /// Removes everything of a group.
+    ///
+    /// # Errors
+    /// When files cannot be removed.
+    pub fn remove_group(&self, group: GroupId) -> Result<(), StoreError> {
+        self.agreed.lock().remove(&group);
+        self.files.remove_group(group)?;
+        self.collect()
+    }
+
+    /// Keeps what is to be kept of a group, and removes the rest.
+    fn tidy(&self, group: GroupId) -> Result<(), StoreError> {
+        let agreed = self.agreed.lock().get(&group).copied();
+        let all = self.list(group)?;
+        let mut positions: Vec<Position> = all.iter().map(|(position, _)| *position).collect();
+        positions.dedup();
+        positions.truncate(KEPT_POSITIONS);
+        for (index, (position, root)) in all.iter().enumerate() {
+            let kept = Some(*root) == agreed || (positions.contains(position) && index < MAX_MANIFESTS);
+            if !kept {
+                self.files.remove_manifest(group, *position, *root)?;
+            }
+        }
+        self.collect()
+    }
+
+    /// Removes chunks that nothing names.
+    fn collect(&self) -> Result<(), StoreError> {
+        // In this order: a chunk that is stored after the list was made is not in it.
+        let there = self.files.chunks()?;
+        let named = self.named_chunks()?;
+        for id in there.iter().filter(|id| !named.contains(id)) {
+            // With the lock: a draft that wants the chunk from now on finds that it is gone.
+            let drafts = self.drafts.lock();
+            if !drafts.values().any(|chunks| chunks.contains(id)) {
+                self.files.remove_chunk(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The chunks of all manifests. A damaged manifest names none, and is removed.
+    fn named_chunks(&self) -> Result<BTreeSet<ChunkId>, StoreError> {
+        let mut named = BTreeSet::new();
+        for group in self.files.groups()? {
+            for (position, root) in self.files.manifests(group)? {
+                match self.files.manifest(group, position, root) {
+                    Ok(manifest) => named.extend(manifest.chunks()),
+                    Err(error @ StoreError::Manifest { .. }) => {
+                        tracing::warn!(%group, %position, %error, "damaged manifest removed");
+                        self.files.remove_manifest(group, position, root)?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(named)
+    }
+}
+
+impl CheckpointStore {
+    /// Reads a chunk and checks it. A damaged one is removed, so that it is fetched or written again.
+    fn read(&self, id: &ChunkId, target: &mut [u8]) -> Result<usize, ChunkError> {
+        let length = self.files.chunk_into(id, target);
+        let read = length.and_then(|length| verify(id, &target[..length]).map(|()| length));
+        if let Err(error @ ChunkError::Damaged { .. }) = &read {
+            tracing::warn!(%error, "damaged chunk removed");
+            if let Err(error) = self.files.remove_chunk(id) {
+                tracing::warn!(%error, "it could not be removed");
+            }
+        }
+        read
+    }
+}
+
+impl ChunkSource for CheckpointStore {
+    fn chunk(&self, id: &ChunkId) -> Result<Vec<u8>, ChunkError> {
+        let mut bytes = vec![0; CHUNK_BYTES];
+        let length = self.read(id, &mut bytes)?;
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    fn chunk_into(&self, id: &ChunkId, target: &mut [u8]) -> Result<(), ChunkError> {
+        let length = self.read(id, target)?;
+        sized(id, length, target.len())
+    }
+}
