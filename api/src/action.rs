@@ -39,3 +39,51 @@ pub struct Appended {
     /// Position of the control record; where none is needed (killing a replica), the last committed position.
     pub position: u64,
 }
+
+/// Gives a service another number of replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// How many; odd, 1 to 7.
+    pub replicas: u8,
+}
+
+/// Makes a node a member of the log. It must run with `--join` and reach the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddMember {
+    /// Its number; one that was never used.
+    pub node: u64,
+    /// Where the others reach it.
+    pub address: String,
+}
+
+/// Names a member of the log: to be removed, or to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NameMember {
+    /// Its number.
+    pub node: u64,
+}
+
+/// The members of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// The one that leads, if one is known to.
+    pub leader: Option<u64>,
+    /// Its term.
+    pub term: u64,
+    /// All of them, by number.
+    pub members: Vec<Member>,
+}
+
+/// One member of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its number.
+    pub node: u64,
+    /// Where the others reach it; empty for a member that is alone.
+    pub address: String,
+    /// Whether it votes, or only learns the log yet.
+    pub voter: bool,
+}

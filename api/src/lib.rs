@@ -11,14 +11,18 @@ mod error;
 pub mod paths;
 mod status;
 mod token;
+mod trace;
 
-pub use action::{Appended, CorruptReplica, KillReplica, RebuildReplica};
+pub use action::{
+    AddMember, Appended, CorruptReplica, KillReplica, Member, Members, NameMember, RebuildReplica, Scale,
+};
 pub use error::{ErrorBody, ErrorCode};
 pub use status::{
     Agreement, Durability, ExitKind, ExitReason, LogStatus, PortStatus, ProxyStatus, SeatState, SeatStatus,
     ServiceState, ServiceStatus, Status,
 };
 pub use token::{TOKEN_CHARS_MAX, TOKEN_CHARS_MIN, Token, TokenError};
+pub use trace::{Attribute, Span};
 
 /// Where the admin API listens when nothing else is said.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7070";

@@ -13,6 +13,17 @@ pub const RESUME: &str = "/v1/services/{namespace}/{name}/resume";
 /// `POST` [`crate::RebuildReplica`]: drops one replica and rebuilds it from the log.
 pub const REBUILD: &str = "/v1/services/{namespace}/{name}/rebuild";
 
+/// `POST` [`crate::Scale`]: gives a service another number of replicas.
+pub const SCALE: &str = "/v1/services/{namespace}/{name}/scale";
+/// `GET`: [`crate::Members`].
+pub const MEMBERS: &str = "/v1/sequencer";
+/// `POST` [`crate::AddMember`]: makes a node a member of the log.
+pub const ADD_MEMBER: &str = "/v1/sequencer/add";
+/// `POST` [`crate::NameMember`]: ends a membership.
+pub const REMOVE_MEMBER: &str = "/v1/sequencer/remove";
+/// `POST` [`crate::NameMember`]: has a member lead.
+pub const TRANSFER: &str = "/v1/sequencer/transfer";
+
 /// A template with the service's names filled in. Names need no escaping: they are lower case letters, digits and
 /// hyphens.
 pub fn of_service(template: &str, namespace: &str, name: &str) -> String {

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// Version of the server.
     pub version: String,
+    /// Number of the node.
+    #[serde(default)]
+    pub node: u64,
     /// Its data folder.
     pub data_dir: String,
     /// What an acknowledged write survives.
@@ -40,6 +43,9 @@ pub struct LogStatus {
     pub term: u64,
     /// Member that leads, if one does.
     pub leader: Option<u64>,
+    /// Voting members.
+    #[serde(default)]
+    pub members: Vec<u64>,
 }
 
 /// The state of the proxy.
@@ -107,6 +113,9 @@ pub struct PortStatus {
 pub struct SeatStatus {
     /// Its number, from 0.
     pub seat: u8,
+    /// Node whose engine has it; 0 when none ever had.
+    #[serde(default)]
+    pub node: u64,
     /// Incarnation of its replica.
     pub incarnation: u64,
     /// What the replica does.
