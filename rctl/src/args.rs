@@ -70,11 +70,44 @@ pub enum Command {
         #[command(subcommand)]
         command: ServiceCommand,
     },
+    /// Show and change the members of the log
+    Sequencer {
+        #[command(subcommand)]
+        command: SequencerCommand,
+    },
     /// Print a completion script
     #[command(after_help = "Example:\n  rctl completion bash > ~/.local/share/bash-completion/completions/rctl")]
     Completion {
         /// The shell
         shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SequencerCommand {
+    /// List the members, and who leads
+    #[command(after_help = "Example:\n  rctl sequencer list")]
+    List,
+    /// Make a node a member; it runs with `--join` and learns the log before it votes
+    #[command(after_help = "Example:\n  rctl sequencer add 2 127.0.0.1:7102")]
+    Add {
+        /// Number of the node; one that was never used
+        node: u64,
+        /// Where the others reach it
+        #[arg(value_parser = address)]
+        address: String,
+    },
+    /// End a node's membership; its number must not be used again
+    #[command(after_help = "Example:\n  rctl sequencer remove 2")]
+    Remove {
+        /// Number of the node
+        node: u64,
+    },
+    /// Have a member lead, without an interruption
+    #[command(after_help = "Example:\n  rctl sequencer transfer 2")]
+    Transfer {
+        /// Number of the node
+        node: u64,
     },
 }
 
@@ -121,6 +154,16 @@ pub enum ServiceCommand {
     Resume {
         /// The service: namespace/name, or the name alone when it is unique
         name: String,
+    },
+    /// Give a service another number of replicas, while it runs
+    #[command(after_help = "Examples:\n  rctl service scale image-server --replicas 5\n  \
+        rctl service scale image-server --replicas 1")]
+    Scale {
+        /// The service: namespace/name, or the name alone when it is unique
+        name: String,
+        /// How many; odd, 1 to 7
+        #[arg(long)]
+        replicas: u8,
     },
     /// Drop one replica and rebuild it from the log
     #[command(after_help = "Example:\n  rctl service rebuild image-server --seat 2")]

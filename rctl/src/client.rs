@@ -55,7 +55,12 @@ impl Client {
 
     /// The server's status.
     pub fn status(&self) -> Result<Status, RctlError> {
-        let request = self.agent.get(self.url(paths::STATUS));
+        self.get(paths::STATUS)
+    }
+
+    /// Asks for something.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RctlError> {
+        let request = self.agent.get(self.url(path));
         self.answer(request.header("authorization", self.authorization()).call())
     }
 

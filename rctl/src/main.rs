@@ -9,6 +9,7 @@ mod client;
 mod error;
 mod human;
 mod output;
+mod sequencer;
 mod service;
 mod status;
 mod table;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Command, Options, ServiceCommand};
+use args::{Command, Options, SequencerCommand, ServiceCommand};
 use client::Client;
 use error::RctlError;
 use output::{Format, Output};
@@ -46,6 +47,15 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
         }
         Command::Check { module } => check::run(&module),
         Command::Service { command } => run_service(command, options),
+        Command::Sequencer { command } => {
+            let client = Client::find(options)?;
+            match command {
+                SequencerCommand::List => sequencer::list(&client),
+                SequencerCommand::Add { node, address } => sequencer::add(&client, node, &address),
+                SequencerCommand::Remove { node } => sequencer::remove(&client, node),
+                SequencerCommand::Transfer { node } => sequencer::transfer(&client, node),
+            }
+        }
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut args::Arguments::command(), "rctl", &mut script);
@@ -63,6 +73,7 @@ fn run_service(command: ServiceCommand, options: &Options) -> Result<Output, Rct
         }
         ServiceCommand::Audit { name } => service::audit(&Client::find(options)?, &name),
         ServiceCommand::Resume { name } => service::resume(&Client::find(options)?, &name),
+        ServiceCommand::Scale { name, replicas } => service::scale(&Client::find(options)?, &name, replicas),
         ServiceCommand::Rebuild { target } => service::rebuild(&Client::find(options)?, &target),
     }
 }

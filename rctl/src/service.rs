@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-use refrain_api::{CorruptReplica, KillReplica, RebuildReplica, paths};
+use refrain_api::{CorruptReplica, KillReplica, RebuildReplica, Scale, paths};
 use refrain_service::{MANIFEST_FILE, Name, template};
 use serde::Serialize;
 
@@ -51,6 +51,10 @@ pub fn audit(client: &Client, name: &str) -> Result<Output, RctlError> {
 
 pub fn resume(client: &Client, name: &str) -> Result<Output, RctlError> {
     act(client, name, ("resume", paths::RESUME), None, &serde_json::json!({}))
+}
+
+pub fn scale(client: &Client, name: &str, replicas: u8) -> Result<Output, RctlError> {
+    act(client, name, ("scale", paths::SCALE), None, &Scale { replicas })
 }
 
 fn act(

@@ -10,7 +10,7 @@ use crate::table::{Cell, Tone, printable, render};
 const DIGEST_SHOWN_CHARS: usize = 12;
 const SERVICE_HEADER: [&str; 10] =
     ["SERVICE", "STATE", "AGREEMENT", "POSITION", "FLOWS", "MEMORY", "FILES", "RESTARTS", "LISTENS", "LAST EXIT"];
-const SEAT_HEADER: [&str; 8] = ["SERVICE", "SEAT", "STATE", "POSITION", "LAG", "DIGEST", "SINCE", "REASON"];
+const SEAT_HEADER: [&str; 9] = ["SERVICE", "SEAT", "NODE", "STATE", "POSITION", "LAG", "DIGEST", "SINCE", "REASON"];
 
 pub fn output(status: &Status, address: &str) -> Output {
     let (shown, address) = (status.clone(), address.to_owned());
@@ -41,8 +41,9 @@ fn head(status: &Status, address: &str) -> String {
         _ => "",
     };
     format!(
-        "refrain {} at {address}\ndata        {}\ndurability  {}{note}\nlog         {}\nproxy       epoch {}, {} flows\n",
+        "refrain {}, node {} at {address}\ndata        {}\ndurability  {}{note}\nlog         {}\nproxy       epoch {}, {} flows\n",
         printable(&status.version),
+        status.node,
         printable(&status.data_dir),
         status.durability,
         log(&status.log),
@@ -107,6 +108,7 @@ fn seat(service: &ServiceStatus, seat: &SeatStatus) -> Vec<Cell> {
     vec![
         Cell::text(name),
         Cell::number(seat.seat),
+        Cell::number(seat.node),
         Cell::toned(seat.state, tone),
         Cell::number(seat.position),
         Cell::number(seat.lag),

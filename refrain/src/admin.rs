@@ -14,9 +14,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use refrain_api::{Appended, CorruptReplica, ErrorBody, ErrorCode, KillReplica, RebuildReplica, Token, paths};
+use refrain_api::{
+    AddMember, Appended, CorruptReplica, ErrorBody, ErrorCode, KillReplica, Members, NameMember, RebuildReplica, Scale,
+    Token, paths,
+};
 use refrain_engine::replica::Flip;
-use refrain_wire::Seat;
+use refrain_wire::message::uplink::MemberChange;
+use refrain_wire::{NodeId, Seat};
 use tokio::net::TcpListener;
 
 use crate::shard::{Command, Commands};
@@ -27,14 +31,17 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the handlers share.
-pub(crate) struct Admin {
-    pub(crate) commands: Commands,
-    pub(crate) token: Token,
-    pub(crate) allow_fault_injection: bool,
+pub struct Admin {
+    /// The way to the loop thread.
+    pub commands: Commands,
+    /// What requests have to bear.
+    pub token: Token,
+    /// Whether replicas may be damaged on purpose.
+    pub allow_fault_injection: bool,
 }
 
 /// Serves the API until `stop`.
-pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()> + Send + 'static) {
+pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output = ()> + Send + 'static) {
     let admin = Arc::new(admin);
     let router = Router::new()
         .route(paths::STATUS, get(status))
@@ -43,6 +50,11 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: impl Future
         .route(paths::AUDIT, post(audit))
         .route(paths::RESUME, post(resume))
         .route(paths::REBUILD, post(rebuild))
+        .route(paths::SCALE, post(scale))
+        .route(paths::MEMBERS, get(members))
+        .route(paths::ADD_MEMBER, post(add_member))
+        .route(paths::REMOVE_MEMBER, post(remove_member))
+        .route(paths::TRANSFER, post(transfer))
         .fallback(async || Failure::of(ErrorCode::NotFound, "no such path"))
         .method_not_allowed_fallback(async || Failure::of(ErrorCode::MethodNotAllowed, "not with this method"))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -54,7 +66,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: impl Future
 }
 
 /// Binds the API's address: the one asked for, or the default one, or a free port when that is taken.
-pub(crate) async fn bind(asked: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
+pub async fn bind(asked: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
     use anyhow::Context as _;
     if let Some(address) = asked {
         return TcpListener::bind(address).await.with_context(|| format!("cannot serve the admin API at {address}"));
@@ -117,7 +129,7 @@ impl Admin {
         let draining = || Failure::of(ErrorCode::Draining, "the server is ending");
         self.commands.send(command(reply)).await.map_err(|_| draining())?;
         match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
-            Ok(Ok(answer)) => answer.map(Json),
+            Ok(Ok(answer)) => answer.map(Json).map_err(Failure),
             Ok(Err(_)) => Err(draining()),
             Err(_) => Err(Failure::of(ErrorCode::Timeout, "not done within 20 s; it may still happen")),
         }
@@ -177,4 +189,56 @@ async fn audit(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<Appe
 
 async fn resume(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<Appended> {
     admin.ask(|reply| Command::Resume { service: service(name), reply }).await
+}
+
+async fn scale(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Name,
+    body: Result<Json<Scale>, JsonRejection>,
+) -> Answer<Appended> {
+    let replicas = body?.replicas;
+    if let Err(error) = refrain_service::Replicas::new(u64::from(replicas)) {
+        return Err(Failure::of(ErrorCode::BadRequest, format!("replicas: {error}")));
+    }
+    admin.ask(|reply| Command::Scale { service: service(name), replicas, reply }).await
+}
+
+async fn members(State(admin): State<Arc<Admin>>) -> Answer<Members> {
+    admin.ask(Command::Members).await
+}
+
+async fn add_member(State(admin): State<Arc<Admin>>, body: Result<Json<AddMember>, JsonRejection>) -> Answer<Appended> {
+    let Json(AddMember { node, address }) = body?;
+    check_node(node)?;
+    if address.parse::<SocketAddr>().is_err() {
+        let text = format!("address is {address:?}, an address and a port are needed, such as 127.0.0.1:7102");
+        return Err(Failure::of(ErrorCode::BadRequest, text));
+    }
+    change_members(&admin, MemberChange::Add { node: NodeId(node), address }).await
+}
+
+async fn remove_member(
+    State(admin): State<Arc<Admin>>,
+    body: Result<Json<NameMember>, JsonRejection>,
+) -> Answer<Appended> {
+    let node = body?.node;
+    check_node(node)?;
+    change_members(&admin, MemberChange::Remove(NodeId(node))).await
+}
+
+async fn transfer(State(admin): State<Arc<Admin>>, body: Result<Json<NameMember>, JsonRejection>) -> Answer<Appended> {
+    let node = body?.node;
+    check_node(node)?;
+    change_members(&admin, MemberChange::Transfer(NodeId(node))).await
+}
+
+fn check_node(node: u64) -> Result<(), Failure> {
+    if (1..=u64::from(u16::MAX)).contains(&node) {
+        return Ok(());
+    }
+    Err(Failure::of(ErrorCode::BadRequest, format!("node is {node}, nodes have the numbers 1 to {}", u16::MAX)))
+}
+
+async fn change_members(admin: &Admin, change: MemberChange) -> Answer<Appended> {
+    admin.ask(|reply| Command::ChangeMembers { change, reply }).await
 }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use refrain::config::{Config, Durability, LogFormat, Role, Settings};
 
-use crate::config::{Durability, LogFormat};
-use crate::{exit, logging, up};
+use crate::{exit, logging, run};
 
 /// Runs ordinary Wasm servers as replicated state machines behind a transparent proxy.
 #[derive(Debug, Parser)]
@@ -23,6 +23,7 @@ Examples:
   refrain up examples/image-server          one service, three replicas, data in ./refrain-data
   refrain up                                what the data folder already has
   refrain up a b --data-dir /srv/refrain    two services, another data folder
+  refrain node --config node.toml           one node of a cluster
   rctl status                               what runs, from another terminal";
 
 #[derive(Debug, Subcommand)]
@@ -30,6 +31,15 @@ enum Command {
     /// Runs every role in one process: proxy, sequencer with a durable log, engines.
     #[command(after_help = UP_EXAMPLES)]
     Up(Box<UpArgs>),
+    /// Runs one node of a cluster, with the roles that its files give it.
+    #[command(after_help = NODE_EXAMPLES)]
+    Node(Box<NodeArgs>),
+    /// Runs a node as a proxy alone: clients connect to it.
+    Proxy(Box<NodeArgs>),
+    /// Runs a node as a member of the log alone.
+    Sequencer(Box<NodeArgs>),
+    /// Runs a node as an engine alone: replicas run on it.
+    Engine(Box<NodeArgs>),
     /// Prints a completion script for a shell.
     Completion {
         /// The shell.
@@ -41,65 +51,167 @@ const UP_EXAMPLES: &str = "\
 Examples:
   refrain up examples/image-server
   refrain up examples/kv-server --replicas 5 --durability none
+  refrain up examples/echo --listen examples/echo/echo=127.0.0.1:9000
   refrain up examples/echo --print-config
 
 Flags win over the environment (REFRAIN_*), that over the file of --config, that over defaults.
 Ctrl-C or SIGTERM drains: no new connections, open ones get --drain-timeout to end; a second one ends at once.";
 
-/// Flags of `up`; those left out come from the configuration file or are defaults.
+const NODE_EXAMPLES: &str = "\
+Examples:
+  refrain node --config node.toml
+  refrain node --config node.toml --node 2 --data-dir /srv/refrain
+  refrain node --config node.toml --join          a member that was added to a running cluster
+
+node.toml:                               cluster.toml, the same on every node:
+  node = 1                                 name = \"default\"
+  cluster = \"cluster.toml\"                 [[node]]
+  data-dir = \"/srv/refrain\"                id = 1
+  services = [\"examples/kv-server\"]        address = \"127.0.0.1:7101\"
+                                           roles = [\"proxy\", \"sequencer\", \"engine\"]";
+
+/// What every server process is given; what is left out comes from the configuration file or is a default.
 #[derive(Debug, Default, Args)]
-pub(crate) struct UpArgs {
-    /// Folders with a `service.toml` each; services that the data folder already has run too.
-    #[arg(value_name = "SERVICE_DIR")]
-    pub(crate) services: Vec<PathBuf>,
-    /// Replicas of each new service, instead of what its manifest says (odd, 1 to 7).
-    #[arg(long, value_name = "N", env = "REFRAIN_REPLICAS")]
-    pub(crate) replicas: Option<u8>,
+struct ProcessArgs {
     /// Where log, bundles and compiled code are kept [default: refrain-data].
     #[arg(long, value_name = "DIR", env = "REFRAIN_DATA_DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
     /// Whether an answer waits until its request is on the disk [default: fsync].
     #[arg(long, value_name = "HOW", env = "REFRAIN_DURABILITY")]
-    pub(crate) durability: Option<Durability>,
+    durability: Option<Durability>,
     /// Where the admin API listens; loopback only [default: 127.0.0.1:7070, or a free port when that is taken].
     #[arg(long, value_name = "ADDR", env = "REFRAIN_ADMIN_LISTEN")]
-    pub(crate) admin_listen: Option<SocketAddr>,
+    admin_listen: Option<SocketAddr>,
     /// Lets `rctl service corrupt-replica` damage replicas.
     #[arg(long, env = "REFRAIN_ALLOW_FAULT_INJECTION")]
-    pub(crate) allow_fault_injection: bool,
+    allow_fault_injection: bool,
     /// The most bytes of log on disk, like 16GiB; requests are refused when it is full [default: 16GiB].
     #[arg(long, value_name = "SIZE", env = "REFRAIN_MAX_LOG_BYTES")]
-    pub(crate) max_log_bytes: Option<String>,
+    max_log_bytes: Option<String>,
     /// Threads that run guests [default: one a core].
     #[arg(long, value_name = "N", env = "REFRAIN_ENGINE_WORKERS")]
-    pub(crate) engine_workers: Option<usize>,
+    engine_workers: Option<usize>,
     /// The most client connections of all services together [default: 20000].
     #[arg(long, value_name = "N", env = "REFRAIN_MAX_CONNECTIONS")]
-    pub(crate) max_connections: Option<u32>,
+    max_connections: Option<u32>,
     /// How long open connections may go on at the end, like 10s [default: 10s].
     #[arg(long, value_name = "TIME", env = "REFRAIN_DRAIN_TIMEOUT")]
-    pub(crate) drain_timeout: Option<String>,
+    drain_timeout: Option<String>,
+    /// Where a port of a service listens, instead of what its manifest says; may be given several times.
+    #[arg(long, value_name = "NAMESPACE/NAME/PORT=ADDR")]
+    listen: Vec<String>,
+    /// Lets nodes listen for each other on addresses that are not loopback, unencrypted.
+    #[arg(long, env = "REFRAIN_INSECURE")]
+    insecure: bool,
+    /// How long a member waits for its leader before it stands for election; random up to twice that [default: 500ms].
+    #[arg(long, value_name = "TIME", env = "REFRAIN_ELECTION_TIMEOUT")]
+    election_timeout: Option<String>,
+    /// How often a leader shows that it lives [default: 100ms].
+    #[arg(long, value_name = "TIME", env = "REFRAIN_HEARTBEAT_INTERVAL")]
+    heartbeat_interval: Option<String>,
+    /// How long a proxy's connections live on without word from the leader [default: 5s].
+    #[arg(long, value_name = "TIME", env = "REFRAIN_LEASE")]
+    lease: Option<String>,
     /// A configuration file (TOML); its keys are the flags' names.
     #[arg(long, value_name = "FILE", env = "REFRAIN_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Prints the configuration as it results, and ends.
     #[arg(long)]
-    pub(crate) print_config: bool,
+    print_config: bool,
     /// How log lines look [default: text].
     #[arg(long, value_name = "FORMAT", env = "REFRAIN_LOG_FORMAT")]
-    pub(crate) log_format: Option<LogFormat>,
+    log_format: Option<LogFormat>,
+}
+
+/// Flags of `up`.
+#[derive(Debug, Default, Args)]
+struct UpArgs {
+    /// Folders with a `service.toml` each; services that the data folder already has run too.
+    #[arg(value_name = "SERVICE_DIR")]
+    services: Vec<PathBuf>,
+    /// Replicas of each new service, instead of what its manifest says (odd, 1 to 7).
+    #[arg(long, value_name = "N", env = "REFRAIN_REPLICAS")]
+    replicas: Option<u8>,
+    /// Where other nodes reach this one, so that it can grow into a cluster.
+    #[arg(long, value_name = "ADDR", env = "REFRAIN_PEER_LISTEN")]
+    peer_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    process: ProcessArgs,
+}
+
+/// Flags of a node.
+#[derive(Debug, Default, Args)]
+struct NodeArgs {
+    /// This node's number in the cluster file.
+    #[arg(long, value_name = "N", env = "REFRAIN_NODE")]
+    node: Option<u64>,
+    /// The cluster file.
+    #[arg(long, value_name = "FILE", env = "REFRAIN_CLUSTER")]
+    cluster: Option<PathBuf>,
+    /// The cluster runs already, and this node was added to it.
+    #[arg(long, env = "REFRAIN_JOIN")]
+    join: bool,
+    /// Folders of services, besides those of the configuration file.
+    #[arg(value_name = "SERVICE_DIR")]
+    services: Vec<PathBuf>,
+    #[command(flatten)]
+    process: ProcessArgs,
+}
+
+impl ProcessArgs {
+    fn settings(self) -> Settings {
+        Settings {
+            data_dir: self.data_dir,
+            durability: self.durability,
+            admin_listen: self.admin_listen,
+            allow_fault_injection: self.allow_fault_injection.then_some(true),
+            max_log_bytes: self.max_log_bytes,
+            engine_workers: self.engine_workers,
+            max_connections: self.max_connections,
+            drain_timeout: self.drain_timeout,
+            listen: self.listen,
+            insecure: self.insecure.then_some(true),
+            election_timeout: self.election_timeout,
+            heartbeat_interval: self.heartbeat_interval,
+            lease: self.lease,
+            config: self.config,
+            ..Settings::default()
+        }
+    }
 }
 
 /// Runs the command that the arguments name.
 pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => {
-            logging::start(args.log_format.unwrap_or_default());
-            exit::of(up::run(*args))
+            let (services, replicas, peer_listen) = (args.services, args.replicas, args.peer_listen);
+            start(args.process, |settings| Config::of_up(Settings { services, replicas, peer_listen, ..settings }))
         }
+        Command::Node(args) => node(*args, None),
+        Command::Proxy(args) => node(*args, Some(Role::Proxy)),
+        Command::Sequencer(args) => node(*args, Some(Role::Sequencer)),
+        Command::Engine(args) => node(*args, Some(Role::Engine)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "refrain", &mut io::stdout());
             ExitCode::SUCCESS
         }
     }
+}
+
+fn node(args: NodeArgs, role: Option<Role>) -> ExitCode {
+    let NodeArgs { node, cluster, join, services, process } = args;
+    start(process, |settings| {
+        let roles = role.map(|role| vec![role]);
+        let join = join.then_some(true);
+        Config::of_node(Settings { node, cluster, join, services, roles, ..settings })
+    })
+}
+
+fn start(
+    process: ProcessArgs,
+    resolve: impl FnOnce(Settings) -> Result<Config, refrain::config::ConfigError>,
+) -> ExitCode {
+    logging::start(process.log_format.unwrap_or_default());
+    let print = process.print_config;
+    exit::of(resolve(process.settings()).map_err(Into::into).and_then(|config| run::run(&config, print)))
 }

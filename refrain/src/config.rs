@@ -1,17 +1,22 @@
-//! The configuration of `refrain up`: flag over environment over file over default, all faults told at once.
+//! The configuration of a server process: flag over environment over file over default, all faults told at once.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use refrain_wire::NodeId;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::UpArgs;
+mod cluster;
+mod listen;
+
+pub use cluster::{Cluster, Node, Role, Roles};
+pub use listen::ListenAt;
 
 /// Whether an answer waits for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Durability {
+pub enum Durability {
     /// It does: what was answered survives a loss of power.
     #[default]
     Fsync,
@@ -22,12 +27,59 @@ pub(crate) enum Durability {
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     /// For people.
     #[default]
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// What the command line and the environment say; what is none is asked of the file.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// Folders of services.
+    pub services: Vec<PathBuf>,
+    /// Replicas of new services.
+    pub replicas: Option<u8>,
+    /// See [`Config::data_dir`].
+    pub data_dir: Option<PathBuf>,
+    /// See [`Config::durability`].
+    pub durability: Option<Durability>,
+    /// See [`Config::admin_listen`].
+    pub admin_listen: Option<SocketAddr>,
+    /// See [`Config::allow_fault_injection`].
+    pub allow_fault_injection: Option<bool>,
+    /// A size with its unit.
+    pub max_log_bytes: Option<String>,
+    /// See [`Config::engine_workers`].
+    pub engine_workers: Option<usize>,
+    /// See [`Config::max_connections`].
+    pub max_connections: Option<u32>,
+    /// A time with its unit.
+    pub drain_timeout: Option<String>,
+    /// `NAMESPACE/NAME/PORT=ADDR` each.
+    pub listen: Vec<String>,
+    /// See [`Config::insecure`].
+    pub insecure: Option<bool>,
+    /// A time with its unit.
+    pub election_timeout: Option<String>,
+    /// A time with its unit.
+    pub heartbeat_interval: Option<String>,
+    /// A time with its unit.
+    pub lease: Option<String>,
+    /// Where other nodes reach `up`.
+    pub peer_listen: Option<SocketAddr>,
+    /// The node's number.
+    pub node: Option<u64>,
+    /// The cluster file.
+    pub cluster: Option<PathBuf>,
+    /// The node's roles, instead of those in the cluster file.
+    pub roles: Option<Vec<Role>>,
+    /// The cluster runs already.
+    pub join: Option<bool>,
+    /// The configuration file.
+    pub config: Option<PathBuf>,
 }
 
 /// The file, as written.
@@ -44,24 +96,61 @@ struct File {
     engine_workers: Option<usize>,
     max_connections: Option<u32>,
     drain_timeout: Option<String>,
+    #[serde(default)]
+    listen: Vec<ListenAt>,
+    insecure: Option<bool>,
+    election_timeout: Option<String>,
+    heartbeat_interval: Option<String>,
+    lease: Option<String>,
+    peer_listen: Option<SocketAddr>,
+    node: Option<u64>,
+    cluster: Option<PathBuf>,
+    roles: Option<Vec<Role>>,
+    join: Option<bool>,
 }
 
 /// What holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Config {
-    pub(crate) services: Vec<PathBuf>,
-    pub(crate) replicas: Option<u8>,
-    pub(crate) data_dir: PathBuf,
-    pub(crate) durability: Durability,
-    /// None: the default port, or a free one when that is taken.
-    pub(crate) admin_listen: Option<SocketAddr>,
-    pub(crate) allow_fault_injection: bool,
-    pub(crate) max_log_bytes: u64,
-    pub(crate) engine_workers: usize,
-    pub(crate) max_connections: u32,
+pub struct Config {
+    /// Folders with a `service.toml` each.
+    pub services: Vec<PathBuf>,
+    /// Replicas of new services, instead of what their manifests say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u8>,
+    /// Where log, bundles and compiled code are kept.
+    pub data_dir: PathBuf,
+    /// Whether an answer waits for the disk.
+    pub durability: Durability,
+    /// Where the admin API listens. None: the default port, or a free one when that is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Whether replicas may be damaged on purpose.
+    pub allow_fault_injection: bool,
+    /// The most bytes of log on disk.
+    pub max_log_bytes: u64,
+    /// Threads that run guests.
+    pub engine_workers: usize,
+    /// The most client connections of all services together.
+    pub max_connections: u32,
+    /// How long open connections may go on at the end.
     #[serde(serialize_with = "duration_text")]
-    pub(crate) drain_timeout: Duration,
+    pub drain_timeout: Duration,
+    /// Whether nodes may listen for each other beyond loopback.
+    pub insecure: bool,
+    /// How long a member waits for its leader before it stands for election; random up to twice that.
+    #[serde(serialize_with = "duration_text")]
+    pub election_timeout: Duration,
+    /// How often a leader shows that it lives.
+    #[serde(serialize_with = "duration_text")]
+    pub heartbeat_interval: Duration,
+    /// How long a proxy's connections live on without word from the leader.
+    #[serde(serialize_with = "duration_text")]
+    pub lease: Duration,
+    /// Where ports of services listen, instead of what their manifests say.
+    pub listen: Vec<ListenAt>,
+    /// The cluster, and which of its nodes this is.
+    pub cluster: Cluster,
 }
 
 fn duration_text<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -70,11 +159,24 @@ fn duration_text<S: serde::Serializer>(duration: &Duration, serializer: S) -> Re
 
 /// What is wrong with a configuration: every fault, not the first alone.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
+pub enum ConfigError {
+    /// A file cannot be read.
     #[error("cannot read the configuration file {path}")]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is no TOML, or has keys or values that are not known.
     #[error("the configuration file {path} is not valid")]
-    Parse { path: PathBuf, source: toml::de::Error },
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: toml::de::Error,
+    },
+    /// Values are not what they may be.
     #[error("the configuration has {} fault(s):\n  {}", .0.len(), .0.join("\n  "))]
     Faults(Vec<String>),
 }
@@ -86,26 +188,88 @@ const DEFAULT_MAX_CONNECTIONS: u32 = 20_000;
 const MAX_CONNECTIONS: u32 = 500_000;
 const MAX_ENGINE_WORKERS: usize = 256;
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
+const DEFAULT_ELECTION: Duration = Duration::from_millis(500);
+const DEFAULT_HEARTBEAT: Duration = Duration::from_millis(100);
+const DEFAULT_LEASE: Duration = Duration::from_secs(5);
+/// Shorter elections happen by themselves on a busy machine.
+const MIN_ELECTION: Duration = Duration::from_millis(50);
+/// A leader must be able to miss heartbeats.
+const HEARTBEATS_PER_ELECTION: u32 = 3;
 
 impl Config {
-    /// Merges flags, file and defaults, and checks the result.
-    pub(crate) fn resolve(args: UpArgs) -> Result<Self, ConfigError> {
-        let file = args.config.as_deref().map_or_else(|| Ok(File::default()), read)?;
+    /// The configuration of `refrain up`: a cluster of this node alone, with every role.
+    ///
+    /// # Errors
+    /// Every fault that was found.
+    pub fn of_up(settings: Settings) -> Result<Self, ConfigError> {
+        let file = settings.config.as_deref().map_or_else(|| Ok(File::default()), read)?;
         let mut faults = Vec::new();
-        let max_log_bytes = args.max_log_bytes.or(file.max_log_bytes);
-        let drain_timeout = args.drain_timeout.or(file.drain_timeout);
+        for (key, given) in [
+            ("node", file.node.is_some()),
+            ("cluster", file.cluster.is_some()),
+            ("roles", file.roles.is_some()),
+            ("join", file.join.is_some()),
+        ] {
+            if given {
+                faults.push(format!("{key}: is for `refrain node`, not for `refrain up`"));
+            }
+        }
+        let cluster = Cluster::alone(settings.peer_listen.or(file.peer_listen));
+        Self::merge(settings, file, cluster, faults)
+    }
+
+    /// The configuration of a node of a cluster.
+    ///
+    /// # Errors
+    /// Every fault that was found.
+    pub fn of_node(settings: Settings) -> Result<Self, ConfigError> {
+        let file: File = settings.config.as_deref().map_or_else(|| Ok(File::default()), read)?;
+        let mut faults = Vec::new();
+        // A file names its neighbours relative to itself.
+        let beside =
+            |path: PathBuf| settings.config.as_deref().and_then(Path::parent).map_or(path.clone(), |f| f.join(path));
+        let path = settings.cluster.clone().or_else(|| file.cluster.clone().map(beside));
+        let node = settings.node.or(file.node);
+        let (Some(path), Some(node)) = (path, node) else {
+            let missing = |name: &str, is: bool| is.then(|| format!("{name}: is missing; see `refrain node --help`"));
+            faults.extend(missing("cluster", settings.cluster.is_none() && file.cluster.is_none()));
+            faults.extend(missing("node", node.is_none()));
+            return Err(ConfigError::Faults(faults));
+        };
+        if settings.peer_listen.or(file.peer_listen).is_some() {
+            faults.push("peer-listen: is for `refrain up`; a node listens where the cluster file says".to_owned());
+        }
+        let roles = settings.roles.clone().or(file.roles.clone());
+        let join = settings.join.or(file.join).unwrap_or(false);
+        let cluster = Cluster::of(read(&path)?, NodeId(node), roles, join, &mut faults);
+        Self::merge(settings, file, cluster, faults)
+    }
+
+    fn merge(given: Settings, file: File, cluster: Cluster, mut faults: Vec<String>) -> Result<Self, ConfigError> {
+        let faults_of = &mut faults;
+        let max_log_bytes = given.max_log_bytes.or(file.max_log_bytes);
+        let drain_timeout = given.drain_timeout.or(file.drain_timeout);
+        let election = given.election_timeout.or(file.election_timeout);
+        let heartbeat = given.heartbeat_interval.or(file.heartbeat_interval);
+        let lease = given.lease.or(file.lease);
         let config = Self {
-            services: if args.services.is_empty() { file.services.unwrap_or_default() } else { args.services },
-            replicas: args.replicas.or(file.replicas),
-            data_dir: (args.data_dir.or(file.data_dir))
+            services: if given.services.is_empty() { file.services.unwrap_or_default() } else { given.services },
+            replicas: given.replicas.or(file.replicas),
+            data_dir: (given.data_dir.or(file.data_dir))
                 .unwrap_or_else(|| refrain_api::discovery::DEFAULT_DATA_DIR.into()),
-            durability: args.durability.or(file.durability).unwrap_or_default(),
-            admin_listen: args.admin_listen.or(file.admin_listen),
-            allow_fault_injection: args.allow_fault_injection || file.allow_fault_injection.unwrap_or(false),
-            max_log_bytes: bytes("max-log-bytes", max_log_bytes, DEFAULT_MAX_LOG_BYTES, &mut faults),
-            engine_workers: args.engine_workers.or(file.engine_workers).unwrap_or_else(cores),
-            max_connections: args.max_connections.or(file.max_connections).unwrap_or(DEFAULT_MAX_CONNECTIONS),
-            drain_timeout: duration("drain-timeout", drain_timeout, DEFAULT_DRAIN, &mut faults),
+            durability: given.durability.or(file.durability).unwrap_or_default(),
+            admin_listen: given.admin_listen.or(file.admin_listen),
+            allow_fault_injection: given.allow_fault_injection.or(file.allow_fault_injection).unwrap_or(false),
+            max_log_bytes: bytes("max-log-bytes", max_log_bytes, DEFAULT_MAX_LOG_BYTES, faults_of),
+            engine_workers: given.engine_workers.or(file.engine_workers).unwrap_or_else(cores),
+            max_connections: given.max_connections.or(file.max_connections).unwrap_or(DEFAULT_MAX_CONNECTIONS),
+            drain_timeout: duration("drain-timeout", drain_timeout, DEFAULT_DRAIN, faults_of),
+            insecure: given.insecure.or(file.insecure).unwrap_or(false),
+            election_timeout: duration("election-timeout", election, DEFAULT_ELECTION, faults_of),
+            heartbeat_interval: duration("heartbeat-interval", heartbeat, DEFAULT_HEARTBEAT, faults_of),
+            lease: duration("lease", lease, DEFAULT_LEASE, faults_of),
+            listen: listen::merge(&given.listen, file.listen, faults_of),
+            cluster,
         };
         config.check(&mut faults);
         if faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults(faults)) }
@@ -131,10 +295,32 @@ impl Config {
         {
             faults.push(format!("admin-listen: {address} is not a loopback address"));
         }
+        self.check_times(faults);
+        self.cluster.check(self.insecure, faults);
+    }
+
+    fn check_times(&self, faults: &mut Vec<String>) {
+        let text = refrain_service::format_duration;
+        if self.election_timeout < MIN_ELECTION {
+            let (is, least) = (text(self.election_timeout), text(MIN_ELECTION));
+            faults.push(format!("election-timeout: {is} is below the least, {least}"));
+        }
+        if self.heartbeat_interval.is_zero()
+            || self.heartbeat_interval * HEARTBEATS_PER_ELECTION > self.election_timeout
+        {
+            let (is, election) = (text(self.heartbeat_interval), text(self.election_timeout));
+            faults.push(format!(
+                "heartbeat-interval: {is} must be at most a third of election-timeout, which is {election}"
+            ));
+        }
+        if self.lease < self.election_timeout * 2 {
+            let (is, election) = (text(self.lease), text(self.election_timeout));
+            faults.push(format!("lease: {is} must be at least twice election-timeout, which is {election}"));
+        }
     }
 }
 
-fn read(path: &Path) -> Result<File, ConfigError> {
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
 }
@@ -163,43 +349,4 @@ fn duration(key: &str, text: Option<String>, default: Duration, faults: &mut Vec
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_win_over_the_file_and_that_over_defaults() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("refrain.toml");
-        std::fs::write(&path, "replicas = 5\ndata-dir = \"elsewhere\"\ndrain-timeout = \"3s\"\n").unwrap();
-        let args = UpArgs { config: Some(path), replicas: Some(1), ..UpArgs::default() };
-        let config = Config::resolve(args).unwrap();
-        assert_eq!(config.replicas, Some(1));
-        assert_eq!(config.data_dir, PathBuf::from("elsewhere"));
-        assert_eq!(config.drain_timeout, Duration::from_secs(3));
-        assert_eq!(config.max_connections, DEFAULT_MAX_CONNECTIONS);
-    }
-
-    #[test]
-    fn all_faults_are_told_at_once() {
-        let args = UpArgs {
-            replicas: Some(2),
-            max_log_bytes: Some("1MiB".into()),
-            drain_timeout: Some("soon".into()),
-            admin_listen: Some("192.0.2.1:1".parse().unwrap()),
-            max_connections: Some(0),
-            engine_workers: Some(0),
-            ..UpArgs::default()
-        };
-        let ConfigError::Faults(faults) = Config::resolve(args).unwrap_err() else { panic!("faults expected") };
-        assert_eq!(faults.len(), 6, "{faults:#?}");
-    }
-
-    #[test]
-    fn an_unknown_key_of_the_file_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("refrain.toml");
-        std::fs::write(&path, "replica = 5\n").unwrap();
-        let error = Config::resolve(UpArgs { config: Some(path), ..UpArgs::default() }).unwrap_err();
-        assert!(matches!(error, ConfigError::Parse { .. }), "{error:?}");
-    }
-}
+mod tests;

@@ -11,6 +11,8 @@ use parking_lot::RwLock;
 use refrain_engine::{BatchSource, TurnBatch};
 use refrain_kernel::ShardEvent;
 use refrain_sequencer::log::OrderedLog;
+use refrain_sequencer::raft::RaftLog;
+use refrain_sequencer::shard::Group as LogGroup;
 use refrain_wire::{Entry, Epoch, GroupId, Position, Time};
 
 /// What a position means beyond its entry's bytes.
@@ -25,29 +27,39 @@ struct Mark {
 #[derive(Default)]
 struct Marks {
     marks: BTreeMap<Position, Mark>,
-    /// Where each group begins.
-    created: BTreeMap<GroupId, Position>,
-    last_turn: BTreeMap<GroupId, Position>,
+    /// Where each group begins, and the randomness of all terms before.
+    created: BTreeMap<GroupId, (Position, [u8; 32])>,
     epochs: Arc<[Epoch]>,
     committed: Position,
 }
 
-/// The committed log and what its positions mean.
-pub(crate) struct History<L> {
-    log: RwLock<Option<Arc<L>>>,
-    marks: RwLock<Marks>,
+/// Where committed entries are read from: this node's own log, or what other nodes sent and send.
+pub(crate) trait EntrySource: Send + Sync {
+    /// Committed entries from `from` on, in order: at most `max_bytes`, but one when there is one. May block; called on
+    /// threads of the engine.
+    ///
+    /// # Errors
+    /// In words; whoever asked cannot go on.
+    fn read(&self, from: Position, max_bytes: usize) -> Result<Vec<(Position, Bytes)>, String>;
 }
 
-impl<L> Default for History<L> {
-    fn default() -> Self {
-        Self { log: RwLock::new(None), marks: RwLock::default() }
+impl EntrySource for RaftLog {
+    fn read(&self, from: Position, max_bytes: usize) -> Result<Vec<(Position, Bytes)>, String> {
+        OrderedLog::read(self, from, max_bytes).map_err(|error| error.to_string())
     }
 }
 
-impl<L: OrderedLog> History<L> {
-    /// The log, once it is open.
-    pub(crate) fn attach(&self, log: Arc<L>) {
-        *self.log.write() = Some(log);
+/// The committed log and what its positions mean.
+#[derive(Default)]
+pub(crate) struct History {
+    source: RwLock<Option<Arc<dyn EntrySource>>>,
+    marks: RwLock<Marks>,
+}
+
+impl History {
+    /// Where entries are read from, once it is known.
+    pub(crate) fn attach(&self, source: Arc<dyn EntrySource>) {
+        *self.source.write() = Some(source);
     }
 
     /// The epochs that replicas vote to from now on.
@@ -55,32 +67,28 @@ impl<L: OrderedLog> History<L> {
         self.marks.write().epochs = Arc::from(epochs);
     }
 
-    /// Notes that `group` begins at `position`.
-    pub(crate) fn create(&self, group: GroupId, position: Position) {
-        self.marks.write().created.insert(group, position);
+    /// Notes that `group` begins at `position`, with the randomness of all terms before, folded.
+    pub(crate) fn create(&self, group: GroupId, position: Position, fold: [u8; 32]) {
+        self.marks.write().created.insert(group, (position, fold));
     }
 
-    /// The last position at which a group has a turn; 0 for a group that is not known.
-    pub(crate) fn last_turn(&self, group: GroupId) -> Position {
-        self.marks.read().last_turn.get(&group).copied().unwrap_or_default()
+    /// Takes in the groups of a state that the log begins with: those whose records are not told.
+    pub(crate) fn restore(&self, groups: &BTreeMap<GroupId, LogGroup>) {
+        let mut marks = self.marks.write();
+        for (id, group) in groups {
+            marks.created.entry(*id).or_insert((group.created, [0; 32]));
+        }
     }
 
-    /// Notes a committed position: the groups that were given a batch, its events, and its batches where they are not
-    /// the entry's own.
+    /// Notes a committed position: its events, and its batches where they are not the entry's own.
     pub(crate) fn commit(
         &self,
         position: Position,
-        given: impl Iterator<Item = GroupId>,
         events: Vec<ShardEvent>,
         replaced: Option<BTreeMap<GroupId, Bytes>>,
     ) {
         let mut marks = self.marks.write();
         marks.committed = position;
-        marks.last_turn.extend(given.map(|group| (group, position)));
-        if !events.is_empty() {
-            let everyone: Vec<GroupId> = marks.created.keys().copied().collect();
-            marks.last_turn.extend(everyone.into_iter().map(|group| (group, position)));
-        }
         if !events.is_empty() || replaced.is_some() {
             marks.marks.insert(position, Mark { events, replaced });
         }
@@ -108,11 +116,11 @@ impl Marks {
         time: Time,
         records: Option<Bytes>,
     ) -> Option<TurnBatch> {
-        let created = *self.created.get(&group)?;
+        let (created, fold) = *self.created.get(&group)?;
         if position < created {
             return None;
         }
-        let shard = self.events(created, position);
+        let shard = self.events(position, (position == created).then_some(fold));
         let records = match records {
             None if shard.is_empty() => return None,
             records => records.unwrap_or_default(),
@@ -121,17 +129,10 @@ impl Marks {
         Some(TurnBatch { group, position, previous, time, shard, records, epochs })
     }
 
-    /// The shard's events at a position. A group's first turn brings the entropy of every term before it as well.
-    fn events(&self, created: Position, position: Position) -> Vec<ShardEvent> {
-        let mut events = Vec::new();
-        if position == created {
-            let earlier = self.marks.range(..created).flat_map(|(_, mark)| &mark.events);
-            events.extend(earlier.filter(|event| matches!(event, ShardEvent::Term(_))).cloned());
-        }
-        if let Some(mark) = self.marks.get(&position) {
-            events.extend(mark.events.iter().cloned());
-        }
-        events
+    /// The shard's events at a position. A group's first turn brings the randomness of all terms before it as well.
+    fn events(&self, position: Position, earlier_terms: Option<[u8; 32]>) -> Vec<ShardEvent> {
+        let own = self.marks.get(&position).into_iter().flat_map(|mark| mark.events.iter().cloned());
+        earlier_terms.map(ShardEvent::Term).into_iter().chain(own).collect()
     }
 
     fn records(&self, group: GroupId, entry: &Entry) -> Option<Bytes> {
@@ -142,18 +143,19 @@ impl Marks {
     }
 }
 
-impl<L: OrderedLog> BatchSource for History<L> {
+impl BatchSource for History {
     fn read(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<Arc<TurnBatch>>, String> {
-        let log = self.log.read().clone().ok_or("the log is not open yet")?;
+        let source = self.source.read().clone().ok_or("the log is not open yet")?;
         let (created, committed) = {
             let marks = self.marks.read();
-            (marks.created.get(&group).copied(), marks.committed)
+            (marks.created.get(&group).map(|(position, _)| *position), marks.committed)
         };
         let created = created.ok_or_else(|| format!("group {group} is not in the log"))?;
         let (mut from, mut previous) = (after.next().max(created), after);
         let mut turns = Vec::new();
         while turns.is_empty() && from <= committed {
-            let entries = log.read(from, max_bytes).map_err(|error| format!("reading the log from {from}: {error}"))?;
+            let read = source.read(from, max_bytes);
+            let entries = read.map_err(|error| format!("reading the log from {from}: {error}"))?;
             let Some((last, _)) = entries.last() else { break };
             from = last.next();
             for (position, bytes) in entries.iter().filter(|(position, _)| *position <= committed) {

@@ -4,9 +4,9 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::LogFormat;
+use refrain::config::LogFormat;
 
-const DEFAULT_FILTER: &str = "info,refrain::access=warn,openraft=warn";
+const DEFAULT_FILTER: &str = "info,refrain::access=warn,openraft=off";
 
 /// Starts logging for the whole process.
 pub(crate) fn start(format: LogFormat) {

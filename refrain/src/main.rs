@@ -1,14 +1,9 @@
 //! `refrain`: the server. Parses the command line and hands over.
 
-mod admin;
 mod cli;
-mod config;
 mod exit;
-mod history;
 mod logging;
-mod service;
-mod shard;
-mod up;
+mod run;
 
 use std::process::ExitCode;
 

@@ -22,7 +22,7 @@ pub(crate) struct ServedPort {
 }
 
 /// A service as the shard runs it.
-pub(crate) struct Service {
+pub struct Service {
     /// `namespace/name`.
     pub(crate) name: String,
     /// `namespace/name@version`.
@@ -50,7 +50,8 @@ pub(crate) struct Parts {
 
 impl Service {
     /// Prepares a bundle; its module is compiled, or taken from the cache.
-    pub(crate) fn prepare(bundle: Bundle, platform: &Platform, replicas: Option<u8>) -> Self {
+    #[must_use]
+    pub fn prepare(bundle: Bundle, platform: &Platform, replicas: Option<u8>) -> Self {
         let Bundle { manifest, module, files, digest, .. } = bundle;
         let code = platform.load(&module).map(Arc::new);
         let files = files.into_iter().map(|file| (file.path.as_str().as_bytes().to_vec(), Bytes::from(file.bytes)));
@@ -77,6 +78,11 @@ impl Service {
             },
             parts: Parts { config: guest_config(&manifest), files, limits: run_limits(&manifest), code },
         }
+    }
+
+    /// Whether the module can run.
+    pub(crate) fn can_run(&self) -> bool {
+        self.parts.code.is_ok()
     }
 
     /// Why the module cannot run, in words; empty when it can.

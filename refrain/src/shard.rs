@@ -1,104 +1,214 @@
 //! The loop thread of a shard: proxy, sequencer, delivery of commits and counting of votes, by plain calls.
 //!
-//! One tokio current-thread runtime with a `LocalSet`; engine workers and the flush thread wake it, nothing else
-//! does. This module is its state and its commands; `start` brings it up with its `services`, `commit` acts on
-//! what is committed, `report` on what replicas say, `upstream` on what the proxy says, `ticks` asks for turns, `status`
-//! describes it all, `drain` ends it.
+//! One tokio current-thread runtime with a `LocalSet`; engine workers, the flush thread and other nodes wake it,
+//! nothing else does. Every node runs this loop, whatever its roles: what is committed is applied to the same pure state
+//! everywhere, and what follows from it is done here as far as it concerns this node.
+//!
+//! This module is the loop's state and its commands; `start` brings it up, `services` adopts groups, `commit` acts on
+//! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `uplink` tells the leader,
+//! `leader` is what the leader's node does, `epoch` keeps the proxy's epoch and lease. `peers` connects nodes, `follow`
+//! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `status` describes it all,
+//! `drain` ends it.
 
 mod commit;
 mod drain;
+mod epoch;
+mod fetch;
+mod follow;
 mod group;
+mod leader;
+mod lease;
+mod peers;
 mod report;
 mod services;
 mod start;
 mod status;
-mod ticks;
+mod uplink;
 mod upstream;
+mod view;
+mod voting;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
 
-use refrain_api::{Appended, ErrorCode, Status};
+use refrain_api::{Appended, ErrorBody, ErrorCode, Members, Status};
 use refrain_engine::Workers;
-use refrain_engine::replica::Flip;
+use refrain_engine::replica::{Flip, ReplicaId};
 use refrain_proxy::tcp::FrontEnd;
-use refrain_sequencer::raft::RaftLog;
-use refrain_sequencer::sequencer::Sequencer;
-use refrain_wire::{Control, Epoch, GroupId, Position, Seat};
+use refrain_wire::message::uplink::{MemberChange, ToLeader};
+use refrain_wire::{ClusterId, Control, Digest, Epoch, GroupId, Incarnation, NodeId, Position, Seat};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::admin::Failure;
+use crate::config::Config;
+use crate::feed::Older;
 use crate::history::History;
-use crate::service::Service;
 use group::{Group, SeatState};
-pub(crate) use start::{Options, Started, start};
+use leader::Leader;
+use lease::Lease;
+use services::Catalog;
+pub use start::{Options, Seams, Served, Started, start};
+use uplink::Link;
+use view::View;
+use voting::Voting;
 
 /// Where a command's answer goes.
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, Failure>>;
+pub type Reply<T> = oneshot::Sender<Result<T, ErrorBody>>;
 /// Where commands go.
-pub(crate) type Commands = mpsc::Sender<Command>;
+pub type Commands = mpsc::Sender<Command>;
 
 /// What other threads ask of the loop thread.
-pub(crate) enum Command {
+pub enum Command {
     /// Describe everything.
     Status(Reply<Status>),
     /// Drop a seat's replica and build another from the log.
-    Replace { service: String, seat: Seat, reply: Reply<Appended> },
+    Replace {
+        /// `namespace/name`.
+        service: String,
+        /// Whose replica.
+        seat: Seat,
+        /// The answer.
+        reply: Reply<Appended>,
+    },
     /// Flip a bit in a replica's guest memory, then audit.
-    Corrupt { service: String, seat: Seat, flip: Flip, reply: Reply<Appended> },
+    Corrupt {
+        /// `namespace/name`.
+        service: String,
+        /// Whose replica.
+        seat: Seat,
+        /// Which bit.
+        flip: Flip,
+        /// The answer.
+        reply: Reply<Appended>,
+    },
     /// Audit now.
-    Audit { service: String, reply: Reply<Appended> },
+    Audit {
+        /// `namespace/name`.
+        service: String,
+        /// The answer.
+        reply: Reply<Appended>,
+    },
     /// Let a halted service go on.
-    Resume { service: String, reply: Reply<Appended> },
-    /// Answer when every service listens or has ended.
-    Settled(oneshot::Sender<()>),
+    Resume {
+        /// `namespace/name`.
+        service: String,
+        /// The answer.
+        reply: Reply<Appended>,
+    },
+    /// Give a service another number of replicas.
+    Scale {
+        /// `namespace/name`.
+        service: String,
+        /// How many.
+        replicas: u8,
+        /// The answer.
+        reply: Reply<Appended>,
+    },
+    /// Describe the members of the log.
+    Members(Reply<Members>),
+    /// Change the members of the log, or who leads.
+    ChangeMembers {
+        /// The change.
+        change: MemberChange,
+        /// The answer.
+        reply: Reply<Appended>,
+    },
+    /// Answer when a leader is known, the proxy has an epoch, and every given service is in the log.
+    Joined(oneshot::Sender<()>),
+    /// Answer with what is served when every service listens or has ended.
+    Settled(oneshot::Sender<Vec<Served>>),
+    /// Answer with what is served now.
+    Served(oneshot::Sender<Vec<Served>>),
     /// Let connections end, then end.
-    Drain { deadline: Duration, done: oneshot::Sender<()> },
+    Drain {
+        /// How long connections may go on.
+        deadline: Duration,
+        /// Told at the end.
+        done: oneshot::Sender<()>,
+    },
 }
 
-/// An answer that waits until its control is committed.
+fn failure(code: ErrorCode, message: impl Into<String>) -> ErrorBody {
+    ErrorBody { code, message: message.into() }
+}
+
+/// An answer that waits until its control is committed, or until the leader says what came of it.
 struct Waiting {
-    group: GroupId,
-    control: Control,
+    request: u64,
+    /// None for a change of the log's members, which the leader answers.
+    control: Option<(GroupId, Control)>,
     reply: Reply<Appended>,
+}
+
+impl Waiting {
+    fn is_for(&self, group: GroupId, control: &Control) -> bool {
+        self.control.as_ref().is_some_and(|(waits, wanted)| *waits == group && wanted == control)
+    }
 }
 
 /// The most answers that may wait.
 const MAX_WAITING: usize = 1024;
 
+/// This node's engine, as the leader knows it.
+struct Engine {
+    workers: OnceCell<Workers>,
+    session: u64,
+    key: Digest,
+}
+
 /// The state of the loop thread.
 struct Inner {
-    data_dir: PathBuf,
-    log: Arc<RaftLog>,
-    sequencer: Sequencer<Arc<RaftLog>>,
-    history: Arc<History<RaftLog>>,
+    me: Weak<Inner>,
+    config: Config,
+    seams: Seams,
+    node: NodeId,
+    cluster: ClusterId,
+    view: View,
+    history: Arc<History>,
+    catalog: Catalog,
     front: OnceCell<FrontEnd>,
-    workers: OnceCell<Workers>,
+    /// None when this node is no engine.
+    engine: Option<Engine>,
     groups: RefCell<BTreeMap<GroupId, Group>>,
-    /// Services whose modules cannot run.
-    refused: Vec<Arc<Service>>,
+    /// Replicas whose seats were given up: each goes on until its turn at that position, which it still decides.
+    leaving: RefCell<BTreeMap<ReplicaId, Position>>,
+    link: RefCell<Link>,
+    leader: RefCell<Option<Leader>>,
     epoch: Cell<Epoch>,
+    /// What the epoch that this proxy wants, or has, is known by.
+    nonce: Cell<u64>,
+    lease: Lease,
+    voting: Voting,
     waiting: RefCell<Vec<Waiting>>,
-    settling: RefCell<Vec<oneshot::Sender<()>>>,
-    /// Wishes for turns may have changed.
-    wishes: Notify,
+    requests: Cell<u64>,
+    /// The number of the last session of another node with the leader here.
+    sessions: Cell<u64>,
+    /// The request that asked for another leader, and whom it wants.
+    transferring: Cell<Option<(u64, NodeId)>>,
+    /// Controls that are said again until they are in the log.
+    insisted: RefCell<Vec<(GroupId, Control)>>,
+    joining: RefCell<Vec<oneshot::Sender<()>>>,
+    settling: RefCell<Vec<oneshot::Sender<Vec<Served>>>>,
+    /// What the leader does may be due.
+    office_due: Notify,
     /// Votes have come.
     voted: Notify,
+    /// The last entry that was acted on.
+    applied: watch::Sender<Position>,
+    started: tokio::time::Instant,
+    /// The last entry that was there at the start.
+    started_at: Position,
     /// A submission was refused because its group is busy; it goes again when replicas have caught up.
     stalled: Cell<bool>,
+    draining: Cell<bool>,
+    /// Questions of replicas for old entries, on a node without a member.
+    questions: RefCell<Option<mpsc::Receiver<Older>>>,
     /// Why the sequencer ended, if it failed.
     failure: RefCell<Option<String>>,
     /// Whether the sequencer has ended.
     ended: watch::Sender<bool>,
-    /// The connections were closed because the log took no entries.
-    lost: Cell<bool>,
-    /// A new epoch is wanted.
-    recover: Notify,
-    /// Controls that a failed append lost.
-    again: RefCell<Vec<(GroupId, Control)>>,
 }
 
 impl Inner {
@@ -106,86 +216,184 @@ impl Inner {
         self.front.get().expect("the front end is set before anything is committed or voted")
     }
 
-    fn workers(&self) -> &Workers {
-        self.workers.get().expect("the workers are started before anything is committed")
+    /// The engine's workers; none when this node is no engine.
+    fn workers(&self) -> Option<&Workers> {
+        self.engine.as_ref().and_then(|engine| engine.workers.get())
     }
 
-    /// After a wake's reports: wishes may be due, and somebody may wait for services to listen.
+    /// Where another node is: as the log's members say, or the cluster file.
+    fn address_of(&self, node: NodeId) -> Option<String> {
+        let members = self.view.member().map(|member| member.log().members()).unwrap_or_default();
+        let member = members.into_iter().find(|member| member.node == node && !member.address.is_empty());
+        let listed = || self.config.cluster.nodes.iter().find(|known| known.id == node.0);
+        member.map(|member| member.address).or_else(|| listed().map(|node| node.address.to_string()))
+    }
+
+    /// Other nodes that are members of the log, as far as is known.
+    fn member_nodes(&self) -> Vec<NodeId> {
+        let known = self.view.member().map(|member| member.log().members()).unwrap_or_default();
+        let known = known.into_iter().map(|member| member.node);
+        let listed = self.config.cluster.members().map(|node| NodeId(node.id));
+        let mut nodes: Vec<NodeId> = known.chain(listed).filter(|node| *node != self.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Waits until everything up to `position` was acted on here.
+    async fn applied_up_to(&self, position: Position) {
+        if *self.applied.borrow() < position {
+            // The sender is this very object's.
+            let _ = self.applied.subscribe().wait_for(|applied| *applied >= position).await;
+        }
+    }
+
+    fn seats_of(&self, group: GroupId) -> u8 {
+        self.groups.borrow().get(&group).map_or(0, |group| group.seats.len() as u8)
+    }
+
+    fn incarnation_of(&self, group: GroupId, seat: Seat) -> Option<Incarnation> {
+        Some(self.groups.borrow().get(&group)?.seats.get(usize::from(seat.0))?.incarnation)
+    }
+
+    /// The replicas that run here.
+    fn local_replicas(&self) -> Vec<ReplicaId> {
+        self.groups.borrow().values().flat_map(|group| group.local_replicas()).collect()
+    }
+
+    /// After a wake's reports: the leader may have something to do, and somebody may wait for services to listen.
     fn after_reports(&self) {
-        self.wishes.notify_one();
+        self.office_due.notify_one();
         self.voted.notify_waiters();
-        let mut settling = self.settling.borrow_mut();
-        if !settling.is_empty() && self.groups.borrow().values().all(Group::is_settled) {
-            for waiting in settling.drain(..) {
-                let _ = waiting.send(());
+        if !self.settling.borrow().is_empty() && self.groups.borrow().values().all(Group::is_settled) {
+            for waiting in self.settling.take() {
+                let _ = waiting.send(self.served());
             }
         }
     }
 
-    fn find(&self, service: &str) -> Result<GroupId, Failure> {
-        let groups = self.groups.borrow();
-        let found = groups.values().find(|group| group.service.name == service).map(|group| group.id);
-        found.ok_or_else(|| Failure::of(ErrorCode::ServiceNotFound, format!("no service is named {service}")))
+    /// Whoever waits for this node to take part is told when it does.
+    fn tell_joined(&self) {
+        if self.joining.borrow().is_empty() || !self.has_joined() {
+            return;
+        }
+        for waiting in self.joining.take() {
+            let _ = waiting.send(());
+        }
     }
 
-    fn check_seat(&self, id: GroupId, seat: Seat) -> Result<(), Failure> {
+    fn has_joined(&self) -> bool {
+        let epoch = !self.config.cluster.roles.proxy || self.epoch.get() != Epoch(0);
+        self.link_is_up() && epoch && self.missing_services().is_empty() && self.all_adopted()
+    }
+
+    fn find(&self, service: &str) -> Result<GroupId, ErrorBody> {
+        let groups = self.groups.borrow();
+        let found = groups.values().find(|group| group.service.name == service).map(|group| group.id);
+        found.ok_or_else(|| failure(ErrorCode::ServiceNotFound, format!("no service is named {service}")))
+    }
+
+    fn check_seat(&self, id: GroupId, seat: Seat) -> Result<(), ErrorBody> {
         let groups = self.groups.borrow();
         let group = &groups[&id];
         if usize::from(seat.0) < group.seats.len() {
             return Ok(());
         }
         let (name, count) = (&group.service.name, group.seats.len());
-        Err(Failure::of(
-            ErrorCode::SeatNotFound,
-            format!("{name} has {count} seats, numbered from 0; there is no {seat}"),
-        ))
+        let text = format!("{name} has {count} seats, numbered from 0; there is no {seat}");
+        Err(failure(ErrorCode::SeatNotFound, text))
     }
 
-    fn check_halted(&self, id: GroupId, wanted: bool) -> Result<(), Failure> {
+    fn check_halted(&self, id: GroupId, wanted: bool) -> Result<(), ErrorBody> {
         let groups = self.groups.borrow();
         let group = &groups[&id];
         match (group.halted, wanted) {
             (true, false) => {
-                Err(Failure::of(ErrorCode::Halted, format!("{} is halted; resume it first", group.service.name)))
+                Err(failure(ErrorCode::Halted, format!("{} is halted; resume it first", group.service.name)))
             }
-            (false, true) => Err(Failure::of(ErrorCode::NotHalted, format!("{} is not halted", group.service.name))),
+            (false, true) => Err(failure(ErrorCode::NotHalted, format!("{} is not halted", group.service.name))),
             _ => Ok(()),
         }
     }
 
-    /// Appends a control and answers with its position when it is committed.
+    /// Has a control ordered and answers with its position when it is committed.
     fn append(&self, group: GroupId, control: Control, reply: Reply<Appended>) {
-        self.waiting.borrow_mut().retain(|waiting| !waiting.reply.is_closed());
-        if self.waiting.borrow().len() >= MAX_WAITING {
-            let full =
-                Failure::of(ErrorCode::LogUnavailable, format!("{MAX_WAITING} commands wait for the log already"));
-            return drop(reply.send(Err(full)));
+        if let Some(request) = self.await_leader(Some((group, control.clone())), reply) {
+            self.tell_leader(ToLeader::Control { request, group, control });
         }
-        self.waiting.borrow_mut().push(Waiting { group, control: control.clone(), reply });
-        self.want(group, control);
     }
 
-    /// Wants a control ordered. One that is refused is told to whoever waits for it.
-    fn want(&self, group: GroupId, control: Control) {
-        if let Err(refused) = self.sequencer.control(group, control.clone()) {
-            tracing::warn!(%group, %refused, "a control was not taken");
-            self.fail_waiting(group, &control, &refused.to_string());
+    /// Has the members of the log changed and answers when that is done.
+    fn change_members(&self, change: MemberChange, reply: Reply<Appended>) {
+        let Some(request) = self.await_leader(None, reply) else { return };
+        if let MemberChange::Transfer(node) = &change {
+            self.transferring.set(Some((request, *node)));
         }
+        self.tell_leader(ToLeader::Members { request, change });
+    }
+
+    /// The leader is another one than before: what was asked of the one before is not answered any more, but that it
+    /// should be this one.
+    fn answer_transfer(&self, leader: NodeId) {
+        // The one before may be met once more on the way.
+        if let Some((request, _)) = self.transferring.get().filter(|(_, wanted)| *wanted == leader) {
+            self.transferring.set(None);
+            self.answer_request(request, self.view.position());
+        }
+    }
+
+    /// Has somebody wait for the leader; returns the number of the request, or refuses when there is no leader.
+    fn await_leader(&self, control: Option<(GroupId, Control)>, reply: Reply<Appended>) -> Option<u64> {
+        self.waiting.borrow_mut().retain(|waiting| !waiting.reply.is_closed());
+        let refusal = if self.waiting.borrow().len() >= MAX_WAITING {
+            Some(format!("{MAX_WAITING} commands wait for the log already"))
+        } else if !self.link_is_up() {
+            Some("no leader of the log can be reached: nothing was ordered".to_owned())
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            let _ = reply.send(Err(failure(ErrorCode::LogUnavailable, text)));
+            return None;
+        }
+        let request = self.requests.get() + 1;
+        self.requests.set(request);
+        self.waiting.borrow_mut().push(Waiting { request, control, reply });
+        Some(request)
+    }
+
+    /// Fails whoever waits for one of these.
+    fn fail_where(&self, why: &str, fails: impl Fn(&Waiting) -> bool) {
+        let failed: Vec<Waiting> = {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.extract_if(.., |waiting| fails(waiting)).collect()
+        };
+        for waiting in failed {
+            let _ = waiting.reply.send(Err(failure(ErrorCode::LogUnavailable, why)));
+        }
+    }
+
+    fn fail_request(&self, request: u64, why: &str) {
+        self.fail_where(why, |waiting| waiting.request == request);
     }
 
     fn fail_waiting(&self, group: GroupId, control: &Control, why: &str) {
+        self.fail_where(why, |waiting| waiting.is_for(group, control));
+    }
+
+    /// The leader did what was asked.
+    fn answer_request(&self, request: u64, at: Position) {
         let mut waiting = self.waiting.borrow_mut();
-        while let Some(found) = waiting.iter().position(|waiting| waiting.group == group && waiting.control == *control)
-        {
-            let failure = Failure::of(ErrorCode::LogUnavailable, why);
-            let _ = waiting.swap_remove(found).reply.send(Err(failure));
+        let found = waiting.iter().position(|waiting| waiting.request == request);
+        if let Some(found) = found {
+            let _ = waiting.swap_remove(found).reply.send(Ok(Appended { position: at.0 }));
         }
     }
 
     /// Answers whoever waits for a control that was committed at `at`.
     fn answer(&self, group: GroupId, control: &Control, at: Position) {
         let mut waiting = self.waiting.borrow_mut();
-        let found = waiting.iter().position(|waiting| waiting.group == group && waiting.control == *control);
+        let found = waiting.iter().position(|waiting| waiting.is_for(group, control));
         if let Some(found) = found {
             let _ = waiting.swap_remove(found).reply.send(Ok(Appended { position: at.0 }));
         }
@@ -198,10 +406,20 @@ impl Inner {
             Command::Corrupt { service, seat, flip, reply } => self.corrupt(&service, seat, flip, reply),
             Command::Audit { service, reply } => self.on_group(&service, false, Control::Audit, reply),
             Command::Resume { service, reply } => self.on_group(&service, true, Control::Resume, reply),
+            Command::Scale { service, replicas, reply } => {
+                self.on_group(&service, false, Control::Resize { seats: replicas }, reply);
+            }
+            Command::Members(reply) => drop(reply.send(Ok(self.members()))),
+            Command::ChangeMembers { change, reply } => self.change_members(change, reply),
+            Command::Joined(reply) => {
+                self.joining.borrow_mut().push(reply);
+                self.tell_joined();
+            }
             Command::Settled(reply) => {
                 self.settling.borrow_mut().push(reply);
                 self.after_reports();
             }
+            Command::Served(reply) => drop(reply.send(self.served())),
             // The command loop handles it, as it takes time.
             Command::Drain { .. } => {}
         }
@@ -227,20 +445,32 @@ impl Inner {
         self.drop_replica(id, seat);
         match self.next_holder(id, seat) {
             Some(control) => self.append(id, control, reply),
-            None => drop(reply.send(Err(Failure::of(ErrorCode::Internal, "the seat is gone")))),
+            None => {
+                let text = format!("no engine has seat {seat} of {service} now; it is filled when there is one");
+                drop(reply.send(Err(failure(ErrorCode::ReplicaNotRunning, text))));
+            }
         }
     }
 
-    /// Ends a replica at once, as a crash of its engine would.
+    /// Ends a replica that runs here at once, as a crash of its engine would.
     fn drop_replica(&self, id: GroupId, seat: Seat) {
         let mut groups = self.groups.borrow_mut();
         let Some(group) = groups.get_mut(&id) else { return };
-        if let Some(replica) = group.replica(seat) {
-            self.workers().remove(replica);
-        }
+        let Some(replica) = group.local_replica(seat) else { return };
         if let Some(holder) = group.seat_mut(seat).filter(|holder| holder.counts()) {
             holder.state = SeatState::Dead("killed".into());
         }
+        drop(groups);
+        self.remove_replica(replica);
+    }
+
+    /// The record by which another replica takes a seat, on the node that has it.
+    fn next_holder(&self, id: GroupId, seat: Seat) -> Option<Control> {
+        self.view.with_shard(|shard| {
+            let state = shard.groups().get(&id)?.seats.get(usize::from(seat.0))?;
+            let (incarnation, node) = (Incarnation(state.incarnation.0 + 1), state.node?);
+            Some(Control::TakeSeat { seat, incarnation, node, from: Position(0) })
+        })
     }
 
     fn corrupt(&self, service: &str, seat: Seat, flip: Flip, reply: Reply<Appended>) {
@@ -248,15 +478,21 @@ impl Inner {
             self.check_seat(id, seat)?;
             self.check_halted(id, false)?;
             let groups = self.groups.borrow();
-            let active = groups[&id].seats[usize::from(seat.0)].state == SeatState::Active;
-            let replica = groups[&id].replica(seat).filter(|_| active);
-            replica.ok_or_else(|| {
-                Failure::of(ErrorCode::ReplicaNotRunning, format!("seat {seat} of {service} has no active replica"))
-            })
+            let holder = &groups[&id].seats[usize::from(seat.0)];
+            if holder.node != self.node && holder.counts() {
+                let text = format!("seat {seat} of {service} is on node {}: ask that node", holder.node);
+                return Err(failure(ErrorCode::ReplicaNotRunning, text));
+            }
+            let active = holder.state == SeatState::Active;
+            let replica = groups[&id].local_replica(seat).filter(|_| active);
+            let text = || format!("seat {seat} of {service} has no active replica");
+            replica.ok_or_else(|| failure(ErrorCode::ReplicaNotRunning, text()))
         });
         match checked {
             Ok(replica) => {
-                self.workers().inject(replica, flip);
+                if let Some(workers) = self.workers() {
+                    workers.inject(replica, flip);
+                }
                 self.append(replica.group, Control::Audit, reply);
             }
             Err(failure) => drop(reply.send(Err(failure))),

@@ -1,25 +1,25 @@
-//! What happens when an entry is committed: turns go to the engines, controls change seats, the proxy goes on.
+//! What happens when an entry is committed: turns go to the engine, controls change seats, the proxy goes on.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use refrain_engine::{Replica, ReplicaId, TurnBatch};
 use refrain_kernel::ShardEvent;
-use refrain_sequencer::log::AppendError;
 use refrain_sequencer::shard::Applied;
-use refrain_wire::{Control, GroupId, Incarnation, Position, Seat};
+use refrain_wire::{Control, GroupId, Incarnation, NodeId, Position, Seat};
 
 use super::Inner;
-use super::group::SeatState;
-use super::start::PROXY;
-
-/// Batches of a group between two audits that nobody asked for.
-const AUDIT_EVERY: u64 = 10_000;
+use super::group::{SeatRuntime, SeatState};
 
 impl Inner {
     /// Acts on a committed entry. Called in order, on the loop thread, once for each.
     pub(super) fn committed(&self, applied: &Applied) {
         let at = applied.position;
+        for (group, control) in &applied.controls {
+            if matches!(control, Control::Create { .. }) {
+                self.created(*group);
+            }
+        }
         self.deliver(applied);
         for (group, control) in &applied.controls {
             self.control(*group, control, at);
@@ -28,68 +28,24 @@ impl Inner {
         for (group, control) in &applied.ignored {
             self.fail_waiting(*group, control, "it was overtaken by another command");
         }
-        for opened in applied.opened.iter().filter(|opened| opened.proxy == PROXY) {
-            self.epoch.set(opened.epoch);
-            self.history.set_epochs(&[opened.epoch]);
-            self.front().begin_epoch(opened.epoch, at);
-            self.lost.set(false);
-            self.want_again();
+        self.follow_epochs(applied);
+        let epoch = self.epoch.get();
+        for id in applied.accepted.iter().filter(|id| id.epoch == epoch) {
+            self.front().committed(*id);
         }
-        for epoch in &applied.ended {
-            if *epoch == self.epoch.get() {
-                tracing::error!(%epoch, "this proxy's epoch was ended: its connections are closed");
-                self.lose_epoch();
-            }
-        }
-        for id in &applied.accepted {
-            if id.epoch == self.epoch.get() {
-                self.front().committed(*id);
-            }
-        }
-    }
-
-    /// An append failed. What a full log has no room for is given up with the connections that sent it, and the rest
-    /// goes on. Where that does not help, nobody can tell a client when the log takes entries again: all connections
-    /// are closed, and a new epoch is tried for until there is one. Controls that keep a group safe are wanted again.
-    pub(super) fn append_failed(&self, controls: &[(GroupId, Control)], error: &AppendError) {
-        let mut again = self.again.borrow_mut();
-        for (group, control) in controls {
-            self.fail_waiting(*group, control, &error.to_string());
-            let lasting =
-                matches!(control, Control::Halt { .. } | Control::Quarantine { .. } | Control::TakeSeat { .. });
-            if lasting && !again.iter().any(|(id, kept)| id == group && kept == control) {
-                again.push((*group, control.clone()));
-            }
-        }
-        drop(again);
-        let full = matches!(error, AppendError::Full { .. } | AppendError::DiskFull { .. });
-        if full && self.front().give_up() {
+        if applied.dropped.iter().any(|id| id.epoch == epoch) {
+            // One of an earlier leader's came first: what waits behind it is offered anew.
+            self.stalled.set(true);
             self.resend();
-            self.want_again();
-        } else if !error.is_fatal() {
-            self.lose_epoch();
         }
+        self.office_applied(applied);
+        self.applied.send_replace(at);
     }
 
-    /// Wants the controls that a failed append lost.
-    fn want_again(&self) {
-        for (group, control) in self.again.take() {
-            self.want(group, control);
-        }
-    }
-
-    /// Closes every connection, and has a new epoch tried for.
-    fn lose_epoch(&self) {
-        self.front().end_epoch();
-        self.lost.set(true);
-        self.recover.notify_one();
-    }
-
-    /// Hands the entry's turns to the engines, one wake a worker.
+    /// Hands the entry's turns to the engine, one wake a worker.
     fn deliver(&self, applied: &Applied) {
         let mut turns: Vec<Arc<TurnBatch>> = Vec::new();
-        let mut audits: Vec<GroupId> = Vec::new();
-        let concerns_all = applied.term.is_some() || !applied.ended.is_empty();
+        let concerns_all = applied.concerns_all();
         for (id, group) in self.groups.borrow_mut().iter_mut() {
             let batch = applied.batches.iter().find(|batch| batch.group == *id);
             if batch.is_none() && !concerns_all {
@@ -99,65 +55,86 @@ impl Inner {
             let turn = self.history.turn(*id, group.last_turn, applied.position, applied.time, records);
             let Some(turn) = turn else { continue };
             group.last_turn = turn.position;
-            group.since_audit += 1;
-            if group.since_audit >= AUDIT_EVERY && !group.halted {
-                group.since_audit = 0;
-                audits.push(*id);
-            }
             turns.push(turn);
         }
-        if !turns.is_empty() {
-            self.workers().deliver(&turns);
-        }
-        for group in audits {
-            self.want(group, Control::Audit);
+        if let Some(workers) = self.workers().filter(|_| !turns.is_empty()) {
+            workers.deliver(&turns);
         }
     }
 
     fn control(&self, id: GroupId, control: &Control, at: Position) {
         match control {
-            Control::TakeSeat { seat, incarnation } => self.seat_taken(id, *seat, *incarnation, at),
+            Control::TakeSeat { seat, incarnation, node, .. } => self.seat_taken(id, *seat, *incarnation, *node, at),
             Control::Quarantine { seat, incarnation, position, voted, agreed } => {
                 let reason = format!("diverged at position {position}: voted {voted}, the others agreed on {agreed}");
                 self.quarantined(id, *seat, *incarnation, at, reason);
             }
             Control::Halt { position } => self.halted(id, *position, at),
             Control::Resume => self.resumed(id, at),
+            Control::Resize { seats } => self.resized(id, *seats, at),
             Control::Create { .. } | Control::Audit | Control::Shard(_) => {}
+            Control::Upgrade { .. } | Control::Checkpoint | Control::Rooted { .. } => {}
         }
     }
 
-    /// A new replica takes a seat: it is made here and catches up from the log.
-    fn seat_taken(&self, id: GroupId, seat: Seat, incarnation: Incarnation, at: Position) {
-        let mut groups = self.groups.borrow_mut();
-        let Some(group) = groups.get_mut(&id) else { return };
-        if let Some(old) = group.replica(seat) {
-            self.workers().remove(old);
+    /// A new replica takes a seat: where it is one of this node, it is made and catches up from the log.
+    fn seat_taken(&self, id: GroupId, seat: Seat, incarnation: Incarnation, node: NodeId, at: Position) {
+        let old = {
+            let mut groups = self.groups.borrow_mut();
+            let Some(group) = groups.get_mut(&id) else { return };
+            let old = group.local_replica(seat);
+            let Some(holder) = group.seat_mut(seat) else { return };
+            holder.take(incarnation, node, at);
+            old
+        };
+        if let Some(old) = old {
+            self.remove_replica(old);
         }
-        let blueprint = Arc::clone(&group.blueprint);
-        let Some(holder) = group.seat_mut(seat) else { return };
-        holder.take(incarnation, at);
-        tracing::info!(service = group.service.name, %seat, %incarnation, position = at.0, "seat taken: a new replica replays the log");
-        drop(groups);
         self.front().take_seat(id, seat, incarnation, at);
-        self.workers().install(Replica::new(ReplicaId { group: id, seat, incarnation }, blueprint));
+        if node == self.node {
+            self.install_replica(ReplicaId { group: id, seat, incarnation });
+        }
+    }
+
+    /// Makes a replica that catches up from the log.
+    pub(super) fn install_replica(&self, id: ReplicaId) {
+        let Some(workers) = self.workers() else { return };
+        let (blueprint, service) = {
+            let groups = self.groups.borrow();
+            let Some(group) = groups.get(&id.group) else { return };
+            (group.blueprint.clone(), group.service.name.clone())
+        };
+        let Some(blueprint) = blueprint else { return };
+        tracing::info!(service, seat = %id.seat, incarnation = %id.incarnation, "seat taken: a new replica replays the log");
+        workers.install(Replica::new(id, blueprint));
+        self.bind_replica(id);
+    }
+
+    /// Drops a replica of this node.
+    pub(super) fn remove_replica(&self, id: ReplicaId) {
+        if let Some(workers) = self.workers() {
+            workers.remove(id);
+        }
+        self.unbind_replica(id);
     }
 
     fn quarantined(&self, id: GroupId, seat: Seat, incarnation: Incarnation, at: Position, reason: String) {
         let mut groups = self.groups.borrow_mut();
         let Some(group) = groups.get_mut(&id) else { return };
-        let service = group.service.name.clone();
+        let (service, local) = (group.service.name.clone(), group.local_replica(seat));
         let Some(holder) = group.holder_mut(seat, incarnation) else { return };
-        tracing::error!(service, %seat, reason, "replica is out");
+        tracing::error!(service, %seat, node = %holder.node, reason, "replica is out");
         (holder.state, holder.since) = (SeatState::Quarantined(reason), at);
         let left = group.seats.iter().filter(|seat| !matches!(seat.state, SeatState::Quarantined(_))).count();
         let quorum = usize::from(group.service.agreement.quorum(group.seats.len() as u8));
         drop(groups);
-        self.workers().remove(ReplicaId { group: id, seat, incarnation });
+        if let Some(local) = local {
+            self.remove_replica(local);
+        }
         self.front().quarantine(id, seat, incarnation, at);
         if left < quorum {
             // Nothing can be agreed on any more: clients are told so, and an operator decides.
-            self.want(id, Control::Halt { position: at });
+            self.insist(id, Control::Halt { position: at });
         }
     }
 
@@ -167,7 +144,7 @@ impl Inner {
         let Some(group) = groups.get_mut(&id) else { return };
         tracing::error!(service = group.service.name, position = split.0, "no quorum: the service is halted");
         group.halted = true;
-        let replicas: Vec<ReplicaId> = (0..group.seats.len() as u8).filter_map(|n| group.replica(Seat(n))).collect();
+        let replicas: Vec<ReplicaId> = group.local_replicas().collect();
         for seat in &mut group.seats {
             if seat.counts() {
                 let reason = format!("the replicas split at position {split}: the service is halted");
@@ -176,12 +153,31 @@ impl Inner {
         }
         drop(groups);
         for replica in replicas {
-            self.workers().remove(replica);
+            self.remove_replica(replica);
         }
         self.front().halt(id, at);
     }
 
-    /// The group goes on from its log: every seat is taken anew.
+    /// The group has another number of seats: new ones are vacant until the leader gives them to engines.
+    fn resized(&self, id: GroupId, seats: u8, at: Position) {
+        let dropped: Vec<ReplicaId> = {
+            let mut groups = self.groups.borrow_mut();
+            let Some(group) = groups.get_mut(&id) else { return };
+            tracing::info!(service = group.service.name, seats, position = at.0, "scaled");
+            let dropped: Vec<ReplicaId> = group.local_replicas().filter(|id| id.seat.0 >= seats).collect();
+            let (done, leaving): (Vec<_>, Vec<_>) =
+                dropped.into_iter().partition(|id| group.seats[usize::from(id.seat.0)].position >= at);
+            self.leaving.borrow_mut().extend(leaving.into_iter().map(|id| (id, at)));
+            group.seats.resize_with(usize::from(seats), SeatRuntime::vacant);
+            done
+        };
+        for replica in dropped {
+            self.remove_replica(replica);
+        }
+        self.front().resize(id, seats, at);
+    }
+
+    /// The group goes on from its log: the leader has every seat taken anew.
     fn resumed(&self, id: GroupId, at: Position) {
         {
             let mut groups = self.groups.borrow_mut();
@@ -190,22 +186,6 @@ impl Inner {
             tracing::info!(service = group.service.name, position = at.0, "resumed: every seat is taken anew");
         }
         self.front().resume(id, at);
-        self.take_seats(id);
-    }
-
-    /// The record by which a new replica takes a seat.
-    pub(super) fn next_holder(&self, id: GroupId, seat: Seat) -> Option<Control> {
-        let groups = self.groups.borrow();
-        let holder = groups.get(&id)?.seats.get(usize::from(seat.0))?;
-        Some(Control::TakeSeat { seat, incarnation: Incarnation(holder.incarnation.0 + 1) })
-    }
-
-    /// Wants every seat of a group taken anew.
-    pub(super) fn take_seats(&self, id: GroupId) {
-        let seats = self.groups.borrow().get(&id).map_or(0, |group| group.seats.len() as u8);
-        for control in (0..seats).filter_map(|seat| self.next_holder(id, Seat(seat))) {
-            self.want(id, control);
-        }
     }
 }
 

@@ -3,14 +3,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use refrain_sequencer::log::OrderedLog as _;
-use refrain_wire::{Control, GroupId};
+use refrain_wire::message::uplink::ToLeader;
+use refrain_wire::{Control, Epoch, GroupId, ShardControl};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Command, Inner};
 
 /// How long the audit before the end may take.
 const AUDIT_GRACE: Duration = Duration::from_secs(2);
+/// How long another member may take to lead, and the log to take the end of the epoch.
+const HAND_OVER_GRACE: Duration = Duration::from_secs(3);
 
 impl Inner {
     /// Takes commands until a drain, or until the log fails. Returns the failure.
@@ -66,20 +68,63 @@ impl Inner {
         }
     }
 
-    /// Lets connections end, audits once more, flushes and closes the log.
+    /// Hands the log over to another member, lets connections end, audits once more where this node is alone, flushes
+    /// and closes the log.
     async fn drain(&self, deadline: Duration) {
+        self.draining.set(true);
+        self.hand_over().await;
         let drained = self.front().drain(deadline).await;
         if drained.reset > 0 {
             tracing::warn!(connections = drained.reset, "connections were reset at the end of the drain");
         }
-        if tokio::time::timeout(AUDIT_GRACE, self.audit_all()).await.is_err() {
-            tracing::warn!("the audit before the end was not over in {AUDIT_GRACE:?}");
+        if self.member_nodes().is_empty() {
+            if tokio::time::timeout(AUDIT_GRACE, self.audit_all()).await.is_err() {
+                tracing::warn!("the audit before the end was not over in {AUDIT_GRACE:?}");
+            }
+        } else {
+            self.end_own_epoch().await;
         }
-        self.sequencer.stop();
-        // The sender is this very object's, so the wait ends when the sequencer does.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
-        if let Err(error) = self.log.close().await {
-            tracing::error!(%error, "the log was not closed cleanly");
+        if let Some(member) = self.view.member() {
+            member.stop();
+            // The sender is this very object's, so the wait ends when the sequencer does.
+            let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+        }
+        self.close_log().await;
+    }
+
+    /// If this node leads, has another member lead: clients of other proxies notice nothing of this node's end.
+    async fn hand_over(&self) {
+        let Some(member) = self.view.member() else { return };
+        for node in self.member_nodes() {
+            if member.leading().is_none() {
+                return;
+            }
+            match tokio::time::timeout(HAND_OVER_GRACE, member.log().transfer_leader(node)).await {
+                Ok(Ok(())) => return tracing::info!(%node, "another member leads the log now"),
+                Ok(Err(error)) => tracing::warn!(%node, error = ?anyhow::Error::new(error), "it cannot lead the log"),
+                Err(_) => tracing::warn!(%node, "it did not take over in {HAND_OVER_GRACE:?}"),
+            }
+        }
+    }
+
+    /// Ends the proxy's epoch: its flows are over, and nobody has to wait for its lease.
+    async fn end_own_epoch(&self) {
+        let epoch = self.epoch.replace(Epoch(0));
+        if epoch == Epoch(0) || !self.link_is_up() {
+            return;
+        }
+        let control = Control::Shard(ShardControl::EndEpoch(epoch));
+        self.tell_leader(ToLeader::Control { request: 0, group: GroupId::SHARD, control });
+        let mut applied = self.applied.subscribe();
+        let ended = async {
+            while self.view.with_shard(|shard| shard.epochs().contains_key(&epoch)) {
+                if applied.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(HAND_OVER_GRACE, ended).await.is_err() {
+            tracing::debug!(%epoch, "the end of the epoch was not seen; its lease will end it");
         }
     }
 }

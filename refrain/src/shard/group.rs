@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use refrain_engine::replica::Blueprint;
 use refrain_engine::{ReplicaId, TurnOutcome};
+use refrain_sequencer::shard::Group as LogGroup;
+use refrain_wire::message::uplink::Progress;
 use refrain_wire::turn::TurnEffects;
-use refrain_wire::{Digest, EffectKind, GroupId, Incarnation, Position, Seat, Time};
+use refrain_wire::{Digest, EffectKind, GroupId, Incarnation, NodeId, Position, Seat, Time};
 
 use crate::service::Service;
 
@@ -26,6 +28,8 @@ pub(super) enum SeatState {
 /// One seat.
 pub(super) struct SeatRuntime {
     pub(super) incarnation: Incarnation,
+    /// The node whose engine has it.
+    pub(super) node: NodeId,
     pub(super) state: SeatState,
     /// Where its state began.
     pub(super) since: Position,
@@ -37,6 +41,8 @@ pub(super) struct SeatRuntime {
     pub(super) flows: u32,
     pub(super) fuel: u64,
     pub(super) files_bytes: u64,
+    /// Its newest checkpoint that is hashed: position and root.
+    pub(super) root: Option<(Position, [u8; 32])>,
     /// What the seat's last holder was put out for.
     pub(super) last_reason: Option<String>,
     pub(super) guest: Guest,
@@ -78,6 +84,7 @@ impl SeatRuntime {
     pub(super) fn vacant() -> Self {
         Self {
             incarnation: Incarnation(0),
+            node: NodeId(0),
             state: SeatState::Dead("not started".into()),
             since: Position(0),
             position: Position(0),
@@ -87,18 +94,19 @@ impl SeatRuntime {
             flows: 0,
             fuel: 0,
             files_bytes: 0,
+            root: None,
             last_reason: None,
             guest: Guest::default(),
         }
     }
 
     /// A new holder takes the seat.
-    pub(super) fn take(&mut self, incarnation: Incarnation, at: Position) {
+    pub(super) fn take(&mut self, incarnation: Incarnation, node: NodeId, at: Position) {
         let last_reason = match &self.state {
             SeatState::Quarantined(reason) => Some(reason.clone()),
             _ => self.last_reason.take(),
         };
-        *self = Self { incarnation, state: SeatState::Replaying, since: at, last_reason, ..Self::vacant() };
+        *self = Self { incarnation, node, state: SeatState::Replaying, since: at, last_reason, ..Self::vacant() };
     }
 
     /// Takes in what a finished turn says.
@@ -113,6 +121,27 @@ impl SeatRuntime {
         self.files_bytes = outcome.files_bytes;
     }
 
+    /// Notes what it does now, and since when.
+    pub(super) fn become_state(&mut self, state: SeatState, at: Position) {
+        if self.state != state {
+            (self.state, self.since) = (state, at);
+        }
+    }
+
+    /// What the leader is told of it.
+    pub(super) fn progress(&self, id: ReplicaId) -> Progress {
+        Progress {
+            group: id.group,
+            seat: id.seat,
+            incarnation: id.incarnation,
+            position: self.position,
+            wants: self.wants,
+            root: self.root,
+            memory_bytes: self.memory_bytes,
+            dirty_bytes: 0,
+        }
+    }
+
     /// Whether its turns count as executed.
     pub(super) fn counts(&self) -> bool {
         matches!(self.state, SeatState::Active | SeatState::Replaying)
@@ -122,33 +151,47 @@ impl SeatRuntime {
 /// One group.
 pub(super) struct Group {
     pub(super) id: GroupId,
+    /// This node.
+    here: NodeId,
     pub(super) service: Arc<Service>,
-    pub(super) blueprint: Arc<Blueprint>,
+    /// What replicas are made of; none on a node that runs none.
+    pub(super) blueprint: Option<Arc<Blueprint>>,
     pub(super) seats: Vec<SeatRuntime>,
     /// The position of the last turn handed out.
     pub(super) last_turn: Position,
     pub(super) halted: bool,
     /// Where the proxy listens, by guest port.
     pub(super) addresses: Vec<(u16, SocketAddr)>,
-    /// Its flows are not read, because much is ordered and not executed.
-    pub(super) held: bool,
-    /// Batches since the last audit.
-    pub(super) since_audit: u64,
 }
 
 impl Group {
-    pub(super) fn new(id: GroupId, service: Arc<Service>, blueprint: Arc<Blueprint>, seats: u8) -> Self {
-        Self {
+    /// The group as the log has it.
+    pub(super) fn new(
+        id: GroupId,
+        here: NodeId,
+        service: Arc<Service>,
+        blueprint: Option<Arc<Blueprint>>,
+        known: &LogGroup,
+    ) -> Self {
+        let mut group = Self {
             id,
+            here,
             service,
             blueprint,
-            seats: (0..seats).map(|_| SeatRuntime::vacant()).collect(),
-            last_turn: Position(0),
-            halted: false,
+            seats: known.seats.iter().map(|_| SeatRuntime::vacant()).collect(),
+            last_turn: known.last_turn,
+            halted: known.halted.is_some(),
             addresses: Vec::new(),
-            held: false,
-            since_audit: 0,
+        };
+        for (seat, state) in group.seats.iter_mut().zip(&known.seats) {
+            (seat.incarnation, seat.node) = (state.incarnation, state.node.unwrap_or_default());
+            if state.quarantined {
+                seat.state = SeatState::Quarantined("diverged, as the log says".into());
+            } else if state.node.is_some_and(|node| node != here) {
+                seat.state = SeatState::Replaying;
+            }
         }
+        group
     }
 
     pub(super) fn seat_mut(&mut self, seat: Seat) -> Option<&mut SeatRuntime> {
@@ -160,37 +203,40 @@ impl Group {
         self.seat_mut(seat).filter(|holder| holder.incarnation == incarnation)
     }
 
-    /// The replica that holds a seat now.
-    pub(super) fn replica(&self, seat: Seat) -> Option<ReplicaId> {
-        let holder = self.seats.get(usize::from(seat.0))?;
-        Some(ReplicaId { group: self.id, seat, incarnation: holder.incarnation })
+    /// The replica that holds a seat now, if it is one of this node.
+    pub(super) fn local_replica(&self, seat: Seat) -> Option<ReplicaId> {
+        let holder = self.seats.get(usize::from(seat.0)).filter(|holder| holder.node == self.here)?;
+        (holder.incarnation.0 > 0).then_some(ReplicaId { group: self.id, seat, incarnation: holder.incarnation })
     }
 
-    /// The position up to which a quorum of seats has executed.
-    pub(super) fn executed(&self) -> Position {
-        let mut positions: Vec<Position> = self.seats.iter().map(|seat| seat.position).collect();
-        positions.sort_unstable();
-        let quorum = positions.len() / 2 + 1;
-        positions[positions.len() - quorum]
+    /// The replicas that run on this node.
+    pub(super) fn local_replicas(&self) -> impl Iterator<Item = ReplicaId> {
+        let runs = |seat: &Seat| self.seats[usize::from(seat.0)].counts();
+        (0..self.seats.len() as u8).map(Seat).filter(runs).filter_map(|seat| self.local_replica(seat))
     }
 
-    /// When the group wants its next turn: the wish of a seat that has executed everything handed out.
+    /// How far the replicas on this node are.
+    pub(super) fn local_progress(&self) -> impl Iterator<Item = Progress> {
+        self.local_replicas().map(|id| self.seats[usize::from(id.seat.0)].progress(id))
+    }
+
+    /// When the group wants its next turn, as the farthest replica here says.
     pub(super) fn wants(&self) -> Option<Time> {
-        if self.halted {
-            return None;
-        }
-        let current = self.seats.iter().filter(|seat| seat.counts() && seat.position == self.last_turn);
-        current.filter_map(|seat| seat.wants).min()
+        self.best().and_then(|seat| seat.wants)
     }
 
-    /// The seat that is farthest: what it says of the guest holds for the group.
+    /// The replica of this node that is farthest: what it says of the guest holds for the group.
     pub(super) fn best(&self) -> Option<&SeatRuntime> {
-        self.seats.iter().filter(|seat| seat.counts()).max_by_key(|seat| seat.position)
+        let here = self.seats.iter().filter(|seat| seat.node == self.here && seat.counts());
+        here.max_by_key(|seat| seat.position)
     }
 
-    /// Whether the guest listens on every port of the manifest, or has ended before it did.
+    /// Whether the guest listens on every port of the manifest, or has ended before it did, as far as a replica of
+    /// this node can tell; where none runs here, whether every seat was given to somebody.
     pub(super) fn is_settled(&self) -> bool {
-        let Some(guest) = self.best().map(|seat| &seat.guest) else { return self.halted };
+        let Some(guest) = self.best().map(|seat| &seat.guest) else {
+            return self.halted || self.seats.iter().all(|seat| seat.incarnation.0 > 0 && seat.node != self.here);
+        };
         let listens = self.service.ports.iter().all(|port| guest.listening.contains(&port.guest));
         listens || guest.last_end.is_some() || self.halted
     }

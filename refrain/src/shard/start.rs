@@ -1,4 +1,4 @@
-//! Bringing the loop thread up: open the log, start engines and sequencer, take an epoch, serve.
+//! Bringing the loop thread up: open the log or follow it, start engine and sequencer, adopt groups, listen.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
@@ -13,83 +13,125 @@ use refrain_proxy::nat::Limits as FlowLimits;
 use refrain_proxy::tcp::FrontEnd;
 use refrain_sequencer::batcher::Limits;
 use refrain_sequencer::clock::SystemClock;
-use refrain_sequencer::disk::{Disk, RealDisk, os_entropy};
-use refrain_sequencer::flush::FlushThread;
-use refrain_sequencer::log::Durability;
-use refrain_sequencer::raft::{RaftLog, RaftOptions};
+use refrain_sequencer::disk::{Disk, Entropy, RealDisk, os_entropy};
+use refrain_sequencer::flush::{Exec, FlushThread};
+use refrain_sequencer::log::{Durability, OrderedLog as _};
+use refrain_sequencer::net::{Net, Tcp};
+use refrain_sequencer::raft::{Bootstrap, ElectionTimes, RaftLog, RaftOptions};
 use refrain_sequencer::segment_log::SegmentOptions;
-use refrain_sequencer::sequencer::{Event, Seams, Sequencer};
-use refrain_sequencer::shard::Applied;
-use refrain_wire::{Control, Epoch, ProxyId};
+use refrain_sequencer::sequencer::{self, Event, Sequencer};
+use refrain_sequencer::shard::{Applied, ShardState};
+use refrain_wire::{Control, Epoch, NodeId, Position};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::LocalSet;
+use tokio::time::Instant;
 
-use super::upstream::ToSequencer;
-use super::{Command, Commands, Inner};
+use super::services::Catalog;
+use super::upstream::ToLeaderOrOperator;
+use super::view::{Feed, View};
+use super::{Command, Commands, Engine, Inner, epoch, fetch, follow, leader, peers, uplink};
 use crate::config::Config;
+use crate::feed::{MAX_QUESTIONS, Recent};
 use crate::history::History;
 use crate::service::Service;
+use crate::shard::lease::Lease;
 
 /// Commands that may wait for the loop thread.
 const MAX_COMMANDS: usize = 256;
 /// What of one group may be ordered and not yet executed; a submission alone can have a hundred thousand records.
 pub(super) const LIMITS: Limits =
     Limits { bulk_bytes: 8 * 1024 * 1024, bulk_records: 512 * 1024, relief_records: 512 * 1024 };
-/// This process's proxy, as the log knows it.
-pub(super) const PROXY: ProxyId = ProxyId(1);
+
+/// What the loop needs of the machine.
+#[derive(Clone)]
+pub struct Seams {
+    /// The log's folder.
+    pub disk: Arc<dyn Disk>,
+    /// Who runs the log's writes.
+    pub exec: Arc<dyn Exec>,
+    /// How nodes reach each other.
+    pub net: Arc<dyn Net>,
+    /// Secret randomness.
+    pub entropy: Entropy,
+}
+
+impl Seams {
+    /// Those of a real machine.
+    ///
+    /// # Errors
+    /// When the log's folder cannot be opened.
+    pub fn real(config: &Config) -> anyhow::Result<Self> {
+        let folder = config.data_dir.join("log");
+        let disk = RealDisk::open(&folder).with_context(|| format!("cannot open the log in {}", folder.display()))?;
+        Ok(Self { disk: Arc::new(disk), exec: Arc::new(FlushThread), net: Arc::new(Tcp), entropy: os_entropy() })
+    }
+}
 
 /// What the shard is made of.
-pub(crate) struct Options {
-    pub(crate) config: Config,
-    pub(crate) platform: Platform,
-    pub(crate) services: Vec<Arc<Service>>,
+pub struct Options {
+    /// The process's configuration.
+    pub config: Config,
+    /// wasmtime.
+    pub platform: Platform,
+    /// The services that the operator gave.
+    pub services: Vec<Arc<Service>>,
+    /// The machine.
+    pub seams: Seams,
 }
 
 /// One served port.
 #[derive(Debug, Clone)]
-pub(crate) struct Served {
-    pub(crate) service: String,
-    pub(crate) port: String,
-    pub(crate) seats: u8,
-    pub(crate) address: SocketAddr,
+pub struct Served {
+    /// `namespace/name@version`.
+    pub service: String,
+    /// The port's name.
+    pub port: String,
+    /// How many replicas the service has.
+    pub seats: u8,
+    /// Where clients connect to.
+    pub address: SocketAddr,
 }
 
 /// A shard that runs.
-pub(crate) struct Started {
-    pub(crate) commands: Commands,
-    pub(crate) served: Vec<Served>,
+pub struct Started {
+    /// What it is asked to do.
+    pub commands: Commands,
     /// Services whose modules cannot run, and why.
-    pub(crate) refused: Vec<(String, String)>,
+    pub refused: Vec<(String, String)>,
     /// Answers when the loop thread ends: with the log's failure, or none after a drain.
-    pub(crate) ended: oneshot::Receiver<Option<String>>,
+    pub ended: oneshot::Receiver<Option<String>>,
 }
 
-type Ready = anyhow::Result<(Vec<Served>, Vec<(String, String)>)>;
-
-/// Starts the loop thread and waits until it listens.
-pub(crate) async fn start(options: Options) -> anyhow::Result<Started> {
+/// Starts the loop thread and waits until it runs.
+///
+/// # Errors
+/// When the log cannot be opened, a group cannot be run, or a port is taken.
+pub async fn start(options: Options) -> anyhow::Result<Started> {
     let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
     let (ready, is_ready) = oneshot::channel();
     let (end, ended) = oneshot::channel();
+    let refused = options.services.iter().filter(|service| !service.can_run());
+    let refused = refused.map(|service| (service.full_name.clone(), service.why_refused())).collect();
     std::thread::Builder::new()
         .name("shard-0".into())
         .spawn(move || run(options, inbox, ready, end))
         .context("cannot start the loop thread")?;
-    let (served, refused) = is_ready.await.context("the loop thread ended at its start")??;
-    Ok(Started { commands, served, refused, ended })
+    is_ready.await.context("the loop thread ended at its start")??;
+    Ok(Started { commands, refused, ended })
 }
 
 fn run(
     options: Options,
     inbox: mpsc::Receiver<Command>,
-    ready: oneshot::Sender<Ready>,
+    ready: oneshot::Sender<anyhow::Result<()>>,
     end: oneshot::Sender<Option<String>>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
-    let local = tokio::task::LocalSet::new();
+    let local = Rc::new(LocalSet::new());
     let failure = local.block_on(&runtime, async {
-        match bring_up(options).await {
-            Ok((inner, served, refused)) => {
-                let _ = ready.send(Ok((served, refused)));
+        match bring_up(options, &local).await {
+            Ok(inner) => {
+                let _ = ready.send(Ok(()));
                 inner.go_on(inbox).await
             }
             Err(error) => {
@@ -101,110 +143,197 @@ fn run(
     let _ = end.send(failure);
 }
 
-async fn bring_up(options: Options) -> anyhow::Result<(Rc<Inner>, Vec<Served>, Vec<(String, String)>)> {
-    let Options { config, platform, services } = options;
+async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<Inner>> {
+    let Options { config, platform, services, seams } = options;
     let history = Arc::new(History::default());
-    let handle: Rc<OnceCell<Weak<Inner>>> = Rc::default();
-    let sequencer = open_log(&config, &history, &handle).await?;
-    let idle = services.iter().filter_map(|service| service.idle).min();
-    let (runnable, refused): (Vec<_>, Vec<_>) = services.into_iter().partition(|service| service.parts.code.is_ok());
-    let inner = Rc::new(Inner {
-        data_dir: config.data_dir.clone(),
-        log: Arc::clone(sequencer.log()),
-        sequencer,
-        history,
-        front: OnceCell::new(),
-        workers: OnceCell::new(),
-        groups: RefCell::default(),
-        refused: refused.clone(),
-        epoch: Cell::new(Epoch(0)),
-        waiting: RefCell::default(),
-        settling: RefCell::default(),
-        wishes: Notify::new(),
-        voted: Notify::new(),
-        stalled: Cell::new(false),
-        failure: RefCell::new(None),
-        ended: watch::Sender::new(false),
-        lost: Cell::new(false),
-        recover: Notify::new(),
-        again: RefCell::default(),
+    let handle: Handle = Rc::default();
+    // Before the log: a member that cannot be reached cannot take part.
+    let listener = match config.cluster.listen {
+        Some(address) => {
+            let bound = seams.net.bind(&address.to_string()).await;
+            Some(bound.with_context(|| format!("cannot listen for other nodes on {address}"))?)
+        }
+        None => None,
+    };
+    let (questions, asked) = mpsc::channel(MAX_QUESTIONS);
+    let view = if config.cluster.roles.sequencer {
+        View::Member(open_log(&config, &seams, &history, &handle, local).await?)
+    } else {
+        View::Feed(Feed {
+            state: RefCell::new(ShardState::new()),
+            recent: Arc::new(Recent::new(questions)),
+            generation: RefCell::new(None),
+        })
+    };
+    let open: Vec<Epoch> = view.with_shard(|shard| {
+        history.restore(shard.groups());
+        shard.epochs().keys().copied().collect()
     });
-    inner.history.attach(Arc::clone(&inner.log));
-    handle.set(Rc::downgrade(&inner)).expect("set once, here");
-    start_front(&inner, &config, idle);
-    start_workers(&inner, config.engine_workers);
-    spawn_driver(&inner);
-    // The epoch comes first: what new groups say in their first turn is then released.
-    let epoch = inner.sequencer.open_epoch(PROXY).await.context("the proxy got no epoch")?;
-    tracing::debug!(%epoch, "epoch opened");
-    let services = inner.match_groups(runnable, &config, &platform).await?;
-    let served = inner.serve(services).await?;
-    spawn_ticks(&inner);
-    spawn_recovery(&inner);
-    let refused = refused.iter().map(|service| (service.full_name.clone(), service.why_refused())).collect();
-    Ok((inner, served, refused))
+    history.set_epochs(&open);
+    let inner = make(config, platform, services, seams, view, history, asked)?;
+    inner.history.attach(inner.view.source());
+    assert!(handle.set(Rc::downgrade(&inner)).is_ok(), "set once, here");
+    start_front(&inner);
+    start_engine(&inner);
+    inner.watch_proxies();
+    inner.adopt_known()?;
+    spawn(&inner, listener);
+    Ok(inner)
 }
 
-type Log = Sequencer<Arc<RaftLog>>;
+type Handle = Rc<OnceCell<Weak<Inner>>>;
+
+fn make(
+    config: Config,
+    platform: Platform,
+    services: Vec<Arc<Service>>,
+    seams: Seams,
+    view: View,
+    history: Arc<History>,
+    questions: mpsc::Receiver<crate::feed::Older>,
+) -> anyhow::Result<Rc<Inner>> {
+    let mut drawn = [0; 16];
+    (seams.entropy)(&mut drawn).context("there is no randomness")?;
+    let (session, nonce) = drawn.split_at(8);
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("it has eight bytes"));
+    let engine = config.cluster.roles.engine.then(|| Engine {
+        workers: OnceCell::new(),
+        session: number(session),
+        key: platform.key(),
+    });
+    let (node, cluster, lease, started_at) =
+        (config.cluster.node, config.cluster.id(), Lease::new(config.lease), view.position());
+    let store = config.data_dir.join("bundles");
+    let catalog = Catalog::new(platform, store, config.replicas, services);
+    let applied = watch::Sender::new(started_at);
+    Ok(Rc::new_cyclic(|me| Inner {
+        me: me.clone(),
+        config,
+        seams,
+        node,
+        cluster,
+        view,
+        history,
+        catalog,
+        front: OnceCell::new(),
+        engine,
+        groups: RefCell::default(),
+        leaving: RefCell::default(),
+        link: RefCell::default(),
+        leader: RefCell::default(),
+        epoch: Cell::new(Epoch(0)),
+        nonce: Cell::new(number(nonce)),
+        lease,
+        voting: super::Voting::default(),
+        waiting: RefCell::default(),
+        requests: Cell::new(0),
+        sessions: Cell::new(0),
+        transferring: Cell::new(None),
+        insisted: RefCell::default(),
+        joining: RefCell::default(),
+        settling: RefCell::default(),
+        office_due: Notify::new(),
+        voted: Notify::new(),
+        applied,
+        started: Instant::now(),
+        started_at,
+        stalled: Cell::new(false),
+        draining: Cell::new(false),
+        questions: RefCell::new(Some(questions)),
+        failure: RefCell::new(None),
+        ended: watch::Sender::new(false),
+    }))
+}
 
 async fn open_log(
     config: &Config,
-    history: &Arc<History<RaftLog>>,
-    handle: &Rc<OnceCell<Weak<Inner>>>,
-) -> anyhow::Result<Log> {
+    seams: &Seams,
+    history: &Arc<History>,
+    handle: &Handle,
+    local: &Rc<LocalSet>,
+) -> anyhow::Result<Sequencer<Arc<RaftLog>>> {
+    let options = raft_options(config, seams);
+    let parts =
+        sequencer::Seams { clock: Box::new(SystemClock::new()), entropy: Arc::clone(&seams.entropy), limits: LIMITS };
+    let (history, handle, local) = (Arc::clone(history), Rc::clone(handle), Rc::downgrade(local));
+    let on_event = move |event| {
+        // The log calls from tasks of its own, and what follows may begin tasks of the loop.
+        let Some(local) = local.upgrade() else { return };
+        let _entered = local.enter();
+        let inner = handle.get().and_then(Weak::upgrade);
+        match event {
+            Event::Committed(applied) => {
+                note(&history, &applied);
+                if let Some(inner) = inner {
+                    inner.committed(&applied);
+                }
+            }
+            Event::Restored(position) => {
+                if let Some(inner) = inner {
+                    inner.fell_behind(position);
+                }
+            }
+            Event::Failed { submissions, controls, error } => {
+                if let Some(inner) = inner {
+                    inner.append_failed(&submissions, &controls, &error);
+                }
+            }
+        }
+    };
+    let (disk, exec) = (Arc::clone(&seams.disk), Arc::clone(&seams.exec));
+    let open = |sink| async move { RaftLog::open(disk, &*exec, options, sink).await.map(Arc::new) };
     let folder = config.data_dir.join("log");
-    let disk: Arc<dyn Disk> =
-        Arc::new(RealDisk::open(&folder).with_context(|| format!("cannot open the log in {}", folder.display()))?);
+    Sequencer::open(parts, on_event, open).await.with_context(|| format!("cannot open the log in {}", folder.display()))
+}
+
+fn raft_options(config: &Config, seams: &Seams) -> RaftOptions {
+    let cluster = &config.cluster;
     let durability = match config.durability {
         crate::config::Durability::Fsync => Durability::Fsync,
         crate::config::Durability::None => Durability::None,
     };
-    let options = RaftOptions {
-        segments: SegmentOptions { durability, ..SegmentOptions::default() },
+    let initial = cluster.members().map(|node| (NodeId(node.id), node.address.to_string()));
+    let members = match cluster.nodes.len() {
+        _ if cluster.join => Bootstrap::Join,
+        0 | 1 => Bootstrap::Alone,
+        _ => Bootstrap::Initial(initial.collect()),
+    };
+    RaftOptions {
+        node: cluster.node,
+        address: cluster.listen.map(|address| address.to_string()).unwrap_or_default(),
+        cluster: cluster.id(),
+        members,
+        net: Arc::clone(&seams.net),
+        election: ElectionTimes { timeout: config.election_timeout, heartbeat: config.heartbeat_interval },
+        segments: SegmentOptions { durability, entropy: Arc::clone(&seams.entropy), ..SegmentOptions::default() },
         max_log_bytes: Some(config.max_log_bytes),
         ..RaftOptions::default()
-    };
-    let seams = Seams { clock: Box::new(SystemClock::new()), entropy: os_entropy(), limits: LIMITS };
-    let (history, handle) = (Arc::clone(history), Rc::clone(handle));
-    let on_event = move |event| match event {
-        Event::Committed(applied) => {
-            note(&history, &applied);
-            if let Some(inner) = handle.get().and_then(Weak::upgrade) {
-                inner.committed(&applied);
-            }
-        }
-        Event::Failed { controls, error, .. } => {
-            if let Some(inner) = handle.get().and_then(Weak::upgrade) {
-                inner.append_failed(&controls, &error);
-            }
-        }
-    };
-    let open = |sink| async move { RaftLog::open(disk, &FlushThread, options, sink).await.map(Arc::new) };
-    Log::open(seams, on_event, open).await.with_context(|| format!("cannot open the log in {}", folder.display()))
+    }
 }
 
 /// Keeps what an entry means beyond its bytes, for replicas that read it later.
-fn note(history: &History<RaftLog>, applied: &Applied) {
+pub(super) fn note(history: &History, applied: &Applied) {
     for (group, control) in &applied.controls {
         if matches!(control, Control::Create { .. }) {
-            history.create(*group, applied.position);
+            history.create(*group, applied.position, applied.fold);
         }
     }
     let replaced =
         applied.cut.then(|| applied.batches.iter().map(|batch| (batch.group, batch.records.clone())).collect());
-    let given = applied.batches.iter().map(|batch| batch.group);
-    history.commit(applied.position, given, super::commit::events(applied), replaced);
+    history.commit(applied.position, super::commit::events(applied), replaced);
 }
 
-fn start_front(inner: &Rc<Inner>, config: &Config, shortest_idle: Option<Duration>) {
-    let idle = shortest_idle.unwrap_or(FlowLimits::default().idle).min(FlowLimits::default().idle);
-    let limits = FlowLimits { connections: config.max_connections as usize, idle, ..FlowLimits::default() };
-    let front = FrontEnd::new(limits, Rc::new(ToSequencer(Rc::downgrade(inner))));
+fn start_front(inner: &Rc<Inner>) {
+    let shortest = inner.catalog.given.iter().filter_map(|service| service.idle).min();
+    let idle = shortest.unwrap_or(FlowLimits::default().idle).min(FlowLimits::default().idle);
+    let limits = FlowLimits { connections: inner.config.max_connections as usize, idle, ..FlowLimits::default() };
+    let front = FrontEnd::new(limits, Rc::new(ToLeaderOrOperator(Rc::downgrade(inner))));
     assert!(inner.front.set(front).is_ok(), "set once, here");
 }
 
 /// Starts the engine; its reports wake one task of the loop, which takes all that have come.
-fn start_workers(inner: &Rc<Inner>, count: usize) {
+fn start_engine(inner: &Rc<Inner>) {
+    let Some(engine) = &inner.engine else { return };
     let reports: Arc<(Mutex<Vec<Report>>, Notify)> = Arc::default();
     let incoming = Arc::clone(&reports);
     let sink = move |report| {
@@ -217,8 +346,9 @@ fn start_workers(inner: &Rc<Inner>, count: usize) {
             incoming.1.notify_one();
         }
     };
-    let workers = Workers::start(count, Arc::clone(&inner.history) as Arc<dyn BatchSource>, Arc::new(sink));
-    assert!(inner.workers.set(workers).is_ok(), "set once, here");
+    let source = Arc::clone(&inner.history) as Arc<dyn BatchSource>;
+    let workers = Workers::start(inner.config.engine_workers, source, Arc::new(sink));
+    assert!(engine.workers.set(workers).is_ok(), "set once, here");
     let inner = Rc::downgrade(inner);
     tokio::task::spawn_local(async move {
         let mut taken = Vec::new();
@@ -231,38 +361,72 @@ fn start_workers(inner: &Rc<Inner>, count: usize) {
     });
 }
 
-/// Runs the sequencer; when it ends by itself, the whole loop ends with it.
-fn spawn_driver(inner: &Rc<Inner>) {
-    let inner = Rc::clone(inner);
-    tokio::task::spawn_local(async move {
-        if let Err(error) = inner.sequencer.run().await {
-            let words = format!("{:#}", anyhow::Error::new(error));
-            *inner.failure.borrow_mut() = Some(words);
-        }
+/// Starts the tasks of the loop; they end with its `LocalSet`.
+fn spawn(inner: &Rc<Inner>, listener: Option<Box<dyn refrain_sequencer::net::Listener>>) {
+    if let Some(listener) = listener {
+        tokio::task::spawn_local(peers::accept(Rc::clone(inner), listener));
+    }
+    if inner.view.member().is_some() {
+        tokio::task::spawn_local(begin(Rc::clone(inner)));
+        tokio::task::spawn_local(drive(Rc::clone(inner)));
+        tokio::task::spawn_local(leader::run(Rc::clone(inner)));
+    } else {
+        tokio::task::spawn_local(follow::run(Rc::clone(inner)));
+        let questions = inner.questions.take().expect("taken once, here");
+        tokio::task::spawn_local(fetch::answer_questions(Rc::clone(inner), questions));
+    }
+    tokio::task::spawn_local(uplink::run(Rc::clone(inner)));
+    tokio::task::spawn_local(epoch::run(Rc::clone(inner)));
+}
+
+/// Begins the log with its other first members, if it has not begun.
+async fn begin(inner: Rc<Inner>) {
+    let Some(member) = inner.view.member() else { return };
+    if let Err(error) = member.log().begin().await {
+        *inner.failure.borrow_mut() = Some(format!("{:#}", anyhow::Error::new(error)));
         inner.ended.send_replace(true);
-    });
+    }
 }
 
-/// How often a new epoch is tried for while the log takes no entries.
-const RECOVER_EVERY: Duration = Duration::from_secs(1);
+/// Runs the sequencer; when it ends by itself, the whole loop ends with it.
+async fn drive(inner: Rc<Inner>) {
+    let Some(member) = inner.view.member() else { return };
+    if let Err(error) = member.run().await {
+        let words = format!("{:#}", anyhow::Error::new(error));
+        *inner.failure.borrow_mut() = Some(words);
+    }
+    inner.ended.send_replace(true);
+}
 
-/// After a failed append: opens a new epoch as soon as the log takes one.
-fn spawn_recovery(inner: &Rc<Inner>) {
-    let inner = Rc::clone(inner);
-    tokio::task::spawn_local(async move {
-        loop {
-            inner.recover.notified().await;
-            while inner.lost.get() {
-                tokio::time::sleep(RECOVER_EVERY).await;
-                if let Err(error) = inner.sequencer.open_epoch(PROXY).await {
-                    tracing::debug!(%error, "no new epoch yet");
-                }
-            }
+impl Inner {
+    /// The other members no longer have what comes next here, and gave their state instead. Replicas and flows of this
+    /// node do not follow from it: the process ends, and the next start begins with that state.
+    fn fell_behind(&self, position: Position) {
+        let text =
+            format!("this node was too far behind: it starts anew from the others' state at position {position}");
+        *self.failure.borrow_mut() = Some(text);
+        self.ended.send_replace(true);
+    }
+
+    /// How long the loop has run.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// All other nodes that are known.
+    pub(super) fn other_nodes(&self) -> Vec<NodeId> {
+        let mut nodes = self.member_nodes();
+        nodes.extend(self.config.cluster.nodes.iter().map(|node| NodeId(node.id)).filter(|node| *node != self.node));
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Makes everything durable and ends the log.
+    pub(super) async fn close_log(&self) {
+        let Some(member) = self.view.member() else { return };
+        if let Err(error) = member.log().close().await {
+            tracing::error!(%error, "the log was not closed cleanly");
         }
-    });
-}
-
-fn spawn_ticks(inner: &Rc<Inner>) {
-    let inner = Rc::clone(inner);
-    tokio::task::spawn_local(async move { inner.run_ticks().await });
+    }
 }

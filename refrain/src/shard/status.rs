@@ -1,12 +1,13 @@
 //! The state of everything, as the admin API shows it.
 
 use refrain_api::{
-    Durability, ExitKind, ExitReason, LogStatus, PortStatus, ProxyStatus, SeatState as ApiSeatState, SeatStatus,
-    ServiceState, ServiceStatus, Status,
+    Durability, ExitKind, ExitReason, LogStatus, Member, Members, PortStatus, ProxyStatus, SeatState as ApiSeatState,
+    SeatStatus, ServiceState, ServiceStatus, Status,
 };
 use refrain_engine::LoadError;
 use refrain_inspect::InspectError;
 use refrain_sequencer::log::OrderedLog as _;
+use refrain_sequencer::shard::ShardState;
 use refrain_wire::control::Agreement;
 
 use super::Inner;
@@ -15,30 +16,65 @@ use crate::service::Service;
 
 impl Inner {
     pub(super) fn status(&self) -> Status {
-        let log = self.log.stats();
-        let last_position = self.log.committed().0;
         let mut services: Vec<ServiceStatus> = self.groups.borrow().values().map(|group| self.service(group)).collect();
-        services.extend(self.refused.iter().map(|service| refused(service)));
+        services.extend(self.catalog.refused.iter().map(|service| refused(service)));
         services.sort_by(|a, b| a.name.cmp(&b.name));
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
-            data_dir: self.data_dir.display().to_string(),
-            durability: match log.durability {
-                refrain_sequencer::log::Durability::Fsync => Durability::Fsync,
-                refrain_sequencer::log::Durability::None => Durability::None,
+            node: self.node.0,
+            data_dir: self.config.data_dir.display().to_string(),
+            durability: match self.config.durability {
+                crate::config::Durability::Fsync => Durability::Fsync,
+                crate::config::Durability::None => Durability::None,
             },
-            log: LogStatus {
-                generation: log.generation.to_string(),
-                first_position: log.first.0,
-                last_position,
-                committed: log.committed.0,
-                bytes: log.bytes,
-                max_bytes: log.max_bytes.unwrap_or(u64::MAX),
-                term: log.term,
-                leader: log.leader,
-            },
+            log: self.log_status(),
             proxy: ProxyStatus { epoch: u64::from(self.epoch.get().0), flows: self.front().stats().connections as u64 },
             services,
+        }
+    }
+
+    /// The members of the log, as far as this node knows.
+    pub(super) fn members(&self) -> Members {
+        let log = self.log_status();
+        let members = match self.view.member() {
+            Some(member) => {
+                let members = member.log().members().into_iter();
+                members.map(|m| Member { node: m.node.0, address: m.address, voter: m.voter }).collect()
+            }
+            None => {
+                let listed = self.config.cluster.members();
+                listed.map(|node| Member { node: node.id, address: node.address.to_string(), voter: true }).collect()
+            }
+        };
+        Members { leader: log.leader, term: log.term, members }
+    }
+
+    fn log_status(&self) -> LogStatus {
+        let Some(member) = self.view.member() else {
+            let position = self.view.position().0;
+            return LogStatus {
+                generation: self.view.generation().map(|generation| generation.to_string()).unwrap_or_default(),
+                first_position: 0,
+                last_position: position,
+                committed: position,
+                bytes: 0,
+                max_bytes: self.config.max_log_bytes,
+                term: self.view.with_shard(ShardState::term),
+                leader: self.leader().map(|node| node.0),
+                members: self.member_nodes().iter().map(|node| node.0).collect(),
+            };
+        };
+        let log = member.log().stats();
+        LogStatus {
+            generation: log.generation.to_string(),
+            first_position: log.first.0,
+            last_position: log.committed.0,
+            committed: log.committed.0,
+            bytes: log.bytes,
+            max_bytes: log.max_bytes.unwrap_or(u64::MAX),
+            term: log.term,
+            leader: log.leader.map(|node| node.0),
+            members: log.members.iter().map(|node| node.0).collect(),
         }
     }
 
@@ -105,6 +141,7 @@ fn seat_status(index: u8, seat: &SeatRuntime, group: &Group) -> SeatStatus {
     };
     SeatStatus {
         seat: index,
+        node: seat.node.0,
         incarnation: u64::from(seat.incarnation.0),
         state,
         position: seat.position.0,

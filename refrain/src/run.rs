@@ -1,4 +1,4 @@
-//! `refrain up`: every role in one process, from start to drain.
+//! A server process from start to drain, whatever its roles.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -7,40 +7,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use refrain::admin::{self, Admin};
+use refrain::config::{Config, Durability};
+use refrain::service::Service;
+use refrain::shard::{self, Command, Commands, Options, Seams, Served, Started};
 use refrain_api::Token;
 use refrain_api::discovery::{self, AdminFile};
 use refrain_engine::Platform;
 use refrain_service::Bundle;
 use tokio::sync::oneshot;
 
-use crate::admin::{self, Admin};
-use crate::cli::UpArgs;
-use crate::config::Config;
-use crate::service::Service;
-use crate::shard::{self, Command, Options, Started};
-
-/// How long `up` waits for guests to listen before it says that they do not.
+/// How long the start waits for guests to listen before it says that they do not.
 const SETTLE: Duration = Duration::from_secs(10);
+/// How long it waits for a leader of the log before it says that there is none.
+const JOIN_NOTICE: Duration = Duration::from_secs(3);
 /// Open files wanted: two for each of many connections, and some.
 const OPEN_FILES: u64 = 1 << 20;
 
 /// Runs until a signal.
-pub(crate) fn run(args: UpArgs) -> anyhow::Result<()> {
-    let print = args.print_config;
-    let config = Config::resolve(args)?;
+pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     if print {
-        print!("{}", toml::to_string_pretty(&config)?);
+        print!("{}", toml::to_string_pretty(config)?);
         return Ok(());
     }
     raise_open_files();
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
     let _lock = lock(&config.data_dir)?;
-    let bundles = load_bundles(&config)?;
+    let bundles = load_bundles(config)?;
     let platform = Platform::new(Some(config.data_dir.join("code")))?;
     let prepare = |bundle| Arc::new(Service::prepare(bundle, &platform, config.replicas));
     let services = bundles.into_iter().map(prepare).collect();
-    let options = Options { config: config.clone(), platform: platform.clone(), services };
+    let seams = Seams::real(config)?;
+    let options = Options { config: config.clone(), platform: platform.clone(), services, seams };
     let cold = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("cold")
@@ -50,7 +49,7 @@ pub(crate) fn run(args: UpArgs) -> anyhow::Result<()> {
     cold.block_on(serve(config, options))
 }
 
-async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
+async fn serve(config: &Config, options: Options) -> anyhow::Result<()> {
     let started = shard::start(options).await?;
     let listener = admin::bind(config.admin_listen).await?;
     let address = listener.local_addr().context("the admin API has no address")?;
@@ -63,8 +62,8 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(admin::serve(listener, admin, async move { drop(stopped.await) }));
     let runtime = publish(&config.data_dir, &file)?;
-    announce(&config, &started, &file).await?;
-    let ended = until_stopped(&config, started).await;
+    let announcing = announce(config, started.commands.clone(), started.refused.clone(), &file);
+    let ended = until_stopped(config, started, announcing).await;
     let _ = stop.send(());
     // A request that is under way may end; the process does not wait long for it.
     let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
@@ -75,30 +74,67 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     ended
 }
 
-/// Says what is served and where, once guests listen.
-async fn announce(config: &Config, started: &Started, admin: &AdminFile) -> anyhow::Result<()> {
-    let (reply, settled) = oneshot::channel();
-    let _ = started.commands.send(Command::Settled(reply)).await;
-    let settled = tokio::time::timeout(SETTLE, settled).await.is_ok();
-    let mut out = std::io::stdout();
-    for served in &started.served {
-        writeln!(out, "serving {} ({}, {} replicas) on {}", served.service, served.port, served.seats, served.address)?;
+/// Says what is served and where, once this node takes part and guests listen.
+async fn announce(
+    config: &Config,
+    commands: Commands,
+    refused: Vec<(String, String)>,
+    admin: &AdminFile,
+) -> anyhow::Result<()> {
+    let (reply, mut joined) = oneshot::channel();
+    let _ = commands.send(Command::Joined(reply)).await;
+    if tokio::time::timeout(JOIN_NOTICE, &mut joined).await.is_err() {
+        eprintln!("no leader of the log yet: waiting for the other nodes");
+        let _ = joined.await;
     }
-    for (service, reason) in &started.refused {
+    let (reply, settled) = oneshot::channel();
+    let _ = commands.send(Command::Settled(reply)).await;
+    let settled = tokio::time::timeout(SETTLE, settled).await;
+    let is_settled = settled.is_ok();
+    let served = match settled {
+        Ok(served) => served.unwrap_or_default(),
+        Err(_) => {
+            let (reply, served) = oneshot::channel();
+            let _ = commands.send(Command::Served(reply)).await;
+            served.await.unwrap_or_default()
+        }
+    };
+    tell(config, &served, &refused, is_settled, admin)
+}
+
+fn tell(
+    config: &Config,
+    served: &[Served],
+    refused: &[(String, String)],
+    is_settled: bool,
+    admin: &AdminFile,
+) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    for Served { service, port, seats, address } in served {
+        writeln!(out, "serving {service} ({port}, {seats} replicas) on {address}")?;
+    }
+    for (service, reason) in refused {
         writeln!(out, "not serving {service}: {reason}")?;
     }
-    if started.served.is_empty() {
+    if served.is_empty() && config.cluster.roles.proxy {
         writeln!(
             out,
             "serving nothing: give folders with a service.toml each, like `refrain up examples/image-server`"
         )?;
     }
-    if !settled {
+    if !is_settled {
         writeln!(out, "some services do not listen yet; `rctl status` tells which")?;
     }
+    if let Some(listen) = config.cluster.listen {
+        writeln!(
+            out,
+            "node {} of cluster {:?}, other nodes reach it at {listen}",
+            config.cluster.node, config.cluster.name
+        )?;
+    }
     let durability = match config.durability {
-        crate::config::Durability::Fsync => "fsync",
-        crate::config::Durability::None => "none (answers do not wait for the disk)",
+        Durability::Fsync => "fsync",
+        Durability::None => "none (answers do not wait for the disk)",
     };
     writeln!(out, "data in {}, durability {durability}", config.data_dir.display())?;
     writeln!(out, "admin API at http://{}, try `rctl status`", admin.address)?;
@@ -106,12 +142,21 @@ async fn announce(config: &Config, started: &Started, admin: &AdminFile) -> anyh
     Ok(out.flush()?)
 }
 
-async fn until_stopped(config: &Config, mut started: Started) -> anyhow::Result<()> {
+async fn until_stopped(
+    config: &Config,
+    mut started: Started,
+    announcing: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let announcing = async {
+        announcing.await?;
+        std::future::pending::<anyhow::Result<()>>().await
+    };
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        told = announcing => return told,
         ended = &mut started.ended => {
             let reason = ended.ok().flatten().unwrap_or_else(|| "the loop thread ended".into());
             bail!("the log has failed: {reason}");

@@ -1,0 +1,116 @@
+//! What configurations are taken, and that all faults are told.
+
+use super::*;
+
+const CLUSTER: &str = r#"
+[[node]]
+id = 1
+address = "127.0.0.1:7101"
+[[node]]
+id = 2
+address = "127.0.0.1:7102"
+[[node]]
+id = 3
+address = "127.0.0.1:7103"
+roles = ["sequencer"]
+"#;
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn with(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn config(&self, name: &str) -> Settings {
+        Settings { config: Some(self.0.path().join(name)), ..Settings::default() }
+    }
+}
+
+fn faults(result: Result<Config, ConfigError>) -> Vec<String> {
+    match result {
+        Err(ConfigError::Faults(faults)) => faults,
+        other => panic!("faults expected, found {other:?}"),
+    }
+}
+
+#[test]
+fn flags_win_over_the_file_and_that_over_defaults() {
+    let folder = Folder::with(&[("a.toml", "replicas = 5\ndata-dir = \"elsewhere\"\ndrain-timeout = \"3s\"\n")]);
+    let config = Config::of_up(Settings { replicas: Some(1), ..folder.config("a.toml") }).unwrap();
+    assert_eq!(config.replicas, Some(1));
+    assert_eq!(config.data_dir, PathBuf::from("elsewhere"));
+    assert_eq!(config.drain_timeout, Duration::from_secs(3));
+    assert_eq!(config.max_connections, DEFAULT_MAX_CONNECTIONS);
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let settings = Settings {
+        replicas: Some(2),
+        max_log_bytes: Some("1MiB".into()),
+        drain_timeout: Some("soon".into()),
+        admin_listen: Some("192.0.2.1:1".parse().unwrap()),
+        max_connections: Some(0),
+        engine_workers: Some(0),
+        election_timeout: Some("10ms".into()),
+        listen: vec!["here".into()],
+        peer_listen: Some("192.0.2.1:1".parse().unwrap()),
+        ..Settings::default()
+    };
+    let faults = faults(Config::of_up(settings));
+    assert_eq!(faults.len(), 10, "{faults:#?}");
+}
+
+#[test]
+fn an_unknown_key_of_the_file_is_an_error() {
+    let folder = Folder::with(&[("a.toml", "replica = 5\n")]);
+    let error = Config::of_up(folder.config("a.toml")).unwrap_err();
+    assert!(matches!(error, ConfigError::Parse { .. }), "{error:?}");
+}
+
+#[test]
+fn a_node_finds_itself_in_the_cluster_file_beside_its_own() {
+    let folder = Folder::with(&[("node.toml", "node = 3\ncluster = \"cluster.toml\"\n"), ("cluster.toml", CLUSTER)]);
+    let config = Config::of_node(folder.config("node.toml")).unwrap();
+    assert_eq!(config.cluster.listen, Some("127.0.0.1:7103".parse().unwrap()));
+    assert_eq!(config.cluster.roles, Roles { sequencer: true, ..Roles::default() });
+    assert_eq!(config.cluster.members().count(), 3);
+    let alone = Config::of_node(Settings { roles: Some(vec![Role::Engine]), ..folder.config("node.toml") }).unwrap();
+    assert_eq!(alone.cluster.roles, Roles { engine: true, ..Roles::default() });
+    let other = Config::of_node(Settings { node: Some(4), ..folder.config("node.toml") });
+    assert_eq!(faults(other), ["node: 4 is not in the cluster file, which has 1, 2, 3"]);
+}
+
+#[test]
+fn faults_of_the_cluster_file_are_told_with_their_values() {
+    let twice = format!(
+        "{CLUSTER}[[node]]\nid = 3\naddress = \"192.0.2.1:7103\"\n[[node]]\nid = 70000\naddress = \"127.0.0.1:7101\"\n"
+    );
+    let folder = Folder::with(&[("node.toml", "node = 1\ncluster = \"cluster.toml\"\n"), ("cluster.toml", &twice)]);
+    let faults = faults(Config::of_node(folder.config("node.toml")));
+    assert_eq!(
+        faults,
+        [
+            "cluster: node 3 is there twice",
+            "cluster: node 70000 is not in 1 to 65535",
+            "cluster: two nodes have the address 127.0.0.1:7101",
+        ]
+    );
+}
+
+#[test]
+fn a_node_without_its_files_is_told_what_is_missing() {
+    let faults = faults(Config::of_node(Settings::default()));
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    let folder = Folder::with(&[("a.toml", "node = 1\n")]);
+    assert_eq!(faults_of_up(&folder), ["node: is for `refrain node`, not for `refrain up`"]);
+}
+
+fn faults_of_up(folder: &Folder) -> Vec<String> {
+    faults(Config::of_up(folder.config("a.toml")))
+}

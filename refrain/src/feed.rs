@@ -1,0 +1,125 @@
+//! Committed entries on a node that is no member of the log: the newest are kept as they come, older ones are asked
+//! for when a replica that catches up wants them.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use refrain_wire::Position;
+use tokio::sync::mpsc;
+
+use crate::history::EntrySource;
+
+/// The most payload bytes of entries that are kept.
+const KEPT_BYTES: usize = 64 * 1024 * 1024;
+/// How long a replica waits for entries of another node; it is dropped then, and its seat taken anew.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Questions that may wait; each replica that catches up has one at most.
+pub(crate) const MAX_QUESTIONS: usize = 256;
+
+type Entries = Vec<(Position, Bytes)>;
+
+/// A question for older entries.
+pub(crate) struct Older {
+    /// The first position wanted.
+    pub(crate) from: Position,
+    /// How much is wanted; one entry at least.
+    pub(crate) max_bytes: usize,
+    /// Where the answer goes.
+    pub(crate) reply: SyncSender<Result<Entries, String>>,
+}
+
+#[derive(Default)]
+struct Newest {
+    /// Every entry after this position is here.
+    after: Position,
+    entries: VecDeque<(Position, Bytes)>,
+    bytes: usize,
+}
+
+/// The entries that this node got.
+pub(crate) struct Recent {
+    newest: Mutex<Newest>,
+    questions: mpsc::Sender<Older>,
+}
+
+impl Recent {
+    /// Nothing yet; `questions` goes to whoever can ask other nodes.
+    pub(crate) fn new(questions: mpsc::Sender<Older>) -> Self {
+        Self { newest: Mutex::default(), questions }
+    }
+
+    /// Takes in the next committed entry.
+    pub(crate) fn push(&self, position: Position, entry: Bytes) {
+        let mut newest = self.newest.lock();
+        newest.bytes += entry.len();
+        newest.entries.push_back((position, entry));
+        while newest.bytes > KEPT_BYTES && newest.entries.len() > 1 {
+            let (position, entry) = newest.entries.pop_front().expect("there is more than one");
+            newest.bytes -= entry.len();
+            newest.after = position;
+        }
+    }
+
+    fn kept(&self, from: Position, max_bytes: usize) -> Option<Entries> {
+        let newest = self.newest.lock();
+        if from <= newest.after {
+            return None;
+        }
+        let start = newest.entries.partition_point(|(position, _)| *position < from);
+        let mut bytes = 0;
+        let fitting = newest.entries.range(start..).enumerate().take_while(|(nth, (_, entry))| {
+            bytes += entry.len();
+            *nth == 0 || bytes <= max_bytes
+        });
+        Some(fitting.map(|(_, entry)| entry.clone()).collect())
+    }
+}
+
+impl EntrySource for Recent {
+    fn read(&self, from: Position, max_bytes: usize) -> Result<Entries, String> {
+        if let Some(entries) = self.kept(from, max_bytes) {
+            return Ok(entries);
+        }
+        let (reply, answer) = sync_channel(1);
+        let asked = self.questions.try_send(Older { from, max_bytes, reply });
+        asked.map_err(|_| "too many replicas ask for old entries at once".to_owned())?;
+        match answer.recv_timeout(PATIENCE) {
+            Ok(entries) => entries,
+            Err(RecvTimeoutError::Timeout) => Err(format!("no node sent them within {} s", PATIENCE.as_secs())),
+            Err(RecvTimeoutError::Disconnected) => Err("the node is ending".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn positions(entries: &Entries) -> Vec<u64> {
+        entries.iter().map(|(position, _)| position.0).collect()
+    }
+
+    #[test]
+    fn recent_entries_are_read_here_and_older_ones_are_asked_for() {
+        let (questions, mut asked) = mpsc::channel(1);
+        let recent = Recent::new(questions);
+        let half = Bytes::from(vec![0; KEPT_BYTES / 2]);
+        recent.push(Position(3), half.clone());
+        recent.push(Position(7), half.clone());
+        assert_eq!(positions(&recent.read(Position(1), usize::MAX).unwrap()), [3, 7]);
+        assert_eq!(positions(&recent.read(Position(1), 1).unwrap()), [3], "one when there is one");
+        recent.push(Position(8), half);
+        assert_eq!(positions(&recent.read(Position(4), usize::MAX).unwrap()), [7, 8]);
+        let answering = std::thread::spawn(move || {
+            let older = asked.blocking_recv().unwrap();
+            assert_eq!(older.from, Position(3));
+            older.reply.send(Ok(vec![(Position(3), Bytes::new())])).unwrap();
+        });
+        assert_eq!(positions(&recent.read(Position(3), 1).unwrap()), [3]);
+        answering.join().unwrap();
+        assert!(recent.read(Position(3), 1).unwrap_err().contains("too many"));
+    }
+}

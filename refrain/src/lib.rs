@@ -1,0 +1,19 @@
+//! The server: every role of a node on one loop thread, its configuration, its admin API.
+//!
+//! - [`config`]: flag over environment over file over default
+//! - [`shard`]: the loop thread; read its header for the map
+//! - [`service`]: from a bundle to what replicas and proxies need
+//! - `history`, `feed`: the committed log as replicas read it
+//! - `link`: a stream between nodes
+//! - [`admin`]: the API for operators
+//!
+//! Guarantees: what is in the binary beside this library parses arguments, starts and ends the process, and nothing
+//! else; so a simulation runs what production runs.
+
+pub mod admin;
+pub mod config;
+mod feed;
+mod history;
+mod link;
+pub mod service;
+pub mod shard;

@@ -1,0 +1,90 @@
+//! The epoch of this node's proxy: wanted, begun, renewed, lost.
+
+use std::rc::Rc;
+
+use refrain_sequencer::shard::Applied;
+use refrain_wire::limits::MAX_RENEW_GROUPS;
+use refrain_wire::message::uplink::ToLeader;
+use refrain_wire::{Epoch, GroupId, Position};
+
+use super::Inner;
+
+impl Inner {
+    /// Renews the epoch's lease, or wants an epoch where there is none.
+    pub(super) fn renew(&self) {
+        if !self.config.cluster.roles.proxy || !self.link_is_up() {
+            return;
+        }
+        match self.epoch.get() {
+            Epoch(0) if self.draining.get() => {}
+            Epoch(0) => {
+                let (proxy, nonce) = (self.config.cluster.proxy(), self.nonce.get());
+                self.tell_leader(ToLeader::OpenEpoch { proxy, nonce });
+            }
+            epoch => {
+                let released: Vec<(GroupId, Position)> = {
+                    let groups = self.groups.borrow();
+                    groups.keys().take(MAX_RENEW_GROUPS).map(|id| (*id, self.front().released(*id))).collect()
+                };
+                self.tell_leader(ToLeader::Renew { epoch, beat: self.lease.beat(), released });
+            }
+        }
+    }
+
+    /// Acts on epochs that an entry opened and ended.
+    pub(super) fn follow_epochs(&self, applied: &Applied) {
+        if applied.opened.is_empty() && applied.ended.is_empty() {
+            return;
+        }
+        let open: Vec<Epoch> = self.view.with_shard(|shard| shard.epochs().keys().copied().collect());
+        self.history.set_epochs(&open);
+        let (proxy, nonce) = (self.config.cluster.proxy(), self.nonce.get());
+        for epoch in &applied.ended {
+            if *epoch == self.epoch.get() {
+                tracing::error!(%epoch, "this proxy's epoch was ended: its connections are closed");
+                self.lose_epoch();
+            }
+        }
+        let mine = applied.opened.iter().filter(|opened| opened.proxy == proxy && opened.nonce == nonce);
+        for opened in mine.filter(|opened| open.contains(&opened.epoch)) {
+            tracing::debug!(epoch = %opened.epoch, "epoch opened");
+            self.epoch.set(opened.epoch);
+            self.lease.begin();
+            self.front().begin_epoch(opened.epoch, applied.position);
+            self.want_again();
+            self.create_missing();
+            self.tell_joined();
+        }
+        self.watch_proxies();
+    }
+
+    /// Gives the epoch up when nobody has answered for most of the lease: nothing may go out any more.
+    pub(super) fn check_lease(&self) {
+        if self.epoch.get() != Epoch(0) && self.lease.is_over() {
+            let lease = self.config.lease;
+            tracing::error!(?lease, "no word from the leader for most of the lease: connections are closed");
+            self.lose_epoch();
+        }
+    }
+
+    /// Closes every connection, and has a new epoch tried for.
+    pub(super) fn lose_epoch(&self) {
+        self.front().end_epoch();
+        self.epoch.set(Epoch(0));
+        self.nonce.set(self.nonce.get().wrapping_add(1));
+    }
+}
+
+/// Renews the lease for ever, and gives the epoch up when nobody answers.
+pub(super) async fn run(inner: Rc<Inner>) {
+    loop {
+        tokio::time::sleep(inner.lease.period()).await;
+        inner.check_lease();
+        inner.renew();
+        inner.create_missing();
+        inner.want_again();
+        if inner.stalled.take() {
+            inner.resend();
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What one node asks another for that is kept: old entries, bundles.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use refrain_service::{Bundle, BundleDigest, MAX_PACKED_BYTES};
+use refrain_wire::limits::{MAX_FETCH_ENTRIES, MAX_FETCH_ENTRIES_BYTES};
+use refrain_wire::message::Message as _;
+use refrain_wire::message::fetch::{Answer, Get};
+use refrain_wire::message::pieces::{Assembly, Piece};
+use refrain_wire::stream::Role;
+use refrain_wire::{NodeId, Position};
+use tokio::sync::mpsc;
+
+use super::Inner;
+use super::peers::DialError;
+use crate::feed::Older;
+use crate::link::{Inbox, LinkError, Outbox};
+
+/// Bytes that may wait for a slow node before its next question is answered.
+const AHEAD_BYTES: usize = 4 * 1024 * 1024;
+
+type Entries = Vec<(Position, Bytes)>;
+
+/// Answers another node's questions to the end of the stream.
+pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) -> Result<(), LinkError> {
+    loop {
+        let frame = inbox.next().await?;
+        match Get::decode(frame.kind, &frame.payload)? {
+            Get::Entries { from, max_bytes } => {
+                let answer = inner.entries_for(from, max_bytes as usize);
+                outbox.push(|frames| answer.encode(frames));
+            }
+            Get::Bundle(digest) => match Bundle::open(&inner.bundles(), BundleDigest::new(digest)) {
+                Ok(bundle) => send(outbox, &Bytes::from(bundle.pack())).await,
+                Err(_) => outbox.push(|frames| Answer::Missing.encode(frames)),
+            },
+            Get::Manifest(_) | Get::Chunk(_) => outbox.push(|frames| Answer::Missing.encode(frames)),
+        }
+        outbox.drained(AHEAD_BYTES).await;
+        if outbox.has_ended() {
+            return Ok(());
+        }
+    }
+}
+
+async fn send(outbox: &Outbox, whole: &Bytes) {
+    for piece in Piece::cut(whole) {
+        outbox.push(|frames| Answer::Piece(piece).encode(frames));
+        outbox.drained(AHEAD_BYTES).await;
+    }
+}
+
+/// Why something was not fetched.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    /// There is no stream to the node, or it broke.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The node gave them up.
+    #[error("node {node} has no entries before position {first} any more")]
+    Purged {
+        /// Who was asked.
+        node: NodeId,
+        /// The first that it has.
+        first: Position,
+    },
+    /// The node cannot give it.
+    #[error("node {node} could not give it: {text}")]
+    Failed {
+        /// Who was asked.
+        node: NodeId,
+        /// Its words.
+        text: String,
+    },
+    /// The node answers something else.
+    #[error("node {node} gave an answer that does not fit the question")]
+    Answer {
+        /// Who was asked.
+        node: NodeId,
+    },
+}
+
+impl From<LinkError> for FetchError {
+    fn from(error: LinkError) -> Self {
+        Self::Dial(DialError::Link(error))
+    }
+}
+
+impl Inner {
+    pub(super) fn bundles(&self) -> std::path::PathBuf {
+        self.config.data_dir.join("bundles")
+    }
+
+    fn entries_for(&self, from: Position, max_bytes: usize) -> Answer {
+        if self.view.member().is_none() {
+            return Answer::Failed("this node is no member of the log: ask one".to_owned());
+        }
+        match self.view.source().read(from, max_bytes.min(MAX_FETCH_ENTRIES_BYTES)) {
+            Ok(mut entries) => {
+                entries.truncate(MAX_FETCH_ENTRIES);
+                Answer::Entries(entries)
+            }
+            Err(text) => Answer::Failed(text),
+        }
+    }
+
+    /// Asks a node one question, and takes the answer as it comes.
+    async fn ask<T>(
+        &self,
+        node: NodeId,
+        question: Get,
+        mut take: impl FnMut(Answer) -> Result<Option<T>, FetchError>,
+    ) -> Result<T, FetchError> {
+        let (mut inbox, writer) = self.dial(node, Role::Fetch).await?;
+        let outbox = Outbox::default();
+        outbox.push(|frames| question.encode(frames));
+        let reading = async {
+            loop {
+                let frame = inbox.next().await?;
+                let answer = Answer::decode(frame.kind, &frame.payload).map_err(LinkError::Message)?;
+                if let Some(whole) = take(answer)? {
+                    return Ok(whole);
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            whole = reading => whole,
+            error = outbox.write_to(writer) => Err(error.into()),
+        }
+    }
+
+    async fn fetch_entries(&self, node: NodeId, from: Position, max_bytes: usize) -> Result<Entries, FetchError> {
+        let max_bytes = max_bytes.min(MAX_FETCH_ENTRIES_BYTES) as u32;
+        self.ask(node, Get::Entries { from, max_bytes }, |answer| match answer {
+            Answer::Entries(entries) => Ok(Some(entries)),
+            Answer::Purged { first } => Err(FetchError::Purged { node, first }),
+            Answer::Failed(text) => Err(FetchError::Failed { node, text }),
+            Answer::Piece(_) | Answer::Missing => Err(FetchError::Answer { node }),
+        })
+        .await
+    }
+
+    /// Something that a digest names; none when the node does not have it.
+    async fn fetch_whole(&self, node: NodeId, what: Get, max_bytes: usize) -> Result<Option<Bytes>, FetchError> {
+        let mut assembly = Assembly::new(max_bytes);
+        self.ask(node, what, |answer| match answer {
+            Answer::Piece(piece) => Ok(assembly.push(&piece).map_err(LinkError::Message)?.map(Some)),
+            Answer::Missing => Ok(Some(None)),
+            Answer::Failed(text) => Err(FetchError::Failed { node, text }),
+            Answer::Entries(_) | Answer::Purged { .. } => Err(FetchError::Answer { node }),
+        })
+        .await
+    }
+
+    /// Sees to it that a bundle is in the data folder: it is there, or another node has it.
+    ///
+    /// # Errors
+    /// When no node that can be reached has it.
+    pub(super) async fn obtain_bundle(&self, digest: [u8; 32]) -> anyhow::Result<()> {
+        let wanted = BundleDigest::new(digest);
+        if Bundle::open(&self.bundles(), wanted).is_ok() {
+            return Ok(());
+        }
+        let mut faults = Vec::new();
+        for node in self.other_nodes() {
+            match self.fetch_whole(node, Get::Bundle(digest), MAX_PACKED_BYTES).await {
+                Ok(Some(packed)) => match Bundle::unpack(&packed, wanted) {
+                    Ok(bundle) => {
+                        bundle.store(&self.bundles())?;
+                        tracing::info!(bundle = %wanted, %node, "bundle fetched");
+                        return Ok(());
+                    }
+                    Err(error) => faults.push(format!("node {node}: {error}")),
+                },
+                Ok(None) => faults.push(format!("node {node} does not have it")),
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        anyhow::bail!("no node gave bundle {wanted}: {}", faults.join("; "))
+    }
+}
+
+/// Answers replicas of this node that want entries which are not kept here, one after another.
+pub(super) async fn answer_questions(inner: Rc<Inner>, mut questions: mpsc::Receiver<Older>) {
+    while let Some(Older { from, max_bytes, reply }) = questions.recv().await {
+        let mut answer = Err("no member of the log is known".to_owned());
+        for node in inner.member_nodes() {
+            answer = inner.fetch_entries(node, from, max_bytes).await.map_err(|error| error.to_string());
+            if answer.is_ok() {
+                break;
+            }
+        }
+        // Whoever asked may have given up.
+        let _ = reply.send(answer);
+    }
+}

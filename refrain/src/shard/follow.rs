@@ -1,0 +1,121 @@
+//! Committed entries for nodes that are no members of the log: sent by any member, followed from any member.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use refrain_wire::message::Message as _;
+use refrain_wire::message::feed::{FromMember, ToMember};
+use refrain_wire::stream::Role;
+use refrain_wire::{Entry, NodeId, Position};
+
+use super::Inner;
+use super::peers::DialError;
+use super::view::View;
+use crate::link::{Inbox, LinkError, Outbox};
+
+/// Payload bytes that are read from the log at a time; a read of that much is short even from the disk.
+const READ_BYTES: usize = 256 * 1024;
+/// Bytes that may wait for a slow node before no more is read for it.
+const AHEAD_BYTES: usize = 4 * 1024 * 1024;
+/// How long after a failed try the next member is tried.
+const RETRY: Duration = Duration::from_millis(50);
+const MAX_RETRY: Duration = Duration::from_secs(1);
+
+/// Sends committed entries to a node, to the end of the stream.
+pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) -> Result<(), LinkError> {
+    let frame = inbox.next().await?;
+    let ToMember::Follow { after } = ToMember::decode(frame.kind, &frame.payload)?;
+    let sending = send_from(inner, after, outbox);
+    tokio::select! {
+        biased;
+        // Nothing more is expected; the end of the stream is.
+        ended = inbox.next() => ended.map(drop),
+        ended = sending => ended,
+    }
+}
+
+async fn send_from(inner: &Inner, after: Position, outbox: &Outbox) -> Result<(), LinkError> {
+    let mut applied = inner.applied.subscribe();
+    let source = inner.view.source();
+    let mut at = after;
+    loop {
+        let committed = *applied.borrow_and_update();
+        while at < committed {
+            let entries = source.read(at.next(), READ_BYTES).map_err(std::io::Error::other)?;
+            let Some((last, _)) = entries.last() else { break };
+            at = *last;
+            outbox.push(|frames| {
+                for (position, bytes) in entries {
+                    FromMember::Entry { position, bytes }.encode(frames);
+                }
+            });
+            outbox.drained(AHEAD_BYTES).await;
+            if outbox.has_ended() {
+                return Ok(());
+            }
+        }
+        if applied.changed().await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Follows the log at one member after another, for ever.
+pub(super) async fn run(inner: Rc<Inner>) {
+    let (mut turn, mut wait) = (inner.node.0 as usize, RETRY);
+    loop {
+        let members = inner.member_nodes();
+        let member = members.get(turn % members.len().max(1)).copied();
+        turn += 1;
+        let before = inner.view.position();
+        if let Err(error) = follow(&inner, member).await {
+            tracing::debug!(error = ?anyhow::Error::new(error), ?member, "does not follow the log");
+        }
+        if inner.view.position() > before {
+            wait = RETRY;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(MAX_RETRY);
+    }
+}
+
+async fn follow(inner: &Inner, member: Option<NodeId>) -> Result<(), DialError> {
+    let Some(member) = member else { return Err(DialError::NobodyKnown) };
+    let (mut inbox, writer) = inner.dial(member, Role::Feed).await?;
+    let outbox = Outbox::default();
+    outbox.push(|frames| ToMember::Follow { after: inner.view.position() }.encode(frames));
+    let ended = tokio::select! {
+        biased;
+        ended = read(inner, &mut inbox) => ended,
+        error = outbox.write_to(writer) => Err(error),
+    };
+    ended.map_err(DialError::Link)
+}
+
+/// Takes entries in until the stream ends.
+async fn read(inner: &Inner, inbox: &mut Inbox) -> Result<(), LinkError> {
+    loop {
+        let frame = inbox.next().await?;
+        match FromMember::decode(frame.kind, &frame.payload)? {
+            FromMember::Entry { position, bytes } => inner.fed(position, bytes)?,
+            FromMember::Committed { .. } | FromMember::State { .. } => {}
+        }
+    }
+}
+
+impl Inner {
+    /// The next committed entry has come.
+    fn fed(&self, position: Position, bytes: Bytes) -> Result<(), LinkError> {
+        let View::Feed(feed) = &self.view else { return Ok(()) };
+        if position <= self.view.position() {
+            return Ok(());
+        }
+        let entry = Entry::decode(position, &bytes)?;
+        let applied = feed.apply(&entry);
+        super::start::note(&self.history, &applied);
+        feed.recent.push(position, bytes);
+        self.committed(&applied);
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! The lease of this node's proxy, by its own clock: without word from the leader its connections are closed before
+//! the leader can end their epoch.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Renewals in one lease.
+const BEATS_PER_LEASE: u32 = 5;
+/// The share of the lease after which the proxy gives it up, in percent: the rest is for clocks that differ.
+const USED_PERCENT: u32 = 80;
+/// Renewals that may be unanswered; older ones say nothing.
+const MAX_OPEN_BEATS: usize = 16;
+
+/// The lease.
+pub(super) struct Lease {
+    length: Duration,
+    next_beat: Cell<u64>,
+    sent: RefCell<VecDeque<(u64, Instant)>>,
+    /// When the last renewal that was answered was sent.
+    held_since: Cell<Option<Instant>>,
+}
+
+impl Lease {
+    pub(super) fn new(length: Duration) -> Self {
+        Self { length, next_beat: Cell::new(1), sent: RefCell::default(), held_since: Cell::new(None) }
+    }
+
+    /// How often it is renewed.
+    pub(super) fn period(&self) -> Duration {
+        self.length / BEATS_PER_LEASE
+    }
+
+    /// An epoch begins now: its lease does too.
+    pub(super) fn begin(&self) {
+        self.sent.borrow_mut().clear();
+        self.held_since.set(Some(Instant::now()));
+    }
+
+    /// A renewal is sent now; returns its number.
+    pub(super) fn beat(&self) -> u64 {
+        let beat = self.next_beat.replace(self.next_beat.get() + 1);
+        let mut sent = self.sent.borrow_mut();
+        if sent.len() == MAX_OPEN_BEATS {
+            sent.pop_front();
+        }
+        sent.push_back((beat, Instant::now()));
+        beat
+    }
+
+    /// The leader answered a renewal: the lease counts from when that was sent.
+    pub(super) fn renewed(&self, beat: u64) {
+        let mut sent = self.sent.borrow_mut();
+        while let Some((number, at)) = sent.front().copied().filter(|(number, _)| *number <= beat) {
+            sent.pop_front();
+            if number == beat {
+                self.held_since.set(self.held_since.get().max(Some(at)));
+            }
+        }
+    }
+
+    /// Whether the proxy has to give up its epoch.
+    pub(super) fn is_over(&self) -> bool {
+        self.held_since.get().is_some_and(|since| since.elapsed() > self.length * USED_PERCENT / 100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_counts_from_when_the_answered_renewal_was_sent() {
+        let second = Duration::from_secs(1);
+        let lease = Lease::new(5 * second);
+        assert!(!lease.is_over(), "there is none yet");
+        lease.begin();
+        tokio::time::advance(3 * second).await;
+        let beat = lease.beat();
+        tokio::time::advance(second).await;
+        lease.renewed(beat);
+        lease.renewed(beat + 7);
+        tokio::time::advance(3 * second).await;
+        assert!(!lease.is_over(), "four seconds after the renewal was sent");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(lease.is_over());
+        lease.begin();
+        assert!(!lease.is_over());
+    }
+}

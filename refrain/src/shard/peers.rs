@@ -1,0 +1,170 @@
+//! Streams to and from other nodes: dialling, the hello at the beginning, and who serves which role.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use refrain_sequencer::net::greeting::{GreetingError, Incoming, greet};
+use refrain_sequencer::net::{BoxStream, Listener};
+use refrain_wire::stream::{Hello, RefusalCode, Role};
+use refrain_wire::{Generation, NodeId};
+use tokio::io::WriteHalf;
+use tokio::time::timeout;
+
+use super::Inner;
+use super::view::View;
+use crate::link::{Inbox, LinkError, Outbox};
+
+/// How long a connection may take to come about.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// Streams of other nodes that are served at once.
+const MAX_STREAMS: usize = 4096;
+/// What a node says that knows no history yet.
+pub(super) const UNKNOWN: Generation = Generation([0; 16]);
+/// How long the listener rests after an error, which is mostly a lack of descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Why there is no stream to a node, or why it ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// No member of the log is known.
+    #[error("no other member of the log is known")]
+    NobodyKnown,
+    /// Nobody said where the node is.
+    #[error("node {0} has no known address")]
+    NoAddress(NodeId),
+    /// It cannot be reached.
+    #[error("node {node} at {address} cannot be reached")]
+    Connect {
+        /// The node.
+        node: NodeId,
+        /// Where it should be.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no answer to the hello, or a refusal.
+    #[error("node {node} at {address} does not take the stream")]
+    Greeting {
+        /// The node.
+        node: NodeId,
+        /// Where it should be.
+        address: String,
+        /// Why.
+        source: GreetingError,
+    },
+    /// The stream ended.
+    #[error(transparent)]
+    Link(LinkError),
+}
+
+/// A stream that was dialled: frames in, and where frames out are written.
+pub(super) type Dialled = (Inbox, WriteHalf<BoxStream>);
+
+impl Inner {
+    /// Opens a stream to a node.
+    pub(super) async fn dial(&self, node: NodeId, role: Role) -> Result<Dialled, DialError> {
+        let address = self.address_of(node).ok_or(DialError::NoAddress(node))?;
+        let connecting = timeout(CONNECT_PATIENCE, self.seams.net.connect(&address)).await;
+        let connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let stream = connected.map_err(|source| DialError::Connect { node, address: address.clone(), source })?;
+        let generation = self.view.generation().unwrap_or(UNKNOWN);
+        let greeted = greet(stream, &Hello::new(role, self.cluster, generation, self.node)).await;
+        let outgoing = greeted.map_err(|source| DialError::Greeting { node, address, source })?;
+        self.learn_generation(outgoing.generation);
+        let (reader, writer) = outgoing.framed.split();
+        Ok((Inbox(reader), writer))
+    }
+
+    fn learn_generation(&self, generation: Generation) {
+        if let View::Feed(feed) = &self.view
+            && generation != UNKNOWN
+        {
+            feed.generation.borrow_mut().get_or_insert(generation);
+        }
+    }
+
+    /// Why a stream is turned away; none when it is welcome.
+    fn refuse(&self, hello: &Hello) -> Option<(RefusalCode, String)> {
+        if hello.cluster != self.cluster {
+            let text =
+                format!("this node is of the cluster {:?}, whose id is {}", self.config.cluster.name, self.cluster);
+            return Some((RefusalCode::Cluster, text));
+        }
+        if hello.node == self.node {
+            let text = format!("node {} is this node: another one was given its number", self.node);
+            return Some((RefusalCode::Node, text));
+        }
+        let of_members = matches!(hello.role, Role::Raft | Role::Uplink | Role::Feed);
+        if of_members && self.view.member().is_none() {
+            let text = format!("this node is no member of the log, it takes no streams of the role {:?}", hello.role);
+            return Some((RefusalCode::Role, text));
+        }
+        // What members ask of each other's histories is Raft's affair.
+        let mine = self.view.generation().filter(|mine| *mine != UNKNOWN && hello.role != Role::Raft)?;
+        (hello.generation != UNKNOWN && hello.generation != mine).then(|| {
+            let text = format!("this log has generation {mine}, the other node knows {}", hello.generation);
+            (RefusalCode::Generation, text)
+        })
+    }
+}
+
+/// Serves streams of other nodes until the loop ends.
+pub(super) async fn accept(inner: Rc<Inner>, mut listener: Box<dyn Listener>) {
+    let open = Rc::new(Cell::new(0_usize));
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) if open.get() < MAX_STREAMS => {
+                open.set(open.get() + 1);
+                let (inner, open) = (Rc::clone(&inner), Rc::clone(&open));
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = serve(&inner, stream).await {
+                        tracing::debug!(%peer, ?error, "a stream of another node ended");
+                    }
+                    open.set(open.get() - 1);
+                });
+            }
+            Ok((_, peer)) => tracing::warn!(%peer, "{MAX_STREAMS} streams of other nodes are open; this one is closed"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot take the stream of another node");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// Serves one stream to its end.
+async fn serve(inner: &Rc<Inner>, stream: BoxStream) -> anyhow::Result<()> {
+    let incoming = Incoming::read(stream).await?;
+    let hello = incoming.hello;
+    if let Some((code, reason)) = inner.refuse(&hello) {
+        tracing::warn!(node = %hello.node, role = ?hello.role, reason, "a node was turned away");
+        incoming.refuse(code, reason).await;
+        return Ok(());
+    }
+    if hello.role == Role::Raft
+        && let Some(member) = inner.view.member()
+    {
+        member.log().server().serve(incoming).await;
+        return Ok(());
+    }
+    let generation = inner.view.generation().unwrap_or(UNKNOWN);
+    let (reader, writer) = incoming.welcome(inner.node, generation).await?.split();
+    let (inbox, outbox) = (Inbox(reader), Outbox::default());
+    let writing = outbox.write_to(writer);
+    let reading = async {
+        let ended = match hello.role {
+            Role::Uplink => super::leader::serve(inner, hello.node, inbox, &outbox).await,
+            Role::Feed => super::follow::serve(inner, inbox, &outbox).await,
+            Role::Votes => super::voting::serve(inner, hello.node, inbox, &outbox).await,
+            Role::Fetch => super::fetch::serve(inner, inbox, &outbox).await,
+            Role::Raft => Ok(()),
+        };
+        outbox.end();
+        ended
+    };
+    // What was said last is still written when the reading ends first.
+    let (ended, _) = tokio::join!(reading, writing);
+    Ok(ended?)
+}

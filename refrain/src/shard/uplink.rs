@@ -1,0 +1,287 @@
+//! The way to the leader: what this node tells it, by a plain call when it is here, by a stream when it is elsewhere.
+//!
+//! Nothing that goes up is certain to arrive. Whoever is told something by the committed log (a submission's number, a
+//! new epoch, a control) says it again when the way is open anew, until the log has it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use refrain_proxy::tcp::NotTaken;
+use refrain_sequencer::log::OrderedLog as _;
+use refrain_wire::message::Message as _;
+use refrain_wire::message::uplink::{FromLeader, Progress, ToLeader, Why};
+use refrain_wire::stream::Role;
+use refrain_wire::{Control, Epoch, GroupId, NodeId, SubmissionId};
+
+use super::Inner;
+use super::leader::SessionId;
+use super::peers::DialError;
+use crate::link::{Inbox, LinkError, Outbox};
+
+/// How long after a failed try the next one is made.
+const RETRY: Duration = Duration::from_millis(25);
+/// The longest wait between tries.
+const MAX_RETRY: Duration = Duration::from_millis(400);
+
+/// Where the leader is.
+#[derive(Clone, Default)]
+pub(super) enum Link {
+    /// Nobody knows, or it cannot be reached.
+    #[default]
+    Down,
+    /// This node's member leads.
+    Here,
+    /// Another node's does.
+    There(NodeId, Outbox),
+}
+
+impl Inner {
+    /// Tells the leader, if there is a way to it.
+    pub(super) fn tell_leader(&self, message: ToLeader) {
+        let link = self.link.borrow().clone();
+        match link {
+            Link::Down => {}
+            Link::Here => self.lead(SessionId::LOCAL, message),
+            Link::There(_, outbox) => outbox.push(|frames| message.encode(frames)),
+        }
+    }
+
+    pub(super) fn link_is_up(&self) -> bool {
+        !matches!(*self.link.borrow(), Link::Down)
+    }
+
+    /// The node that leads, as far as this one knows.
+    pub(super) fn leader(&self) -> Option<NodeId> {
+        match &*self.link.borrow() {
+            Link::Down => None,
+            Link::Here => Some(self.node),
+            Link::There(leader, _) => Some(*leader),
+        }
+    }
+
+    /// There is a way to a leader: it is told everything that it may not know.
+    pub(super) fn link_up(&self, link: Link) {
+        *self.link.borrow_mut() = link;
+        if let Some(leader) = self.leader() {
+            self.answer_transfer(leader);
+        }
+        if let Some(engine) = &self.engine {
+            self.tell_leader(ToLeader::Engine { session: engine.session, key: engine.key });
+            // Empty or not: what is not reported does not run here.
+            self.tell_leader(ToLeader::Progress(self.progress_of_all()));
+        }
+        // What an earlier leader held back is this one's affair now; it says so if it does.
+        let groups: Vec<GroupId> = self.groups.borrow().keys().copied().collect();
+        groups.into_iter().for_each(|group| self.front().release(group));
+        self.renew();
+        self.resend();
+        self.create_missing();
+        self.want_again();
+    }
+
+    /// There is none any more.
+    pub(super) fn link_down(&self) {
+        *self.link.borrow_mut() = Link::Down;
+        let kept = self.transferring.get().map(|(request, _)| request);
+        let text = "the leader of the log has changed; it may still happen";
+        self.fail_where(text, |waiting| Some(waiting.request) != kept);
+    }
+
+    /// Orders a submission of the front end.
+    pub(super) fn submit(
+        &self,
+        id: SubmissionId,
+        batches: Vec<refrain_wire::entry::GroupRecords>,
+    ) -> Result<(), NotTaken> {
+        if !self.link_is_up() {
+            return Err(NotTaken);
+        }
+        self.tell_leader(ToLeader::Submit { id, batches });
+        Ok(())
+    }
+
+    /// Offers again what was not ordered.
+    pub(super) fn resend(&self) {
+        let epoch = self.epoch.get();
+        let last = self.view.with_shard(|shard| shard.epochs().get(&epoch).map(|epoch| epoch.last));
+        if let Some(last) = last {
+            self.front().resend_after(last);
+        }
+    }
+
+    /// What the leader says.
+    pub(super) fn hear_leader(&self, message: FromLeader) {
+        match message {
+            // The stream's task takes these two.
+            FromLeader::Leads { .. } | FromLeader::NotLeader { .. } => {}
+            FromLeader::Refused { id, why, expected, .. } => self.refused_submission(id, why, expected),
+            FromLeader::Failed { epoch, last, full, text } => self.failed_submissions(epoch, last, full, &text),
+            FromLeader::Renewed { beat } => self.lease.renewed(beat),
+            FromLeader::Answer { request, result } => match result {
+                Ok(position) => self.answer_request(request, position),
+                Err((_, text)) => self.fail_request(request, &text),
+            },
+            FromLeader::Prepare { .. } => {}
+            FromLeader::Hold { group } => self.front().hold(group),
+            FromLeader::Release { group } => {
+                self.front().release(group);
+                if self.stalled.take() {
+                    self.resend();
+                }
+            }
+        }
+    }
+
+    fn refused_submission(&self, id: SubmissionId, why: Why, expected: u64) {
+        if id.epoch != self.epoch.get() {
+            return;
+        }
+        tracing::debug!(epoch = id.epoch.0, number = id.number, ?why, "a submission waits");
+        // One that was ordered by an earlier leader, or is on its way, needs nothing more.
+        if why != Why::OutOfOrder || expected < id.number {
+            self.stalled.set(true);
+        }
+    }
+
+    /// What a full log has no room for is given up with the connections that sent it, and the rest goes on. Where that
+    /// does not help, nobody can tell a client when the log takes entries again: all connections are closed, and a new
+    /// epoch is tried for until there is one.
+    fn failed_submissions(&self, epoch: Epoch, last: u64, full: bool, text: &str) {
+        if epoch != self.epoch.get() {
+            return;
+        }
+        if full && self.front().give_up_after(SubmissionId { epoch, number: last }) {
+            self.front().resend_after(last);
+            self.want_again();
+        } else {
+            tracing::debug!(text, "the log takes nothing: the epoch is given up");
+            self.lose_epoch();
+        }
+    }
+
+    /// Wants a control ordered that keeps a group safe: it is said again until it is in the log, or has no point.
+    pub(super) fn insist(&self, group: GroupId, control: Control) {
+        let mut insisted = self.insisted.borrow_mut();
+        if insisted.iter().any(|(id, kept)| *id == group && *kept == control) || insisted.len() >= MAX_INSISTED {
+            return;
+        }
+        insisted.push((group, control.clone()));
+        drop(insisted);
+        self.tell_leader(ToLeader::Control { request: 0, group, control });
+    }
+
+    /// Says again what is not in the log yet.
+    pub(super) fn want_again(&self) {
+        self.insisted.borrow_mut().retain(|(group, control)| self.has_point(*group, control));
+        for (group, control) in self.insisted.borrow().clone() {
+            self.tell_leader(ToLeader::Control { request: 0, group, control });
+        }
+    }
+
+    /// Whether the shard's state would take a control that was insisted on.
+    fn has_point(&self, group: GroupId, control: &Control) -> bool {
+        self.view.with_shard(|shard| {
+            shard.groups().get(&group).is_some_and(|group| match control {
+                Control::Quarantine { seat, incarnation, .. } => (group.seats.get(usize::from(seat.0)))
+                    .is_some_and(|state| state.incarnation == *incarnation && !state.quarantined),
+                Control::Halt { .. } => group.halted.is_none(),
+                _ => false,
+            })
+        })
+    }
+
+    /// How far this node's replicas are.
+    fn progress_of_all(&self) -> Vec<Progress> {
+        let groups = self.groups.borrow();
+        groups.values().flat_map(|group| group.local_progress()).collect()
+    }
+}
+
+/// Controls that may wait to be in the log at once.
+const MAX_INSISTED: usize = 1024;
+
+/// Keeps a way to the leader open, wherever it is.
+pub(super) async fn run(inner: Rc<Inner>) {
+    let mut leadership = inner.view.member().map(|member| member.log().leadership());
+    let (mut wait, mut hint) = (RETRY, None);
+    let mut turn = 0;
+    loop {
+        let known = leadership.as_mut().map(|leadership| *leadership.borrow_and_update());
+        if known.as_ref().is_some_and(|known| known.leading) {
+            let Some(term) = inner.take_office() else {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            };
+            if let Some(leadership) = &mut leadership {
+                // The log outlives this task.
+                let _ = leadership.wait_for(|now| !now.leading || now.term != term).await;
+            }
+            inner.leave_office();
+            inner.link_down();
+            continue;
+        }
+        let candidates = inner.member_nodes();
+        let next = hint.take().or(known.as_ref().and_then(|known| known.leader)).filter(|node| *node != inner.node);
+        let candidate = next.or_else(|| candidates.get(turn % candidates.len().max(1)).copied());
+        turn += 1;
+        let changed = async {
+            match &mut leadership {
+                Some(leadership) => drop(leadership.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = changed => None,
+            outcome = follow(&inner, candidate) => Some(outcome),
+        };
+        inner.link_down();
+        match outcome {
+            None => wait = RETRY,
+            Some(Ok(leader)) => {
+                if leader.is_none() || leader == candidate {
+                    tokio::time::sleep(RETRY).await;
+                }
+                (hint, wait) = (leader, RETRY);
+            }
+            Some(Err(error)) => {
+                tracing::debug!(error = %anyhow::Error::new(error), ?candidate, "no way to the leader");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(MAX_RETRY);
+            }
+        }
+    }
+}
+
+/// Follows a node as long as it leads; returns whom it names instead.
+async fn follow(inner: &Inner, leader: Option<NodeId>) -> Result<Option<NodeId>, DialError> {
+    let Some(leader) = leader else { return Err(DialError::NobodyKnown) };
+    let (mut inbox, writer) = inner.dial(leader, Role::Uplink).await?;
+    let outbox = Outbox::default();
+    let _guard = EndOnDrop(outbox.clone());
+    let (writing, reading) = (outbox.write_to(writer), read(inner, leader, &mut inbox, &outbox));
+    tokio::select! {
+        biased;
+        outcome = reading => outcome.map_err(DialError::Link),
+        error = writing => Err(DialError::Link(error)),
+    }
+}
+
+struct EndOnDrop(Outbox);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+async fn read(inner: &Inner, leader: NodeId, inbox: &mut Inbox, outbox: &Outbox) -> Result<Option<NodeId>, LinkError> {
+    loop {
+        let frame = inbox.next().await?;
+        match FromLeader::decode(frame.kind, &frame.payload)? {
+            FromLeader::Leads { .. } => inner.link_up(Link::There(leader, outbox.clone())),
+            FromLeader::NotLeader { leader } => return Ok(leader),
+            message => inner.hear_leader(message),
+        }
+    }
+}
