@@ -37,8 +37,10 @@ pub struct Args {
 /// One measurement, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum What {
-    /// Every measurement, one after the other.
+    /// Every measurement of one server, one after the other.
     All,
+    /// Everything about three nodes, side by side: floor, etcd, Redis.
+    Cluster,
     /// What the machine can do: fdatasync, a loopback round trip, a wake.
     Floor,
     /// 64 bytes there and back on kept connections, with durability fsync and none.
@@ -61,6 +63,12 @@ pub enum What {
     Idle,
     /// Bytes in the log for an upload of 2 MB.
     Framing,
+    /// Raw replication with fdatasync, three members: the floor of everything replicated.
+    ClusterFloor,
+    /// PUT to three members of etcd, beside that floor.
+    Etcd,
+    /// SET to a Redis that syncs every write, beside that floor.
+    RedisAof,
 }
 
 /// How to print.
@@ -73,7 +81,8 @@ pub enum Output {
 }
 
 const EXAMPLES: &str = "Examples:
-  bench all                     everything, one table
+  bench all                     everything about one server, one table
+  bench cluster                 three nodes beside etcd and the floor
   bench echo --native-only      without Refrain
   bench load --connections 16
   bench all -o json >figures.json";

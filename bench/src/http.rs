@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use self::head::{Head, MAX_HEAD_BYTES};
 
-mod head;
+pub mod head;
 
 /// How long the server may take to do anything at all.
 const STALL_LIMIT: Duration = Duration::from_secs(60);

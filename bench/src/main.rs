@@ -7,18 +7,26 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod admin;
 mod args;
+mod base64;
 mod build;
 mod cpu;
+mod etcd;
 mod folder;
 mod http;
+mod journal;
 mod latency;
 mod machine;
 mod measure;
 mod native;
 mod pause;
 mod ping;
+mod ports;
 mod process;
+mod program;
+mod raw;
+mod redis_server;
 mod report;
 mod run;
 mod server;

@@ -3,10 +3,12 @@
 
 use anyhow::Result;
 
+use self::cluster::contender::Contender;
 use crate::args::What;
 use crate::report::Row;
 use crate::setup::Setup;
 
+mod cluster;
 mod echo;
 mod floor;
 mod framing;
@@ -33,6 +35,8 @@ impl What {
                 Self::Idle,
                 Self::Framing,
             ],
+            // Beside the floor of the machine.
+            Self::Cluster => vec![Self::Floor, Self::Cluster],
             one => vec![one],
         }
     }
@@ -48,12 +52,16 @@ impl What {
             Self::Images => "images",
             Self::Idle => "idle",
             Self::Framing => "framing",
+            Self::Cluster => "cluster",
+            Self::ClusterFloor => "cluster-floor",
+            Self::Etcd => "etcd",
+            Self::RedisAof => "redis-aof",
         }
     }
 
     /// Whether it needs the server at all.
     pub fn needs_refrain(self) -> bool {
-        self != Self::Floor
+        !matches!(self, Self::Floor | Self::Cluster | Self::ClusterFloor | Self::Etcd | Self::RedisAof)
     }
 
     /// Whether there is something to measure without the server.
@@ -72,6 +80,18 @@ impl What {
             Self::Images => images::measure(setup, rows),
             Self::Idle => idle::measure(setup, rows),
             Self::Framing => framing::measure(setup, rows),
+            _ => cluster::measure(setup, self.contenders(), rows),
+        }
+    }
+
+    /// Who is measured side by side in a cluster.
+    fn contenders(self) -> &'static [Contender] {
+        use Contender::{Etcd, Floor, Redis};
+        match self {
+            Self::Etcd => &[Floor, Etcd],
+            Self::RedisAof => &[Floor, Redis],
+            Self::Cluster => &[Floor, Etcd, Redis],
+            _ => &[Floor],
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Ping-pong: a client sends 64 bytes, waits until they are back, and sends the next. Each connection has one request
-//! under way at any time; the load adapts to the server (a closed loop), so these are latencies at the pace that the
-//! server itself allows.
+//! Ping-pong: a client sends a request, waits for its answer, and sends the next. Each connection has one request under
+//! way at any time; the load adapts to the server (a closed loop), so these are latencies at the pace that the server
+//! itself allows. What is said is an [`Exchange`].
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,12 +10,25 @@ use anyhow::{Context, Result, bail};
 
 use crate::latency::Latencies;
 
+pub mod echo;
 mod many;
+mod pair;
+pub mod put;
+pub mod set;
 
-/// Bytes of one request and of its answer.
-pub const MESSAGE_BYTES: usize = 64;
+/// The most bytes of an answer.
+pub const MAX_ANSWER_BYTES: usize = 1024;
 /// How long one answer may take.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// What client and server say to each other.
+pub trait Exchange {
+    /// Appends a request to `request`, another one for each connection and sequence number.
+    fn request(&self, connection: usize, sequence: usize, request: &mut Vec<u8>);
+
+    /// Whether `got` is the whole answer to `request` and not only its start. Anything else is an error.
+    fn is_answer(&self, request: &[u8], got: &[u8]) -> Result<bool>;
+}
 
 /// How much to do. It ends with the first limit that is reached.
 #[derive(Debug, Clone, Copy)]
@@ -46,25 +59,24 @@ impl Round {
     }
 }
 
-/// Plays against the echo server at `address`.
-pub fn run(address: SocketAddr, plan: &Plan) -> Result<Round> {
+/// Plays against the server at `address`.
+pub fn run(address: SocketAddr, exchange: &dyn Exchange, plan: &Plan) -> Result<Round> {
     match plan.connections {
-        1 => one(connect(address)?, plan),
-        count => many::run((0..count).map(|_| connect(address)).collect::<Result<_>>()?, plan),
+        1 => one(connect(address)?, exchange, plan),
+        count => many::run((0..count).map(|_| connect(address)).collect::<Result<_>>()?, exchange, plan),
     }
 }
 
 /// One connection with blocking calls, the least that a client can cost.
-fn one(mut stream: TcpStream, plan: &Plan) -> Result<Round> {
-    let mut reply = [0; MESSAGE_BYTES];
+fn one(mut stream: TcpStream, exchange: &dyn Exchange, plan: &Plan) -> Result<Round> {
+    let (mut request, mut answer) = (Vec::new(), [0; MAX_ANSWER_BYTES]);
     let mut ping = |sequence: usize| -> Result<Duration> {
-        let message = message(0, sequence);
+        request.clear();
+        exchange.request(0, sequence, &mut request);
         let sent = Instant::now();
-        stream.write_all(&message).context("cannot send")?;
-        stream.read_exact(&mut reply).context("no answer")?;
-        let latency = sent.elapsed();
-        check(&message, &reply)?;
-        Ok(latency)
+        stream.write_all(&request).context("cannot send")?;
+        receive(&mut stream, exchange, &request, &mut answer)?;
+        Ok(sent.elapsed())
     };
     for sequence in 0..plan.warm_up {
         ping(sequence)?;
@@ -72,10 +84,24 @@ fn one(mut stream: TcpStream, plan: &Plan) -> Result<Round> {
     let mut round = Round::default();
     let start = Instant::now();
     while round.latencies.len() < plan.requests && round.elapsed < plan.time {
-        round.latencies.push(ping(round.latencies.len())?);
+        round.latencies.push(ping(plan.warm_up + round.latencies.len())?);
         round.elapsed = start.elapsed();
     }
     Ok(round)
+}
+
+fn receive(stream: &mut TcpStream, exchange: &dyn Exchange, request: &[u8], answer: &mut [u8]) -> Result<()> {
+    let mut filled = 0;
+    loop {
+        match stream.read(&mut answer[filled..]).context("no answer")? {
+            0 if filled == answer.len() => bail!("an answer has more than {MAX_ANSWER_BYTES} bytes"),
+            0 => bail!("the connection was closed instead of an answer"),
+            got => filled += got,
+        }
+        if exchange.is_answer(request, &answer[..filled])? {
+            return Ok(());
+        }
+    }
 }
 
 fn connect(address: SocketAddr) -> Result<TcpStream> {
@@ -87,26 +113,12 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Different for every connection and request, so that an answer to another one is noticed.
-fn message(connection: usize, sequence: usize) -> [u8; MESSAGE_BYTES] {
-    let mut message = [0x2e; MESSAGE_BYTES];
-    message[..8].copy_from_slice(&(connection as u64).to_le_bytes());
-    message[8..16].copy_from_slice(&(sequence as u64).to_le_bytes());
-    message
-}
-
-fn check(sent: &[u8], got: &[u8]) -> Result<()> {
-    if sent != got {
-        bail!("the echo is not what was sent");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
     use std::thread;
 
+    use super::echo::Echo;
     use super::*;
 
     /// Serves until every client has gone, each on a thread of its own, `answer` applied to what comes.
@@ -137,7 +149,7 @@ mod tests {
     fn a_round_ends_after_its_requests() {
         let address = server(|_| {});
         for connections in [1, 2, 8] {
-            let round = run(address, &plan(connections, 20, Duration::from_secs(60))).unwrap();
+            let round = run(address, &Echo, &plan(connections, 20, Duration::from_secs(60))).unwrap();
             assert_eq!(round.latencies.len(), 20);
             assert!(round.rate() > 0.0);
         }
@@ -147,7 +159,7 @@ mod tests {
     fn a_round_ends_after_its_time() {
         let address = server(|_| {});
         for connections in [1, 8] {
-            let round = run(address, &plan(connections, usize::MAX, Duration::from_millis(1))).unwrap();
+            let round = run(address, &Echo, &plan(connections, usize::MAX, Duration::from_millis(1))).unwrap();
             assert!(round.latencies.len() < 1_000_000);
         }
     }
@@ -156,8 +168,26 @@ mod tests {
     fn a_wrong_answer_is_an_error() {
         let address = server(|bytes| bytes.reverse());
         for connections in [1, 2] {
-            let error = run(address, &plan(connections, 20, Duration::from_secs(60))).unwrap_err();
+            let error = run(address, &Echo, &plan(connections, 20, Duration::from_secs(60))).unwrap_err();
             assert!(error.to_string().contains("not what was sent"), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_an_error() {
+        struct Endless;
+        impl Exchange for Endless {
+            fn request(&self, _: usize, _: usize, request: &mut Vec<u8>) {
+                request.resize(2 * MAX_ANSWER_BYTES, 0x2e);
+            }
+            fn is_answer(&self, _: &[u8], _: &[u8]) -> Result<bool> {
+                Ok(false)
+            }
+        }
+        let address = server(|_| {});
+        for connections in [1, 2] {
+            let error = run(address, &Endless, &plan(connections, 20, Duration::from_secs(60))).unwrap_err();
+            assert!(error.to_string().contains("more than 1024 bytes"), "{error:#}");
         }
     }
 
@@ -166,7 +196,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = thread::spawn(move || (0..2).for_each(|_| drop(listener.accept().unwrap())));
-        assert!(run(address, &plan(2, 20, Duration::from_secs(60))).is_err());
+        assert!(run(address, &Echo, &plan(2, 20, Duration::from_secs(60))).is_err());
         server.join().unwrap();
     }
 }

@@ -33,6 +33,8 @@ pub enum Side {
     Floor,
     /// The example, built for this machine and started alone: neither replicated nor durable.
     Native,
+    /// Three members of etcd.
+    Etcd,
     /// An unreplicated Redis that syncs its log for every write.
     Redis,
     /// The same sources as a replicated service.
@@ -50,9 +52,9 @@ pub struct Row {
     pub latency: Option<Summary>,
     /// Another figure.
     pub figure: Option<Quantity>,
-    /// The sync floor that the aims are made of, where they are.
+    /// The floor that the aims are made of, where they are.
     pub floor_p50_ms: Option<f64>,
-    /// Compared with the native side.
+    /// Compared with another side.
     pub ratio: Option<Ratio>,
     /// What it should be.
     pub aims: Vec<Aim>,
@@ -101,13 +103,15 @@ impl Unit {
     }
 }
 
-/// A figure divided by the same figure of the native side.
+/// A figure divided by the same figure of another side.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ratio {
     /// The quotient.
     pub value: f64,
     /// Of what.
     pub of: RatioOf,
+    /// The side that it is divided by.
+    pub to: Side,
 }
 
 /// What a ratio compares.

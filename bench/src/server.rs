@@ -9,16 +9,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use refrain_api::discovery::{self, ADMIN_FILE};
-use refrain_api::{Status, paths};
+use refrain_api::Status;
 
-use crate::http;
 use crate::process::Process;
-use crate::service_copy;
+use crate::{admin, service_copy};
 
-/// Includes compiling the modules.
+/// How long a server may take to be ready, which includes compiling the modules.
 const START_LIMIT: Duration = Duration::from_secs(120);
-const MAX_STATUS_BYTES: usize = 1 << 20;
 
 /// What the server promises about an answered request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,21 +99,7 @@ impl Server {
 
     /// Asks the admin API.
     pub fn status(&self) -> Result<Status> {
-        let admin = discovery::read(&self.data.join(ADMIN_FILE)).context("cannot find the admin API")?;
-        let address = admin.address.parse().with_context(|| format!("{:?} is no address", admin.address))?;
-        let mut client = http::Client::connect(address)?;
-        let head = format!(
-            "GET {} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\r\n",
-            paths::STATUS,
-            admin.token.secret()
-        );
-        client.send(head.as_bytes(), &[])?;
-        let mut body = Vec::new();
-        let status = client.receive(&mut body, MAX_STATUS_BYTES)?;
-        if status != 200 {
-            bail!("the admin API answers {status}: {}", String::from_utf8_lossy(&body));
-        }
-        serde_json::from_slice(&body).context("the admin API's answer is no status")
+        admin::status(&self.data)
     }
 }
 

@@ -77,10 +77,15 @@ impl Setup {
     /// Starts Refrain with these examples, unless it is not to be measured.
     pub fn refrain(&self, services: &[&str], durability: Durability) -> Result<Option<Server>> {
         let Some(program) = &self.refrain else { return Ok(None) };
+        let folder = self.next_folder("refrain");
+        Server::start(program, &self.examples, services, durability, &folder).map(Some)
+    }
+
+    /// A name that no other server of this run has.
+    fn next_folder(&self, what: &str) -> PathBuf {
         let number = self.servers.get();
         self.servers.set(number + 1);
-        let folder = self.folder().join(format!("refrain-{number}"));
-        Server::start(program, &self.examples, services, durability, &folder).map(Some)
+        self.folder().join(format!("{what}-{number}"))
     }
 
     /// Starts the example natively, and under Refrain unless that is not to be measured.

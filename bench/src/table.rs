@@ -74,6 +74,7 @@ fn side(side: Side) -> &'static str {
     match side {
         Side::Floor => "floor",
         Side::Native => "native",
+        Side::Etcd => "etcd",
         Side::Redis => "redis",
         Side::Refrain => "refrain",
     }
@@ -92,10 +93,15 @@ fn quantity(quantity: Quantity) -> String {
     }
 }
 
+/// The native side is what most ratios are to, and is not named.
 fn ratio(ratio: Ratio) -> String {
-    match ratio.of {
-        RatioOf::Time => format!("{:.2} x time", ratio.value),
-        RatioOf::Rate => format!("{:.2} x rate", ratio.value),
+    let of = match ratio.of {
+        RatioOf::Time => "time",
+        RatioOf::Rate => "rate",
+    };
+    match ratio.to {
+        Side::Native => format!("{:.2} x {of}", ratio.value),
+        to => format!("{:.2} x {of} of {}", ratio.value, side(to)),
     }
 }
 
@@ -130,7 +136,7 @@ mod tests {
         let mut row = Row::new("echo", Side::Refrain);
         row.latency = Some(Summary { samples: 3, p50_ms: 0.25, p99_ms: 1.5, max_ms: 20.0 });
         row.figure = Some(Unit::PerSecond.of(4321.0));
-        row.ratio = Some(Ratio { value: 8.0, of: RatioOf::Time });
+        row.ratio = Some(Ratio { value: 8.0, of: RatioOf::Time, to: Side::Native });
         row.aims = vec![Aim::at_most("p50 <= 0.3 ms", 0.3, 0.25), Aim::at_least(">= 5,000/s", 5000.0, 4321.0)];
         Report {
             machine: Machine {
@@ -157,6 +163,12 @@ echo  refrain  0.250 ms  1.500 ms  20.000 ms  4,321/s  8.00 x time  p50 <= 0.3 m
 not measured: redis: not installed
 ";
         assert_eq!(of(&report()), expected);
+    }
+
+    #[test]
+    fn a_ratio_names_a_side_that_is_not_native() {
+        let to = |to| ratio(Ratio { value: 1.5, of: RatioOf::Rate, to });
+        assert_eq!((to(Side::Native).as_str(), to(Side::Floor).as_str()), ("1.50 x rate", "1.50 x rate of floor"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::echo::connect;
 use crate::http::{HttpClient, put, request};
 use crate::resp::{RespClient, command};
 use crate::transcript::noise;
+use crate::wait;
 
 /// Numbers that look random and are the same for the same seed.
 #[derive(Clone, Debug)]
@@ -52,12 +53,9 @@ impl Progress {
 
     /// Waits until so many were answered, or fails after `patience`.
     pub fn until(&self, answered: u64, patience: Duration) -> Result<()> {
-        let start = Instant::now();
-        while self.answered() < answered {
-            ensure!(start.elapsed() < patience, "{} of {answered} writes after {patience:?}", self.answered());
-            std::thread::yield_now();
-        }
-        Ok(())
+        wait::within(patience, &format!("{answered} writes are answered"), || {
+            Ok((self.answered() >= answered).then_some(()))
+        })
     }
 }
 

@@ -1,26 +1,26 @@
 //! A `refrain up` of its own, as a user starts it: real process, free ports, a data folder that can outlive it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::lines::{Echoed, Lines};
 use crate::native::{Example, ScratchFolder};
-
-/// How long a server may take to say that it is ready, or a condition to come about.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::rctl::Rctl;
+use crate::services::Services;
+use crate::wait;
 
 /// The service folders and the data folder of a server: what stays when its process is killed.
 #[derive(Debug)]
 pub struct Site {
     scratch: Arc<ScratchFolder>,
-    services: Vec<PathBuf>,
+    services: Services,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     data_dir: PathBuf,
@@ -30,8 +30,8 @@ impl Site {
     /// A site without services.
     pub fn new(purpose: &str) -> Result<Self> {
         let scratch = Arc::new(ScratchFolder::new(purpose)?);
-        let data_dir = scratch.path().join("data");
-        Ok(Self { scratch, services: Vec::new(), arguments: Vec::new(), environment: Vec::new(), data_dir })
+        let (services, data_dir) = (Services::new(scratch.path()), scratch.path().join("data"));
+        Ok(Self { scratch, services, arguments: Vec::new(), environment: Vec::new(), data_dir })
     }
 
     /// A site with copies of examples that listen on free ports.
@@ -45,27 +45,14 @@ impl Site {
 
     /// Adds a copy of an example, with changes to its manifest.
     pub fn example(&mut self, example: Example, change: impl FnOnce(&mut toml::Table)) -> Result<&mut Self> {
-        let manifest = std::fs::read_to_string(example.folder().join("service.toml"))?;
-        let mut manifest: toml::Table = manifest.parse().context("the manifest is no TOML")?;
-        change(&mut manifest);
-        let module = std::fs::read(example.folder().join(format!("{}.wasm", example.name())))?;
-        self.service(&manifest.to_string(), &module)
+        self.services.example(example, change)?;
+        Ok(self)
     }
 
     /// Adds a service. Its module is written under the name that the manifest gives; its `listen` ports become free
     /// ones.
     pub fn service(&mut self, manifest: &str, module: &[u8]) -> Result<&mut Self> {
-        let mut manifest: toml::Table = manifest.parse().context("the manifest is no TOML")?;
-        let name = manifest["name"].as_str().context("the manifest has no name")?.to_owned();
-        let file = manifest["module"].as_str().context("the manifest has no module")?.to_owned();
-        for port in manifest.get_mut("ports").and_then(toml::Value::as_array_mut).into_iter().flatten() {
-            port["listen"] = toml::Value::String("127.0.0.1:0".to_owned());
-        }
-        let folder = self.scratch.path().join(&name);
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("service.toml"), manifest.to_string())?;
-        std::fs::write(folder.join(file), module)?;
-        self.services.push(folder);
+        self.services.add(manifest, module)?;
         Ok(self)
     }
 
@@ -105,50 +92,59 @@ impl Site {
 
     /// Starts a server and waits until it is ready.
     pub fn start(&self) -> Result<Server> {
-        let mut child = self.spawn()?;
-        let log = Lines::follow(child.stderr.take().context("no standard error")?, Echoed::Yes);
-        match Server::wait_ready(&mut child) {
-            Ok((served, output)) => Ok(Server {
-                child,
-                served,
-                output,
-                log,
-                data_dir: self.data_dir(),
-                _scratch: Arc::clone(&self.scratch),
-            }),
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
-            }
-        }
-    }
-
-    fn spawn(&self) -> Result<Child> {
         let mut command = Command::new(program("refrain")?);
         command
             .arg("up")
-            .args(&self.services)
+            .args(self.services.folders())
             .arg("--data-dir")
             .arg(self.data_dir())
             .args(["--admin-listen", "127.0.0.1:0", "--drain-timeout", "2s"])
             .args(&self.arguments)
             .env("XDG_RUNTIME_DIR", self.scratch.path())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command.spawn().context("cannot start refrain")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Starting::spawn(&mut command, Rctl::new(&self.data_dir), &self.scratch)?.ready()
     }
 
     /// Starts a server that must refuse to start; returns what it said.
     pub fn refused(&self) -> Result<String> {
         let mut command = Command::new(program("refrain")?);
-        command.arg("up").args(&self.services).arg("--data-dir").arg(self.data_dir()).args(&self.arguments);
+        command.arg("up").args(self.services.folders()).arg("--data-dir").arg(self.data_dir()).args(&self.arguments);
         command.args(["--admin-listen", "127.0.0.1:0"]).env("XDG_RUNTIME_DIR", self.scratch.path());
         let output = command.stdin(Stdio::null()).output()?;
         ensure!(!output.status.success(), "it started");
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// A server that was started and may not be ready yet. It is killed on drop.
+#[derive(Debug)]
+pub struct Starting(Server);
+
+impl Starting {
+    /// Starts a command that is to become a server; `rctl` finds it, and `scratch` stays as long as it runs.
+    pub fn spawn(command: &mut Command, rctl: Rctl, scratch: &Arc<ScratchFolder>) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let output = Lines::follow(child.stdout.take().context("no standard output")?, Echoed::No);
+        let log = Lines::follow(child.stderr.take().context("no standard error")?, Echoed::Yes);
+        let _scratch = Arc::clone(scratch);
+        Ok(Self(Server { child, served: BTreeMap::new(), output, log, rctl, _scratch }))
+    }
+
+    /// Waits until it is ready.
+    pub fn ready(mut self) -> Result<Server> {
+        let ready = self.0.output.until("ready", |line| line == "ready");
+        ready.context("the server did not say that it is ready")?;
+        self.0.served = self.0.output.so_far().iter().filter_map(|line| served(line)).collect();
+        Ok(self.0)
+    }
+
+    /// Waits until it has ended by itself, which must be with an error; returns what it said.
+    pub fn refused(mut self) -> Result<String> {
+        let ended = wait::until("the end of a server that must not start", || Ok(self.0.child.try_wait()?))?;
+        ensure!(!ended.success(), "it ended with {ended}");
+        self.0.log.until_end()?;
+        Ok(self.0.log.so_far().join("\n"))
     }
 }
 
@@ -159,18 +155,12 @@ pub struct Server {
     served: BTreeMap<String, SocketAddr>,
     output: Lines,
     log: Lines,
-    data_dir: PathBuf,
+    rctl: Rctl,
     /// Its folders stay as long as it runs.
     _scratch: Arc<ScratchFolder>,
 }
 
 impl Server {
-    fn wait_ready(child: &mut Child) -> Result<(BTreeMap<String, SocketAddr>, Lines)> {
-        let lines = Lines::follow(child.stdout.take().context("no standard output")?, Echoed::No);
-        lines.until("ready", |line| line == "ready").context("the server did not say that it is ready")?;
-        Ok((lines.so_far().iter().filter_map(|line| served(line)).collect(), lines))
-    }
-
     /// Where a service listens, by its name without the namespace.
     pub fn address(&self, service: &str) -> SocketAddr {
         *self.served.get(service).unwrap_or_else(|| panic!("{service} is not among {:?}", self.served))
@@ -214,9 +204,26 @@ impl Server {
 
     /// Sends SIGTERM.
     pub fn ask_to_end(&self) -> Result<()> {
-        let sent = Command::new("kill").arg(self.pid().to_string()).status()?;
-        ensure!(sent.success(), "the process is gone already");
-        Ok(())
+        self.signal(Signal::TERM)
+    }
+
+    /// Stops the process: it keeps its sockets and does nothing.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a stopped process go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).context("the process is gone already")
+    }
+
+    /// All services with where they listen, by their names without the namespace.
+    pub fn served(&self) -> &BTreeMap<String, SocketAddr> {
+        &self.served
     }
 
     /// Waits until it has ended by itself, which must be with exit code 0.
@@ -228,56 +235,27 @@ impl Server {
 
     /// Runs `rctl` against it.
     pub fn rctl(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = Command::new(program("rctl")?);
-        Ok(command.args(arguments).arg("--data-dir").arg(&self.data_dir).stdin(Stdio::null()).output()?)
+        self.rctl.run(arguments)
     }
 
     /// Runs `rctl -o json`, which must succeed.
     pub fn rctl_json(&self, arguments: &[&str]) -> Result<Value> {
-        let mut all = arguments.to_vec();
-        all.extend(["-o", "json"]);
-        let output = self.rctl(&all)?;
-        ensure!(output.status.success(), "rctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(serde_json::from_slice(&output.stdout)?)
+        self.rctl.json(arguments)
     }
 
     /// The status of a service, by its name without namespace and version.
     pub fn service(&self, name: &str) -> Result<Value> {
-        let status = self.rctl_json(&["status"])?;
-        let services = status["services"].as_array().context("no services in the status")?;
-        let named = |service: &&Value| {
-            let full = service["name"].as_str().unwrap_or_default();
-            full.split('/').next_back().and_then(|rest| rest.split('@').next()) == Some(name)
-        };
-        services.iter().find(named).cloned().with_context(|| format!("{name} is not in the status"))
+        self.rctl.service(name)
     }
 
     /// Waits until the status of a service fulfils a condition; returns it.
     pub fn until(&self, name: &str, what: &str, fulfilled: impl Fn(&Value) -> bool) -> Result<Value> {
-        let start = Instant::now();
-        loop {
-            let service = self.service(name)?;
-            if fulfilled(&service) {
-                return Ok(service);
-            }
-            if start.elapsed() > PATIENCE {
-                bail!("{name} is not {what} after {PATIENCE:?}: {service:#}");
-            }
-            std::thread::yield_now();
-        }
+        self.rctl.until(name, what, fulfilled)
     }
 
     /// Waits until all seats of a service are active at one position with one digest; returns it.
     pub fn until_equal(&self, name: &str) -> Result<String> {
-        let service = self.until(name, "equal in all seats", |service| {
-            let seats = service["seats"].as_array().cloned().unwrap_or_default();
-            let first = seats.first().cloned().unwrap_or_default();
-            let alike = |seat: &Value| {
-                seat["state"] == "active" && seat["digest"] == first["digest"] && seat["position"] == first["position"]
-            };
-            !seats.is_empty() && seats.iter().all(alike)
-        })?;
-        Ok(service["seats"][0]["digest"].as_str().unwrap_or_default().to_owned())
+        self.rctl.until_equal(name)
     }
 }
 
@@ -289,75 +267,7 @@ impl Drop for Server {
     }
 }
 
-/// Whether lines are repeated on the test's own standard error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Echoed {
-    Yes,
-    No,
-}
-
-/// What a process prints, as it comes.
-#[derive(Clone, Debug)]
-pub struct Lines(Arc<(Mutex<Said>, Condvar)>);
-
-#[derive(Debug, Default)]
-struct Said {
-    lines: Vec<String>,
-    /// Nothing more will come.
-    ended: bool,
-}
-
-impl Lines {
-    fn follow(stream: impl std::io::Read + Send + 'static, echoed: Echoed) -> Self {
-        let lines = Self(Arc::default());
-        let kept = lines.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                if echoed == Echoed::Yes && !line.contains("TRACE") {
-                    eprintln!("{line}");
-                }
-                kept.said().lines.push(line);
-                kept.0.1.notify_all();
-            }
-            kept.said().ended = true;
-            kept.0.1.notify_all();
-        });
-        lines
-    }
-
-    fn said(&self) -> MutexGuard<'_, Said> {
-        self.0.0.lock().expect("no panic while it is held")
-    }
-
-    /// All lines until now.
-    pub fn so_far(&self) -> Vec<String> {
-        self.said().lines.clone()
-    }
-
-    /// How many lines hold a text.
-    pub fn count(&self, text: &str) -> usize {
-        self.said().lines.iter().filter(|line| line.contains(text)).count()
-    }
-
-    /// Waits for a line and returns it.
-    pub fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut said = self.said();
-        let mut seen = 0;
-        loop {
-            if let Some(line) = said.lines[seen..].iter().find(|line| wanted(line)) {
-                return Ok(line.clone());
-            }
-            seen = said.lines.len();
-            ensure!(!said.ended, "the process ended and no line said {what}");
-            let left = deadline.saturating_duration_since(Instant::now());
-            ensure!(!left.is_zero(), "no line says {what} after {PATIENCE:?}");
-            said = self.0.1.wait_timeout(said, left).expect("no panic while it is held").0;
-        }
-    }
-}
-
-/// `serving NAMESPACE/NAME@VERSION (...) on ADDRESS`.
+/// `serving NAMESPACE/NAME@VERSION (...) on ADDRESS`: the service's name and the address.
 fn served(line: &str) -> Option<(String, SocketAddr)> {
     let rest = line.strip_prefix("serving ")?;
     let (service, _) = rest.split_once(' ')?;

@@ -1,15 +1,13 @@
 //! A full disk and a full log: clear failures, nothing answered is lost, and with more room it goes on.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
+use refrain_tests::disk::SmallDisk;
 use refrain_tests::http::{HttpClient, put, request};
 use refrain_tests::native::{Example, ScratchFolder};
 use refrain_tests::resp::RespClient;
 use refrain_tests::server::{Server, Site};
-use refrain_tests::tools::output_of;
 use refrain_tests::transcript::noise;
 
 const IMAGE_BYTES: usize = 1 << 20;
@@ -17,29 +15,6 @@ const IMAGE_BYTES: usize = 1 << 20;
 const NAMES: u64 = 20;
 /// More than any disk or log of these tests holds.
 const MAX_WRITES: u64 = 400;
-
-/// A disk in memory. It is unmounted on drop.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(folder: &Path, size: &str) -> Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let options = format!("size={size},mode=700");
-        output_of(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "refrain-test"]).arg(folder))?;
-        Ok(Self(folder.to_owned()))
-    }
-
-    fn resize(&self, size: &str) -> Result<()> {
-        output_of(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.0)).map(drop)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // What is left is the machine's to clean.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 fn image(number: u64) -> Vec<u8> {
     noise(number, IMAGE_BYTES)

@@ -9,9 +9,10 @@ use anyhow::{Context, Result, ensure};
 use refrain_tests::echo::{connect, echo_scenario};
 use refrain_tests::guests::{ORACLE, oracle_manifest};
 use refrain_tests::http::image_server_scenario;
+use refrain_tests::lines::Lines;
 use refrain_tests::native::Example;
 use refrain_tests::resp::{RespClient, kv_server_scenario};
-use refrain_tests::server::{Lines, Server, Site};
+use refrain_tests::server::{Server, Site};
 use refrain_tests::tools::output_of;
 
 const SERVICES: [&str; 4] = ["echo", "image-server", "kv-server", "oracle"];

@@ -39,9 +39,11 @@ fn rows_of(series: &Series, connections: u16, durability: Durability) -> Vec<Row
         row.figure = Some(Unit::PerSecond.of(outcome.rate));
         if outcome.side == Side::Refrain {
             row.floor_p50_ms = Some(series.floor.p50_ms);
-            row.ratio = series
-                .native()
-                .map(|native| Ratio { value: outcome.latency.p50_ms / native.latency.p50_ms, of: RatioOf::Time });
+            row.ratio = series.native().map(|native| Ratio {
+                value: outcome.latency.p50_ms / native.latency.p50_ms,
+                of: RatioOf::Time,
+                to: Side::Native,
+            });
             // The aims are about a client that is alone.
             row.aims.extend((connections == 1).then(|| aim(series.floor.p50_ms, outcome.latency.p50_ms, durability)));
         }

@@ -1,21 +1,19 @@
 //! What the machine can do without any server. Everything else is judged against this, measured in the same minutes.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use rustix::fs::fdatasync;
 use rustix::thread::futex;
 
 use super::Rows;
+use crate::journal::Journal;
 use crate::latency::Latencies;
-use crate::ping::MESSAGE_BYTES;
+use crate::ping::echo::MESSAGE_BYTES;
 use crate::report::{Row, Side};
 use crate::setup::Setup;
 
@@ -25,7 +23,6 @@ const WARM_UP: usize = 200;
 /// No part takes longer, however slow the machine is.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 const WRITE_BYTES: usize = 256;
-const FILE_BYTES: u64 = 8 << 20;
 
 /// Measures all of it.
 pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
@@ -38,22 +35,13 @@ pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-/// A file whose space is reserved and was written with zeros, so that a sync writes data and no metadata: the least
-/// that any log with durability pays for an answer.
-pub struct SyncFloor {
-    file: File,
-    offset: u64,
-}
+/// The least that a write with durability costs (F).
+pub struct SyncFloor(Journal);
 
 impl SyncFloor {
-    /// Makes the file in `folder`.
+    /// Makes its file in `folder`.
     pub fn create(folder: &Path) -> Result<Self> {
-        let path = folder.join("floor");
-        let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        let zeros = vec![0; FILE_BYTES as usize];
-        file.write_all_at(&zeros, 0).with_context(|| format!("cannot write {}", path.display()))?;
-        file.sync_all().with_context(|| format!("cannot sync {}", path.display()))?;
-        Ok(Self { file, offset: 0 })
+        Journal::create(&folder.join("floor")).map(Self)
     }
 
     /// Writes 256 bytes and syncs them, one after the other, at most `count` times.
@@ -62,10 +50,8 @@ impl SyncFloor {
         let start = Instant::now();
         while latencies.len() < count && start.elapsed() < TIME_LIMIT {
             let begin = Instant::now();
-            self.file.write_all_at(&[0x2e; WRITE_BYTES], self.offset).context("cannot write")?;
-            fdatasync(&self.file).context("cannot sync")?;
+            self.0.append(&[0x2e; WRITE_BYTES])?;
             latencies.push(begin.elapsed());
-            self.offset = (self.offset + WRITE_BYTES as u64) % FILE_BYTES;
         }
         Ok(latencies)
     }
@@ -163,15 +149,5 @@ mod tests {
         assert_eq!(SyncFloor::create(folder.path()).unwrap().time(3).unwrap().len(), 3);
         assert_eq!(loopback(5).unwrap().len(), 5);
         assert_eq!(wake(5).unwrap().len(), 5);
-    }
-
-    #[test]
-    fn the_sync_file_is_used_again_from_its_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut sync = SyncFloor::create(folder.path()).unwrap();
-        sync.offset = FILE_BYTES - WRITE_BYTES as u64;
-        sync.time(2).unwrap();
-        assert_eq!(sync.offset, WRITE_BYTES as u64);
-        assert_eq!(folder.path().join("floor").metadata().unwrap().len(), FILE_BYTES);
     }
 }

@@ -104,7 +104,7 @@ fn add(rows: &mut Rows, what: &str, aim: f64, outcomes: &[Outcome], of: impl Fn(
         row.latency = Some(summary);
         row.figure = Some(Unit::MegabytesPerSecond.of(rate));
         if side == Side::Refrain {
-            row.ratio = native.map(|native| Ratio { value: rate / native, of: RatioOf::Rate });
+            row.ratio = native.map(|native| Ratio { value: rate / native, of: RatioOf::Rate, to: Side::Native });
             row.aims.push(Aim::at_least(format!(">= {aim} MB/s"), aim, rate));
         }
         rows.push(row);

@@ -33,7 +33,11 @@ pub fn measure(setup: &Setup, connections: u16, rows: &mut Rows) -> Result<()> {
         row.figure = Some(Unit::PerSecond.of(outcome.rate));
         if outcome.side == Side::Refrain {
             row.floor_p50_ms = Some(series.floor.p50_ms);
-            row.ratio = series.native().map(|native| Ratio { value: outcome.rate / native.rate, of: RatioOf::Rate });
+            row.ratio = series.native().map(|native| Ratio {
+                value: outcome.rate / native.rate,
+                of: RatioOf::Rate,
+                to: Side::Native,
+            });
             row.aims.push(aim(connections, series.floor.p50_ms, outcome.rate));
         }
         rows.push(row);

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 
 use super::floor::SyncFloor;
 use crate::latency::{Latencies, Summary, median};
+use crate::ping::echo::Echo;
 use crate::ping::{self, Plan};
 use crate::report::Side;
 use crate::setup::{Setup, Target};
@@ -37,7 +38,7 @@ pub fn play(setup: &Setup, targets: &[Target], rounds: usize, plan: &Plan) -> Re
     for _ in 0..rounds {
         floor.append(sync.time(FLOOR_SYNCS)?);
         for (target, (latencies, rates)) in targets.iter().zip(&mut played) {
-            let round = ping::run(target.address, plan)?;
+            let round = ping::run(target.address, &Echo, plan)?;
             rates.push(round.rate());
             latencies.append(round.latencies);
         }

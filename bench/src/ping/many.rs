@@ -7,20 +7,21 @@ use anyhow::{Context, Result, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::{MESSAGE_BYTES, Plan, Round, STALL_LIMIT, check, message};
+use super::{Exchange, MAX_ANSWER_BYTES, Plan, Round, STALL_LIMIT};
 
 struct Connection {
     stream: TcpStream,
     number: usize,
     sequence: usize,
     sent: Instant,
-    message: [u8; MESSAGE_BYTES],
-    reply: [u8; MESSAGE_BYTES],
+    request: Vec<u8>,
+    answer: [u8; MAX_ANSWER_BYTES],
     got: usize,
+    answered: bool,
 }
 
 /// Plays on all these connections.
-pub fn run(streams: Vec<std::net::TcpStream>, plan: &Plan) -> Result<Round> {
+pub fn run(streams: Vec<std::net::TcpStream>, exchange: &dyn Exchange, plan: &Plan) -> Result<Round> {
     let mut poll = Poll::new().context("cannot poll")?;
     let mut connections = Vec::with_capacity(streams.len());
     for (number, stream) in streams.into_iter().enumerate() {
@@ -29,7 +30,7 @@ pub fn run(streams: Vec<std::net::TcpStream>, plan: &Plan) -> Result<Round> {
     let mut events = Events::with_capacity(connections.len());
     let mut course = Course::new(plan);
     for connection in &mut connections {
-        connection.send()?;
+        connection.send(exchange)?;
     }
     let mut under_way = connections.len();
     // What is under way at the end is received too, or the server would have it to do during the next measurement.
@@ -40,11 +41,11 @@ pub fn run(streams: Vec<std::net::TcpStream>, plan: &Plan) -> Result<Round> {
         }
         for event in &events {
             let connection = &mut connections[event.token().0];
-            if !connection.receive()? {
+            if !connection.receive(exchange)? {
                 continue;
             }
             if course.goes_on_after(connection.sent, Instant::now()) {
-                connection.send()?;
+                connection.send(exchange)?;
             } else {
                 under_way -= 1;
             }
@@ -63,41 +64,46 @@ impl Connection {
             number,
             sequence: 0,
             sent: Instant::now(),
-            message: [0; MESSAGE_BYTES],
-            reply: [0; MESSAGE_BYTES],
+            request: Vec::new(),
+            answer: [0; MAX_ANSWER_BYTES],
             got: 0,
+            answered: true,
         })
     }
 
-    fn send(&mut self) -> Result<()> {
-        self.message = message(self.number, self.sequence);
+    fn send(&mut self, exchange: &dyn Exchange) -> Result<()> {
+        self.request.clear();
+        exchange.request(self.number, self.sequence, &mut self.request);
         self.sequence += 1;
         self.got = 0;
+        self.answered = false;
         self.sent = Instant::now();
-        // The earlier messages were all answered: there is room for one.
-        match self.stream.write(&self.message).context("cannot send")? {
-            MESSAGE_BYTES => Ok(()),
-            part => bail!("only {part} of {MESSAGE_BYTES} bytes could be sent"),
+        // The earlier requests were all answered: there is room for one.
+        let sent = self.stream.write(&self.request).context("cannot send")?;
+        if sent < self.request.len() {
+            bail!("only {sent} of {} bytes could be sent", self.request.len());
         }
+        Ok(())
     }
 
     /// Reads what is there; whether the answer is complete. Readiness is told once for what has come (edge-triggered),
     /// so that a part is read on until nothing is left. Behind a whole answer nothing can come.
-    fn receive(&mut self) -> Result<bool> {
-        if self.got == MESSAGE_BYTES {
-            return Ok(false);
-        }
-        while self.got < MESSAGE_BYTES {
-            match self.stream.read(&mut self.reply[self.got..]) {
+    fn receive(&mut self, exchange: &dyn Exchange) -> Result<bool> {
+        while !self.answered {
+            match self.stream.read(&mut self.answer[self.got..]) {
+                Ok(0) if self.got == MAX_ANSWER_BYTES => bail!("an answer has more than {MAX_ANSWER_BYTES} bytes"),
                 Ok(0) => bail!("the connection was closed instead of an answer"),
                 Ok(got) => self.got += got,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error).context("no answer"),
             }
+            self.answered = exchange.is_answer(&self.request, &self.answer[..self.got])?;
+            if self.answered {
+                return Ok(true);
+            }
         }
-        check(&self.message, &self.reply)?;
-        Ok(true)
+        Ok(false)
     }
 }
 

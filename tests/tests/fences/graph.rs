@@ -13,8 +13,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("refrain-kernel", &["refrain-wire"]),
     ("refrain-sequencer", &["refrain-wire"]),
     ("refrain-proxy", &["refrain-wire"]),
-    ("refrain-engine", &["refrain-inspect", "refrain-kernel", "refrain-wire"]),
-    ("refrain-rctl", &["refrain-api", "refrain-inspect", "refrain-service"]),
+    ("refrain-instrument", &["refrain-inspect"]),
+    ("refrain-engine", &["refrain-inspect", "refrain-instrument", "refrain-kernel", "refrain-wire"]),
+    ("refrain-telemetry", &["refrain-api", "refrain-wire"]),
+    ("refrain-rctl", &["refrain-api", "refrain-inspect", "refrain-instrument", "refrain-service"]),
     (
         "refrain",
         &[
@@ -25,9 +27,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "refrain-proxy",
             "refrain-sequencer",
             "refrain-service",
+            "refrain-telemetry",
             "refrain-wire",
         ],
     ),
+    // The simulation runs the real crates on a machine of its own.
+    ("refrain-sim", &["refrain-sequencer", "refrain-wire"]),
     // These see servers from outside: over sockets, files and the admin API.
     ("refrain-bench", &["refrain-api", "refrain-service", "refrain-tests"]),
     ("refrain-tests", &["refrain-api", "refrain-service", "refrain-wire"]),
@@ -38,7 +43,14 @@ const FENCED: &[(&str, &[&str])] = &[
     ("wasmtime", &["refrain-engine"]),
     ("openraft", &["refrain-sequencer"]),
     ("axum", &["refrain"]),
-    ("ureq", &["refrain-rctl", "refrain-bench", "refrain-tests"]),
+    ("ureq", &["refrain-rctl", "refrain-bench", "refrain-telemetry", "refrain-tests"]),
+    ("opentelemetry", &["refrain-telemetry"]),
+    ("opentelemetry_sdk", &["refrain-telemetry"]),
+    ("opentelemetry-otlp", &["refrain-telemetry"]),
+    ("opentelemetry-http", &["refrain-telemetry"]),
+    ("opentelemetry-proto", &["refrain-telemetry"]),
+    ("prost", &["refrain-telemetry"]),
+    ("prometheus-client", &["refrain-telemetry"]),
 ];
 
 /// Members whose builds take seconds, and what would end that.
@@ -46,6 +58,8 @@ const LIGHT: &[(&str, &[&str])] = &[
     ("refrain-rctl", &["wasmtime", "openraft", "tokio", "axum"]),
     ("refrain-api", &["wasmtime", "openraft", "tokio", "wasmparser"]),
     ("refrain-service", &["wasmtime", "openraft", "tokio", "wasmparser"]),
+    // OTLP over HTTP from a thread: no gRPC, no runtime, no TLS.
+    ("refrain-telemetry", &["wasmtime", "openraft", "tokio", "tonic", "hyper", "reqwest", "h2", "rustls"]),
     ("refrain-proxy", &["wasmtime", "openraft", "wasmparser"]),
     ("refrain-sequencer", &["wasmtime", "wasmparser"]),
     ("refrain-engine", &["openraft", "tokio"]),

@@ -1,0 +1,30 @@
+//! The simulation itself: one seed is one run, whatever ran before it and whoever watches.
+
+use refrain_sim::order::{Options, run};
+
+/// Seeds that are run twice.
+const SEEDS: u64 = 12;
+
+#[test]
+fn one_seed_gives_one_trace_whatever_ran_before() {
+    let digests = |seeds: &mut dyn Iterator<Item = u64>| {
+        let mut digests: Vec<_> = seeds.map(|seed| (seed, run(seed, &Options::default()).digest)).collect();
+        digests.sort_unstable();
+        digests
+    };
+    let forward = digests(&mut (0..SEEDS));
+    let backward = digests(&mut (0..SEEDS).rev());
+    assert_eq!(forward, backward);
+    let mut different: Vec<_> = forward.iter().map(|(_, digest)| digest).collect();
+    different.sort_unstable();
+    different.dedup();
+    assert_eq!(different.len() as u64, SEEDS, "other seeds are other runs");
+}
+
+#[test]
+fn a_trace_that_is_kept_is_the_same_trace() {
+    let kept = run(3, &Options { readable: true, ..Options::default() });
+    let counted = run(3, &Options::default());
+    assert_eq!((kept.digest, kept.events), (counted.digest, counted.events));
+    assert_eq!(kept.lines.len() as u64, kept.events);
+}
