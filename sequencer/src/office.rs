@@ -8,8 +8,8 @@
 //!   each node tells a new leader everything again.
 //! - What is wanted follows from the state and the reports; it is asked for once, and again only when it was not seen
 //!   in the log for a while, with growing waits. So nothing is asked without end, and whatever is lost comes again.
-//! - [`seats`] gives seats to engines, [`leases`] ends the epochs of silent proxies, [`ticks`] has replicas woken,
-//!   [`checkpoints`] has states captured and says where the log may be cut, [`progress`] keeps what replicas report.
+//! - `seats` gives seats to engines, `leases` ends the epochs of silent proxies, `ticks` has replicas woken,
+//!   `checkpoints` has states captured and says where the log may be cut, `progress` keeps what replicas report.
 //!
 //! Rules: design sections 4, 5, 9 and 12. Leaves to others: ordering, streams, compiling and fetching.
 

@@ -4,7 +4,7 @@
 //! - [`proxy`]: one proxy's process: it opens an epoch, submits numbered writes, follows the leader, submits again;
 //! - [`frame`]: what they say to each other;
 //! - [`observed`]: what is noted while they run, for the checkers;
-//! - [`run`]: one seed, from its plan to its findings.
+//! - `run`: one seed, from its plan to its findings.
 //!
 //! Invariants (design, sections 4, 13 and 15): every accepted submission counts exactly once and in order; nothing
 //! acknowledged is lost; members agree on the log and on what it means; a term has one leader; time never goes back;
