@@ -68,7 +68,7 @@ pub trait OrderedLog: Send + Sync + 'static {
     /// everything that earlier leaders ordered, and a majority acknowledged it lately. A term has one leader, and
     /// every start is a new term.
     fn leading(&self) -> Option<u64>;
-    /// Who leads, told at every change.
+    /// Who leads, told at every change. The watch ends when the log has failed.
     fn leadership(&self) -> watch::Receiver<Leadership>;
     /// Sizes and members, for status.
     fn stats(&self) -> LogStats;

@@ -15,12 +15,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use refrain_wire::entry::Draft;
 use refrain_wire::{Control, DecodeError, Entry, Epoch, GroupId, Position, ProxyId, ShardControl, SubmissionId, Time};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::batcher::{Batcher, Limits, Refused, Returned, Submission, Usage};
 use crate::clock::{BatchClock, Clock};
 use crate::disk::Entropy;
-use crate::log::{AppendError, CommitSink, Delivery, LocalSink, OrderedLog, local_sink};
+use crate::log::{AppendError, CommitSink, Delivery, Leadership, LocalSink, OrderedLog, local_sink};
 use crate::shard::{Applied, ShardState};
 
 mod restored;
@@ -253,6 +253,7 @@ impl<L: OrderedLog> Sequencer<L> {
     }
 
     async fn drive(&self) -> Result<(), RunError> {
+        let mut leadership = self.log.leadership();
         loop {
             if let Some((position, source)) = self.core.state.borrow().broken.clone() {
                 return Err(RunError::BadEntry { position, source });
@@ -263,7 +264,7 @@ impl<L: OrderedLog> Sequencer<L> {
                 if self.core.state.borrow().stopping {
                     return Ok(());
                 }
-                self.core.work.notified().await;
+                self.until_due(&mut leadership).await?;
                 continue;
             };
             match self.log.append(draft).await {
@@ -278,10 +279,25 @@ impl<L: OrderedLog> Sequencer<L> {
                         return Ok(());
                     }
                     // What failed is tried again when somebody wants something, not before.
-                    self.core.work.notified().await;
+                    self.until_due(&mut leadership).await?;
                 }
             }
         }
+    }
+
+    /// Waits until there may be something to do. A member that does not lead appends nothing: that its log has ended is
+    /// told by the end of the watch alone.
+    async fn until_due(&self, leadership: &mut watch::Receiver<Leadership>) -> Result<(), RunError> {
+        let changed = tokio::select! {
+            biased;
+            () = self.core.work.notified() => return Ok(()),
+            changed = leadership.changed() => changed,
+        };
+        if changed.is_ok() {
+            return Ok(());
+        }
+        let ended = self.log.append(Draft::default()).await;
+        Err(RunError::Log(ended.err().unwrap_or(AppendError::Closed)))
     }
 }
 

@@ -132,9 +132,11 @@ impl Beginning {
             meta.begun = true;
         };
         self.log.change_meta(change, done);
-        completed(receiver).await?;
-        self.place.send_replace(Place::Inside);
-        Ok(())
+        let settled = completed(receiver).await;
+        // A log that cannot write has failed, also for whoever waits to take part.
+        let place = settled.clone().map_or_else(|error| Place::Refused(error.into()), |()| Place::Inside);
+        self.place.send_replace(place);
+        settled
     }
 
     /// The member with the lowest number begins a log.

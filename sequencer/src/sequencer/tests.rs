@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use refrain_wire::control::Agreement;
-use refrain_wire::entry::GroupRecords;
+use refrain_wire::entry::{Draft, GroupRecords};
 use refrain_wire::{Digest, Generation, Record, RecordWriter, Serial};
 
 use super::{
@@ -339,8 +339,7 @@ fn what_waits_behind_a_number_that_was_dropped_is_submitted_again() {
         let id = |number| SubmissionId { epoch, number };
         shell.submit(epoch, 1, 50).unwrap();
         shell.submit(epoch, 2, 50).unwrap();
-        let unknown =
-            refrain_wire::entry::Draft { submissions: vec![id(1)], batches: Vec::new(), ..Default::default() };
+        let unknown = Draft { submissions: vec![id(1)], batches: Vec::new(), ..Draft::default() };
         shell.sequencer.log().append(unknown).await.unwrap();
         shell.until(|seen| seen.committed.iter().any(|applied| !applied.dropped.is_empty())).await;
         assert_eq!(accepted(&shell.seen.borrow()), [1]);
