@@ -47,6 +47,19 @@ pub enum Fault {
     Orphans(u64),
     /// Segments between both take up to so many milliseconds.
     Latency(Host, Host, u64),
+    /// An operator wants something of the leader.
+    Wanted(Wish),
+}
+
+/// What an operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// A spare host becomes a member.
+    Add(Host),
+    /// A member is one no more.
+    Remove(Host),
+    /// This member leads.
+    Transfer(Host),
 }
 
 impl fmt::Display for Fault {
@@ -86,10 +99,14 @@ pub enum Kind {
     Orphans,
     /// A slow network.
     Latency,
+    /// Other members.
+    Members,
+    /// Leaders that hand over.
+    Transfer,
 }
 
 /// All kinds.
-pub const KINDS: [Kind; 14] = [
+pub const KINDS: [Kind; 16] = [
     Kind::Partition,
     Kind::Isolate,
     Kind::Reset,
@@ -104,6 +121,8 @@ pub const KINDS: [Kind; 14] = [
     Kind::Clock,
     Kind::Orphans,
     Kind::Latency,
+    Kind::Members,
+    Kind::Transfer,
 ];
 
 /// Who may be hit.
@@ -111,6 +130,8 @@ pub const KINDS: [Kind; 14] = [
 pub struct Targets {
     /// Hosts with a disk.
     pub members: Vec<Host>,
+    /// Hosts with a disk that may become members.
+    pub spares: Vec<Host>,
     /// All others.
     pub others: Vec<Host>,
 }
@@ -127,7 +148,12 @@ impl Plan {
         if menu.is_empty() && !kinds.is_empty() {
             menu.push(*dice.pick(kinds));
         }
-        let mut drawing = Drawing { dice, targets, end: duration.as_millis() as u64, plan: Vec::new(), flipped: 0 };
+        if menu.contains(&Kind::Flip) {
+            // Of other members a damaged one might be a majority.
+            menu.retain(|kind| *kind != Kind::Members);
+        }
+        let mut drawing =
+            Drawing { dice, targets, end: duration.as_millis() as u64, plan: Vec::new(), flipped: 0, changes: 0 };
         if !menu.is_empty() {
             for _ in 0..drawing.dice.between(2, 14) {
                 let kind = *drawing.dice.pick(&menu);
@@ -146,6 +172,12 @@ impl Plan {
         Self(faults)
     }
 
+    /// Whether hosts become members.
+    #[must_use]
+    pub fn changes_members(&self) -> bool {
+        self.0.iter().any(|(_, fault)| matches!(fault, Fault::Wanted(Wish::Add(_))))
+    }
+
     /// Takes the faults that are due at `now`.
     pub fn due(&mut self, now: Duration) -> Vec<Fault> {
         let count = self.0.iter().take_while(|(at, _)| *at <= now).count();
@@ -160,6 +192,8 @@ struct Drawing<'a> {
     plan: Vec<(Duration, Fault)>,
     /// Members whose disks were damaged for good.
     flipped: usize,
+    /// Wishes for other members.
+    changes: usize,
 }
 
 impl Drawing<'_> {
@@ -255,6 +289,23 @@ impl Drawing<'_> {
                 self.at(begin, Fault::Latency(a, b, most));
                 self.at(end, Fault::Latency(a, b, 2));
             }
+            Kind::Members => self.members(),
+            Kind::Transfer => {
+                let (to, at) = (self.member(), self.dice.below(self.end));
+                self.at(at, Fault::Wanted(Wish::Transfer(to)));
+            }
+        }
+    }
+
+    /// A spare host comes in, and a member may go later. Each of them once: nobody comes back.
+    fn members(&mut self) {
+        let Some(spare) = self.targets.spares.get(self.changes).copied() else { return };
+        let leaves = self.targets.members.get(self.changes).copied();
+        self.changes += 1;
+        let (begin, end) = self.span(200, 1500);
+        self.at(begin, Fault::Wanted(Wish::Add(spare)));
+        if let Some(leaves) = leaves.filter(|_| self.dice.percent(50)) {
+            self.at(end, Fault::Wanted(Wish::Remove(leaves)));
         }
     }
 
@@ -317,7 +368,11 @@ mod tests {
     use super::*;
 
     fn draw(seed: u64, kinds: &[Kind]) -> Vec<(Duration, Fault)> {
-        let targets = Targets { members: (1..=3).map(Host).collect(), others: vec![Host(11), Host(12)] };
+        let targets = Targets {
+            members: (1..=3).map(Host).collect(),
+            spares: vec![Host(4), Host(5)],
+            others: vec![Host(11), Host(12)],
+        };
         Plan::draw(&mut Dice::new(seed), &targets, kinds, Duration::from_secs(5)).0
     }
 

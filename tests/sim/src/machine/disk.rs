@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use refrain_sequencer::disk::{Disk, DiskFile};
 use refrain_sequencer::sim::SimDisk;
@@ -17,19 +18,24 @@ pub enum DiskMutant {
     /// As it should be.
     #[default]
     None,
-    /// Nothing is synced.
+    /// Entries are not synced.
     SkipSync,
-    /// The meta file, which holds the vote, is not synced.
+    /// The meta file, which holds the vote, is not written any more once the log has begun.
     ForgetVote,
 }
 
+/// The file that holds the vote.
+const META_FILE: &str = "meta";
+/// Writes of it until the log has begun.
+const FIRST_META_WRITES: u64 = 5;
+
 impl DiskMutant {
-    fn skips(self, name: &str) -> bool {
-        match self {
-            Self::None => false,
-            Self::SkipSync => true,
-            Self::ForgetVote => !is_segment(name),
-        }
+    fn skips_sync(self, name: &str) -> bool {
+        self == Self::SkipSync && is_segment(name)
+    }
+
+    fn forgets(self, name: &str) -> bool {
+        self == Self::ForgetVote && name == META_FILE
     }
 }
 
@@ -42,13 +48,20 @@ fn is_segment(name: &str) -> bool {
 pub struct NodeDisk {
     disk: SimDisk,
     mutant: DiskMutant,
+    /// Writes of the meta file.
+    meta_writes: Arc<AtomicU64>,
 }
 
 impl NodeDisk {
     /// An empty disk.
     #[must_use]
     pub fn new(mutant: DiskMutant) -> Self {
-        Self { disk: SimDisk::new(), mutant }
+        Self { disk: SimDisk::new(), mutant, meta_writes: Arc::default() }
+    }
+
+    fn file(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        let forgets = self.mutant.forgets(name).then(|| self.meta_writes.clone());
+        Arc::new(NodeFile { file, skips_sync: self.mutant.skips_sync(name), forgets })
     }
 
     /// The disk itself, to break.
@@ -75,11 +88,11 @@ impl NodeDisk {
 
 impl Disk for NodeDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(NodeFile { file: self.disk.open(name)?, skips_sync: self.mutant.skips(name) }))
+        Ok(self.file(name, self.disk.open(name)?))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(NodeFile { file: self.disk.create(name)?, skips_sync: self.mutant.skips(name) }))
+        Ok(self.file(name, self.disk.create(name)?))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -106,11 +119,13 @@ impl Disk for NodeDisk {
 struct NodeFile {
     file: Arc<dyn DiskFile>,
     skips_sync: bool,
+    forgets: Option<Arc<AtomicU64>>,
 }
 
 impl DiskFile for NodeFile {
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        self.file.write_at(offset, parts)
+        let forgotten = |writes: &Arc<AtomicU64>| writes.fetch_add(1, Ordering::Relaxed) >= FIRST_META_WRITES;
+        if self.forgets.as_ref().is_some_and(forgotten) { Ok(()) } else { self.file.write_at(offset, parts) }
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {

@@ -1,14 +1,14 @@
 //! One member's process: the real log on the simulated disk, the real driver on top, and the proxies that talk to it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use refrain_sequencer::batcher::{Limits, Refused, Submission};
-use refrain_sequencer::log::{CommitSink, Delivery, Leadership, LocalSink, OrderedLog, local_sink};
+use refrain_sequencer::log::{CommitSink, Delivery, LocalSink, OrderedLog, local_sink};
 use refrain_sequencer::raft::RaftLog;
 use refrain_sequencer::sequencer::{Event, Seams, Sequencer};
 use refrain_sequencer::shard::{Applied, ShardState};
@@ -16,9 +16,10 @@ use refrain_sequencer::sim::sim_entropy;
 use refrain_wire::control::Agreement;
 use refrain_wire::entry::GroupRecords;
 use refrain_wire::{
-    Control, Digest, Entry, Epoch, GroupId, Position, ProxyId, Record, RecordWriter, Serial, ShardControl, SubmissionId,
+    Control, Digest, Entry, Epoch, GroupId, NodeId, Position, ProxyId, Record, RecordWriter, Serial, ShardControl,
+    SubmissionId,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::frame::{Frame, Frames, encode_write};
 use super::observed::{Observed, given};
@@ -28,6 +29,7 @@ use crate::dice::Dice;
 use crate::machine::{NodeClock, NodeDisk, Pace};
 use crate::net::gates::Host;
 use crate::net::{SimNet, SimStream};
+use crate::plan::Wish;
 
 /// How often a member looks whether it leads.
 const LOOK: Duration = Duration::from_millis(5);
@@ -46,6 +48,8 @@ pub enum MemberMutant {
     OutOfOrder,
     /// Submissions are answered as committed when they are taken.
     AckEarly,
+    /// The log is cut behind a state that does not stand for everything before.
+    TrimEarly,
 }
 
 /// What a member's process needs.
@@ -55,6 +59,10 @@ pub struct Member {
     pub host: Host,
     /// All members of the log in the beginning.
     pub members: Vec<Host>,
+    /// What an operator wants of whoever leads.
+    pub wishes: Wishes,
+    /// After how many positions it cuts its log.
+    pub cut_every: Option<u64>,
     /// Its disk.
     pub disk: NodeDisk,
     /// How fast the disk is.
@@ -71,6 +79,9 @@ pub struct Member {
     pub mutant: MemberMutant,
 }
 
+/// What an operator wants and nobody has begun.
+pub type Wishes = Rc<RefCell<VecDeque<Wish>>>;
+
 type Log = Sequencer<Arc<RaftLog>>;
 type Senders = RefCell<BTreeMap<u64, mpsc::Sender<Frame>>>;
 
@@ -84,6 +95,9 @@ struct Shared {
     /// The term in which it said last that it leads.
     in_office: Cell<Option<u64>>,
     guard: RefCell<Option<LocalSink>>,
+    /// Where the log was cut last, and the state there.
+    last_cut: RefCell<(Position, Bytes)>,
+    cutting: Cell<bool>,
 }
 
 impl Member {
@@ -101,6 +115,8 @@ impl Member {
             entry: RefCell::default(),
             in_office: Cell::new(None),
             guard: RefCell::default(),
+            last_cut: RefCell::default(),
+            cutting: Cell::new(false),
         });
         let ended = shared.clone().work().await;
         shared.member.observed.trace().note(host, format_args!("ends: {ended}"));
@@ -127,31 +143,35 @@ impl Shared {
         };
         self.note("has opened its log");
         let listening = tokio::task::spawn_local(self.clone().listen(sequencer.clone()));
-        let joining = tokio::task::spawn_local(self.clone().join(sequencer.clone()));
         let looking = tokio::task::spawn_local(self.clone().look(sequencer.clone()));
         let ended = tokio::select! {
             biased;
             ended = sequencer.run() => ended.map_or_else(|error| format!("{error}"), |()| "it was stopped".to_owned()),
-            // A member that does not lead appends nothing, and so learns of the end of its log by this alone.
-            () = log_ends(sequencer.log().leadership()) => "its log has ended".to_owned(),
+            error = self.join(&sequencer) => error,
         };
         listening.abort();
-        joining.abort();
         looking.abort();
         ended
     }
 
-    /// Serves the other members, and takes part in their log.
-    async fn join(self: Rc<Self>, sequencer: Rc<Log>) {
-        let Ok(listener) = self.member.net.bind(&self.member.host.address(RAFT_PORT)).await else { return };
-        let log = sequencer.log();
+    /// Serves the other members, and takes part in their log; says why it cannot.
+    async fn join(&self, sequencer: &Log) -> String {
+        let listener = match self.member.net.bind(&self.member.host.address(RAFT_PORT)).await {
+            Ok(listener) => listener,
+            Err(error) => return format!("cannot listen: {error}"),
+        };
+        let (log, server) = (sequencer.log(), sequencer.log().server());
         let begun = async {
-            if let Err(error) = log.begin().await {
-                self.note(format_args!("does not begin: {error}"));
+            match log.begin().await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => format!("does not begin: {error}"),
             }
         };
-        let server = log.server();
-        tokio::join!(biased; server.listen(Box::new(listener)), begun);
+        tokio::select! {
+            biased;
+            error = begun => error,
+            () = server.listen(Box::new(listener)) => "listens no more".to_owned(),
+        }
     }
 
     fn note(&self, what: impl std::fmt::Display) {
@@ -261,9 +281,54 @@ impl Shared {
                     None => self.tell_all(Frame::NotLeader { leader: 0 }),
                 }
             }
+            if let Some(term) = known {
+                self.preside(&sequencer, term);
+            }
+            self.cut_when_due(&sequencer);
             sequencer.executed(GROUP, sequencer.log().committed());
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Tells who votes, and begins what an operator wants.
+    fn preside(self: &Rc<Self>, sequencer: &Rc<Log>, term: u64) {
+        let voters = sequencer.log().members().into_iter().filter(|member| member.voter);
+        self.member.observed.voters(term, voters.map(|member| Host(member.node.0 as u16)).collect());
+        let Some(wish) = self.member.wishes.borrow_mut().pop_front() else { return };
+        let (this, sequencer) = (self.clone(), sequencer.clone());
+        tokio::task::spawn_local(async move {
+            let log = sequencer.log();
+            let node = |host: Host| NodeId(u64::from(host.0));
+            let done = match wish {
+                Wish::Add(host) => log.add_member(node(host), &host.address(RAFT_PORT)).await,
+                Wish::Remove(host) => log.remove_member(node(host)).await,
+                Wish::Transfer(host) => log.transfer_leader(node(host)).await,
+            };
+            match done {
+                Ok(()) => this.note(format_args!("has done {wish:?}")),
+                Err(error) => this.note(format_args!("could not do {wish:?}: {error}")),
+            }
+        });
+    }
+
+    fn cut_when_due(self: &Rc<Self>, sequencer: &Rc<Log>) {
+        let Some(every) = self.member.cut_every.filter(|_| !self.cutting.get()) else { return };
+        let (position, state) = sequencer.with_shard(|shard| (shard.position(), shard.clone()));
+        if position.0 < self.last_cut.borrow().0.0 + every {
+            return;
+        }
+        let state = state.encode();
+        self.member.observed.cuts(self.member.host, position, &state);
+        let before = self.last_cut.replace((position, state.clone())).1;
+        let state = if self.member.mutant == MemberMutant::TrimEarly && !before.is_empty() { before } else { state };
+        self.cutting.set(true);
+        let (this, sequencer) = (self.clone(), sequencer.clone());
+        tokio::task::spawn_local(async move {
+            if let Err(error) = sequencer.log().cut(position, state).await {
+                this.note(format_args!("could not cut behind {position}: {error}"));
+            }
+            this.cutting.set(false);
+        });
     }
 
     async fn listen(self: Rc<Self>, sequencer: Rc<Log>) {
@@ -344,10 +409,6 @@ impl Shared {
             }
         }
     }
-}
-
-async fn log_ends(mut leadership: watch::Receiver<Leadership>) {
-    while leadership.changed().await.is_ok() {}
 }
 
 fn create() -> Control {

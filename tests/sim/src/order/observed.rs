@@ -36,6 +36,8 @@ struct State {
     /// The next write of each proxy.
     next_write: BTreeMap<u32, u64>,
     acknowledged: BTreeMap<u32, u64>,
+    /// Who votes, as the leader of the highest term says.
+    voters: (u64, Vec<Host>),
 }
 
 /// The notes of a run; clones share them.
@@ -146,6 +148,21 @@ impl Observed {
     pub fn leads(&self, member: Host, term: u64) {
         self.trace.note(member, format_args!("leads term {term}"));
         self.state.borrow_mut().log.leads(u64::from(member.0), term);
+    }
+
+    /// The leader of a term says who votes.
+    pub fn voters(&self, term: u64, voters: Vec<Host>) {
+        let state = &mut *self.state.borrow_mut();
+        if term >= state.voters.0 && state.voters.1 != voters {
+            self.trace.note("run", format_args!("in term {term} vote {voters:?}"));
+            state.voters = (term, voters);
+        }
+    }
+
+    /// Who votes.
+    #[must_use]
+    pub fn current_voters(&self) -> Vec<Host> {
+        self.state.borrow().voters.1.clone()
     }
 
     /// The numbers of a proxy's next `count` writes: the first of them.

@@ -16,7 +16,7 @@ use refrain_sequencer::sim::sim_entropy;
 use refrain_wire::{ClusterId, Digest, NodeId};
 
 use super::RAFT_PORT;
-use super::member::{Member, MemberMutant};
+use super::member::{Member, MemberMutant, Wishes};
 use super::observed::Observed;
 use super::proxy::{Orders, Proxy};
 use crate::check::Finding;
@@ -53,6 +53,8 @@ pub struct Options {
     pub member: MemberMutant,
     /// Faults instead of those that the seed draws.
     pub plan: Option<Plan>,
+    /// The kinds of faults that the seed draws from, when not from all.
+    pub kinds: Option<Vec<Kind>>,
     /// The trace keeps its lines.
     pub readable: bool,
 }
@@ -78,11 +80,12 @@ pub struct Outcome {
 pub(super) async fn open_log(member: &Member, sink: CommitSink) -> Result<Arc<RaftLog>, OpenRaftError> {
     let node = |host: &Host| NodeId(u64::from(host.0));
     let initial = member.members.iter().map(|host| (node(host), host.address(RAFT_PORT))).collect();
+    let is_initial = member.members.contains(&member.host);
     let options = RaftOptions {
         node: node(&member.host),
         cluster: CLUSTER,
         address: member.host.address(RAFT_PORT),
-        members: Bootstrap::Initial(initial),
+        members: if is_initial { Bootstrap::Initial(initial) } else { Bootstrap::Join },
         election: TIMES,
         net: member.net.clone(),
         segments: SegmentOptions {
@@ -144,6 +147,7 @@ struct Cluster {
     members: Rc<RefCell<BTreeMap<Host, Machine>>>,
     proxies: Vec<Host>,
     orders: Vec<Orders>,
+    wishes: Wishes,
     plan: Plan,
     dice: Dice,
 }
@@ -153,6 +157,8 @@ impl Cluster {
         let dice = Dice::new(seed);
         let mut shape = dice.named("shape");
         let members: Vec<Host> = (1..=*shape.pick(&MEMBERS)).map(Host).collect();
+        let count = members.len() as u16;
+        let spares: Vec<Host> = (1..=SPARES).map(|nth| Host(count + nth)).collect();
         let proxies: Vec<Host> = (0..shape.between(1, 3) as u16).map(|nth| Host(FIRST_PROXY + nth)).collect();
         let sim = turmoil::Builder::new()
             .rng_seed(dice.named("turmoil").roll())
@@ -163,9 +169,10 @@ impl Cluster {
             .tcp_capacity(1024)
             .enable_random_order()
             .build();
-        let targets = Targets { members: members.clone(), others: proxies.clone() };
+        let targets = Targets { members: members.clone(), spares: spares.clone(), others: proxies.clone() };
         let plan = options.plan.clone();
-        let plan = plan.unwrap_or_else(|| Plan::draw(&mut dice.named("plan"), &targets, &ORDER_KINDS, SAFETY));
+        let kinds = options.kinds.as_deref().unwrap_or(&KINDS);
+        let plan = plan.unwrap_or_else(|| Plan::draw(&mut dice.named("plan"), &targets, kinds, SAFETY));
         let mut cluster = Self {
             sim,
             gates: Gates::default(),
@@ -174,19 +181,23 @@ impl Cluster {
             members: Rc::default(),
             proxies,
             orders: Vec::new(),
+            wishes: Wishes::default(),
             plan,
             dice: dice.named("faults"),
         };
-        for host in &members {
-            cluster.add_member(*host, &members, options, &dice);
+        let cut_every = shape.percent(60).then(|| shape.between(10, 400));
+        let spares = if cluster.plan.changes_members() { spares } else { Vec::new() };
+        let all: Vec<Host> = members.iter().chain(&spares).copied().collect();
+        for host in &all {
+            cluster.add_member(*host, &members, cut_every, options, &dice);
         }
         for host in cluster.proxies.clone() {
-            cluster.add_proxy(host, &members, &dice);
+            cluster.add_proxy(host, &all, &dice);
         }
         cluster
     }
 
-    fn add_member(&mut self, host: Host, members: &[Host], options: &Options, dice: &Dice) {
+    fn add_member(&mut self, host: Host, members: &[Host], cut_every: Option<u64>, options: &Options, dice: &Dice) {
         let dice = dice.named(&format!("member {host}"));
         let machine = Machine {
             disk: NodeDisk::new(options.disk),
@@ -200,6 +211,8 @@ impl Cluster {
         let member = Member {
             host,
             members: members.to_vec(),
+            wishes: self.wishes.clone(),
+            cut_every,
             disk: machine.disk.clone(),
             pace: machine.pace.clone(),
             clock: machine.clock.clone(),
@@ -267,9 +280,9 @@ impl Cluster {
         }
         if missing.is_empty() {
             let members = self.members.borrow();
-            let whole: Vec<Host> =
-                members.iter().filter(|(_, machine)| !machine.damaged).map(|(host, _)| *host).collect();
-            missing = self.observed.unequal(&whole);
+            let mut voters = self.observed.current_voters();
+            voters.retain(|host| members.get(host).is_some_and(|machine| !machine.damaged));
+            missing = self.observed.unequal(&voters);
         }
         missing
     }
@@ -342,6 +355,7 @@ impl Cluster {
             Fault::Kill(host) => self.kill(host),
             Fault::PowerOff(host) => self.power_off(host),
             Fault::Start(host) => self.start(host),
+            Fault::Wanted(wish) => self.wishes.borrow_mut().push_back(wish),
             Fault::Orphans(percent) => self.gates.set_orphan_percent(percent),
             Fault::Latency(a, b, most) => {
                 let most = Duration::from_millis(most);
@@ -430,7 +444,7 @@ impl Cluster {
     }
 }
 
+/// How many hosts may become members.
+const SPARES: u16 = 2;
 /// How many members a log has.
 const MEMBERS: [u16; 5] = [1, 3, 3, 3, 5];
-/// The faults that this scenario draws from.
-const ORDER_KINDS: [Kind; KINDS.len()] = KINDS;
