@@ -15,6 +15,7 @@ use crate::shard::{Applied, Group, SeatState, ShardState};
 
 mod checkpoints;
 mod leases;
+mod random;
 mod seats;
 mod ticks;
 

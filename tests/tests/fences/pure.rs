@@ -11,6 +11,7 @@ const PURE: &[&str] = &[
     "proxy/src/votes",
     "proxy/src/core",
     "sequencer/src/batcher",
+    "sequencer/src/office",
     "sequencer/src/shard",
     "sequencer/src/clock",
     "sequencer/src/frame",
