@@ -151,6 +151,7 @@ fn from_leader() -> impl Strategy<Value = FromLeader> {
             text
         }),
         (any::<u64>(), result).prop_map(|(request, result)| FromLeader::Answer { request, result }),
+        positions().prop_map(|position| FromLeader::Cut { position }),
     ]
 }
 
