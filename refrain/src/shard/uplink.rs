@@ -122,6 +122,7 @@ impl Inner {
                 Err((_, text)) => self.fail_request(request, &text),
             },
             FromLeader::Prepare { .. } => {}
+            FromLeader::Cut { position } => self.cut_log(position),
             FromLeader::Hold { group } => self.front().hold(group),
             FromLeader::Release { group } => {
                 self.front().release(group);
