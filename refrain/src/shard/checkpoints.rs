@@ -20,12 +20,15 @@ use refrain_sequencer::shard::{Applied, Checkpoint, Group as LogGroup};
 use refrain_wire::message::fetch::Get;
 use refrain_wire::message::uplink::FromLeader;
 use refrain_wire::{Control, GroupId, NodeId, Position};
+use tokio::sync::Semaphore;
 
 use super::Inner;
 use super::join::Transfer;
 
 /// States that are kept. The oldest and the newest stay, and those in between as evenly as may be.
 const MAX_STATES: usize = 16;
+/// Transfers and restorations that go on at once.
+const AT_ONCE: usize = 4;
 /// How long after a checkpoint was agreed on a member asks others for it.
 const MIRROR_AFTER: Duration = Duration::from_secs(2);
 /// How long a new member may take to copy the checkpoints, and how often it is asked.
@@ -40,11 +43,14 @@ pub(super) struct Checkpoints {
     cutting: Cell<bool>,
     /// Groups whose checkpoint is being fetched.
     mirrored: RefCell<BTreeSet<GroupId>>,
+    /// Transfers and restorations that may go on at once: each may hold a guest's whole state in memory.
+    pub(super) at_once: Semaphore,
 }
 
 impl Checkpoints {
     pub(super) fn new(store: Option<Arc<CheckpointStore>>) -> Self {
-        Self { store, states: RefCell::default(), cutting: Cell::new(false), mirrored: RefCell::default() }
+        let (states, mirrored, at_once) = (RefCell::default(), RefCell::default(), Semaphore::new(AT_ONCE));
+        Self { store, states, cutting: Cell::new(false), mirrored, at_once }
     }
 }
 
@@ -118,6 +124,8 @@ impl Inner {
                 if tokio::task::spawn_blocking(there).await.unwrap_or(false) {
                     break;
                 }
+                // It is never closed.
+                let _one_of_few = inner.checkpoints.at_once.acquire().await;
                 let mut transfer = Transfer::new(&inner, Arc::clone(&store), id, root);
                 match transfer.run(&inner.checkpoint_peers(id)).await {
                     Ok((manifest, stash)) => {

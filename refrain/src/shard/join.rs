@@ -80,6 +80,8 @@ impl Inner {
     }
 
     async fn join(&self, id: ReplicaId, blueprint: &Arc<Blueprint>, checkpoint: Checkpoint) -> anyhow::Result<()> {
+        // It is never closed.
+        let _one_of_few = self.checkpoints.at_once.acquire().await;
         let begin = Instant::now();
         let store = self.checkpoints.store.clone().context("this node keeps no checkpoints")?;
         let peers = self.checkpoint_peers(id.group);

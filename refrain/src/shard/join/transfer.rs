@@ -4,7 +4,7 @@
 //! Every peer is asked for the manifest first: it keeps what the manifest names as long as its stream is open.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,13 +72,15 @@ pub(in crate::shard) struct Transfer<'a> {
     root: Root,
     stash: Arc<Stash>,
     peers: BTreeMap<NodeId, Peer>,
+    /// Peers that may still turn out to have the checkpoint.
+    unheard: BTreeSet<NodeId>,
     faults: Vec<String>,
 }
 
 impl<'a> Transfer<'a> {
     pub(in crate::shard) fn new(inner: &'a Inner, store: Arc<CheckpointStore>, group: GroupId, root: Root) -> Self {
         let stash = Arc::new(Stash::new(&store));
-        Self { inner, store, group, root, stash, peers: BTreeMap::new(), faults: Vec::new() }
+        Self { inner, store, group, root, stash, peers: BTreeMap::new(), unheard: BTreeSet::new(), faults: Vec::new() }
     }
 
     /// Gets everything that is not in the store. Returns the manifest and what came.
@@ -112,6 +114,10 @@ impl<'a> Transfer<'a> {
                         peer.ask(ask.chunk);
                     }
                 }
+            }
+            let stuck = transfer.as_ref().and_then(|(_, fetch)| fetch.stuck().filter(|_| fetch.bytes_under_way() == 0));
+            if let Some(stuck) = stuck.filter(|_| waiting.is_empty() && self.unheard.is_empty()) {
+                bail!("no node that can be reached has chunk {stuck}; {}", self.faults.join("; "));
             }
             if self.peers.is_empty() {
                 bail!("no node gave checkpoint {} of group {}: {}", self.root, self.group, self.faults.join("; "));
@@ -158,12 +164,14 @@ impl<'a> Transfer<'a> {
                 let _ = tell.send((node, News::Left(error))).await;
             })
         };
+        self.unheard.insert(node);
         self.peers.insert(node, Peer { outbox, asked, reading: reading.abort_handle() });
     }
 
     async fn take(&mut self, node: NodeId, came: News, transfer: &mut Option<(Manifest, Fetch)>) -> anyhow::Result<()> {
         match came {
             News::Manifest(manifest) => {
+                self.unheard.remove(&node);
                 if transfer.is_none() {
                     let mut fetch = self.begin(&manifest).await?;
                     // Those that said so before the first manifest was taken in are joined by their own words.
@@ -191,9 +199,6 @@ impl<'a> Transfer<'a> {
             News::Chunk(id, None) => {
                 if let Some((_, fetch)) = transfer {
                     fetch.missing(node, id);
-                    if let Some(stuck) = fetch.stuck().filter(|_| fetch.bytes_under_way() == 0) {
-                        bail!("no node that can be reached has chunk {stuck}");
-                    }
                 }
             }
             News::Left(error) => {
@@ -208,6 +213,7 @@ impl<'a> Transfer<'a> {
 
     fn give_up(&mut self, node: NodeId, why: String) {
         self.peers.remove(&node);
+        self.unheard.remove(&node);
         self.faults.push(why);
     }
 }
