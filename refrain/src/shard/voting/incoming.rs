@@ -81,6 +81,11 @@ pub(in crate::shard) async fn serve(
                 if let Some((channel, list)) = lists.push(part)?
                     && let Some(channel) = channels.get_mut(&channel)
                 {
+            ToProxy::Forgot { channel, position } => {
+                if let Some(channel) = channels.get(&channel) {
+                    inner.front().forgot(channel.group, channel.seat, channel.incarnation, position);
+                }
+            }
                     channel.list = Some(Arc::new(list));
                 }
             }
@@ -126,6 +131,13 @@ impl Inner {
             seats.iter().filter_map(|seat| Some((*seat, self.incarnation_of(group, *seat)?))).collect();
         for (seat, incarnation) in holders {
             let found = engines.values().filter(|stream| !stream.outbox.has_ended()).find_map(|stream| {
+    /// A vote of a seat was dropped: its engine is to bind again, and votes on everything that is not released.
+    pub(in crate::shard) fn have_vote_again(&self, group: GroupId, seat: Seat) {
+        let engines = self.voting.engines.borrow();
+        let of_it = engines.values().filter(|stream| stream.channels.contains_key(&(group, seat)));
+        of_it.for_each(|stream| stream.outbox.end());
+    }
+
                 let (held, channel) = stream.channels.get(&(group, seat))?;
                 (*held == incarnation).then_some((&stream.outbox, *channel))
             });
