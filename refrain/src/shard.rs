@@ -187,6 +187,10 @@ struct Inner {
     sessions: Cell<u64>,
     /// The request that asked for another leader, and whom it wants.
     transferring: Cell<Option<(u64, NodeId)>>,
+    /// When this member last passed the lead on because its disk was full.
+    passed_on: Cell<Option<Duration>>,
+    /// It is passing the lead on.
+    asking_another: Cell<bool>,
     /// Controls that are said again until they are in the log.
     insisted: RefCell<Vec<(GroupId, Control)>>,
     joining: RefCell<Vec<oneshot::Sender<()>>>,

@@ -229,6 +229,8 @@ fn make(
         requests: Cell::new(0),
         sessions: Cell::new(0),
         transferring: Cell::new(None),
+        passed_on: Cell::new(None),
+        asking_another: Cell::new(false),
         insisted: RefCell::default(),
         joining: RefCell::default(),
         settling: RefCell::default(),
