@@ -176,7 +176,7 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
     start_front(&inner);
     start_engine(&inner);
     inner.watch_proxies();
-    inner.adopt_known()?;
+    inner.adopt_known().await?;
     spawn(&inner, listener);
     Ok(inner)
 }
