@@ -288,7 +288,9 @@ impl Inner {
 
     fn has_joined(&self) -> bool {
         let epoch = !self.config.cluster.roles.proxy || self.epoch.get() != Epoch(0);
-        self.link_is_up() && epoch && self.missing_services().is_empty() && self.all_adopted()
+        // A member that the log does not know, or no longer takes, applies nothing.
+        let follows = self.view.position() > Position(0);
+        self.link_is_up() && follows && epoch && self.missing_services().is_empty() && self.all_adopted()
     }
 
     fn find(&self, service: &str) -> Result<GroupId, ErrorBody> {

@@ -52,12 +52,16 @@ pub(in crate::shard) async fn serve(
     let mut lists = ListAssembler::new(DEFAULT_LIST_BYTES);
     loop {
         let frame = inbox.next().await?;
+        if outbox.has_ended() {
+            // The node has opened another one: what is still on the way here would come after what it says there.
+            return Ok(());
+        }
         match ToProxy::decode(frame.kind, &frame.payload)? {
             ToProxy::Bind { channel, group, seat, incarnation } => {
                 if channels.len() >= MAX_CHANNELS {
                     return Err(LinkError::Full);
                 }
-                if !inner.knows_holder(group, seat, incarnation).await? {
+                if !inner.knows_holder(group, seat, incarnation).await? || outbox.has_ended() {
                     continue;
                 }
                 let Some(released) = inner.front().rejoin(group, seat, incarnation) else { continue };
@@ -77,15 +81,15 @@ pub(in crate::shard) async fn serve(
                     take(inner, outbox, channel, &vote).await?;
                 }
             }
-            ToProxy::List(part) => {
-                if let Some((channel, list)) = lists.push(part)?
-                    && let Some(channel) = channels.get_mut(&channel)
-                {
             ToProxy::Forgot { channel, position } => {
                 if let Some(channel) = channels.get(&channel) {
                     inner.front().forgot(channel.group, channel.seat, channel.incarnation, position);
                 }
             }
+            ToProxy::List(part) => {
+                if let Some((channel, list)) = lists.push(part)?
+                    && let Some(channel) = channels.get_mut(&channel)
+                {
                     channel.list = Some(Arc::new(list));
                 }
             }
@@ -98,6 +102,9 @@ async fn take(inner: &Inner, outbox: &Outbox, channel: &mut Channel, vote: &Vote
     let position = vote.position(channel.last);
     channel.last = position;
     inner.applied_up_to(position).await;
+    if outbox.has_ended() {
+        return Ok(());
+    }
     let list = channel.list.take().filter(|list| list.position == position);
     let Channel { group, seat, incarnation, .. } = *channel;
     inner.note_remote_progress(group, seat, incarnation, position);
@@ -124,13 +131,6 @@ impl Inner {
         self.voting.engines.borrow().values().for_each(|stream| stream.outbox.end());
     }
 
-    /// Asks the engines of other nodes for a list; the first of these seats that has a stream is asked.
-    pub(in crate::shard) fn ask_elsewhere(&self, group: GroupId, position: Position, seats: &[Seat]) -> bool {
-        let engines = self.voting.engines.borrow();
-        let holders: Vec<(Seat, Incarnation)> =
-            seats.iter().filter_map(|seat| Some((*seat, self.incarnation_of(group, *seat)?))).collect();
-        for (seat, incarnation) in holders {
-            let found = engines.values().filter(|stream| !stream.outbox.has_ended()).find_map(|stream| {
     /// A vote of a seat was dropped: its engine is to bind again, and votes on everything that is not released.
     pub(in crate::shard) fn have_vote_again(&self, group: GroupId, seat: Seat) {
         let engines = self.voting.engines.borrow();
@@ -138,6 +138,13 @@ impl Inner {
         of_it.for_each(|stream| stream.outbox.end());
     }
 
+    /// Asks the engines of other nodes for a list; the first of these seats that has a stream is asked.
+    pub(in crate::shard) fn ask_elsewhere(&self, group: GroupId, position: Position, seats: &[Seat]) -> bool {
+        let engines = self.voting.engines.borrow();
+        let holders: Vec<(Seat, Incarnation)> =
+            seats.iter().filter_map(|seat| Some((*seat, self.incarnation_of(group, *seat)?))).collect();
+        for (seat, incarnation) in holders {
+            let found = engines.values().filter(|stream| !stream.outbox.has_ended()).find_map(|stream| {
                 let (held, channel) = stream.channels.get(&(group, seat))?;
                 (*held == incarnation).then_some((&stream.outbox, *channel))
             });
