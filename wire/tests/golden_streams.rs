@@ -241,10 +241,9 @@ fn a_part_of_a_list_has_its_golden_bytes() {
 #[test]
 fn other_messages_on_a_stream_of_votes_have_their_golden_bytes() {
     let bind = ToProxy::Bind { channel: 9, group: GroupId(2), seat: Seat(1), incarnation: Incarnation(3) };
-    check(Role::Votes, &[(2, bind, "0900 02000000 01 03000000")]);
+    let (channel, position) = (9, Position(1));
     let forgot = ToProxy::Forgot { channel, position };
     check(Role::Votes, &[(2, bind, "0900 02000000 01 03000000"), (4, forgot, "0900 0100000000000000")]);
-    let (channel, position) = (9, Position(1));
     check(
         Role::Votes,
         &[
