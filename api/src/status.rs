@@ -124,7 +124,8 @@ pub struct SeatStatus {
     pub position: u64,
     /// Entries of its group that are committed and not yet finished.
     pub lag: u64,
-    /// Its running digest there, in hexadecimal; empty before the first turn.
+    /// Its running digest there, in hexadecimal; empty before the first turn, and where
+    /// another node has the replica.
     pub digest: String,
     /// Why it is in this state, when that is not the ordinary one.
     pub reason: Option<String>,

@@ -225,6 +225,19 @@ impl Proxy {
         Some(released)
     }
 
+    /// The seat's holder no longer has its turns up to `at`; see [`Votes::forgot`].
+    pub fn forgot(
+        &mut self,
+        group: GroupId,
+        seat: Seat,
+        incarnation: Incarnation,
+        at: Position,
+        now: Duration,
+        out: &mut Outcome,
+    ) {
+        self.with_votes(group, now, out, |votes, events| votes.forgot(seat, incarnation, at, events));
+    }
+
     /// The group is halted by the record at `at`: its flows are reset, and nothing is released.
     pub fn halt(&mut self, id: GroupId, at: Position, out: &mut Outcome) {
         let Some(group) = self.groups.get_mut(&id) else {

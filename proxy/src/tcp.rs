@@ -208,6 +208,12 @@ impl FrontEnd {
         self.shell.core.borrow_mut().rejoin(group, seat, incarnation)
     }
 
+    /// The holder of a seat no longer has its turns up to `at`: it votes on no more of them, without denying them.
+    pub fn forgot(&self, group: GroupId, seat: Seat, incarnation: Incarnation, at: Position) {
+        self.shell.run(|core, now, outcome| core.forgot(group, seat, incarnation, at, now, outcome));
+        tasks::watch_lists(&self.shell, group);
+    }
+
     /// Entries up to `at` are applied here: everything that they say was told by calls before this one. From the first
     /// call on, votes on later positions wait, as engines on other nodes may be ahead; without one, votes must come
     /// after what their entry says.

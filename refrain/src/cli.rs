@@ -109,6 +109,10 @@ struct ProcessArgs {
     /// How often a leader shows that it lives [default: 100ms].
     #[arg(long, value_name = "TIME", env = "REFRAIN_HEARTBEAT_INTERVAL")]
     heartbeat_interval: Option<String>,
+    /// How long another node may be silent before streams to it are given up [default: six election timeouts, at most
+    /// three fifths of the lease].
+    #[arg(long, value_name = "TIME", env = "REFRAIN_PEER_TIMEOUT")]
+    peer_timeout: Option<String>,
     /// How long a proxy's connections live on without word from the leader [default: 5s].
     #[arg(long, value_name = "TIME", env = "REFRAIN_LEASE")]
     lease: Option<String>,
@@ -188,6 +192,7 @@ impl ProcessArgs {
             insecure: self.insecure.then_some(true),
             election_timeout: self.election_timeout,
             heartbeat_interval: self.heartbeat_interval,
+            peer_timeout: self.peer_timeout,
             lease: self.lease,
             checkpoint_batches: self.checkpoint_batches,
             checkpoint_bytes: self.checkpoint_bytes,

@@ -67,6 +67,8 @@ pub struct Settings {
     /// A time with its unit.
     pub heartbeat_interval: Option<String>,
     /// A time with its unit.
+    pub peer_timeout: Option<String>,
+    /// A time with its unit.
     pub lease: Option<String>,
     /// See [`Config::checkpoint_batches`].
     pub checkpoint_batches: Option<u64>,
@@ -111,6 +113,7 @@ struct File {
     insecure: Option<bool>,
     election_timeout: Option<String>,
     heartbeat_interval: Option<String>,
+    peer_timeout: Option<String>,
     lease: Option<String>,
     checkpoint_batches: Option<u64>,
     checkpoint_bytes: Option<String>,
@@ -159,6 +162,9 @@ pub struct Config {
     /// How often a leader shows that it lives.
     #[serde(serialize_with = "duration_text")]
     pub heartbeat_interval: Duration,
+    /// How long another node may be silent on a stream before the stream is given up.
+    #[serde(serialize_with = "duration_text")]
+    pub peer_timeout: Duration,
     /// How long a proxy's connections live on without word from the leader.
     #[serde(serialize_with = "duration_text")]
     pub lease: Duration,
@@ -225,6 +231,8 @@ const DEFAULT_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 const DEFAULT_LOG_CUT_INTERVAL: Duration = Duration::from_secs(10);
 /// A cut costs a write of the shard's state.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// The default of `peer-timeout`, in election timeouts: long after an election would have taken a member for dead.
+const ELECTIONS_PER_PEER_TIMEOUT: u32 = 6;
 /// Shorter elections happen by themselves on a busy machine.
 const MIN_ELECTION: Duration = Duration::from_millis(50);
 /// A leader must be able to miss heartbeats.
@@ -285,10 +293,14 @@ impl Config {
         let drain_timeout = given.drain_timeout.or(file.drain_timeout);
         let election = given.election_timeout.or(file.election_timeout);
         let heartbeat = given.heartbeat_interval.or(file.heartbeat_interval);
+        let peer_timeout = given.peer_timeout.or(file.peer_timeout);
         let lease = given.lease.or(file.lease);
         let checkpoint_bytes = given.checkpoint_bytes.or(file.checkpoint_bytes);
         let checkpoint_interval = given.checkpoint_interval.or(file.checkpoint_interval);
         let cut_interval = given.log_cut_interval.or(file.log_cut_interval);
+        let election_timeout = duration("election-timeout", election, DEFAULT_ELECTION, faults_of);
+        let lease = duration("lease", lease, DEFAULT_LEASE, faults_of);
+        let patience = election_timeout.saturating_mul(ELECTIONS_PER_PEER_TIMEOUT).min(lease / 5 * 3);
         let config = Self {
             services: if given.services.is_empty() { file.services.unwrap_or_default() } else { given.services },
             replicas: given.replicas.or(file.replicas),
@@ -302,9 +314,10 @@ impl Config {
             max_connections: given.max_connections.or(file.max_connections).unwrap_or(DEFAULT_MAX_CONNECTIONS),
             drain_timeout: duration("drain-timeout", drain_timeout, DEFAULT_DRAIN, faults_of),
             insecure: given.insecure.or(file.insecure).unwrap_or(false),
-            election_timeout: duration("election-timeout", election, DEFAULT_ELECTION, faults_of),
+            election_timeout,
             heartbeat_interval: duration("heartbeat-interval", heartbeat, DEFAULT_HEARTBEAT, faults_of),
-            lease: duration("lease", lease, DEFAULT_LEASE, faults_of),
+            peer_timeout: duration("peer-timeout", peer_timeout, patience, faults_of),
+            lease,
             checkpoint_batches: (given.checkpoint_batches.or(file.checkpoint_batches))
                 .unwrap_or(DEFAULT_CHECKPOINT_BATCHES),
             checkpoint_bytes: bytes("checkpoint-bytes", checkpoint_bytes, DEFAULT_CHECKPOINT_BYTES, faults_of),
@@ -367,6 +380,10 @@ impl Config {
             faults.push(format!(
                 "heartbeat-interval: {is} must be at most a third of election-timeout, which is {election}"
             ));
+        }
+        if self.peer_timeout < self.election_timeout {
+            let (is, election) = (text(self.peer_timeout), text(self.election_timeout));
+            faults.push(format!("peer-timeout: {is} must not be below election-timeout, which is {election}"));
         }
         if self.lease < self.election_timeout * 2 {
             let (is, election) = (text(self.lease), text(self.election_timeout));

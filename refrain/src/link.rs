@@ -3,17 +3,25 @@
 //! Everything that is in the outbox when its task comes around goes out in one write. The outbox is bounded: one that
 //! overflows ends its stream, and whoever needs it connects anew and says again what is still needed. Single-threaded:
 //! both ends live on the loop thread.
+//!
+//! A stream ends when the other end is silent for too long ([`pulse`]): each end that has nothing to say shows that it
+//! lives.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use refrain_sequencer::net::BoxStream;
-use refrain_sequencer::net::framed::{FrameError, FrameReader, write_queue};
+use refrain_sequencer::net::framed::{FrameError, FrameReader, Framed, write_queue};
 use refrain_wire::DecodeError;
-use refrain_wire::stream::{Frame, FrameQueue};
-use tokio::io::{AsyncWrite, AsyncWriteExt as _, ReadHalf};
+use refrain_wire::stream::{Frame, FrameQueue, KIND_ALIVE, is_alive};
+use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
+
+use pulse::{Pulse, TICKS, Watched};
+
+mod pulse;
 
 /// The most bytes that may wait in an outbox.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
@@ -33,6 +41,9 @@ pub(crate) enum LinkError {
     /// The other end closed it.
     #[error("the other end closed the connection")]
     Closed,
+    /// The other end says nothing, or takes nothing.
+    #[error("the other end has been silent for {0:?}")]
+    Silent(Duration),
     /// The other end does not read.
     #[error("{MAX_WAITING_BYTES} bytes wait for the other end, which does not read")]
     Full,
@@ -41,15 +52,37 @@ pub(crate) enum LinkError {
     Done,
 }
 
+/// The two directions of a stream that ends when the other end is silent for `patience`.
+pub(crate) fn open(framed: Framed, patience: Duration) -> (Inbox, Writer) {
+    let pulse = Rc::new(Pulse::new(patience));
+    let (reader, half) = framed.split();
+    let frames = reader.map(|half| Watched { half, pulse: Rc::clone(&pulse) });
+    (Inbox { frames, pulse: Rc::clone(&pulse) }, Writer(Watched { half, pulse }))
+}
+
 /// Frames from the other end.
-pub(crate) struct Inbox(pub(crate) FrameReader<ReadHalf<BoxStream>>);
+pub(crate) struct Inbox {
+    frames: FrameReader<Watched<ReadHalf<BoxStream>>>,
+    pulse: Rc<Pulse>,
+}
 
 impl Inbox {
     /// The next frame. Cancellation-safe: what was read stays.
     pub(crate) async fn next(&mut self) -> Result<Frame, LinkError> {
-        self.0.next().await?.ok_or(LinkError::Closed)
+        loop {
+            match self.frames.next().await {
+                Ok(Some(frame)) if is_alive(&frame)? => {}
+                Ok(Some(frame)) => return Ok(frame),
+                Ok(None) => return Err(LinkError::Closed),
+                Err(_) if self.pulse.is_over() => return Err(self.pulse.error()),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
+
+/// Where an [`Outbox`] is written.
+pub(crate) struct Writer(Watched<WriteHalf<BoxStream>>);
 
 #[derive(Default)]
 struct Waiting {
@@ -99,17 +132,23 @@ impl Outbox {
         self.0.ended.get()
     }
 
-    /// Writes what is pushed until the end, or until the stream breaks.
-    pub(crate) async fn write_to(&self, mut writer: impl AsyncWrite + Unpin) -> LinkError {
-        let outcome = self.write_all(&mut writer).await;
+    /// Writes what is pushed until the end, or until the stream breaks or the other end is silent.
+    pub(crate) async fn write_to(&self, writer: Writer) -> LinkError {
+        let Writer(mut half) = writer;
+        let pulse = Rc::clone(&half.pulse);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.write_all(&mut half) => outcome,
+            () = self.beat(&pulse) => Err(pulse.error()),
+        };
         self.0.ended.set(true);
         self.0.emptied.notify_waiters();
         // The other end may be gone already.
-        let _ = writer.shutdown().await;
+        let _ = half.shutdown().await;
         outcome.err().unwrap_or(LinkError::Done)
     }
 
-    async fn write_all(&self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), LinkError> {
+    async fn write_all(&self, half: &mut Watched<WriteHalf<BoxStream>>) -> Result<(), LinkError> {
         loop {
             let mut frames = self.0.frames.take();
             if self.0.full.get() {
@@ -122,52 +161,24 @@ impl Outbox {
                 self.0.filled.notified().await;
                 continue;
             }
-            write_queue(writer, &mut frames).await?;
+            write_queue(half, &mut frames).await?;
             self.0.emptied.notify_waiters();
+        }
+    }
+
+    /// Shows that this end lives while it has nothing to say; ends when the other end does not.
+    async fn beat(&self, pulse: &Pulse) {
+        loop {
+            tokio::time::sleep(pulse.patience / TICKS).await;
+            if pulse.tick() {
+                return pulse.end();
+            }
+            if pulse.is_quiet() && self.len() == 0 {
+                self.push(|frames| frames.frame(KIND_ALIVE, &[]));
+            }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use refrain_wire::stream::put_frame;
-    use tokio::io::AsyncReadExt as _;
-    fn run<T>(test: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(tokio::task::LocalSet::new().run_until(test))
-    }
-
-    #[test]
-    fn frames_pushed_by_plain_calls_go_out_in_order() {
-        run(async {
-            let (near, mut far) = tokio::io::duplex(64);
-            let outbox = Outbox::default();
-            let writer = outbox.clone();
-            tokio::task::spawn_local(async move { writer.write_to(near).await });
-            let mut expected = Vec::new();
-            for kind in 2..12 {
-                outbox.push(|frames| frames.frame(kind, &[kind; 100]));
-                put_frame(&mut expected, kind, &[kind; 100]);
-            }
-            outbox.end();
-            let mut read = Vec::new();
-            far.read_to_end(&mut read).await.unwrap();
-            assert_eq!(read, expected);
-        });
-    }
-
-    #[test]
-    fn an_outbox_that_nobody_empties_ends_its_stream() {
-        run(async {
-            let (near, _far) = tokio::io::duplex(64);
-            let outbox = Outbox::default();
-            outbox.push(|frames| frames.unframed(|out| out.resize(MAX_WAITING_BYTES, 0)));
-            assert!(!outbox.0.full.get(), "at the limit");
-            outbox.push(|frames| frames.unframed(|out| out.push(0)));
-            outbox.push(|_| panic!("nothing is taken after it was full"));
-            assert!(matches!(outbox.write_to(near).await, LinkError::Full));
-            assert!(outbox.has_ended());
-        });
-    }
-}
+mod tests;

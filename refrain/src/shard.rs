@@ -201,6 +201,10 @@ struct Inner {
     sessions: Cell<u64>,
     /// The request that asked for another leader, and whom it wants.
     transferring: Cell<Option<(u64, NodeId)>>,
+    /// When this member last passed the lead on because its disk was full.
+    passed_on: Cell<Option<Duration>>,
+    /// It is passing the lead on.
+    asking_another: Cell<bool>,
     /// Controls that are said again until they are in the log.
     insisted: RefCell<Vec<(GroupId, Control)>>,
     joining: RefCell<Vec<oneshot::Sender<()>>>,
@@ -300,7 +304,9 @@ impl Inner {
 
     fn has_joined(&self) -> bool {
         let epoch = !self.config.cluster.roles.proxy || self.epoch.get() != Epoch(0);
-        self.link_is_up() && epoch && self.missing_services().is_empty() && self.all_adopted()
+        // A member that the log does not know, or no longer takes, applies nothing.
+        let follows = self.view.position() > Position(0);
+        self.link_is_up() && follows && epoch && self.missing_services().is_empty() && self.all_adopted()
     }
 
     fn find(&self, service: &str) -> Result<GroupId, ErrorBody> {

@@ -8,7 +8,7 @@
 //!   each node tells a new leader everything again.
 //! - What is wanted follows from the state and the reports; it is asked for once, and again only when it was not seen
 //!   in the log for a while, with growing waits. So nothing is asked without end, and whatever is lost comes again.
-//! - `seats` gives seats to engines, `leases` ends the epochs of silent proxies, `ticks` has replicas woken,
+//! - `seats` gives seats to engines, `balance` spreads those that share one, `leases` ends the epochs of silent proxies, `ticks` has replicas woken,
 //!   `checkpoints` has states captured and says where the log may be cut, `progress` keeps what replicas report.
 //!
 //! Rules: design sections 4, 5, 9 and 12. Leaves to others: ordering, streams, compiling and fetching.
@@ -22,6 +22,7 @@ use refrain_wire::{Control, Digest, Epoch, GroupId, Incarnation, NodeId, Positio
 use crate::shard::{Applied, Group, ShardState};
 
 mod asks;
+mod balance;
 mod checkpoints;
 mod due;
 mod leases;
@@ -212,6 +213,7 @@ impl Office {
         let mut wanted = Wanted::default();
         if group.halted.is_none() {
             self.want_seats(id, group, look, &mut wanted);
+            self.want_balance(id, group, look, &mut wanted);
             self.want_audit(id, group, &mut wanted);
             self.want_checkpoint(id, group, look, &mut wanted);
         }

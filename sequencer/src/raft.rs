@@ -228,6 +228,12 @@ impl RaftLog {
         self.beginning.run(&self.raft, &self.peers, self.election.heartbeat).await
     }
 
+    /// The identity of the log that this member takes part in; none before it does.
+    #[must_use]
+    pub fn known_generation(&self) -> Option<Generation> {
+        self.beginning.begun().then(|| self.beginning.known())
+    }
+
     /// Serves the streams of other members.
     #[must_use]
     pub fn server(&self) -> RaftServer {

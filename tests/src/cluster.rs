@@ -1,9 +1,8 @@
 //! A cluster of `refrain node` processes, as an operator starts them: files of their own, free ports, folders that
-//! outlive them. They run on this machine's loopback interface.
+//! outlive them. They run on this machine's loopback interface, or on hosts of the test's own.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -11,6 +10,7 @@ use serde_json::Value as Seat;
 use toml::{Table, Value};
 
 use crate::doors::Doors;
+use crate::hosts::{Hosts, on_host};
 use crate::native::{Example, ScratchFolder};
 use crate::ports;
 use crate::rctl::Rctl;
@@ -26,6 +26,8 @@ pub struct Cluster {
     settings: Table,
     doors: Doors,
     scratch: Arc<ScratchFolder>,
+    /// Node 1 is on host 1, and so on. Gone after the nodes.
+    hosts: Option<Hosts>,
 }
 
 #[derive(Debug)]
@@ -37,8 +39,9 @@ struct Node {
     data_dir: PathBuf,
     /// What only this node is told.
     settings: Table,
-    /// What the cluster file says that it does; everything when that is left out.
-    roles: Option<Vec<&'static str>>,
+    environment: Vec<(String, String)>,
+    /// What the cluster file says that it does; everything when that is empty.
+    roles: Vec<String>,
     /// It is `refrain up`, which the others join, and no `refrain node`.
     embedded: bool,
     server: Option<Server>,
@@ -56,7 +59,7 @@ impl Cluster {
         let scratch = Arc::new(ScratchFolder::new(purpose)?);
         let services = Services::new(&scratch.path().join("services"));
         let (nodes, settings, doors) = (Vec::new(), Table::new(), Doors::default());
-        let mut cluster = Self { nodes, services, settings, doors, scratch };
+        let mut cluster = Self { nodes, services, settings, doors, scratch, hosts: None };
         cluster.set("admin-listen", "127.0.0.1:0").set("drain-timeout", "2s");
         for id in 1..=count {
             let address = ports::free()?;
@@ -64,18 +67,61 @@ impl Cluster {
             // Only its owner may look into it, or the server refuses to put its token there.
             private_folder(&folder)?;
             let (data_dir, settings) = (folder.join("data"), Table::new());
-            cluster.nodes.push(Node {
-                id,
-                address,
-                folder,
-                data_dir,
-                settings,
-                roles: None,
-                embedded: false,
-                server: None,
-            });
+            let (environment, roles, embedded, server) = (Vec::new(), Vec::new(), false, None);
+            let node = Node { id, address, folder, data_dir, settings, environment, roles, embedded, server };
+            cluster.nodes.push(node);
         }
         Ok(cluster)
+    }
+
+    /// The same with each node on a host of its own.
+    pub fn on_hosts(purpose: &str, count: u8, hosts: Hosts) -> Result<Self> {
+        let mut cluster = Self::new(purpose, u64::from(count))?;
+        // The nodes talk unencrypted, and nobody else is on this network.
+        cluster.set("insecure", true);
+        for (id, node) in (1..).zip(&mut cluster.nodes) {
+            node.address = SocketAddr::new(hosts.address(id), node.address.port());
+        }
+        cluster.hosts = Some(hosts);
+        Ok(cluster)
+    }
+
+    /// The hosts that the nodes are on.
+    pub fn hosts(&self) -> &Hosts {
+        self.hosts.as_ref().expect("the cluster was made with hosts")
+    }
+
+    /// The namespace of a node's host.
+    fn host_of(&self, id: u64) -> Option<PathBuf> {
+        Some(self.hosts.as_ref()?.path(u8::try_from(id).expect("numbers of hosts are small")))
+    }
+
+    /// Gives a node these roles alone.
+    pub fn roles(&mut self, id: u64, roles: &[&str]) -> &mut Self {
+        self.node_mut(id).roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        self
+    }
+
+    /// Sets a variable in the environment of one node.
+    pub fn variable_on(&mut self, id: u64, name: &str, value: &str) -> &mut Self {
+        self.node_mut(id).environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives a node no services: it runs what the log has.
+    pub fn without_services(&mut self, id: u64) -> &mut Self {
+        self.set_on(id, "services", Value::Array(Vec::new()))
+    }
+
+    /// Puts the data folder of one node somewhere else.
+    pub fn data_in(&mut self, id: u64, folder: &Path) -> &mut Self {
+        self.node_mut(id).data_dir = folder.to_owned();
+        self
+    }
+
+    /// A folder for whatever else a test needs; removed with the cluster.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// Adds a copy of an example, with changes to its manifest, as a service of every node that starts from now on.
@@ -93,12 +139,6 @@ impl Cluster {
     /// Sets a key in the file of one node.
     pub fn set_on(&mut self, id: u64, key: &str, value: impl Into<Value>) -> &mut Self {
         self.node_mut(id).settings.insert(key.to_owned(), value.into());
-        self
-    }
-
-    /// Gives a node these roles alone.
-    pub fn roles(&mut self, id: u64, roles: &[&'static str]) -> &mut Self {
-        self.node_mut(id).roles = Some(roles.to_vec());
         self
     }
 
@@ -262,13 +302,15 @@ impl Cluster {
         for (table, path) in files {
             std::fs::write(&path, table.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let mut command = Command::new(program("refrain")?);
+        let host = self.host_of(id);
+        let mut command = on_host(host.as_deref(), &program("refrain")?);
+        command.envs(node.environment.iter().map(|(name, value)| (name, value)));
         match node.embedded {
             true => command.arg("up").args(self.services.folders()),
             false => command.arg("node"),
         };
         command.arg("--config").arg(node.folder.join("node.toml")).env("XDG_RUNTIME_DIR", &node.folder);
-        Starting::spawn(&mut command, Rctl::new(&node.data_dir), &self.scratch)
+        Starting::spawn(&mut command, Rctl::new(&node.data_dir).on(host), &self.scratch)
     }
 
     fn cluster_file(&self) -> Table {
@@ -276,8 +318,8 @@ impl Cluster {
             let mut entry = Table::new();
             entry.insert("id".to_owned(), integer(node.id));
             entry.insert("address".to_owned(), node.address.to_string().into());
-            if let Some(roles) = &node.roles {
-                entry.insert("roles".to_owned(), roles.clone().into());
+            if !node.roles.is_empty() {
+                entry.insert("roles".to_owned(), node.roles.clone().into());
             }
             entry
         };
@@ -295,6 +337,14 @@ impl Cluster {
             file.insert("node".to_owned(), integer(node.id));
             file.insert("cluster".to_owned(), text(&node.cluster_path()));
             file.insert("services".to_owned(), services.into());
+        }
+        if self.hosts.is_some() {
+            let here = SocketAddr::new(node.address.ip(), 0).to_string();
+            let listen = |(service, port): &(String, String)| {
+                let entry = [("service", service), ("port", port), ("address", &here)];
+                Value::from(Table::from_iter(entry.map(|(key, value)| (key.to_owned(), value.as_str().into()))))
+            };
+            file.insert("listen".to_owned(), self.services.ports().iter().map(listen).collect::<Vec<_>>().into());
         }
         file.extend(self.settings.clone());
         file.extend(node.settings.clone());

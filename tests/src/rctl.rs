@@ -1,11 +1,12 @@
 //! `rctl` against one server, as an operator on its machine runs it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::hosts::on_host;
 use crate::server::program;
 use crate::wait;
 
@@ -13,17 +14,24 @@ use crate::wait;
 #[derive(Clone, Debug)]
 pub struct Rctl {
     data_dir: PathBuf,
+    /// The namespace of the host that the server is on, where it is not this one.
+    host: Option<PathBuf>,
 }
 
 impl Rctl {
     /// For the server with this data folder.
     pub fn new(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.to_owned() }
+        Self { data_dir: data_dir.to_owned(), host: None }
+    }
+
+    /// The same, run on a host.
+    pub fn on(self, host: Option<PathBuf>) -> Self {
+        Self { host, ..self }
     }
 
     /// Runs it.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = Command::new(program("rctl")?);
+        let mut command = on_host(self.host.as_deref(), &program("rctl")?);
         Ok(command.args(arguments).arg("--data-dir").arg(&self.data_dir).stdin(Stdio::null()).output()?)
     }
 

@@ -14,12 +14,14 @@ const ANY_PORT: &str = "127.0.0.1:0";
 pub struct Services {
     root: PathBuf,
     folders: Vec<PathBuf>,
+    /// `namespace/name` and the port's name.
+    ports: Vec<(String, String)>,
 }
 
 impl Services {
     /// None yet; they will be in `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), folders: Vec::new() }
+        Self { root: root.to_owned(), folders: Vec::new(), ports: Vec::new() }
     }
 
     /// Adds a copy of an example, with changes to its manifest.
@@ -37,8 +39,10 @@ impl Services {
         let mut manifest: toml::Table = manifest.parse().context("the manifest is no TOML")?;
         let name = text(&manifest, "name")?;
         let file = text(&manifest, "module")?;
+        let full_name = format!("{}/{name}", text(&manifest, "namespace")?);
         for port in manifest.get_mut("ports").and_then(toml::Value::as_array_mut).into_iter().flatten() {
             let port = port.as_table_mut().context("a port is no table")?;
+            self.ports.push((full_name.clone(), text(port, "name")?));
             port.insert("listen".to_owned(), toml::Value::String(ANY_PORT.to_owned()));
         }
         let folder = self.root.join(&name);
@@ -47,6 +51,11 @@ impl Services {
         std::fs::write(folder.join(file), module)?;
         self.folders.push(folder);
         Ok(())
+    }
+
+    /// All ports: `namespace/name`, and the port's name.
+    pub fn ports(&self) -> &[(String, String)] {
+        &self.ports
     }
 
     /// The folders, in the order in which they were added.

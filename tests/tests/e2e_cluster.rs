@@ -5,59 +5,16 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use refrain_tests::cluster::Cluster;
 use refrain_tests::native::Example;
-use refrain_tests::resp::RespClient;
-use refrain_tests::server::Server;
+use refrain_tests::three::{
+    KV, NODES, active_seats, client, others, prepared, seats, started, until_its_seat_is_active,
+};
 use refrain_tests::traffic::{Traffic, writers};
 use refrain_tests::wait;
-use serde_json::Value;
-
-const KV: &str = "kv-server";
-const NODES: [u64; 3] = [1, 2, 3];
-
-fn prepared(purpose: &str, examples: &[Example]) -> Result<Cluster> {
-    let mut cluster = Cluster::new(purpose, NODES.len() as u64)?;
-    for example in examples {
-        cluster.example(*example, |_| {})?;
-    }
-    Ok(cluster)
-}
-
-/// Three nodes that serve keys; the seats are active.
-fn of_three(purpose: &str) -> Result<Cluster> {
-    let mut cluster = prepared(purpose, &[Example::KvServer])?;
-    cluster.start()?;
-    cluster.until_equal(KV)?;
-    Ok(cluster)
-}
-
-fn others(than: u64) -> Vec<u64> {
-    NODES.into_iter().filter(|id| *id != than).collect()
-}
-
-fn client(cluster: &Cluster, id: u64) -> Result<RespClient> {
-    RespClient::connect(cluster.server(id).address(KV))
-}
-
-fn seats(service: &Value) -> &[Value] {
-    service["seats"].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn active_seats(service: &Value) -> usize {
-    seats(service).iter().filter(|seat| seat["state"] == "active").count()
-}
-
-/// Waits until a node's own seat votes again.
-fn until_its_seat_is_active(server: &Server, id: u64) -> Result<Value> {
-    server.until(KV, "active in the node's own seat", |service| {
-        seats(service).iter().any(|seat| seat["node"] == id && seat["state"] == "active")
-    })
-}
 
 #[test]
 fn any_node_serves_what_another_one_acknowledged() -> Result<()> {
-    let cluster = of_three("any-node")?;
+    let cluster = started("any-node")?;
     ensure!(client(&cluster, 1)?.words("SET lake deep")? == b"+OK\r\n");
     for id in NODES {
         ensure!(client(&cluster, id)?.words("GET lake")? == b"$4\r\ndeep\r\n", "node {id}");
@@ -75,7 +32,7 @@ fn any_node_serves_what_another_one_acknowledged() -> Result<()> {
 
 #[test]
 fn the_leader_dies_under_load_and_nothing_acknowledged_is_lost() -> Result<()> {
-    let mut cluster = of_three("dead-leader")?;
+    let mut cluster = started("dead-leader")?;
     let leader = cluster.leader()?;
     let [proxy, other] = others(leader)[..] else { bail!("there are three nodes") };
     let traffic = Traffic::start(cluster.doors(), writers(8, &[proxy]));
@@ -93,7 +50,7 @@ fn the_leader_dies_under_load_and_nothing_acknowledged_is_lost() -> Result<()> {
 
 #[test]
 fn a_paused_follower_slows_nobody_and_catches_up() -> Result<()> {
-    let cluster = of_three("paused")?;
+    let cluster = started("paused")?;
     let leader = cluster.leader()?;
     let [proxy, paused] = others(leader)[..] else { bail!("there are three nodes") };
     let traffic = Traffic::start(cluster.doors(), writers(8, &[leader, proxy]));
@@ -112,7 +69,7 @@ fn a_paused_follower_slows_nobody_and_catches_up() -> Result<()> {
 
 #[test]
 fn all_nodes_killed_at_once_come_back_with_everything() -> Result<()> {
-    let mut cluster = of_three("all-dead")?;
+    let mut cluster = started("all-dead")?;
     let traffic = Traffic::start(cluster.doors(), writers(6, &NODES));
     traffic.until_more(1500)?;
     cluster.kill_all()?;
@@ -183,7 +140,7 @@ fn one_node_grows_to_three_and_its_first_machine_may_be_lost() -> Result<()> {
 
 #[test]
 fn a_member_that_lost_its_disk_is_told_to_take_a_new_id() -> Result<()> {
-    let mut cluster = of_three("lost-disk")?;
+    let mut cluster = started("lost-disk")?;
     ensure!(client(&cluster, 1)?.words("SET lake deep")? == b"+OK\r\n");
     cluster.terminate(3)?;
     cluster.lose_disk(3)?;
@@ -191,4 +148,27 @@ fn a_member_that_lost_its_disk_is_told_to_take_a_new_id() -> Result<()> {
     ensure!(said.contains("needs a new id"), "{said}");
     ensure!(client(&cluster, 2)?.words("GET lake")? == b"$4\r\ndeep\r\n");
     Ok(())
+}
+
+#[test]
+fn a_bundle_that_is_missing_or_damaged_is_fetched_from_another_node() -> Result<()> {
+    let mut cluster = started("lost-bundle")?;
+    ensure!(client(&cluster, 1)?.words("SET lake deep")? == b"+OK\r\n");
+    for (id, damaged) in [(2, false), (3, true)] {
+        cluster.terminate(id)?;
+        // What is not given is known from the log alone.
+        cluster.without_services(id);
+        let bundles = cluster.data_dir(id).join("bundles");
+        for entry in std::fs::read_dir(&bundles)? {
+            let bundle = entry?.path();
+            match damaged {
+                true => std::fs::write(bundle.join("module.wasm"), b"something else")?,
+                false => std::fs::remove_dir_all(bundle)?,
+            }
+        }
+        cluster.start_node(id)?;
+        ensure!(client(&cluster, id)?.words("GET lake")? == b"$4\r\ndeep\r\n", "node {id}");
+        until_its_seat_is_active(cluster.server(id), id)?;
+    }
+    cluster.until_equal(KV)
 }

@@ -27,6 +27,10 @@ pub use queue::FrameQueue;
 /// Bytes before the payload of a frame.
 pub const FRAME_HEADER_BYTES: usize = 9;
 
+/// The kind of a frame that says nothing but that its sender lives. It has no payload, and may come on every stream of
+/// nodes but those between members of the log, which have their own way.
+pub const KIND_ALIVE: u8 = 255;
+
 /// What a stream is for; the node that opened it says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -88,6 +92,18 @@ pub fn frame_header<'a>(kind: u8, pieces: impl Iterator<Item = &'a [u8]> + Clone
     let crc = pieces.fold(crc32c::crc32c(&header[..5]), crc32c::crc32c_append);
     header[5..].copy_from_slice(&crc.to_le_bytes());
     header
+}
+
+/// Whether the frame only says that its sender lives.
+///
+/// # Errors
+/// When it should, and says more.
+pub fn is_alive(frame: &Frame) -> Result<bool, DecodeError> {
+    if frame.kind != KIND_ALIVE {
+        return Ok(false);
+    }
+    bounded("bytes of a sign of life", frame.payload.len(), 0)?;
+    Ok(true)
 }
 
 /// Appends one frame.

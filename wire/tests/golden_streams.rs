@@ -11,7 +11,9 @@ use refrain_wire::message::list::ListPart;
 use refrain_wire::message::pieces::Piece;
 use refrain_wire::message::uplink::{FromLeader, MemberChange, Progress, ToLeader, Why};
 use refrain_wire::message::votes::{ToEngine, ToProxy};
-use refrain_wire::stream::{Frame, FrameDecoder, FrameQueue, Hello, HelloAnswer, RefusalCode, Role, put_frame};
+use refrain_wire::stream::{
+    Frame, FrameDecoder, FrameQueue, Hello, HelloAnswer, KIND_ALIVE, RefusalCode, Role, is_alive, put_frame,
+};
 use refrain_wire::turn::{Effect, TurnEffects};
 use refrain_wire::{
     ClusterId, Control, Digest, EffectEntry, EffectKind, Epoch, FlowId, Generation, GroupId, Incarnation, NodeId,
@@ -75,6 +77,18 @@ fn a_frame_has_nine_bytes_before_its_payload() {
     assert_eq!(hex(&out), "02 02000000 2e3d48b4 6869".replace(' ', ""));
     let frame = FrameDecoder { max_bytes: 2 }.decode(&mut BytesMut::from(&*out));
     assert_eq!(frame, Ok(Some(Frame { kind: 2, payload: Bytes::from_static(b"hi") })));
+}
+
+#[test]
+fn a_sign_of_life_is_nine_bytes_and_says_nothing() {
+    let mut out = Vec::new();
+    put_frame(&mut out, KIND_ALIVE, &[]);
+    assert_eq!(hex(&out), "ff 00000000 96181ae5".replace(' ', ""));
+    let read = |payload: &'static [u8]| Frame { kind: KIND_ALIVE, payload: payload.into() };
+    assert_eq!(is_alive(&read(b"")), Ok(true));
+    let told = is_alive(&read(b"x")).unwrap_err();
+    assert!(matches!(told, refrain_wire::DecodeError::TooLarge { .. }), "{told:?}");
+    assert_eq!(is_alive(&Frame { kind: 2, payload: Bytes::from_static(b"hi") }), Ok(false));
 }
 
 #[test]
@@ -228,8 +242,9 @@ fn a_part_of_a_list_has_its_golden_bytes() {
 #[test]
 fn other_messages_on_a_stream_of_votes_have_their_golden_bytes() {
     let bind = ToProxy::Bind { channel: 9, group: GroupId(2), seat: Seat(1), incarnation: Incarnation(3) };
-    check(Role::Votes, &[(2, bind, "0900 02000000 01 03000000")]);
     let (channel, position) = (9, Position(1));
+    let forgot = ToProxy::Forgot { channel, position };
+    check(Role::Votes, &[(2, bind, "0900 02000000 01 03000000"), (4, forgot, "0900 0100000000000000")]);
     check(
         Role::Votes,
         &[

@@ -72,6 +72,9 @@ pub enum Notice {
     Diverged(Divergence),
     /// The votes split: the group has to be halted.
     Split(Position),
+    /// What is agreed at this position cannot be learned any more, and nothing after it can be released: the epoch has
+    /// to be given up.
+    Lost(Position),
     /// A vote was dropped, because too many positions are open or too many votes wait for entries to be applied: the
     /// seat has to vote on this one again, and on what follows. A stream that is closed and bound again does.
     VoteDropped {
@@ -110,6 +113,7 @@ impl Notice {
             Event::Ask { position, seats } => Self::Ask { position, seats },
             Event::Diverged(divergence) => Self::Diverged(divergence),
             Event::Split { position } => Self::Split(position),
+            Event::Lost { position } => Self::Lost(position),
             Event::Dropped { seat, position } => Self::VoteDropped { seat, position },
         })
     }

@@ -85,7 +85,8 @@ pub(super) struct Ballot {
     pub(super) agreed: Option<Digest>,
     /// Seats that were asked for the list in this round.
     asked: SeatSet,
-    pub(super) split: bool,
+    /// It was told that nothing can come of it.
+    pub(super) told: bool,
 }
 
 impl Ballot {
@@ -96,7 +97,7 @@ impl Ballot {
             former: SeatSet::default(),
             agreed: None,
             asked: SeatSet::default(),
-            split: false,
+            told: false,
         }
     }
 
@@ -175,6 +176,11 @@ impl Ballot {
             self.asked.insert(*first);
         }
         seats
+    }
+
+    /// How many votes the digest with the most has.
+    pub(super) fn most(&self) -> usize {
+        self.tallies.iter().map(|tally| tally.seats.len()).max().unwrap_or_default()
     }
 
     pub(super) fn agreed_tally(&self) -> Option<&Tally> {

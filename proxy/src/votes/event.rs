@@ -30,6 +30,11 @@ pub enum Event {
         /// The turn.
         position: Position,
     },
+    /// The turn can be agreed on, or its list be had, from nobody who still has it: nothing after it can be released.
+    Lost {
+        /// The turn.
+        position: Position,
+    },
     /// Too many positions are open: the seat has to vote on this one again.
     Dropped {
         /// Who voted.

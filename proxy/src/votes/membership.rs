@@ -87,6 +87,18 @@ impl Votes {
         Some(self.released)
     }
 
+    /// The seat's holder no longer has its turns up to `at`: it votes on none of them that it has not voted on, without
+    /// denying them, and brings no lists of them.
+    pub fn forgot(&mut self, seat: Seat, incarnation: Incarnation, at: Position, out: &mut Vec<Event>) {
+        let Some(state) = self.seats.get_mut(usize::from(seat.0)) else {
+            return;
+        };
+        if state.incarnation == Some(incarnation) && !state.out {
+            state.forget_up_to(at);
+            self.settle(out);
+        }
+    }
+
     pub(super) fn uncount_after(&mut self, seat: Seat, at: Position) {
         for ballot in self.ballots.iter_mut().filter(|ballot| ballot.position > at) {
             ballot.withdraw(seat);

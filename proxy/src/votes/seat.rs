@@ -18,6 +18,8 @@ pub(super) struct SeatState {
     pub(super) voted: Option<(Position, Position)>,
     /// The seat was dropped by the record there: after it the holder has none. One that comes back is vacant.
     until: Option<Position>,
+    /// The holder does not vote on positions up to here any more, and has no lists of them.
+    forgot: Position,
     missed: u32,
 }
 
@@ -69,6 +71,17 @@ impl SeatState {
     /// there it denies, and nothing else.
     pub(super) fn votes_again_after(&mut self, position: Position) {
         self.voted = Some((position, position));
+    }
+
+    /// The holder no longer has the turns up to the position: what it leaves out there it does not deny.
+    pub(super) fn forget_up_to(&mut self, position: Position) {
+        self.forgot = self.forgot.max(position);
+        self.voted = self.voted.map(|(first, last)| (first.max(position), last.max(position)));
+    }
+
+    /// Whether the holder no longer has the turn at the position.
+    pub(super) fn has_forgotten(&self, position: Position) -> bool {
+        position <= self.forgot
     }
 
     /// The holder voted before and after the position.

@@ -1,4 +1,4 @@
-//! What becomes of the first open position: released, waited for, asked for, void or split.
+//! What becomes of the first open position: released, waited for, asked for, void, split or lost.
 
 use refrain_wire::{Digest, Position, Seat};
 
@@ -16,12 +16,13 @@ impl Votes {
             if front.agreed_tally().is_some_and(|tally| tally.list.is_some()) {
                 self.release(out);
             } else if front.agreed.is_some() {
+                self.tell_lost_list(out);
                 self.ask_if_nobody_else_will_tell(out);
                 return;
             } else if self.is_void(front) {
                 self.drop_void(out);
             } else {
-                self.tell_split(out);
+                self.tell_split_or_lost(out);
                 return;
             }
         }
@@ -76,16 +77,42 @@ impl Votes {
         }
     }
 
-    fn tell_split(&mut self, out: &mut Vec<Event>) {
+    fn tell_split_or_lost(&mut self, out: &mut Vec<Event>) {
         let Some(front) = self.ballots.front() else {
             return;
         };
         let position = front.position;
-        if front.split || self.awaits(front, |state| state.may_vote(position)) {
+        let silent =
+            self.seats_at(position).filter(|(seat, state)| state.may_vote(position) && !front.has_voted(*seat));
+        let (forgot, awaited): (Vec<_>, Vec<_>) = silent.partition(|(_, state)| state.has_forgotten(position));
+        let event = match (forgot.len(), awaited.len()) {
+            (0, 0) => Event::Split { position },
+            (0, _) => return,
+            // Who has forgotten might have voted like the others: that is no split.
+            (_, awaited) if front.most() + awaited < self.sizes.quorum(position) => Event::Lost { position },
+            _ => return,
+        };
+        self.tell_once(event, out);
+    }
+
+    /// Tells when the position is agreed on and nobody has its list any more.
+    fn tell_lost_list(&mut self, out: &mut Vec<Event>) {
+        let Some(front) = self.ballots.front() else {
             return;
+        };
+        let position = front.position;
+        let has = |(_, state): &(Seat, &SeatState)| state.is_able(position) && !state.has_forgotten(position);
+        let forgotten = self.seats_at(position).any(|(_, state)| state.has_forgotten(position));
+        if forgotten && !self.seats_at(position).any(|seat| has(&seat)) {
+            self.tell_once(Event::Lost { position }, out);
         }
-        self.ballots[0].split = true;
-        out.push(Event::Split { position });
+    }
+
+    fn tell_once(&mut self, event: Event, out: &mut Vec<Event>) {
+        if let Some(front) = self.ballots.front_mut().filter(|front| !front.told) {
+            front.told = true;
+            out.push(event);
+        }
     }
 
     /// Asks at once when no seat is left whose vote could bring the list.
@@ -105,7 +132,8 @@ impl Votes {
         let Some(position) = self.ballots.front().map(|front| front.position) else {
             return;
         };
-        let able = self.seats_at(position).filter(|(_, state)| state.is_able(position));
+        let has = |state: &SeatState| state.is_able(position) && !state.has_forgotten(position);
+        let able = self.seats_at(position).filter(|(_, state)| has(state));
         let able = SeatSet::from_seats(able.map(|(seat, _)| seat));
         let seats = self.ballots[0].ask(able);
         if !seats.is_empty() {

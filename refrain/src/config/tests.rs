@@ -67,6 +67,23 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
+fn the_patience_with_other_nodes_follows_elections_and_the_lease() {
+    let patience = |election: Option<&str>, lease: Option<&str>, peer: Option<&str>| {
+        let text = |given: Option<&str>| given.map(str::to_owned);
+        let heartbeat_interval = Some("10ms".to_owned());
+        let (election_timeout, lease, peer_timeout) = (text(election), text(lease), text(peer));
+        let settings = Settings { election_timeout, heartbeat_interval, lease, peer_timeout, ..Settings::default() };
+        Config::of_up(settings).map(|config| config.peer_timeout.as_millis())
+    };
+    assert_eq!(patience(None, None, None).unwrap(), 3000);
+    assert_eq!(patience(Some("150ms"), None, None).unwrap(), 900);
+    assert_eq!(patience(Some("500ms"), Some("2s"), None).unwrap(), 1200);
+    assert_eq!(patience(None, None, Some("500ms")).unwrap(), 500);
+    let Err(ConfigError::Faults(below)) = patience(None, None, Some("499ms")) else { panic!("it is refused") };
+    assert_eq!(below, ["peer-timeout: 499ms must not be below election-timeout, which is 500ms"]);
+}
+
+#[test]
 fn an_unknown_key_of_the_file_is_an_error() {
     let folder = Folder::with(&[("a.toml", "replica = 5\n")]);
     let error = Config::of_up(folder.config("a.toml")).unwrap_err();

@@ -101,7 +101,7 @@ impl Inner {
     }
 
     /// If this node leads, has another member lead: clients of other proxies notice nothing of this node's end.
-    async fn hand_over(&self) {
+    pub(super) async fn hand_over(&self) {
         let Some(member) = self.view.member() else { return };
         for node in self.member_nodes() {
             if member.leading().is_none() {

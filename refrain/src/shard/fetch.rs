@@ -14,10 +14,11 @@ use refrain_wire::message::pieces::{Assembly, Piece};
 use refrain_wire::stream::Role;
 use refrain_wire::{NodeId, Position};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::Inner;
 use super::peers::DialError;
-use crate::feed::Older;
+use crate::feed::{MAX_QUESTIONS, Older};
 use crate::history::SourceError;
 use crate::link::{Inbox, LinkError, Outbox};
 
@@ -241,20 +242,31 @@ impl Inner {
     }
 }
 
-/// Answers replicas of this node that want entries which are not kept here, one after another.
+/// Answers replicas of this node that want entries which are not kept here. A node that is slow to answer one of them
+/// does not hold up the others; each replica asks one question at a time.
 pub(super) async fn answer_questions(inner: Rc<Inner>, mut questions: mpsc::Receiver<Older>) {
-    while let Some(Older { from, max_bytes, reply }) = questions.recv().await {
-        let mut answer = Err(SourceError::Failed("no member of the log is known".to_owned()));
-        for node in inner.member_nodes() {
-            answer = inner.fetch_entries(node, from, max_bytes).await.map_err(|error| match error {
-                FetchError::Purged { first, .. } => SourceError::Purged { first },
-                other => SourceError::Failed(other.to_string()),
-            });
-            if answer.is_ok() {
-                break;
-            }
+    let mut answering = JoinSet::new();
+    while let Some(question) = questions.recv().await {
+        while answering.try_join_next().is_some() {}
+        if answering.len() >= MAX_QUESTIONS {
+            // One that failed was told so by its own task.
+            let _ = answering.join_next().await;
         }
-        // Whoever asked may have given up.
-        let _ = reply.send(answer);
+        answering.spawn_local(answer_question(Rc::clone(&inner), question));
     }
+}
+
+async fn answer_question(inner: Rc<Inner>, Older { from, max_bytes, reply }: Older) {
+    let mut answer = Err(SourceError::Failed("no member of the log is known".to_owned()));
+    for node in inner.member_nodes() {
+        answer = inner.fetch_entries(node, from, max_bytes).await.map_err(|error| match error {
+            FetchError::Purged { first, .. } => SourceError::Purged { first },
+            other => SourceError::Failed(other.to_string()),
+        });
+        if answer.is_ok() {
+            break;
+        }
+    }
+    // Whoever asked may have given up.
+    let _ = reply.send(answer);
 }

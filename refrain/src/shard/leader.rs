@@ -12,6 +12,7 @@ use refrain_sequencer::batcher::{Refused, Submission};
 use refrain_sequencer::log::AppendError;
 use refrain_sequencer::office::{Office, Options};
 use refrain_sequencer::shard::Applied;
+use refrain_wire::limits::MAX_PROGRESS;
 use refrain_wire::message::Message as _;
 use refrain_wire::message::uplink::{FromLeader, MemberChange, Progress, ToLeader, Why};
 use refrain_wire::{Control, Epoch, GroupId, NodeId, ProxyId, ShardControl, SubmissionId};
@@ -52,10 +53,25 @@ pub(super) struct Leader {
     next_group: u32,
     /// Groups whose creation is on its way, by service.
     creating: BTreeMap<String, GroupId>,
+    /// What other nodes' operators wait for.
+    asked: Vec<Asked>,
 }
+
+/// A control that another node asked for and that is not in the log yet.
+struct Asked {
+    from: SessionId,
+    request: u64,
+    group: GroupId,
+    control: Control,
+}
+
+/// Requests of other nodes that are remembered; the oldest goes when there are more, and waits for its own patience.
+const MAX_ASKED: usize = 4096;
 
 /// How long a seat waits for its configured engine rather than go to one that has another seat of its group.
 const APART: Duration = Duration::from_secs(600);
+/// How long after it passed the lead on a member whose disk is full refuses instead, when the lead comes back to it.
+const PASSED_ON: Duration = Duration::from_secs(30);
 /// Above this share of a group's limit its flows are no longer read, below half of it they are again, in percent.
 const HOLD_PERCENT: usize = 50;
 
@@ -123,7 +139,9 @@ impl Inner {
             stalled: BTreeSet::new(),
             next_group,
             creating: BTreeMap::new(),
+            asked: Vec::new(),
         });
+        self.lease.led_by(self.config.lease);
         self.link_up(Link::Here);
         self.office_due.notify_one();
         Some(term)
@@ -177,6 +195,7 @@ impl Inner {
         let Some(session) = leader.sessions.remove(&id) else { return };
         leader.proxies.retain(|_, session| *session != id);
         leader.stalled.remove(&id);
+        leader.asked.retain(|asked| asked.from != id);
         if !leader.sessions.values().any(|other| other.node == session.node) {
             leader.office.node_gone(session.node, now);
         }
@@ -285,7 +304,10 @@ impl Inner {
             self.relieve(progress.group);
             self.note_remote_progress(progress.group, progress.seat, progress.incarnation, progress.position);
         }
-        self.with_office(from, |office, node, _| office.reported(node));
+        // A full message is not the last one of its report.
+        if all.len() < MAX_PROGRESS {
+            self.with_office(from, |office, node, _| office.reported(node));
+        }
     }
 
     /// Replicas have executed more: held groups may be read again, a refused submission may go.
@@ -345,10 +367,23 @@ impl Inner {
             let text = "a proxy has not said yet what it has released; try again";
             return self.say(from, FromLeader::Answer { request, result: Err((0, text.to_owned())) });
         };
-        if let Err(refused) = member.control(group, control.clone()) {
-            self.no_longer_creating(&control);
-            let result = Err((0, refused.to_string()));
-            self.say(from, FromLeader::Answer { request, result });
+        match member.control(group, control.clone()) {
+            Ok(()) if request == 0 || from == SessionId::LOCAL => {}
+            Ok(()) => self.remember(Asked { from, request, group, control }),
+            Err(refused) => {
+                self.no_longer_creating(&control);
+                let result = Err((0, refused.to_string()));
+                self.say(from, FromLeader::Answer { request, result });
+            }
+        }
+    }
+
+    fn remember(&self, asked: Asked) {
+        if let Some(leader) = self.leader.borrow_mut().as_mut() {
+            if leader.asked.len() >= MAX_ASKED {
+                leader.asked.remove(0);
+            }
+            leader.asked.push(asked);
         }
     }
 
@@ -411,7 +446,9 @@ impl Inner {
             for epoch in &applied.ended {
                 leader.proxies.remove(epoch);
             }
-            for (_, control) in applied.controls.iter().chain(&applied.ignored) {
+            for (group, control) in applied.controls.iter().chain(&applied.ignored) {
+                // Whoever asked sees it in the log as well.
+                leader.asked.retain(|asked| (asked.group, &asked.control) != (*group, control));
                 if let Control::Create { service, .. } = control {
                     leader.creating.remove(service);
                 }
@@ -420,7 +457,9 @@ impl Inner {
         }
     }
 
-    /// An append failed here: each proxy is told about its submissions, and controls are wanted again by whoever did.
+    /// An append failed here: each proxy is told about its submissions, and whoever wanted a control. Where the log is
+    /// full the proxy gives something up; else it offers the same again after a while: this member may still lead, and
+    /// nobody else would take what was lost. A full disk is this member's own: another one is to lead.
     pub(super) fn append_failed(
         &self,
         submissions: &[SubmissionId],
@@ -430,7 +469,12 @@ impl Inner {
         for (group, control) in controls {
             self.fail_waiting(*group, control, &error.to_string());
         }
-        let full = matches!(error, AppendError::Full { .. } | AppendError::DiskFull { .. });
+        self.answer_asked(controls, error);
+        let full = match error {
+            AppendError::Full { .. } => true,
+            AppendError::DiskFull { .. } => !self.pass_the_lead_on(),
+            _ => false,
+        };
         let told: Vec<(SessionId, Epoch, u64)> = {
             let mut leader = self.leader.borrow_mut();
             let Some(leader) = leader.as_mut() else { return };
@@ -440,12 +484,51 @@ impl Inner {
             let known = epochs.iter().filter_map(|epoch| Some((*leader.proxies.get(epoch)?, *epoch, last(epoch)?)));
             known.collect()
         };
-        // A leader that lost its office leaves it, and whoever leads next is told again.
-        if !full {
-            return;
-        }
         for (session, epoch, last) in told {
-            self.say(session, FromLeader::Failed { epoch, last, full, text: error.to_string() });
+            let text = error.to_string();
+            if full {
+                self.say(session, FromLeader::Failed { epoch, last, full, text });
+            } else {
+                let (id, group, why) = (SubmissionId { epoch, number: last + 1 }, GroupId::SHARD, Why::Again);
+                self.say(session, FromLeader::Refused { id, group, why, expected: last + 1, text });
+            }
+        }
+    }
+
+    /// This member's disk is full: has another one lead, unless there is none or that was done a moment ago, so that
+    /// members whose disks are all full do not pass it round. Whether another one is asked.
+    fn pass_the_lead_on(&self) -> bool {
+        let now = self.monotonic();
+        let lately = self.passed_on.get().is_some_and(|at| now.saturating_sub(at) < PASSED_ON);
+        let asking = self.asking_another.get();
+        let Some(inner) = self.me.upgrade().filter(|_| asking || !(lately || self.member_nodes().is_empty())) else {
+            return false;
+        };
+        if !asking {
+            tracing::warn!("the disk is full: another member is asked to lead");
+            self.asking_another.set(true);
+            tokio::task::spawn_local(async move {
+                inner.hand_over().await;
+                inner.passed_on.set(Some(inner.monotonic()));
+                inner.asking_another.set(false);
+            });
+        }
+        true
+    }
+
+    /// Nodes that asked for controls that were not ordered are told so.
+    fn answer_asked(&self, controls: &[(GroupId, Control)], error: &AppendError) {
+        let failed: Vec<Asked> = match self.leader.borrow_mut().as_mut() {
+            Some(leader) => {
+                let is_failed = |asked: &mut Asked| {
+                    controls.iter().any(|(group, control)| (asked.group, &asked.control) == (*group, control))
+                };
+                leader.asked.extract_if(.., is_failed).collect()
+            }
+            None => return,
+        };
+        for Asked { from, request, .. } in failed {
+            self.say(from, FromLeader::Answer { request, result: Err((0, error.to_string())) });
         }
     }
 

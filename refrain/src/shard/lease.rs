@@ -16,7 +16,9 @@ const MAX_OPEN_BEATS: usize = 16;
 
 /// The lease.
 pub(super) struct Lease {
-    length: Duration,
+    own: Duration,
+    /// As long as the leader's at most: that ends epochs by its own.
+    length: Cell<Duration>,
     next_beat: Cell<u64>,
     sent: RefCell<VecDeque<(u64, Instant)>>,
     /// When the last renewal that was answered was sent.
@@ -25,12 +27,27 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(length: Duration) -> Self {
-        Self { length, next_beat: Cell::new(1), sent: RefCell::default(), held_since: Cell::new(None) }
+        Self {
+            own: length,
+            length: Cell::new(length),
+            next_beat: Cell::new(1),
+            sent: RefCell::default(),
+            held_since: Cell::new(None),
+        }
+    }
+
+    /// A leader that ends epochs after so long leads from now on.
+    pub(super) fn led_by(&self, leaders: Duration) {
+        let own = self.own;
+        if leaders != own {
+            tracing::warn!(?own, ?leaders, "the leader has another lease: the shorter one counts; make them the same");
+        }
+        self.length.set(own.min(leaders));
     }
 
     /// How often it is renewed.
     pub(super) fn period(&self) -> Duration {
-        self.length / BEATS_PER_LEASE
+        self.length.get() / BEATS_PER_LEASE
     }
 
     /// An epoch begins now: its lease does too.
@@ -63,7 +80,7 @@ impl Lease {
 
     /// Whether the proxy has to give up its epoch.
     pub(super) fn is_over(&self) -> bool {
-        self.held_since.get().is_some_and(|since| since.elapsed() > self.length * USED_PERCENT / 100)
+        self.held_since.get().is_some_and(|since| since.elapsed() > self.length.get() * USED_PERCENT / 100)
     }
 }
 
@@ -88,5 +105,22 @@ mod tests {
         assert!(lease.is_over());
         lease.begin();
         assert!(!lease.is_over());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_never_longer_than_the_leaders_nor_than_its_own() {
+        let second = Duration::from_secs(1);
+        let lease = Lease::new(5 * second);
+        lease.begin();
+        lease.led_by(second);
+        assert_eq!(lease.period(), second / 5);
+        tokio::time::advance(second * 9 / 10).await;
+        assert!(lease.is_over());
+        lease.begin();
+        lease.led_by(60 * second);
+        tokio::time::advance(second * 9 / 10).await;
+        assert!(!lease.is_over());
+        tokio::time::advance(4 * second).await;
+        assert!(lease.is_over());
     }
 }

@@ -9,12 +9,11 @@ use refrain_sequencer::net::greeting::{GreetingError, Incoming, greet};
 use refrain_sequencer::net::{BoxStream, Listener};
 use refrain_wire::stream::{Hello, RefusalCode, Role};
 use refrain_wire::{Generation, NodeId};
-use tokio::io::WriteHalf;
 use tokio::time::timeout;
 
 use super::Inner;
 use super::view::View;
-use crate::link::{Inbox, LinkError, Outbox};
+use crate::link::{Inbox, LinkError, Outbox, Writer, open};
 
 /// How long a connection may take to come about.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
@@ -60,21 +59,24 @@ pub(super) enum DialError {
 }
 
 /// A stream that was dialled: frames in, and where frames out are written.
-pub(super) type Dialled = (Inbox, WriteHalf<BoxStream>);
+pub(super) type Dialled = (Inbox, Writer);
 
 impl Inner {
     /// Opens a stream to a node.
     pub(super) async fn dial(&self, node: NodeId, role: Role) -> Result<Dialled, DialError> {
         let address = self.address_of(node).ok_or(DialError::NoAddress(node))?;
-        let connecting = timeout(CONNECT_PATIENCE, self.seams.net.connect(&address)).await;
+        let patience = self.config.peer_timeout;
+        let connecting = timeout(CONNECT_PATIENCE.min(patience), self.seams.net.connect(&address)).await;
         let connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let stream = connected.map_err(|source| DialError::Connect { node, address: address.clone(), source })?;
         let generation = self.view.generation().unwrap_or(UNKNOWN);
-        let greeted = greet(stream, &Hello::new(role, self.cluster, generation, self.node)).await;
+        let hello = Hello::new(role, self.cluster, generation, self.node);
+        // A node that is stopped takes connections and says nothing.
+        let greeted = timeout(patience, greet(stream, &hello)).await;
+        let greeted = greeted.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         let outgoing = greeted.map_err(|source| DialError::Greeting { node, address, source })?;
         self.learn_generation(outgoing.generation);
-        let (reader, writer) = outgoing.framed.split();
-        Ok((Inbox(reader), writer))
+        Ok(open(outgoing.framed, patience))
     }
 
     fn learn_generation(&self, generation: Generation) {
@@ -150,8 +152,8 @@ async fn serve(inner: &Rc<Inner>, stream: BoxStream) -> anyhow::Result<()> {
         return Ok(());
     }
     let generation = inner.view.generation().unwrap_or(UNKNOWN);
-    let (reader, writer) = incoming.welcome(inner.node, generation).await?.split();
-    let (inbox, outbox) = (Inbox(reader), Outbox::default());
+    let (inbox, writer) = open(incoming.welcome(inner.node, generation).await?, inner.config.peer_timeout);
+    let outbox = Outbox::default();
     let writing = outbox.write_to(writer);
     let reading = async {
         let ended = match hello.role {

@@ -64,30 +64,47 @@ impl Catalog {
         self.prepared.borrow().get(bundle).cloned()
     }
 
-    /// Opens a bundle of the data folder and compiles its module, which may take seconds.
-    fn prepare(&self, bundle: [u8; 32]) -> anyhow::Result<Arc<Service>> {
-        let opened = Bundle::open(&self.store, BundleDigest::new(bundle))?;
-        let service = Arc::new(Service::prepare(opened, &self.platform, self.replicas));
+    /// Opens a bundle of the data folder and compiles its module, which may take seconds: on a thread of its own, as
+    /// the loop's heartbeats do not wait.
+    async fn prepare(&self, bundle: [u8; 32]) -> anyhow::Result<Arc<Service>> {
+        let (store, platform, replicas) = (self.store.clone(), self.platform.clone(), self.replicas);
+        let preparing = tokio::task::spawn_blocking(move || {
+            let opened = Bundle::open(&store, BundleDigest::new(bundle))?;
+            anyhow::Ok(Arc::new(Service::prepare(opened, &platform, replicas)))
+        });
+        let service = preparing.await.context("the bundle could not be prepared")??;
         self.prepared.borrow_mut().insert(bundle, Arc::clone(&service));
         Ok(service)
     }
 }
 
 impl Inner {
-    /// At the start: adopts the groups that the log has.
+    /// At the start: adopts the groups that the log has. One whose bundle is not here waits until another node gave it.
     ///
     /// # Errors
     /// When a group cannot be run here as the log says, in the operator's words.
-    pub(super) fn adopt_known(&self) -> anyhow::Result<()> {
+    pub(super) async fn adopt_known(&self) -> anyhow::Result<()> {
         let known = self.view.with_shard(|shard| shard.groups().clone());
-        for (id, group) in &known {
-            self.check_given(group)?;
+        for (id, group) in known {
+            self.check_given(&group)?;
             let service = match self.catalog.get(&group.bundle) {
                 Some(service) => service,
-                None => (self.catalog.prepare(group.bundle))
-                    .with_context(|| format!("the bundle of {} cannot be opened", group.service))?,
+                None => match self.catalog.prepare(group.bundle).await {
+                    Ok(service) => service,
+                    Err(error) if self.other_nodes().is_empty() => {
+                        return Err(error).context(format!("the bundle of {} cannot be opened", group.service));
+                    }
+                    Err(error) => {
+                        tracing::warn!(service = group.service, error = ?error, "the bundle is asked of other nodes");
+                        self.catalog.waiting.borrow_mut().insert(id);
+                        self.fetch_and_adopt(id, group);
+                        continue;
+                    }
+                },
             };
-            self.adopt(*id, group, service)?;
+            // The log may have gone on meanwhile.
+            let now = self.view.with_shard(|shard| shard.groups().get(&id).cloned());
+            self.adopt(id, now.as_ref().unwrap_or(&group), service)?;
         }
         Ok(())
     }
@@ -152,7 +169,7 @@ impl Inner {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(MAX_FETCH_RETRY);
             }
-            match inner.catalog.prepare(group.bundle) {
+            match inner.catalog.prepare(group.bundle).await {
                 Ok(service) => {
                     // Its seats may have changed meanwhile.
                     let now = inner.view.with_shard(|shard| shard.groups().get(&id).cloned());

@@ -204,7 +204,7 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
     start_front(&inner);
     start_engine(&inner);
     inner.watch_proxies();
-    inner.adopt_known()?;
+    inner.adopt_known().await?;
     spawn(&inner, listener);
     Ok(inner)
 }
@@ -275,6 +275,8 @@ fn make(
         requests: Cell::new(0),
         sessions: Cell::new(0),
         transferring: Cell::new(None),
+        passed_on: Cell::new(None),
+        asking_another: Cell::new(false),
         insisted: RefCell::default(),
         joining: RefCell::default(),
         settling: RefCell::default(),

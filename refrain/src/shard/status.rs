@@ -8,6 +8,7 @@ use refrain_engine::LoadError;
 use refrain_inspect::InspectError;
 use refrain_sequencer::log::OrderedLog as _;
 use refrain_sequencer::shard::ShardState;
+use refrain_wire::Digest;
 use refrain_wire::control::Agreement;
 
 use super::Inner;
@@ -73,7 +74,8 @@ impl Inner {
             bytes: log.bytes,
             max_bytes: log.max_bytes.unwrap_or(u64::MAX),
             term: log.term,
-            leader: log.leader.map(|node| node.0),
+            // Not the last one that the member heard of: there is a way to it.
+            leader: self.leader().map(|node| node.0),
             members: log.members.iter().map(|node| node.0).collect(),
         }
     }
@@ -146,7 +148,8 @@ fn seat_status(index: u8, seat: &SeatRuntime, group: &Group) -> SeatStatus {
         state,
         position: seat.position.0,
         lag: group.last_turn.0.saturating_sub(seat.position.0),
-        digest: seat.digest.to_string(),
+        // That of a replica of another node is known there alone.
+        digest: if seat.digest == Digest::default() { String::new() } else { seat.digest.to_string() },
         reason,
         since_position: seat.since.0,
         memory_bytes: seat.memory_bytes,

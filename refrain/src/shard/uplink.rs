@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use refrain_proxy::tcp::NotTaken;
 use refrain_sequencer::log::OrderedLog as _;
+use refrain_wire::limits::MAX_PROGRESS;
 use refrain_wire::message::Message as _;
 use refrain_wire::message::uplink::{FromLeader, Progress, ToLeader, Why};
 use refrain_wire::stream::Role;
@@ -38,6 +39,13 @@ pub(super) enum Link {
 impl Inner {
     /// Tells the leader, if there is a way to it.
     pub(super) fn tell_leader(&self, message: ToLeader) {
+        match message {
+            ToLeader::Progress(all) => in_parts(all).for_each(|part| self.pass_on(ToLeader::Progress(part))),
+            message => self.pass_on(message),
+        }
+    }
+
+    fn pass_on(&self, message: ToLeader) {
         let link = self.link.borrow().clone();
         match link {
             Link::Down => {}
@@ -174,7 +182,9 @@ impl Inner {
     /// Says again what is not in the log yet.
     pub(super) fn want_again(&self) {
         self.insisted.borrow_mut().retain(|(group, control)| self.has_point(*group, control));
-        for (group, control) in self.insisted.borrow().clone() {
+        // What is told here may come back at once and add to them.
+        let insisted = self.insisted.borrow().clone();
+        for (group, control) in insisted {
             self.tell_leader(ToLeader::Control { request: 0, group, control });
         }
     }
@@ -196,6 +206,17 @@ impl Inner {
         let groups = self.groups.borrow();
         groups.values().flat_map(|group| group.local_progress()).collect()
     }
+}
+
+/// A report in messages of which only the last is not full.
+fn in_parts(mut all: Vec<Progress>) -> impl Iterator<Item = Vec<Progress>> {
+    let mut ended = false;
+    std::iter::from_fn(move || {
+        let rest = all.split_off(all.len().min(MAX_PROGRESS));
+        let part = std::mem::replace(&mut all, rest);
+        let last = part.len() < MAX_PROGRESS;
+        (!std::mem::replace(&mut ended, last)).then_some(part)
+    })
 }
 
 /// Controls that may wait to be in the log at once.
@@ -280,9 +301,42 @@ async fn read(inner: &Inner, leader: NodeId, inbox: &mut Inbox, outbox: &Outbox)
     loop {
         let frame = inbox.next().await?;
         match FromLeader::decode(frame.kind, &frame.payload)? {
-            FromLeader::Leads { .. } => inner.link_up(Link::There(leader, outbox.clone())),
+            FromLeader::Leads { lease_millis, .. } => {
+                inner.lease.led_by(Duration::from_millis(u64::from(lease_millis)));
+                inner.link_up(Link::There(leader, outbox.clone()));
+            }
             FromLeader::NotLeader { leader } => return Ok(leader),
             message => inner.hear_leader(message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use refrain_wire::{Incarnation, Position, Seat};
+
+    #[test]
+    fn a_long_report_goes_in_parts_of_which_only_the_last_is_not_full() {
+        let progress = |group| Progress {
+            group: GroupId(group),
+            seat: Seat(0),
+            incarnation: Incarnation(1),
+            position: Position(1),
+            wants: None,
+            root: None,
+            memory_bytes: 0,
+            dirty_bytes: 0,
+        };
+        let lengths = |count: usize| -> Vec<usize> {
+            let all: Vec<Progress> = (0..count as u32).map(progress).collect();
+            let parts: Vec<Vec<Progress>> = in_parts(all.clone()).collect();
+            assert_eq!(parts.concat(), all);
+            parts.iter().map(Vec::len).collect()
+        };
+        assert_eq!(lengths(0), [0], "an empty report says that nothing runs");
+        assert_eq!(lengths(MAX_PROGRESS - 1), [MAX_PROGRESS - 1]);
+        assert_eq!(lengths(MAX_PROGRESS), [MAX_PROGRESS, 0]);
+        assert_eq!(lengths(2 * MAX_PROGRESS + 1), [MAX_PROGRESS, MAX_PROGRESS, 1]);
     }
 }

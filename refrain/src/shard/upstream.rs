@@ -43,6 +43,11 @@ impl Inner {
                 self.insist(id, control);
             }
             Notice::Split(position) => self.insist(id, Control::Halt { position }),
+            Notice::Lost(position) => {
+                let service = self.service_name(id);
+                tracing::error!(service, %position, "no engine keeps this turn any more: connections are closed");
+                self.lose_epoch();
+            }
             // Votes of replicas in this process bring their lists; those of other nodes are asked.
             Notice::Ask { position, seats } => {
                 if !self.ask_elsewhere(id, position, &seats) {
@@ -57,7 +62,8 @@ impl Inner {
             Notice::Gap { epoch, serial, emitted, offset } => {
                 tracing::error!(%epoch, %serial, emitted, offset, "a flow's bytes do not fit together; it was reset");
             }
-            Notice::Listen(_) | Notice::Unlisten(_) | Notice::Audited { .. } | Notice::VoteDropped { .. } => {}
+            Notice::VoteDropped { seat, .. } => self.have_vote_again(id, seat),
+            Notice::Listen(_) | Notice::Unlisten(_) | Notice::Audited { .. } => {}
         }
     }
 

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use refrain_sequencer::log::OrderedLog as _;
 use refrain_sequencer::raft::RaftLog;
 use refrain_sequencer::sequencer::Sequencer;
 use refrain_sequencer::shard::{Applied, ShardState};
@@ -71,7 +70,7 @@ impl View {
     /// The identity of the log's history; none before it is known.
     pub(super) fn generation(&self) -> Option<Generation> {
         match self {
-            Self::Member(member) => Some(member.log().generation()),
+            Self::Member(member) => member.log().known_generation(),
             Self::Feed(feed) => *feed.generation.borrow(),
         }
     }

@@ -3,7 +3,8 @@
 //!
 //! A stream goes from an engine's node to a proxy's node. For each replica the engine binds a channel; the proxy says
 //! how far it has released, and gets every vote after that, in order. When a stream breaks it is made anew, and what
-//! was not released is voted again: a vote cast twice is the same vote. A list goes with the vote when the seat is the
+//! was not released is voted again: a vote cast twice is the same vote. Of turns that are kept no longer the proxy is
+//! told so, or it would take the silence for a denial. A list goes with the vote when the seat is the
 //! speaker, unless the proxy's node has a replica of its own that brings it, or when it is asked for.
 
 use std::cell::{Cell, RefCell};
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use refrain_engine::{ReplicaId, TurnOutcome};
 use refrain_proxy::votes::speaks;
 use refrain_wire::message::votes::ToEngine;
-use refrain_wire::{Epoch, NodeId};
+use refrain_wire::{Epoch, NodeId, Position};
 
 use super::Inner;
 use crate::link::Outbox;
@@ -45,8 +46,9 @@ impl Inner {
         if self.engine.is_none() {
             return;
         }
-        let epochs: BTreeMap<NodeId, Epoch> = self.view.with_shard(|shard| {
-            let open = shard.epochs().iter().map(|(epoch, state)| (NodeId(u64::from(state.proxy.0)), *epoch));
+        let epochs: BTreeMap<NodeId, (Epoch, Position)> = self.view.with_shard(|shard| {
+            let open = shard.epochs().iter();
+            let open = open.map(|(epoch, state)| (NodeId(u64::from(state.proxy.0)), (*epoch, state.opened_at)));
             open.filter(|(node, _)| *node != self.node).collect()
         });
         self.voting.elsewhere.set(epochs.len());
@@ -55,11 +57,9 @@ impl Inner {
         }
         let mut proxies = self.voting.proxies.borrow_mut();
         proxies.retain(|node, stream| epochs.contains_key(node) || stream.close());
-        for (node, epoch) in epochs {
-            match proxies.get_mut(&node) {
-                Some(stream) => stream.epoch = epoch,
-                None => drop(proxies.insert(node, outgoing::start(self, node, epoch))),
-            }
+        for (node, (epoch, opened_at)) in epochs {
+            let stream = proxies.entry(node).or_insert_with(|| outgoing::start(self, node));
+            (stream.epoch, stream.opened_at) = (epoch, opened_at);
         }
     }
 
@@ -70,12 +70,14 @@ impl Inner {
         }
         let mut kept = self.voting.kept.borrow_mut();
         let kept = kept.entry(id).or_default();
-        kept.push(outcome);
+        let mut proxies = self.voting.proxies.borrow_mut();
+        let released = proxies.values().map(|stream| stream.released(id.group)).min().unwrap_or_default();
+        kept.push(outcome, released);
         let Some(turn) = kept.get(outcome.position) else { return };
         let seats = self.seats_of(id.group);
-        for stream in self.voting.proxies.borrow_mut().values_mut() {
+        for stream in proxies.values_mut() {
             let speaks = !stream.brings_own_lists(id) && speaks(id.seat, seats, stream.epoch, &turn.effects);
-            stream.cast(id, turn, speaks);
+            stream.cast(id, kept.forgotten(), turn, speaks);
         }
     }
 
@@ -102,23 +104,23 @@ impl Inner {
         match message {
             ToEngine::Bound { channel, released } => {
                 let Some(id) = stream.bound(channel, released) else { return };
-                let seats = self.seats_of(id.group);
-                for turn in kept.get(&id).into_iter().flat_map(|kept| kept.after(released)) {
+                let (seats, Some(kept)) = (self.seats_of(id.group), kept.get(&id)) else { return };
+                for turn in kept.after(released) {
                     let speaks = !stream.brings_own_lists(id) && speaks(id.seat, seats, stream.epoch, &turn.effects);
-                    stream.cast(id, turn, speaks);
+                    stream.cast(id, kept.forgotten(), turn, speaks);
                 }
             }
             ToEngine::Ask { channel, position } => {
                 let Some(id) = stream.replica(channel) else { return };
                 match kept.get(&id).and_then(|kept| kept.get(position)) {
                     Some(turn) => stream.cast_again(id, turn),
-                    None => tracing::debug!(replica = %id, %position, "a list was asked for that is not kept any more"),
+                    None => stream.forgot(channel, position),
                 }
             }
             ToEngine::Released { channel, position } => {
-                let Some(id) = stream.released(channel, position) else { return };
+                let Some(id) = stream.has_released(channel, position) else { return };
                 drop(kept);
-                let least = proxies.values().filter_map(|stream| stream.released_by(id)).min();
+                let least = proxies.values().map(|stream| stream.released(id.group)).min();
                 if let (Some(least), Some(kept)) = (least, self.voting.kept.borrow_mut().get_mut(&id)) {
                     kept.release(least);
                 }

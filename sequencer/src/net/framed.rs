@@ -52,6 +52,14 @@ pub struct FrameReader<R> {
     decoder: FrameDecoder,
 }
 
+impl<R> FrameReader<R> {
+    /// The same reader, over something that wraps what it reads from.
+    #[must_use]
+    pub fn map<W>(self, wrap: impl FnOnce(R) -> W) -> FrameReader<W> {
+        FrameReader { half: wrap(self.half), buffer: self.buffer, decoder: self.decoder }
+    }
+}
+
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// The next frame; `None` at the end of the stream. Dropping the future loses nothing.
     ///

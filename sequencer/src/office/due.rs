@@ -22,6 +22,9 @@ pub struct Options {
     /// The same where every seat of the group can have an engine of its own: an engine that restarts or is mended finds
     /// its seat, and until then the loss of another one is not the loss of two seats. None: no longer than `settle`.
     pub apart: Option<Duration>,
+    /// How long an engine must have been there before a seat moves to it from one that has two of a group. 5 s. None:
+    /// seats whose replicas are well never move.
+    pub rebalance: Option<Duration>,
     /// Whether a seat that diverged is taken anew by itself; else an operator decides. True.
     pub rebuild: bool,
     /// The nodes that are to run replicas; empty when that is not known.
@@ -52,6 +55,7 @@ impl Default for Options {
             grace: Duration::from_secs(2),
             settle: Duration::from_secs(5),
             apart: None,
+            rebalance: Some(Duration::from_secs(5)),
             rebuild: true,
             engines: BTreeSet::new(),
             ask_again: Duration::from_secs(1),

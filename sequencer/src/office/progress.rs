@@ -31,6 +31,11 @@ impl Failures {
         self.last = now;
     }
 
+    /// Until when they count as lately; none when there were none.
+    pub(super) fn remembered_until(&self) -> Option<Duration> {
+        (self.in_a_row > 0).then_some(self.last + FAILURE_MEMORY)
+    }
+
     /// When the seat may be taken again.
     pub(super) fn retry_at(&self) -> Duration {
         match self.in_a_row {
@@ -95,6 +100,11 @@ impl Replica {
         self.wants = progress.wants;
         self.root = progress.root.map(|(position, root)| Checkpoint { position, root });
         self.dirty_bytes = progress.dirty_bytes;
+    }
+
+    /// Whether its engine has said that it runs.
+    pub(super) fn is_reported(&self) -> bool {
+        self.heard.is_some()
     }
 
     fn lose(&mut self) {

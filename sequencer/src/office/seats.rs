@@ -3,7 +3,7 @@
 //! A seat is given anew when nobody holds it, when its holder diverged (once an hour), was lost, cannot replay the group
 //! any more, or is on an engine that has been gone for the time of grace. It goes back to the engine that had it if that
 //! is there; else to the one with the fewest seats of the group, then with the fewest seats, then with the lowest
-//! number. A seat whose holder is alive and well never moves.
+//! number. Where a holder is alive and well, only `balance` moves a seat.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,6 +70,12 @@ impl Engines {
         self.known.get(&node).filter(|engine| engine.gone.is_none()).map(|engine| engine.key)
     }
 
+    /// The engines that are there, have reported what they have, and can replay what has this key: since when.
+    pub(super) fn settled(&self, key: Digest) -> impl Iterator<Item = (NodeId, Duration)> {
+        let there = self.known.iter().filter(move |(_, engine)| engine.gone.is_none() && engine.reported);
+        there.filter(move |(_, engine)| engine.key == key).map(|(node, engine)| (*node, engine.announced))
+    }
+
     /// Since when the engine is away: that it went, or that the office began without it.
     fn away_since(&self, node: NodeId) -> Away {
         match self.known.get(&node) {
@@ -121,7 +127,7 @@ impl Loads {
         self.of_group.get(&(group, node)).copied().unwrap_or_default()
     }
 
-    fn all(&self, node: NodeId) -> usize {
+    pub(super) fn all(&self, node: NodeId) -> usize {
         self.all.get(&node).copied().unwrap_or_default()
     }
 }
@@ -178,7 +184,7 @@ impl Office {
         }
     }
 
-    fn replica(&self, id: GroupId, seat: Seat) -> Option<&Replica> {
+    pub(super) fn replica(&self, id: GroupId, seat: Seat) -> Option<&Replica> {
         self.groups.get(&id)?.seats.get(usize::from(seat.0))
     }
 
@@ -248,7 +254,7 @@ impl Office {
     }
 
     /// Seats that engines hold, or are to hold by controls that are on their way.
-    fn loads(&self, shard: &ShardState) -> Loads {
+    pub(super) fn loads(&self, shard: &ShardState) -> Loads {
         let mut loads = Loads::default();
         for (id, control) in self.asks.all() {
             if let Control::TakeSeat { node, .. } = control {

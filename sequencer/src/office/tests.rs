@@ -13,6 +13,7 @@ use refrain_wire::{
 use super::{Alert, Due, Office, Options};
 use crate::shard::{Applied, Group, SeatState, ShardState};
 
+mod balance;
 mod checkpoints;
 mod leases;
 mod random;

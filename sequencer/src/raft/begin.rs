@@ -74,6 +74,15 @@ pub enum BeginError {
     },
 }
 
+/// Why a member does not begin a log with another one.
+#[derive(Debug)]
+pub(crate) enum NotBegun {
+    /// It never will.
+    Never(String),
+    /// Its disk took nothing: it may begin when it was started again.
+    NotNow(WriteError),
+}
+
 #[derive(Debug, Clone)]
 enum Place {
     /// No history yet.
@@ -140,7 +149,7 @@ impl Beginning {
     }
 
     /// The member with the lowest number begins a log.
-    pub(crate) async fn begin(&self, caller: NodeId, generation: Generation, members: &Bytes) -> Result<(), String> {
+    pub(crate) async fn begin(&self, caller: NodeId, generation: Generation, members: &Bytes) -> Result<(), NotBegun> {
         if self.begun() {
             let ours = self.known();
             if ours == generation && self.log.last().is_none() {
@@ -149,14 +158,14 @@ impl Beginning {
             let voter = membership::stored(&self.log.meta().membership)
                 .is_some_and(|(_, members)| members.voter_ids().any(|id| id == caller.0));
             let lost = voter.then(|| BeginError::LostDisk { node: caller, generation: ours }.to_string());
-            return Err(lost.unwrap_or_else(|| format!("it belongs to the log {ours} already")));
+            return Err(NotBegun::Never(lost.unwrap_or_else(|| format!("it belongs to the log {ours} already"))));
         }
         let expected = self.initial().and_then(first_members).map(|members| membership::encode(&members));
         let lowest = self.initial().and_then(|initial| initial.keys().next().copied());
         if expected.as_ref() != Some(members) || lowest != Some(caller) {
-            return Err("it was given other initial members".to_owned());
+            return Err(NotBegun::Never("it was given other initial members".to_owned()));
         }
-        self.settle(generation).await.map_err(|error| error.to_string())
+        self.settle(generation).await.map_err(NotBegun::NotNow)
     }
 
     /// The leader of a log takes this member in.
@@ -210,11 +219,19 @@ impl Beginning {
         let generation = self.log.meta().generation;
         for (node, address) in initial.iter().filter(|(node, _)| **node != self.node) {
             let link = peers.link(*node, address, Lane::Urgent);
+            let mut told = String::new();
             loop {
                 let request = Request::Begin { generation, members: membership::encode(&members) };
                 match link.call(request).await {
                     Ok(Response::Done) => break,
-                    Ok(Response::Failed(reason)) => return Err(self.refused(*node, reason)),
+                    Ok(Response::Refused(reason)) => return Err(self.refused(*node, reason)),
+                    Ok(Response::Failed(reason)) => {
+                        if reason != told {
+                            tracing::warn!(%node, reason, "an initial member cannot begin the log yet");
+                            told = reason;
+                        }
+                        tokio::time::sleep(pause).await;
+                    }
                     Ok(_) => return Err(self.refused(*node, "it gave the answer to another question".to_owned())),
                     // It may not be up yet; the link has told.
                     Err(_) => tokio::time::sleep(pause).await,

@@ -218,7 +218,7 @@ impl Driver {
         let frame = reader.next().await.map_err(|error| error.to_string())?;
         match frame.as_ref().and_then(Response::decode) {
             Some((_, Response::Done)) => Ok(()),
-            Some((_, Response::Failed(reason))) => Err(reason),
+            Some((_, Response::Failed(reason) | Response::Refused(reason))) => Err(reason),
             _ => Err("it does not take part in this log".to_owned()),
         }
     }

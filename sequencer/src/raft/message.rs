@@ -29,6 +29,7 @@ mod kind {
     pub(super) const INSTALLED: u8 = 68;
     pub(super) const FAILED: u8 = 69;
     pub(super) const PONG: u8 = 70;
+    pub(super) const REFUSED: u8 = 71;
 }
 
 /// The longest reason of a failure, in bytes.
@@ -78,8 +79,10 @@ pub(crate) enum Response {
     Done,
     /// The snapshot is installed, or the vote is higher.
     Installed(Vote),
-    /// It was not done.
+    /// It was not done; it may be another time.
     Failed(String),
+    /// It will never be done.
+    Refused(String),
     Pong,
 }
 
@@ -148,6 +151,16 @@ impl Request {
     }
 }
 
+fn put_reason(out: &mut Vec<u8>, reason: &str) {
+    out.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON_BYTES)]);
+}
+
+fn take_reason(cursor: &mut Cursor<'_>) -> Option<String> {
+    let reason = cursor.rest();
+    let within = reason.len() <= MAX_REASON_BYTES;
+    within.then(|| String::from_utf8(reason.to_vec()).ok())?
+}
+
 impl Response {
     /// Adds the answer to the queue.
     pub(crate) fn encode(&self, number: u64, out: &mut FrameQueue) {
@@ -176,9 +189,8 @@ impl Response {
             }),
             Self::Done => put(kind::DONE, &|_| {}),
             Self::Installed(vote) => put(kind::INSTALLED, &|out| put_vote(out, vote)),
-            Self::Failed(reason) => put(kind::FAILED, &|out| {
-                out.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON_BYTES)]);
-            }),
+            Self::Failed(reason) => put(kind::FAILED, &|out| put_reason(out, reason)),
+            Self::Refused(reason) => put(kind::REFUSED, &|out| put_reason(out, reason)),
             Self::Pong => out.frame(kind::PONG, &[]),
         }
     }
@@ -205,11 +217,8 @@ impl Response {
             }
             kind::DONE => Self::Done,
             kind::INSTALLED => Self::Installed(cursor.vote()?),
-            kind::FAILED => {
-                let reason = cursor.rest();
-                let within = reason.len() <= MAX_REASON_BYTES;
-                Self::Failed(within.then(|| String::from_utf8(reason.to_vec()).ok())??)
-            }
+            kind::FAILED => Self::Failed(take_reason(&mut cursor)?),
+            kind::REFUSED => Self::Refused(take_reason(&mut cursor)?),
             _ => return None,
         };
         cursor.end()?;

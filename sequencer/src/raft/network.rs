@@ -91,7 +91,7 @@ fn unreachable(error: &LinkError) -> Unreachable<Types> {
 
 fn unexpected(link: &Link, response: &Response) -> NetworkError<Types> {
     let reason = match response {
-        Response::Failed(reason) => reason.clone(),
+        Response::Failed(reason) | Response::Refused(reason) => reason.clone(),
         _ => "an answer to another question".to_owned(),
     };
     NetworkError::new(&link.peer().error(reason))

@@ -19,7 +19,7 @@ use refrain_wire::stream::{FrameQueue, RefusalCode, Role};
 use refrain_wire::{Generation, NodeId};
 use tokio::sync::Notify;
 
-use super::begin::Beginning;
+use super::begin::{Beginning, NotBegun};
 use super::message::{Piece, Request, Response};
 use super::space::Space;
 use super::types::{Payload, Raft, RaftLogEntry};
@@ -228,7 +228,11 @@ impl RaftServer {
     async fn answer(&self, request: Request, caller: NodeId) -> Response {
         match request {
             Request::Begin { generation, members } => {
-                return self.beginning.begin(caller, generation, &members).await.into();
+                return match self.beginning.begin(caller, generation, &members).await {
+                    Ok(()) => Response::Done,
+                    Err(NotBegun::NotNow(error)) => Response::Failed(error.to_string()),
+                    Err(NotBegun::Never(reason)) => Response::Refused(reason),
+                };
             }
             Request::Adopt { generation, voter } => {
                 return self.beginning.adopt(caller, generation, voter).await.into();

@@ -14,6 +14,7 @@ use crate::{DecodeError, GroupId, Incarnation, Position, Seat, Vote};
 
 const BIND: u8 = FIRST_THERE;
 const LIST: u8 = FIRST_THERE + 1;
+const FORGOT: u8 = FIRST_THERE + 2;
 const BOUND: u8 = FIRST_BACK;
 const ASK: u8 = FIRST_BACK + 1;
 const RELEASED: u8 = FIRST_BACK + 2;
@@ -37,6 +38,14 @@ pub enum ToProxy {
     Vote(Vote),
     /// A part of a list. Parts of one list come in order; [`super::list::ListAssembler`] joins them.
     List(ListPart),
+    /// Turns up to here are not kept any more: that the seat does not vote on them says nothing, and it has no lists
+    /// of them.
+    Forgot {
+        /// The channel.
+        channel: u16,
+        /// The highest such position.
+        position: Position,
+    },
 }
 
 impl Message for ToProxy {
@@ -53,6 +62,10 @@ impl Message for ToProxy {
                 let payloads = part.turn.effects.iter().map(|effect| &effect.payload);
                 out.frame_with(LIST, |out| put_head(out, part), payloads);
             }
+            Self::Forgot { channel, position } => small(out, FORGOT, |out| {
+                out.put_u16_le(*channel);
+                out.put_u64_le(position.0);
+            }),
         }
     }
 
@@ -69,6 +82,10 @@ impl Message for ToProxy {
                     incarnation: Incarnation(reader.u32("incarnation")?),
                 },
                 LIST => Self::List(read_part(reader)?),
+                FORGOT => Self::Forgot {
+                    channel: reader.u16("channel")?,
+                    position: Position(reader.u64("channel position")?),
+                },
                 _ => return unknown("votes kind", kind),
             })
         })

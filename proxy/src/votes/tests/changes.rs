@@ -131,6 +131,7 @@ impl Model {
                 }
                 Event::Diverged(told) => prop_assert!(told.seat.0 < self.liars, "{:?}", told),
                 Event::Split { position } => prop_assert!(false, "split at {}", position),
+                Event::Lost { position } => prop_assert!(false, "lost at {}", position),
                 Event::Ask { .. } | Event::Dropped { .. } => {}
             }
         }

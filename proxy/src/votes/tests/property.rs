@@ -108,6 +108,7 @@ fn check(turns: &[TurnEffects], seats: u8, votes: Vec<CastVote>, honest: &[u8]) 
             Event::Agreed { effects, .. } => released.push((*effects).clone()),
             Event::Diverged(divergence) => prop_assert!(!honest.contains(&divergence.seat.0), "{:?}", divergence),
             Event::Split { position } => prop_assert!(false, "split at {}", position),
+            Event::Lost { position } => prop_assert!(false, "lost at {}", position),
             Event::Ask { .. } | Event::Dropped { .. } => {}
         }
     }

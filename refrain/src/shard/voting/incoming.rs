@@ -52,12 +52,16 @@ pub(in crate::shard) async fn serve(
     let mut lists = ListAssembler::new(DEFAULT_LIST_BYTES);
     loop {
         let frame = inbox.next().await?;
+        if outbox.has_ended() {
+            // The node has opened another one: what is still on the way here would come after what it says there.
+            return Ok(());
+        }
         match ToProxy::decode(frame.kind, &frame.payload)? {
             ToProxy::Bind { channel, group, seat, incarnation } => {
                 if channels.len() >= MAX_CHANNELS {
                     return Err(LinkError::Full);
                 }
-                if !inner.knows_holder(group, seat, incarnation).await? {
+                if !inner.knows_holder(group, seat, incarnation).await? || outbox.has_ended() {
                     continue;
                 }
                 let Some(released) = inner.front().rejoin(group, seat, incarnation) else { continue };
@@ -77,6 +81,11 @@ pub(in crate::shard) async fn serve(
                     take(inner, outbox, channel, &vote).await?;
                 }
             }
+            ToProxy::Forgot { channel, position } => {
+                if let Some(channel) = channels.get(&channel) {
+                    inner.front().forgot(channel.group, channel.seat, channel.incarnation, position);
+                }
+            }
             ToProxy::List(part) => {
                 if let Some((channel, list)) = lists.push(part)?
                     && let Some(channel) = channels.get_mut(&channel)
@@ -93,6 +102,9 @@ async fn take(inner: &Inner, outbox: &Outbox, channel: &mut Channel, vote: &Vote
     let position = vote.position(channel.last);
     channel.last = position;
     inner.applied_up_to(position).await;
+    if outbox.has_ended() {
+        return Ok(());
+    }
     let list = channel.list.take().filter(|list| list.position == position);
     let Channel { group, seat, incarnation, .. } = *channel;
     inner.note_remote_progress(group, seat, incarnation, position);
@@ -117,6 +129,13 @@ impl Inner {
     /// Has the engines of other nodes bind again: this node serves a group that it did not serve before.
     pub(in crate::shard) fn bind_anew(&self) {
         self.voting.engines.borrow().values().for_each(|stream| stream.outbox.end());
+    }
+
+    /// A vote of a seat was dropped: its engine is to bind again, and votes on everything that is not released.
+    pub(in crate::shard) fn have_vote_again(&self, group: GroupId, seat: Seat) {
+        let engines = self.voting.engines.borrow();
+        let of_it = engines.values().filter(|stream| stream.channels.contains_key(&(group, seat)));
+        of_it.for_each(|stream| stream.outbox.end());
     }
 
     /// Asks the engines of other nodes for a list; the first of these seats that has a stream is asked.

@@ -37,13 +37,26 @@ impl KeptTurn {
 pub(in crate::shard) struct Kept {
     turns: VecDeque<KeptTurn>,
     bytes: usize,
+    /// The last turn that was finished.
+    last: Position,
+    /// Turns up to here are not here, whether there were any or not.
+    forgotten: Position,
 }
 
 impl Kept {
-    /// Keeps a turn; the oldest go when there are too many. A proxy that still needs one of them has to do without
-    /// this seat's vote.
-    pub(in crate::shard) fn push(&mut self, outcome: &TurnOutcome) {
+    /// Keeps a turn, unless it is not needed after all: no proxy needs any up to `released`. The oldest go when there
+    /// are too many; a proxy that still needs one of them has to do without this seat's vote.
+    pub(in crate::shard) fn push(&mut self, outcome: &TurnOutcome, released: Position) {
         let (position, votes) = (outcome.position, outcome.votes.clone());
+        if self.last == Position(0) {
+            // What the replica did before, it did for nobody else, or another one did.
+            self.forgotten = Position(position.0.saturating_sub(1));
+        }
+        self.last = position;
+        if position <= released {
+            self.forgotten = position;
+            return;
+        }
         let turn = KeptTurn { position, votes, effects: Arc::clone(&outcome.effects) };
         self.bytes += turn.bytes();
         self.turns.push_back(turn);
@@ -55,7 +68,13 @@ impl Kept {
     fn pop(&mut self) {
         if let Some(turn) = self.turns.pop_front() {
             self.bytes -= turn.bytes();
+            self.forgotten = self.forgotten.max(turn.position);
         }
+    }
+
+    /// Turns up to here are not kept: nothing follows from their not being here.
+    pub(in crate::shard) fn forgotten(&self) -> Position {
+        self.forgotten
     }
 
     /// Everything up to `released` is no longer needed.
@@ -113,7 +132,7 @@ mod tests {
     #[test]
     fn turns_are_kept_until_they_are_released() {
         let mut kept = Kept::default();
-        [2, 5, 9].iter().for_each(|position| kept.push(&outcome(*position, 1)));
+        [2, 5, 9].iter().for_each(|position| kept.push(&outcome(*position, 1), Position(0)));
         assert_eq!(positions(kept.after(Position(2))), [5, 9]);
         assert!(kept.get(Position(4)).is_none());
         assert!(
@@ -126,11 +145,31 @@ mod tests {
     #[test]
     fn the_oldest_go_at_the_limits() {
         let mut kept = Kept::default();
-        (1..=MAX_TURNS as u64 + 1).for_each(|position| kept.push(&outcome(position, 0)));
+        (1..=MAX_TURNS as u64 + 1).for_each(|position| kept.push(&outcome(position, 0), Position(0)));
         assert_eq!(kept.after(Position(0)).count(), MAX_TURNS);
-        kept.push(&outcome(100_000, MAX_BYTES));
+        kept.push(&outcome(100_000, MAX_BYTES), Position(0));
         assert_eq!(kept.after(Position(0)).count(), MAX_TURNS, "at the limit of bytes");
-        kept.push(&outcome(100_001, 1));
+        kept.push(&outcome(100_001, 1), Position(0));
         assert_eq!(positions(kept.after(Position(0))), [100_001]);
+        assert_eq!(kept.forgotten(), Position(100_000));
+    }
+
+    #[test]
+    fn what_was_before_the_first_turn_was_evicted_or_released_is_forgotten() {
+        let mut kept = Kept::default();
+        assert_eq!(kept.forgotten(), Position(0));
+        kept.push(&outcome(7, 1), Position(0));
+        assert_eq!(kept.forgotten(), Position(6), "a replica may begin in the middle");
+        [9, 12].iter().for_each(|position| kept.push(&outcome(*position, 1), Position(0)));
+        kept.release(Position(9));
+        assert_eq!(kept.forgotten(), Position(9));
+    }
+
+    #[test]
+    fn a_replica_that_replays_keeps_nothing_that_is_released() {
+        let mut kept = Kept::default();
+        (1..100).for_each(|position| kept.push(&outcome(position, 1), Position(97)));
+        assert_eq!(positions(kept.after(Position(0))), [98, 99]);
+        assert_eq!(kept.forgotten(), Position(97));
     }
 }

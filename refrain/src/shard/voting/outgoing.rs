@@ -10,7 +10,7 @@ use refrain_wire::message::Message as _;
 use refrain_wire::message::list::list_parts;
 use refrain_wire::message::votes::{ToEngine, ToProxy};
 use refrain_wire::stream::Role;
-use refrain_wire::{Epoch, NodeId, Position, Vote};
+use refrain_wire::{Epoch, GroupId, NodeId, Position, Vote};
 use tokio::task::AbortHandle;
 
 use super::Inner;
@@ -27,7 +27,6 @@ struct Channel {
     id: ReplicaId,
     /// The last position voted on here; none before the proxy has said how far it is.
     cast: Option<Position>,
-    released: Position,
     /// The proxy's node has a replica of its own that brings lists.
     own_lists: bool,
 }
@@ -35,6 +34,10 @@ struct Channel {
 /// The stream to one proxy, open or not.
 pub(super) struct ProxyStream {
     pub(super) epoch: Epoch,
+    /// Where the epoch was opened: everything up to there is done with.
+    pub(super) opened_at: Position,
+    /// How far each group is released there, as far as it told, by whatever stream.
+    released: BTreeMap<GroupId, Position>,
     outbox: Option<Outbox>,
     channels: BTreeMap<u16, Channel>,
     next_channel: u16,
@@ -66,7 +69,7 @@ impl ProxyStream {
         // Long before numbers run out a stream has more replicas behind it than a node can hold.
         let Some(next) = channel.checked_add(1) else { return outbox.end() };
         self.next_channel = next;
-        let replica = Channel { id, cast: None, released: Position(0), own_lists: false };
+        let replica = Channel { id, cast: None, own_lists: false };
         self.channels.insert(channel, replica);
         let ReplicaId { group, seat, incarnation } = id;
         outbox.push(|frames| ToProxy::Bind { channel, group, seat, incarnation }.encode(frames));
@@ -78,26 +81,25 @@ impl ProxyStream {
 
     /// The proxy has released everything up to `released`: votes after it go out from now on.
     pub(super) fn bound(&mut self, channel: u16, released: Position) -> Option<ReplicaId> {
-        let channel = self.channels.get_mut(&channel)?;
-        (channel.cast, channel.released) = (Some(released), released);
-        Some(channel.id)
+        self.channels.get_mut(&channel)?.cast = Some(released);
+        self.has_released(channel, released)
     }
 
     pub(super) fn replica(&self, channel: u16) -> Option<ReplicaId> {
         self.channels.get(&channel).map(|channel| channel.id)
     }
 
-    pub(super) fn released(&mut self, channel: u16, position: Position) -> Option<ReplicaId> {
-        let channel = self.channels.get_mut(&channel)?;
-        channel.released = channel.released.max(position);
-        Some(channel.id)
+    /// The proxy tells how far it has released.
+    pub(super) fn has_released(&mut self, channel: u16, position: Position) -> Option<ReplicaId> {
+        let id = self.replica(channel)?;
+        let released = self.released.entry(id.group).or_default();
+        *released = position.max(*released);
+        Some(id)
     }
 
-    /// How far the proxy has released, as far as it told.
-    pub(super) fn released_by(&self, id: ReplicaId) -> Option<Position> {
-        let channel = self.channels.values().find(|channel| channel.id == id);
-        // A proxy that is not connected needs everything.
-        Some(channel.map_or(Position(0), |channel| channel.released))
+    /// The proxy needs nothing of the group up to here. It never goes back, whatever stream or epoch it has.
+    pub(super) fn released(&self, group: GroupId) -> Position {
+        self.released.get(&group).copied().unwrap_or_default().max(self.opened_at)
     }
 
     pub(super) fn wants_lists(&mut self, channel: u16, wanted: bool) {
@@ -106,15 +108,24 @@ impl ProxyStream {
         }
     }
 
-    /// Votes on a turn, unless that was done or the proxy has not said how far it is.
-    pub(super) fn cast(&mut self, id: ReplicaId, turn: &KeptTurn, with_list: bool) {
+    /// Votes on a turn, unless that was done or the proxy has not said how far it is. Turns up to `forgotten` are not
+    /// kept: the proxy is told so where it may wait for votes on them.
+    pub(super) fn cast(&mut self, id: ReplicaId, forgotten: Position, turn: &KeptTurn, with_list: bool) {
         let (Some(outbox), epoch) = (self.outbox.clone(), self.epoch) else { return };
         let Some((number, channel)) = self.channel_of(id) else { return };
-        if channel.cast.is_none_or(|cast| cast >= turn.position) {
-            return;
-        }
+        let Some(cast) = channel.cast.filter(|cast| *cast < turn.position) else { return };
         channel.cast = Some(turn.position);
+        if cast < forgotten {
+            self.forgot(number, forgotten);
+        }
         put(&outbox, number, epoch, turn, with_list);
+    }
+
+    /// Says that turns up to a position are not kept any more.
+    pub(super) fn forgot(&self, channel: u16, position: Position) {
+        if let Some(outbox) = &self.outbox {
+            outbox.push(|frames| ToProxy::Forgot { channel, position }.encode(frames));
+        }
     }
 
     /// Votes again, with the list.
@@ -142,9 +153,17 @@ fn put(outbox: &Outbox, channel: u16, epoch: Epoch, turn: &KeptTurn, with_list: 
 }
 
 /// Begins to keep a stream to the proxy of a node.
-pub(super) fn start(inner: &Inner, node: NodeId, epoch: Epoch) -> ProxyStream {
+pub(super) fn start(inner: &Inner, node: NodeId) -> ProxyStream {
     let task = tokio::task::spawn_local(run(inner.me.clone(), node)).abort_handle();
-    ProxyStream { epoch, outbox: None, channels: BTreeMap::new(), next_channel: 0, task }
+    ProxyStream {
+        epoch: Epoch(0),
+        opened_at: Position(0),
+        released: BTreeMap::new(),
+        outbox: None,
+        channels: BTreeMap::new(),
+        next_channel: 0,
+        task,
+    }
 }
 
 async fn run(inner: Weak<Inner>, node: NodeId) {

@@ -32,6 +32,7 @@ enum Event {
     OpenEpoch { proxy: u16 },
     Renew { all: bool },
     Commit(usize),
+    Follow,
     DropAsked,
     Elect,
 }
@@ -54,6 +55,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1u16..3).prop_map(|proxy| Event::OpenEpoch { proxy }),
         6 => prop::bool::weighted(0.7).prop_map(|all| Event::Renew { all }),
         20 => (0usize..10).prop_map(Event::Commit),
+        2 => Just(Event::Follow),
         1 => Just(Event::DropAsked),
         1 => Just(Event::Elect),
     ]
@@ -147,7 +149,9 @@ impl Model {
                 let state = self.seat(group, *seat).expect("there is such a seat");
                 assert_eq!(Some(*incarnation), state.next_incarnation());
                 assert!(!state.kept_out, "an operator decides");
-                assert_eq!(self.well(group, *seat), None, "seat {seat} of {group} is taken from one that is well");
+                if let Some(from) = self.well(group, *seat) {
+                    self.check_move(group, from, *node);
+                }
                 let engine = &self.engines[node];
                 assert_eq!(engine_key(engine.key), self.desk.group(group).engine, "it cannot replay the group");
                 let first = if *from == Position(0) { self.desk.group(group).created } else { from.next() };
@@ -164,6 +168,25 @@ impl Model {
                 assert!(votes > seats.len() / 2, "{votes} of {}", seats.len());
             }
             _ => {}
+        }
+    }
+
+    /// A seat is taken from one that is well only where that one has two, the other none, and the rest are well.
+    fn check_move(&self, group: GroupId, from: NodeId, to: NodeId) {
+        let seats = &self.desk.group(group).seats;
+        let of = |node: NodeId| seats.iter().filter(|seat| seat.voter() == Some(node)).count();
+        assert!(of(from) >= 2 && of(to) == 0, "{from} has {} seats of {group}, {to} has {}", of(from), of(to));
+        let well = (0..seats.len() as u8).filter(|seat| self.well(group, Seat(*seat)).is_some()).count();
+        assert_eq!(well, seats.len(), "of {group}");
+    }
+
+    /// Every replica does every turn, and its engine says so.
+    fn follow(&mut self) {
+        for engine in self.engines.values_mut().filter(|engine| engine.up && engine.told) {
+            for ((group, _), run) in &mut engine.runs {
+                run.position = self.desk.shard.groups()[group].last_turn;
+                self.desk.office.progress(run, self.desk.now);
+            }
         }
     }
 
@@ -269,6 +292,7 @@ impl Model {
             }
             Event::Renew { all } => self.renew(*all),
             Event::Commit(nth) => self.commit(*nth),
+            Event::Follow => self.follow(),
             Event::DropAsked => self.asked.clear(),
             Event::Elect => self.elect(),
         }
@@ -355,6 +379,7 @@ impl Model {
         while self.desk.now < end {
             GROUPS.iter().for_each(|group| self.capture(*group, u8::MAX));
             self.renew(true);
+            self.follow();
             let next = self.settle();
             self.desk.wait(next.unwrap_or(millis(1000)).min(millis(1000)));
         }
@@ -364,6 +389,11 @@ impl Model {
                 let seat = Seat(nth as u8);
                 assert!(state.kept_out || self.well(group, seat).is_some(), "seat {seat} of {group}: {state:?}");
             }
+            let holders: BTreeSet<NodeId> = seats.iter().filter_map(SeatState::voter).collect();
+            let engine = self.desk.group(group).engine;
+            let fit = self.engines.values().filter(|known| engine_key(known.key) == engine).count();
+            let all_well = seats.iter().all(|state| state.voter().is_some());
+            assert!(!all_well || holders.len() == fit.min(seats.len()), "{holders:?} of {fit} engines have {group}");
         }
     }
 }

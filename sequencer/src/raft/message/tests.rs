@@ -54,6 +54,7 @@ fn responses() -> Vec<Response> {
         Response::Done,
         Response::Installed(vote),
         Response::Failed("no".into()),
+        Response::Refused("never".into()),
         Response::Pong,
     ]
 }

@@ -37,6 +37,8 @@ pub enum Why {
     NotLeader = 6,
     /// The log takes nothing more.
     Stopped = 7,
+    /// The log did not take it this time, or nobody knows whether it did: offered again it counts once.
+    Again = 8,
 }
 
 impl Why {
@@ -50,6 +52,7 @@ impl Why {
             Self::Invalid,
             Self::NotLeader,
             Self::Stopped,
+            Self::Again,
         ]
         .into_iter()
         .find(|why| *why as u8 == value)
@@ -72,7 +75,8 @@ pub enum FromLeader {
         /// Who does, as far as it knows.
         leader: Option<NodeId>,
     },
-    /// A submission was not ordered and will not be; its number may be offered again.
+    /// A submission was not ordered, and will not be but for one reason ([`Why::Again`]); its number may be offered
+    /// again.
     Refused {
         /// The submission.
         id: SubmissionId,

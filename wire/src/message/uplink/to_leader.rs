@@ -74,7 +74,8 @@ pub enum ToLeader {
         /// The control.
         control: Control,
     },
-    /// How far replicas of the node are, for those of which something changed.
+    /// How far replicas of the node are, for those of which something changed. What has no room in one message goes on
+    /// in the next: one with `MAX_PROGRESS` of them is not the last.
     Progress(Vec<Progress>),
     /// The bundle that was to be prepared is there and compiled, or cannot be.
     Ready {
