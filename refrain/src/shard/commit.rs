@@ -73,7 +73,8 @@ impl Inner {
             Control::Resume => self.resumed(id, at),
             Control::Resize { seats } => self.resized(id, *seats, at),
             Control::Create { .. } | Control::Audit | Control::Shard(_) => {}
-            Control::Upgrade { .. } | Control::Checkpoint | Control::Rooted { .. } => {}
+            Control::Upgrade { bundle, .. } => self.upgraded(id, *bundle, at),
+            Control::Checkpoint | Control::Rooted { .. } => {}
         }
     }
 
@@ -99,14 +100,10 @@ impl Inner {
     /// Makes a replica that catches up from the log.
     pub(super) fn install_replica(&self, id: ReplicaId) {
         let Some(workers) = self.workers() else { return };
-        let (blueprint, service) = {
-            let groups = self.groups.borrow();
-            let Some(group) = groups.get(&id.group) else { return };
-            (group.blueprint.clone(), group.service.name.clone())
-        };
-        let Some(blueprint) = blueprint else { return };
+        let Some(blueprint) = self.first_blueprint(id) else { return };
+        let service = self.service_name(id.group);
         tracing::info!(service, seat = %id.seat, incarnation = %id.incarnation, "seat taken: a new replica replays the log");
-        workers.install(Replica::new(id, blueprint));
+        workers.install(Replica::new(id, blueprint).with_blueprints(Arc::clone(&self.catalog.blueprints)));
         self.bind_replica(id);
     }
 

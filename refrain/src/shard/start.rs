@@ -26,7 +26,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use super::services::Catalog;
+use super::catalog::Catalog;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{Command, Commands, Engine, Inner, epoch, fetch, follow, leader, peers, uplink};
@@ -229,6 +229,7 @@ fn make(
         requests: Cell::new(0),
         sessions: Cell::new(0),
         transferring: Cell::new(None),
+        upgrades: RefCell::default(),
         insisted: RefCell::default(),
         joining: RefCell::default(),
         settling: RefCell::default(),
