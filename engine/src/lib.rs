@@ -22,5 +22,5 @@ pub mod workers;
 
 pub use module::{Compiled, LoadError};
 pub use platform::Platform;
-pub use replica::{Replica, ReplicaId, TurnBatch, TurnOutcome};
+pub use replica::{GuestView, Replica, ReplicaId, TurnBatch, TurnOutcome};
 pub use workers::{BatchSource, Report, Workers};

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use refrain_kernel::process::Phase;
 use refrain_kernel::{Kernel, ShardEvent, TurnInput};
 use refrain_wire::turn::TurnEffects;
 use refrain_wire::{Digest, EffectEntry, Epoch, GroupId, Incarnation, Position, RunningDigest, Seat, Time};
@@ -88,6 +89,25 @@ pub struct TurnOutcome {
     pub captured: Option<Arc<Captured>>,
 }
 
+/// What a guest is doing between two turns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestView {
+    /// How often it was started.
+    pub starts: u64,
+    /// Whether it runs.
+    pub running: bool,
+    /// How it ended last: its code, and why in words.
+    pub last_end: Option<(u64, String)>,
+    /// Ports that it listens on.
+    pub listening: Vec<u16>,
+    /// Its linear memory, in bytes.
+    pub memory_bytes: u64,
+    /// Flows that it has.
+    pub flows: u32,
+    /// Bytes of the writable file layer in use.
+    pub files_bytes: u64,
+}
+
 /// Where a turn stands after the guest was run.
 pub(crate) enum Progress {
     /// The turn is over.
@@ -151,6 +171,24 @@ impl Replica {
     #[must_use]
     pub fn running_digest(&self) -> RunningDigest {
         self.running
+    }
+
+    /// What its guest is doing between two turns.
+    #[must_use]
+    pub fn guest_view(&self) -> GuestView {
+        let mut shared = self.shared.lock();
+        let memory_bytes = shared.memory_bytes;
+        let kernel = shared.kernel();
+        let process = kernel.process();
+        GuestView {
+            starts: u64::from(process.starts),
+            running: process.phase == Phase::Running,
+            last_end: process.last_end.as_ref().map(|end| (u64::from(end.code()), end.reason())),
+            listening: kernel.listening().collect(),
+            memory_bytes,
+            flows: kernel.flow_count(),
+            files_bytes: kernel.fs().usage().used_bytes,
+        }
     }
 
     /// Captures the state at the end of the next turn, or of the first later one at which the guest can be saved.

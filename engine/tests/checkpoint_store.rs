@@ -82,7 +82,7 @@ fn the_two_newest_and_the_agreed_one_are_kept_and_chunks_that_nobody_names_go() 
     let opened = CheckpointStore::open(folder.path()).unwrap();
     store(&opened, &checkpoint(2, 1, &[100, 50]));
     store(&opened, &all[0]);
-    opened.agreed(GroupId(1), all[0].0.root());
+    opened.agreed(GroupId(1), &[all[0].0.root()]);
     all[1..].iter().for_each(|one| store(&opened, one));
     let positions = |store: &CheckpointStore| {
         store.list(GroupId(1)).unwrap().iter().map(|(position, _)| position.0).collect::<Vec<_>>()
@@ -90,7 +90,7 @@ fn the_two_newest_and_the_agreed_one_are_kept_and_chunks_that_nobody_names_go() 
     assert_eq!(positions(&opened), [5, 4, 1]);
     // Pages 1, 4, 5, 50 and 100, and three kernels, one of them of both groups.
     assert_eq!(chunk_files(folder.path()), 8);
-    opened.agreed(GroupId(1), all[4].0.root());
+    opened.agreed(GroupId(1), &[all[4].0.root()]);
     store(&opened, &checkpoint(1, 6, &[6]));
     assert_eq!(positions(&opened), [6, 5]);
     opened.remove_group(GroupId(1)).unwrap();

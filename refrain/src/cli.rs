@@ -112,6 +112,21 @@ struct ProcessArgs {
     /// How long a proxy's connections live on without word from the leader [default: 5s].
     #[arg(long, value_name = "TIME", env = "REFRAIN_LEASE")]
     lease: Option<String>,
+    /// A service's batches after which a checkpoint of it is taken [default: 500].
+    #[arg(long, value_name = "N", env = "REFRAIN_CHECKPOINT_BATCHES")]
+    checkpoint_batches: Option<u64>,
+    /// The bytes of a service's batches after which a checkpoint of it is taken [default: 8MiB].
+    #[arg(long, value_name = "SIZE", env = "REFRAIN_CHECKPOINT_BYTES")]
+    checkpoint_bytes: Option<String>,
+    /// The least time between two checkpoints of a service [default: 10s].
+    #[arg(long, value_name = "TIME", env = "REFRAIN_CHECKPOINT_INTERVAL")]
+    checkpoint_interval: Option<String>,
+    /// How often the log is cut behind checkpoints [default: 10s].
+    #[arg(long, value_name = "TIME", env = "REFRAIN_LOG_CUT_INTERVAL")]
+    log_cut_interval: Option<String>,
+    /// Whether a replica that diverged is rebuilt by itself, once an hour [default: true].
+    #[arg(long, value_name = "BOOL", env = "REFRAIN_REBUILD")]
+    rebuild: Option<bool>,
     /// A configuration file (TOML); its keys are the flags' names.
     #[arg(long, value_name = "FILE", env = "REFRAIN_CONFIG")]
     config: Option<PathBuf>,
@@ -174,6 +189,11 @@ impl ProcessArgs {
             election_timeout: self.election_timeout,
             heartbeat_interval: self.heartbeat_interval,
             lease: self.lease,
+            checkpoint_batches: self.checkpoint_batches,
+            checkpoint_bytes: self.checkpoint_bytes,
+            checkpoint_interval: self.checkpoint_interval,
+            log_cut_interval: self.log_cut_interval,
+            rebuild: self.rebuild,
             config: self.config,
             ..Settings::default()
         }

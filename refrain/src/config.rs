@@ -68,6 +68,16 @@ pub struct Settings {
     pub heartbeat_interval: Option<String>,
     /// A time with its unit.
     pub lease: Option<String>,
+    /// See [`Config::checkpoint_batches`].
+    pub checkpoint_batches: Option<u64>,
+    /// A size with its unit.
+    pub checkpoint_bytes: Option<String>,
+    /// A time with its unit.
+    pub checkpoint_interval: Option<String>,
+    /// A time with its unit.
+    pub log_cut_interval: Option<String>,
+    /// See [`Config::rebuild`].
+    pub rebuild: Option<bool>,
     /// Where other nodes reach `up`.
     pub peer_listen: Option<SocketAddr>,
     /// The node's number.
@@ -102,6 +112,11 @@ struct File {
     election_timeout: Option<String>,
     heartbeat_interval: Option<String>,
     lease: Option<String>,
+    checkpoint_batches: Option<u64>,
+    checkpoint_bytes: Option<String>,
+    checkpoint_interval: Option<String>,
+    log_cut_interval: Option<String>,
+    rebuild: Option<bool>,
     peer_listen: Option<SocketAddr>,
     node: Option<u64>,
     cluster: Option<PathBuf>,
@@ -147,6 +162,18 @@ pub struct Config {
     /// How long a proxy's connections live on without word from the leader.
     #[serde(serialize_with = "duration_text")]
     pub lease: Duration,
+    /// Batches of a service after which a checkpoint is taken.
+    pub checkpoint_batches: u64,
+    /// Bytes of a service's batches after which a checkpoint is taken.
+    pub checkpoint_bytes: u64,
+    /// The least time between two checkpoints of a service.
+    #[serde(serialize_with = "duration_text")]
+    pub checkpoint_interval: Duration,
+    /// How often a leader has the log cut behind checkpoints.
+    #[serde(serialize_with = "duration_text")]
+    pub log_cut_interval: Duration,
+    /// Whether a replica that diverged is rebuilt from the agreed checkpoint by itself.
+    pub rebuild: bool,
     /// Where ports of services listen, instead of what their manifests say.
     pub listen: Vec<ListenAt>,
     /// The cluster, and which of its nodes this is.
@@ -191,6 +218,13 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 const DEFAULT_ELECTION: Duration = Duration::from_millis(500);
 const DEFAULT_HEARTBEAT: Duration = Duration::from_millis(100);
 const DEFAULT_LEASE: Duration = Duration::from_secs(5);
+const DEFAULT_CHECKPOINT_BATCHES: u64 = 500;
+const DEFAULT_CHECKPOINT_BYTES: u64 = 8 << 20;
+/// Each checkpoint is written to the disk that the log is on.
+const DEFAULT_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+const DEFAULT_LOG_CUT_INTERVAL: Duration = Duration::from_secs(10);
+/// A cut costs a write of the shard's state.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Shorter elections happen by themselves on a busy machine.
 const MIN_ELECTION: Duration = Duration::from_millis(50);
 /// A leader must be able to miss heartbeats.
@@ -252,6 +286,9 @@ impl Config {
         let election = given.election_timeout.or(file.election_timeout);
         let heartbeat = given.heartbeat_interval.or(file.heartbeat_interval);
         let lease = given.lease.or(file.lease);
+        let checkpoint_bytes = given.checkpoint_bytes.or(file.checkpoint_bytes);
+        let checkpoint_interval = given.checkpoint_interval.or(file.checkpoint_interval);
+        let cut_interval = given.log_cut_interval.or(file.log_cut_interval);
         let config = Self {
             services: if given.services.is_empty() { file.services.unwrap_or_default() } else { given.services },
             replicas: given.replicas.or(file.replicas),
@@ -268,6 +305,17 @@ impl Config {
             election_timeout: duration("election-timeout", election, DEFAULT_ELECTION, faults_of),
             heartbeat_interval: duration("heartbeat-interval", heartbeat, DEFAULT_HEARTBEAT, faults_of),
             lease: duration("lease", lease, DEFAULT_LEASE, faults_of),
+            checkpoint_batches: (given.checkpoint_batches.or(file.checkpoint_batches))
+                .unwrap_or(DEFAULT_CHECKPOINT_BATCHES),
+            checkpoint_bytes: bytes("checkpoint-bytes", checkpoint_bytes, DEFAULT_CHECKPOINT_BYTES, faults_of),
+            checkpoint_interval: duration(
+                "checkpoint-interval",
+                checkpoint_interval,
+                DEFAULT_CHECKPOINT_INTERVAL,
+                faults_of,
+            ),
+            log_cut_interval: duration("log-cut-interval", cut_interval, DEFAULT_LOG_CUT_INTERVAL, faults_of),
+            rebuild: given.rebuild.or(file.rebuild).unwrap_or(true),
             listen: listen::merge(&given.listen, file.listen, faults_of),
             cluster,
         };
@@ -301,6 +349,13 @@ impl Config {
 
     fn check_times(&self, faults: &mut Vec<String>) {
         let text = refrain_service::format_duration;
+        for (key, is) in
+            [("checkpoint-interval", self.checkpoint_interval), ("log-cut-interval", self.log_cut_interval)]
+        {
+            if is < MIN_INTERVAL {
+                faults.push(format!("{key}: {} is below the least, {}", text(is), text(MIN_INTERVAL)));
+            }
+        }
         if self.election_timeout < MIN_ELECTION {
             let (is, least) = (text(self.election_timeout), text(MIN_ELECTION));
             faults.push(format!("election-timeout: {is} is below the least, {least}"));

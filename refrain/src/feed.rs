@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use refrain_wire::Position;
 use tokio::sync::mpsc;
 
-use crate::history::EntrySource;
+use crate::history::{EntrySource, SourceError};
 
 /// The most payload bytes of entries that are kept.
 const KEPT_BYTES: usize = 64 * 1024 * 1024;
@@ -28,7 +28,7 @@ pub(crate) struct Older {
     /// How much is wanted; one entry at least.
     pub(crate) max_bytes: usize,
     /// Where the answer goes.
-    pub(crate) reply: SyncSender<Result<Entries, String>>,
+    pub(crate) reply: SyncSender<Result<Entries, SourceError>>,
 }
 
 #[derive(Default)]
@@ -49,6 +49,11 @@ impl Recent {
     /// Nothing yet; `questions` goes to whoever can ask other nodes.
     pub(crate) fn new(questions: mpsc::Sender<Older>) -> Self {
         Self { newest: Mutex::default(), questions }
+    }
+
+    /// Nothing before a position will come: older entries are asked for.
+    pub(crate) fn begin_after(&self, position: Position) {
+        self.newest.lock().after = position;
     }
 
     /// Takes in the next committed entry.
@@ -79,17 +84,20 @@ impl Recent {
 }
 
 impl EntrySource for Recent {
-    fn read(&self, from: Position, max_bytes: usize) -> Result<Entries, String> {
+    fn read(&self, from: Position, max_bytes: usize) -> Result<Entries, SourceError> {
         if let Some(entries) = self.kept(from, max_bytes) {
             return Ok(entries);
         }
         let (reply, answer) = sync_channel(1);
         let asked = self.questions.try_send(Older { from, max_bytes, reply });
-        asked.map_err(|_| "too many replicas ask for old entries at once".to_owned())?;
+        let failed = |text: &str| SourceError::Failed(text.to_owned());
+        asked.map_err(|_| failed("too many replicas ask for old entries at once"))?;
         match answer.recv_timeout(PATIENCE) {
             Ok(entries) => entries,
-            Err(RecvTimeoutError::Timeout) => Err(format!("no node sent them within {} s", PATIENCE.as_secs())),
-            Err(RecvTimeoutError::Disconnected) => Err("the node is ending".to_owned()),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(failed(&format!("no node sent them within {} s", PATIENCE.as_secs())))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(failed("the node is ending")),
         }
     }
 }
@@ -120,6 +128,6 @@ mod tests {
         });
         assert_eq!(positions(&recent.read(Position(3), 1).unwrap()), [3]);
         answering.join().unwrap();
-        assert!(recent.read(Position(3), 1).unwrap_err().contains("too many"));
+        assert!(recent.read(Position(3), 1).unwrap_err().to_string().contains("too many"));
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use refrain_engine::{BatchSource, TurnBatch};
 use refrain_kernel::ShardEvent;
-use refrain_sequencer::log::OrderedLog;
+use refrain_sequencer::log::{OrderedLog, ReadError};
 use refrain_sequencer::raft::RaftLog;
 use refrain_sequencer::shard::Group as LogGroup;
 use refrain_wire::{Entry, Epoch, GroupId, Position, Time};
@@ -31,6 +31,8 @@ struct Marks {
     created: BTreeMap<GroupId, (Position, [u8; 32])>,
     epochs: Arc<[Epoch]>,
     committed: Position,
+    /// What positions up to here mean is not known any more.
+    forgotten: Position,
 }
 
 /// Where committed entries are read from: this node's own log, or what other nodes sent and send.
@@ -39,13 +41,30 @@ pub(crate) trait EntrySource: Send + Sync {
     /// threads of the engine.
     ///
     /// # Errors
-    /// In words; whoever asked cannot go on.
-    fn read(&self, from: Position, max_bytes: usize) -> Result<Vec<(Position, Bytes)>, String>;
+    /// Whoever asked cannot go on.
+    fn read(&self, from: Position, max_bytes: usize) -> Result<Vec<(Position, Bytes)>, SourceError>;
+}
+
+/// Why entries cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum SourceError {
+    /// They were given up.
+    #[error("entries before position {first} are given up")]
+    Purged {
+        /// The first that can be read.
+        first: Position,
+    },
+    /// Something else, in words.
+    #[error("{0}")]
+    Failed(String),
 }
 
 impl EntrySource for RaftLog {
-    fn read(&self, from: Position, max_bytes: usize) -> Result<Vec<(Position, Bytes)>, String> {
-        OrderedLog::read(self, from, max_bytes).map_err(|error| error.to_string())
+    fn read(&self, from: Position, max_bytes: usize) -> Result<Vec<(Position, Bytes)>, SourceError> {
+        OrderedLog::read(self, from, max_bytes).map_err(|error| match error {
+            ReadError::Purged { first, .. } => SourceError::Purged { first: Position(first) },
+            other => SourceError::Failed(other.to_string()),
+        })
     }
 }
 
@@ -72,12 +91,25 @@ impl History {
         self.marks.write().created.insert(group, (position, fold));
     }
 
-    /// Takes in the groups of a state that the log begins with: those whose records are not told.
-    pub(crate) fn restore(&self, groups: &BTreeMap<GroupId, LogGroup>) {
+    /// The log begins with a state at a position: takes in its groups, whose records are not told.
+    pub(crate) fn restore(&self, position: Position, groups: &BTreeMap<GroupId, LogGroup>) {
         let mut marks = self.marks.write();
-        for (id, group) in groups {
+        for (id, group) in groups.iter().filter(|(_, group)| group.created <= position) {
             marks.created.entry(*id).or_insert((group.created, [0; 32]));
         }
+        marks.committed = marks.committed.max(position);
+        marks.forget(position);
+    }
+
+    /// Whether a group can be replayed from its first turn on.
+    pub(crate) fn has_beginning_of(&self, group: GroupId) -> bool {
+        let marks = self.marks.read();
+        marks.created.get(&group).is_some_and(|(created, _)| *created > marks.forgotten)
+    }
+
+    /// Nobody reads what was committed up to a position any more.
+    pub(crate) fn forget(&self, position: Position) {
+        self.marks.write().forget(position);
     }
 
     /// Notes a committed position: its events, and its batches where they are not the entry's own.
@@ -108,6 +140,11 @@ impl History {
 }
 
 impl Marks {
+    fn forget(&mut self, position: Position) {
+        self.forgotten = self.forgotten.max(position);
+        self.marks = self.marks.split_off(&self.forgotten.next());
+    }
+
     fn turn(
         &self,
         group: GroupId,
@@ -146,12 +183,15 @@ impl Marks {
 impl BatchSource for History {
     fn read(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<Arc<TurnBatch>>, String> {
         let source = self.source.read().clone().ok_or("the log is not open yet")?;
-        let (created, committed) = {
+        let (created, committed, forgotten) = {
             let marks = self.marks.read();
-            (marks.created.get(&group).map(|(position, _)| *position), marks.committed)
+            (marks.created.get(&group).map(|(position, _)| *position), marks.committed, marks.forgotten)
         };
         let created = created.ok_or_else(|| format!("group {group} is not in the log"))?;
         let (mut from, mut previous) = (after.next().max(created), after);
+        if from <= forgotten {
+            return Err(format!("the log was cut behind position {forgotten}, and this begins at {from}"));
+        }
         let mut turns = Vec::new();
         while turns.is_empty() && from <= committed {
             let read = source.read(from, max_bytes);
@@ -161,6 +201,9 @@ impl BatchSource for History {
             for (position, bytes) in entries.iter().filter(|(position, _)| *position <= committed) {
                 let entry = Entry::decode(*position, bytes).map_err(|error| format!("entry {position}: {error}"))?;
                 let marks = self.marks.read();
+                if *position <= marks.forgotten {
+                    return Err(format!("the log was cut behind position {} meanwhile", marks.forgotten));
+                }
                 let records = marks.records(group, &entry);
                 if let Some(turn) = marks.turn(group, previous, *position, entry.time, records) {
                     previous = turn.position;

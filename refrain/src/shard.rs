@@ -7,20 +7,24 @@
 //! This module is the loop's state and its commands; `start` brings it up, `services` adopts groups, `commit` acts on
 //! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `catalog` has the bundles, `upgrade` changes what groups run. `uplink` tells the leader,
 //! `leader` is what the leader's node does, `epoch` keeps the proxy's epoch and lease. `peers` connects nodes, `follow`
-//! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `status` describes it all,
+//! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `checkpoints` cuts the log behind
+//! checkpoints, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all,
 //! `drain` ends it.
 
 mod catalog;
+mod checkpoints;
 mod commit;
 mod drain;
 mod epoch;
 mod fetch;
 mod follow;
 mod group;
+mod join;
 mod leader;
 mod lease;
 mod peers;
 mod report;
+mod restored;
 mod services;
 mod start;
 mod status;
@@ -48,6 +52,7 @@ use crate::config::Config;
 use crate::feed::Older;
 use crate::history::History;
 use catalog::Catalog;
+use checkpoints::Checkpoints;
 use group::{Group, SeatState};
 use leader::Leader;
 use lease::Lease;
@@ -163,7 +168,15 @@ struct Waiting {
 
 impl Waiting {
     fn is_for(&self, group: GroupId, control: &Control) -> bool {
-        self.control.as_ref().is_some_and(|(waits, wanted)| *waits == group && wanted == control)
+        let same = |wanted: &Control| match (wanted, control) {
+            // The leader says what the replica begins with.
+            (
+                Control::TakeSeat { seat, incarnation, node, .. },
+                Control::TakeSeat { seat: taken, incarnation: next, node: at, .. },
+            ) => (seat, incarnation, node) == (taken, next, at),
+            _ => wanted == control,
+        };
+        self.control.as_ref().is_some_and(|(waits, wanted)| *waits == group && same(wanted))
     }
 }
 
@@ -187,6 +200,7 @@ struct Inner {
     view: View,
     history: Arc<History>,
     catalog: Catalog,
+    checkpoints: Checkpoints,
     front: OnceCell<FrontEnd>,
     /// None when this node is no engine.
     engine: Option<Engine>,
@@ -219,7 +233,7 @@ struct Inner {
     applied: watch::Sender<Position>,
     started: tokio::time::Instant,
     /// The last entry that was there at the start.
-    started_at: Position,
+    started_at: Cell<Position>,
     /// A submission was refused because its group is busy; it goes again when replicas have caught up.
     stalled: Cell<bool>,
     draining: Cell<bool>,
@@ -229,6 +243,8 @@ struct Inner {
     failure: RefCell<Option<String>>,
     /// Whether the sequencer has ended.
     ended: watch::Sender<bool>,
+    /// The loop is to begin anew: the log goes on from a state, and nothing here follows from that.
+    again: Cell<bool>,
 }
 
 impl Inner {
@@ -491,6 +507,7 @@ impl Inner {
         self.view.with_shard(|shard| {
             let state = shard.groups().get(&id)?.seats.get(usize::from(seat.0))?;
             let (incarnation, node) = (Incarnation(state.incarnation.0 + 1), state.node?);
+            // The leader knows the checkpoint that it is to begin with.
             Some(Control::TakeSeat { seat, incarnation, node, from: Position(0) })
         })
     }

@@ -62,6 +62,8 @@ pub struct Office {
     wishes: Queue<GroupId, Time>,
     told: BTreeMap<GroupId, BTreeSet<Alert>>,
     upgrades: BTreeMap<GroupId, Preparing>,
+    /// Groups whose guests cannot be saved.
+    replay_only: BTreeSet<GroupId>,
 }
 
 impl Office {
@@ -89,8 +91,19 @@ impl Office {
             wishes: Queue::default(),
             told: BTreeMap::new(),
             upgrades: BTreeMap::new(),
+            replay_only: BTreeSet::new(),
             options,
         }
+    }
+
+    /// Whether the guests of a group can be saved: no checkpoints are asked for of those that cannot.
+    pub fn can_be_saved(&mut self, group: GroupId, can: bool) {
+        if can {
+            self.replay_only.remove(&group);
+        } else {
+            self.replay_only.insert(group);
+        }
+        self.touched.insert(group);
     }
 
     /// An engine is there. With another session number than before it has lost all replicas; else it is expected to

@@ -37,6 +37,8 @@ struct Node {
     data_dir: PathBuf,
     /// What only this node is told.
     settings: Table,
+    /// What the cluster file says that it does; everything when that is left out.
+    roles: Option<Vec<&'static str>>,
     /// It is `refrain up`, which the others join, and no `refrain node`.
     embedded: bool,
     server: Option<Server>,
@@ -62,7 +64,16 @@ impl Cluster {
             // Only its owner may look into it, or the server refuses to put its token there.
             private_folder(&folder)?;
             let (data_dir, settings) = (folder.join("data"), Table::new());
-            cluster.nodes.push(Node { id, address, folder, data_dir, settings, embedded: false, server: None });
+            cluster.nodes.push(Node {
+                id,
+                address,
+                folder,
+                data_dir,
+                settings,
+                roles: None,
+                embedded: false,
+                server: None,
+            });
         }
         Ok(cluster)
     }
@@ -85,6 +96,12 @@ impl Cluster {
         self
     }
 
+    /// Gives a node these roles alone.
+    pub fn roles(&mut self, id: u64, roles: &[&'static str]) -> &mut Self {
+        self.node_mut(id).roles = Some(roles.to_vec());
+        self
+    }
+
     /// Has a node started as `refrain up`, alone, so that others can join it.
     pub fn embedded(&mut self, id: u64) -> &mut Self {
         self.node_mut(id).embedded = true;
@@ -94,10 +111,15 @@ impl Cluster {
     /// Starts all nodes that do not run, and waits until they are ready.
     pub fn start(&mut self) -> Result<()> {
         let waiting: Vec<u64> = self.nodes.iter().filter(|node| node.server.is_none()).map(|node| node.id).collect();
+        self.start_nodes(&waiting)
+    }
+
+    /// Starts these nodes at once, and waits until they are ready.
+    pub fn start_nodes(&mut self, waiting: &[u64]) -> Result<()> {
         // All of them before the first is ready: a member alone has no leader.
         let starting: Vec<Starting> = waiting.iter().map(|id| self.spawn(*id)).collect::<Result<_>>()?;
-        for (id, starting) in waiting.into_iter().zip(starting) {
-            self.now_runs(id, starting)?;
+        for (id, starting) in waiting.iter().zip(starting) {
+            self.now_runs(*id, starting)?;
         }
         Ok(())
     }
@@ -120,6 +142,11 @@ impl Cluster {
     /// Starts a node that must end by itself; returns what it said.
     pub fn refused(&self, id: u64) -> Result<String> {
         self.spawn(id)?.refused().with_context(|| format!("node {id}"))
+    }
+
+    /// The data folder of a node.
+    pub fn data_dir(&self, id: u64) -> &Path {
+        &self.node(id).data_dir
     }
 
     /// Removes the data folder of a node that does not run.
@@ -249,6 +276,9 @@ impl Cluster {
             let mut entry = Table::new();
             entry.insert("id".to_owned(), integer(node.id));
             entry.insert("address".to_owned(), node.address.to_string().into());
+            if let Some(roles) = &node.roles {
+                entry.insert("roles".to_owned(), roles.clone().into());
+            }
             entry
         };
         let nodes: Vec<Table> = self.nodes.iter().map(entry).collect();

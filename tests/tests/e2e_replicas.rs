@@ -78,7 +78,7 @@ fn replicas_killed_one_after_another_during_transfers_are_not_noticed() -> Resul
 #[test]
 fn a_damaged_replica_is_out_at_the_audit_and_every_answer_is_right() -> Result<()> {
     let mut site = Site::of("corrupt", &[Example::ImageServer])?;
-    let server = site.argument("--allow-fault-injection").start()?;
+    let server = site.argument("--allow-fault-injection").argument("--rebuild=false").start()?;
     let image = noise(3, 1 << 20);
     let mut client = HttpClient::connect(server.address("image-server"))?;
     ensure!(client.exchange(put("/lake.jpg", &image))?.status == 201);
@@ -122,7 +122,7 @@ fn expect_no_answer(mut client: RespClient) -> Result<()> {
 #[test]
 fn two_of_three_damaged_differently_halt_the_service_and_resume_brings_it_back() -> Result<()> {
     let mut site = Site::of("halt", &[Example::KvServer])?;
-    let server = site.argument("--allow-fault-injection").start()?;
+    let server = site.argument("--allow-fault-injection").argument("--rebuild=false").start()?;
     let address = server.address("kv-server");
     let mut client = RespClient::connect(address)?;
     ensure!(client.words("SET lake deep")? == b"+OK\r\n");
@@ -151,7 +151,7 @@ fn two_of_three_damaged_differently_halt_the_service_and_resume_brings_it_back()
 #[test]
 fn a_halt_outlives_a_restart_and_resume_ends_it() -> Result<()> {
     let mut site = Site::of("halt-restart", &[Example::KvServer])?;
-    site.argument("--allow-fault-injection");
+    site.argument("--allow-fault-injection").argument("--rebuild=false");
     let server = site.start()?;
     ensure!(RespClient::connect(server.address("kv-server"))?.words("SET lake deep")? == b"+OK\r\n");
     for (seat, flipped) in [("0", "64"), ("1", "80")] {
@@ -175,7 +175,7 @@ fn a_halt_outlives_a_restart_and_resume_ends_it() -> Result<()> {
 #[test]
 fn when_no_seat_is_left_that_counts_the_service_halts_and_resume_goes_on_from_the_log() -> Result<()> {
     let mut site = Site::of("last-seat", &[Example::KvServer])?;
-    site.argument("--allow-fault-injection").argument("--replicas=1");
+    site.argument("--allow-fault-injection").argument("--rebuild=false").argument("--replicas=1");
     let server = site.start()?;
     ensure!(RespClient::connect(server.address("kv-server"))?.words("SET lake deep")? == b"+OK\r\n");
     // Alone, a damaged replica agrees with itself; the one that is built after it does not.

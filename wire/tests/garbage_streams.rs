@@ -172,6 +172,7 @@ fn from_leader() -> impl Strategy<Value = FromLeader> {
         (any::<(u32, [u8; 32], u64)>(), preparations()).prop_map(|((group, bundle, node), preparation)| {
             FromLeader::Preparing { group: GroupId(group), bundle, node: NodeId(node), preparation }
         }),
+        positions().prop_map(|position| FromLeader::Cut { position }),
     ]
 }
 

@@ -190,8 +190,9 @@ fn messages_from_the_leader_have_their_golden_bytes() {
             (71, FromLeader::Prepare { group: GroupId(2), bundle: [7; 32] }, &format!("02000000 {D32}")),
             (72, FromLeader::Hold { group: GroupId(2) }, "02000000"),
             (73, FromLeader::Release { group: GroupId(2) }, "02000000"),
+            (74, FromLeader::Cut { position: Position(2) }, "0200000000000000"),
             (
-                74,
+                75,
                 FromLeader::Preparing {
                     group: GroupId(2),
                     bundle: [7; 32],

@@ -132,6 +132,11 @@ impl Kernel {
         self.tables.flows.len()
     }
 
+    /// The ports that the guest listens on.
+    pub fn listening(&self) -> impl Iterator<Item = u16> {
+        self.tables.listeners.keys().copied()
+    }
+
     /// The files.
     #[must_use]
     pub fn fs(&self) -> &Fs {

@@ -7,12 +7,13 @@
 //!
 //! Guarantees: a manifest is there only when all of its chunks were, and were on the disk, before it; what is read is
 //! what was written, or an error. Files appear under their names whole. A full disk costs the checkpoint that was being
-//! written and nothing else. The two newest positions of a group are kept, and the one that was agreed on; chunks that
+//! written and nothing else. The two newest positions of a group are kept, and those that were agreed on last; chunks that
 //! no manifest and no [`Draft`] names are removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use refrain_wire::{GroupId, Position};
@@ -28,7 +29,7 @@ mod names;
 pub use draft::Draft;
 use files::Files;
 
-/// How many positions of a group are kept, besides the one that was agreed on.
+/// How many positions of a group are kept, besides those that were agreed on.
 const KEPT_POSITIONS: usize = 2;
 /// The most manifests of one group; different roots at one position are kept to be compared.
 const MAX_MANIFESTS: usize = 16;
@@ -72,8 +73,8 @@ pub struct CheckpointStore {
     files: Files,
     /// Chunks of checkpoints that are not complete yet, by draft.
     drafts: Mutex<BTreeMap<u64, BTreeSet<ChunkId>>>,
-    /// The agreed checkpoint of each group.
-    agreed: Mutex<BTreeMap<GroupId, Root>>,
+    /// The agreed checkpoints of each group.
+    agreed: Mutex<BTreeMap<GroupId, Vec<Root>>>,
 }
 
 impl CheckpointStore {
@@ -117,8 +118,13 @@ impl CheckpointStore {
     }
 
     /// A checkpoint that is to be written chunk by chunk.
-    pub fn draft(&self) -> Draft<'_> {
+    pub fn draft(&self) -> Draft<&Self> {
         Draft::new(self)
+    }
+
+    /// The same, for whoever outlives a borrow.
+    pub fn shared_draft(self: &Arc<Self>) -> Draft<Arc<Self>> {
+        Draft::new(Arc::clone(self))
     }
 
     /// Whether a chunk is there.
@@ -147,9 +153,22 @@ impl CheckpointStore {
         self.files.manifest(group, position, root).map(Some)
     }
 
-    /// This checkpoint was agreed on: it is kept until another one is.
-    pub fn agreed(&self, group: GroupId, root: Root) {
-        self.agreed.lock().insert(group, root);
+    /// The manifest with a root, whatever its group; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When it is damaged or cannot be read.
+    pub fn find(&self, root: Root) -> Result<Option<Manifest>, StoreError> {
+        for group in self.files.groups()? {
+            if let Some(manifest) = self.manifest(group, root)? {
+                return Ok(Some(manifest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// These checkpoints of a group were agreed on last: they are kept until others are.
+    pub fn agreed(&self, group: GroupId, roots: &[Root]) {
+        self.agreed.lock().insert(group, roots.to_vec());
     }
 
     /// Removes everything of a group.
@@ -164,13 +183,13 @@ impl CheckpointStore {
 
     /// Keeps what is to be kept of a group, and removes the rest.
     fn tidy(&self, group: GroupId) -> Result<(), StoreError> {
-        let agreed = self.agreed.lock().get(&group).copied();
+        let agreed = self.agreed.lock().get(&group).cloned().unwrap_or_default();
         let all = self.list(group)?;
         let mut positions: Vec<Position> = all.iter().map(|(position, _)| *position).collect();
         positions.dedup();
         positions.truncate(KEPT_POSITIONS);
         for (index, (position, root)) in all.iter().enumerate() {
-            let kept = Some(*root) == agreed || (positions.contains(position) && index < MAX_MANIFESTS);
+            let kept = agreed.contains(root) || (positions.contains(position) && index < MAX_MANIFESTS);
             if !kept {
                 self.files.remove_manifest(group, *position, *root)?;
             }

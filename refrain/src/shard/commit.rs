@@ -28,6 +28,7 @@ impl Inner {
         for (group, control) in &applied.ignored {
             self.fail_waiting(*group, control, "it was overtaken by another command");
         }
+        self.keep_state(applied);
         self.follow_epochs(applied);
         let epoch = self.epoch.get();
         for id in applied.accepted.iter().filter(|id| id.epoch == epoch) {
@@ -64,7 +65,10 @@ impl Inner {
 
     fn control(&self, id: GroupId, control: &Control, at: Position) {
         match control {
-            Control::TakeSeat { seat, incarnation, node, .. } => self.seat_taken(id, *seat, *incarnation, *node, at),
+            Control::TakeSeat { seat, incarnation, node, from } => {
+                let replica = ReplicaId { group: id, seat: *seat, incarnation: *incarnation };
+                self.seat_taken(replica, *node, *from, at);
+            }
             Control::Quarantine { seat, incarnation, position, voted, agreed } => {
                 let reason = format!("diverged at position {position}: voted {voted}, the others agreed on {agreed}");
                 self.quarantined(id, *seat, *incarnation, at, reason);
@@ -73,13 +77,15 @@ impl Inner {
             Control::Resume => self.resumed(id, at),
             Control::Resize { seats } => self.resized(id, *seats, at),
             Control::Create { .. } | Control::Audit | Control::Shard(_) => {}
+            Control::Rooted { .. } => self.agreed_on(id),
             Control::Upgrade { bundle, .. } => self.upgraded(id, *bundle, at),
-            Control::Checkpoint | Control::Rooted { .. } => {}
+            Control::Checkpoint => {}
         }
     }
 
-    /// A new replica takes a seat: where it is one of this node, it is made and catches up from the log.
-    fn seat_taken(&self, id: GroupId, seat: Seat, incarnation: Incarnation, node: NodeId, at: Position) {
+    /// A new replica takes a seat: where it is one of this node, it is made and catches up.
+    fn seat_taken(&self, replica: ReplicaId, node: NodeId, from: Position, at: Position) {
+        let ReplicaId { group: id, seat, incarnation } = replica;
         let old = {
             let mut groups = self.groups.borrow_mut();
             let Some(group) = groups.get_mut(&id) else { return };
@@ -93,16 +99,31 @@ impl Inner {
         }
         self.front().take_seat(id, seat, incarnation, at);
         if node == self.node {
-            self.install_replica(ReplicaId { group: id, seat, incarnation });
+            self.install_replica(replica, from);
         }
     }
 
-    /// Makes a replica that catches up from the log.
-    pub(super) fn install_replica(&self, id: ReplicaId) {
-        let Some(workers) = self.workers() else { return };
-        let Some(blueprint) = self.first_blueprint(id) else { return };
+    /// Makes a replica that begins with a checkpoint, or with the group, and catches up from the log; at once, or when
+    /// everything is prepared that it may have to run.
+    pub(super) fn install_replica(&self, id: ReplicaId, from: Position) {
+        if self.workers().is_none() || !self.programs_are_prepared(id, from) {
+            return;
+        }
         let service = self.service_name(id.group);
+        if from > Position(0) {
+            tracing::info!(service, seat = %id.seat, incarnation = %id.incarnation, %from, "seat taken: a new replica joins");
+            return self.begin_join(id, from);
+        }
         tracing::info!(service, seat = %id.seat, incarnation = %id.incarnation, "seat taken: a new replica replays the log");
+        self.install_from_beginning(id);
+    }
+
+    /// Makes a replica that replays the whole log.
+    pub(super) fn install_from_beginning(&self, id: ReplicaId) {
+        let Some(workers) = self.workers() else { return };
+        let Some(blueprint) = self.first_blueprint(id.group) else {
+            return self.replica_failed(id, "what the group ran in the beginning is not known any more".to_owned());
+        };
         workers.install(Replica::new(id, blueprint).with_blueprints(Arc::clone(&self.catalog.blueprints)));
         self.bind_replica(id);
     }

@@ -7,6 +7,7 @@ use refrain_wire::message::uplink::ToLeader;
 use refrain_wire::{Control, Epoch, GroupId, ShardControl};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::start::Ended;
 use super::{Command, Inner};
 
 /// How long the audit before the end may take.
@@ -15,16 +16,23 @@ const AUDIT_GRACE: Duration = Duration::from_secs(2);
 const HAND_OVER_GRACE: Duration = Duration::from_secs(3);
 
 impl Inner {
-    /// Takes commands until a drain, or until the log fails. Returns the failure.
-    pub(super) async fn go_on(self: Rc<Self>, mut inbox: mpsc::Receiver<Command>) -> Option<String> {
+    /// Takes commands until a drain, until the log fails, or until everything is to begin anew.
+    pub(super) async fn go_on(self: Rc<Self>, inbox: &mut mpsc::Receiver<Command>) -> Ended {
         let mut ended = self.ended.subscribe();
         let drained = Rc::new(Notify::new());
         let mut draining = false;
         loop {
             tokio::select! {
                 biased;
-                () = drained.notified() => return self.failure.take(),
-                _ = ended.wait_for(|ended| *ended), if !draining => return self.failure.take(),
+                () = drained.notified() => return Ended::Over(self.failure.take()),
+                // What it gives back would keep others from saying that they have ended.
+                () = async { drop(ended.wait_for(|ended| *ended).await) }, if !draining => {
+                    if self.again.get() {
+                        self.close_log().await;
+                        return Ended::Again(self.listens());
+                    }
+                    return Ended::Over(self.failure.take());
+                }
                 command = inbox.recv() => match command {
                     Some(Command::Drain { deadline, done }) if !draining => {
                         draining = true;
@@ -36,7 +44,7 @@ impl Inner {
                         });
                     }
                     Some(command) => self.command(command),
-                    None => return None,
+                    None => return Ended::Over(None),
                 },
             }
         }

@@ -1,8 +1,11 @@
 //! What one node asks another for that is kept: old entries, bundles.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use refrain_engine::checkpoint::store::Draft;
+use refrain_engine::checkpoint::{CheckpointStore, ChunkId, ChunkSource as _, Root};
 use refrain_service::{Bundle, BundleDigest, MAX_PACKED_BYTES};
 use refrain_wire::limits::{MAX_FETCH_ENTRIES, MAX_FETCH_ENTRIES_BYTES};
 use refrain_wire::message::Message as _;
@@ -15,6 +18,7 @@ use tokio::sync::mpsc;
 use super::Inner;
 use super::peers::DialError;
 use crate::feed::Older;
+use crate::history::SourceError;
 use crate::link::{Inbox, LinkError, Outbox};
 
 /// Bytes that may wait for a slow node before its next question is answered.
@@ -24,6 +28,7 @@ type Entries = Vec<(Position, Bytes)>;
 
 /// Answers another node's questions to the end of the stream.
 pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) -> Result<(), LinkError> {
+    let mut checkpoints = Checkpoints::new(inner.checkpoints.store.clone());
     loop {
         let frame = inbox.next().await?;
         match Get::decode(frame.kind, &frame.payload)? {
@@ -35,11 +40,59 @@ pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) 
                 Ok(bundle) => send(outbox, &Bytes::from(bundle.pack())).await,
                 Err(_) => outbox.push(|frames| Answer::Missing.encode(frames)),
             },
-            Get::Manifest(_) | Get::Chunk(_) => outbox.push(|frames| Answer::Missing.encode(frames)),
+            Get::Manifest(root) => send_or_miss(outbox, checkpoints.manifest(Root(root)).await).await,
+            Get::Chunk(id) => send_or_miss(outbox, checkpoints.chunk(ChunkId(id)).await).await,
         }
         outbox.drained(AHEAD_BYTES).await;
         if outbox.has_ended() {
             return Ok(());
+        }
+    }
+}
+
+async fn send_or_miss(outbox: &Outbox, whole: Option<Bytes>) {
+    match whole {
+        Some(whole) => send(outbox, &whole).await,
+        None => outbox.push(|frames| Answer::Missing.encode(frames)),
+    }
+}
+
+/// Checkpoints as one stream asks for them. What a manifest that was given names is kept until the stream ends.
+struct Checkpoints {
+    store: Option<Arc<CheckpointStore>>,
+    kept: Option<Arc<Draft<Arc<CheckpointStore>>>>,
+}
+
+impl Checkpoints {
+    fn new(store: Option<Arc<CheckpointStore>>) -> Self {
+        Self { store, kept: None }
+    }
+
+    async fn manifest(&mut self, root: Root) -> Option<Bytes> {
+        let store = self.store.clone()?;
+        let kept = self.kept.get_or_insert_with(|| Arc::new(store.shared_draft()));
+        let kept = Arc::clone(kept);
+        let read = move || {
+            let manifest = store.find(root).ok()??;
+            let whole = manifest.chunks().iter().filter(|id| !kept.has(id)).count() == 0;
+            whole.then(|| Bytes::copy_from_slice(manifest.bytes()))
+        };
+        tokio::task::spawn_blocking(read).await.ok()?
+    }
+
+    async fn chunk(&self, id: ChunkId) -> Option<Bytes> {
+        let store = self.store.clone()?;
+        let read = move || store.chunk(&id).map(Bytes::from);
+        let read = tokio::task::spawn_blocking(read).await.ok()?;
+        read.inspect_err(|error| tracing::debug!(%error, "a chunk that was asked for cannot be given")).ok()
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        // What was kept goes with the next checkpoint that is stored.
+        if let Some(kept) = self.kept.take().and_then(Arc::into_inner) {
+            kept.keep_chunks();
         }
     }
 }
@@ -101,7 +154,8 @@ impl Inner {
                 entries.truncate(MAX_FETCH_ENTRIES);
                 Answer::Entries(entries)
             }
-            Err(text) => Answer::Failed(text),
+            Err(SourceError::Purged { first }) => Answer::Purged { first },
+            Err(SourceError::Failed(text)) => Answer::Failed(text),
         }
     }
 
@@ -143,7 +197,12 @@ impl Inner {
     }
 
     /// Something that a digest names; none when the node does not have it.
-    async fn fetch_whole(&self, node: NodeId, what: Get, max_bytes: usize) -> Result<Option<Bytes>, FetchError> {
+    pub(super) async fn fetch_whole(
+        &self,
+        node: NodeId,
+        what: Get,
+        max_bytes: usize,
+    ) -> Result<Option<Bytes>, FetchError> {
         let mut assembly = Assembly::new(max_bytes);
         self.ask(node, what, |answer| match answer {
             Answer::Piece(piece) => Ok(assembly.push(&piece).map_err(LinkError::Message)?.map(Some)),
@@ -185,9 +244,12 @@ impl Inner {
 /// Answers replicas of this node that want entries which are not kept here, one after another.
 pub(super) async fn answer_questions(inner: Rc<Inner>, mut questions: mpsc::Receiver<Older>) {
     while let Some(Older { from, max_bytes, reply }) = questions.recv().await {
-        let mut answer = Err("no member of the log is known".to_owned());
+        let mut answer = Err(SourceError::Failed("no member of the log is known".to_owned()));
         for node in inner.member_nodes() {
-            answer = inner.fetch_entries(node, from, max_bytes).await.map_err(|error| error.to_string());
+            answer = inner.fetch_entries(node, from, max_bytes).await.map_err(|error| match error {
+                FetchError::Purged { first, .. } => SourceError::Purged { first },
+                other => SourceError::Failed(other.to_string()),
+            });
             if answer.is_ok() {
                 break;
             }

@@ -4,14 +4,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use refrain_sequencer::shard::ShardState;
+use refrain_wire::limits::MAX_STATE_BYTES;
 use refrain_wire::message::Message as _;
 use refrain_wire::message::feed::{FromMember, ToMember};
+use refrain_wire::message::pieces::{Assembly, Piece};
 use refrain_wire::stream::Role;
 use refrain_wire::{Entry, NodeId, Position};
 
 use super::Inner;
 use super::peers::DialError;
 use super::view::View;
+use crate::history::SourceError;
 use crate::link::{Inbox, LinkError, Outbox};
 
 /// Payload bytes that are read from the log at a time; a read of that much is short even from the disk.
@@ -42,7 +46,14 @@ async fn send_from(inner: &Inner, after: Position, outbox: &Outbox) -> Result<()
     loop {
         let committed = *applied.borrow_and_update();
         while at < committed {
-            let entries = source.read(at.next(), READ_BYTES).map_err(std::io::Error::other)?;
+            let entries = match source.read(at.next(), READ_BYTES) {
+                Ok(entries) => entries,
+                Err(SourceError::Purged { .. }) => {
+                    at = send_state(inner, at, outbox).await?;
+                    continue;
+                }
+                Err(SourceError::Failed(text)) => return Err(std::io::Error::other(text).into()),
+            };
             let Some((last, _)) = entries.last() else { break };
             at = *last;
             outbox.push(|frames| {
@@ -59,6 +70,22 @@ async fn send_from(inner: &Inner, after: Position, outbox: &Outbox) -> Result<()
             return Ok(());
         }
     }
+}
+
+/// Sends the state that stands for entries which this member does not have any more; returns its position.
+async fn send_state(inner: &Inner, after: Position, outbox: &Outbox) -> Result<Position, LinkError> {
+    let kept = inner.view.member().and_then(|member| member.log().snapshot());
+    let Some((position, state)) = kept.filter(|(position, _)| *position > after) else {
+        return Err(std::io::Error::other("entries are missing, and no state stands for them").into());
+    };
+    for piece in Piece::cut(&state) {
+        outbox.push(|frames| FromMember::State { position, piece }.encode(frames));
+        outbox.drained(AHEAD_BYTES).await;
+        if outbox.has_ended() {
+            return Err(LinkError::Done);
+        }
+    }
+    Ok(position)
 }
 
 /// Follows the log at one member after another, for ever.
@@ -95,16 +122,37 @@ async fn follow(inner: &Inner, member: Option<NodeId>) -> Result<(), DialError> 
 
 /// Takes entries in until the stream ends.
 async fn read(inner: &Inner, inbox: &mut Inbox) -> Result<(), LinkError> {
+    let mut state = Assembly::new(MAX_STATE_BYTES);
     loop {
         let frame = inbox.next().await?;
         match FromMember::decode(frame.kind, &frame.payload)? {
             FromMember::Entry { position, bytes } => inner.fed(position, bytes)?,
-            FromMember::Committed { .. } | FromMember::State { .. } => {}
+            FromMember::State { position, piece } => {
+                if let Some(whole) = state.push(&piece)? {
+                    inner.fed_state(position, &whole)?;
+                }
+            }
+            FromMember::Committed { .. } => {}
         }
     }
 }
 
 impl Inner {
+    /// A state has come that stands for all entries up to a position.
+    fn fed_state(&self, position: Position, bytes: &Bytes) -> Result<(), LinkError> {
+        let View::Feed(feed) = &self.view else { return Ok(()) };
+        if position <= self.view.position() {
+            return Ok(());
+        }
+        let state = ShardState::decode(bytes).map_err(std::io::Error::other)?;
+        if self.is_fresh() {
+            *feed.state.borrow_mut() = state;
+            feed.recent.begin_after(position);
+        }
+        self.restored(position);
+        Ok(())
+    }
+
     /// The next committed entry has come.
     fn fed(&self, position: Position, bytes: Bytes) -> Result<(), LinkError> {
         let View::Feed(feed) = &self.view else { return Ok(()) };

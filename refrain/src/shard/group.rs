@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use refrain_engine::{ReplicaId, TurnOutcome};
+use refrain_engine::{GuestView, ReplicaId, TurnOutcome};
 use refrain_sequencer::shard::Group as LogGroup;
 use refrain_wire::effect::UPGRADE_DONE;
 use refrain_wire::message::uplink::Progress;
@@ -124,6 +124,21 @@ impl SeatRuntime {
         *self = Self { incarnation, node, state: SeatState::Replaying, since: at, last_reason, ..Self::vacant() };
     }
 
+    /// Its state is that of a checkpoint.
+    pub(super) fn restored(&mut self, position: Position, digest: Digest, view: GuestView) {
+        (self.position, self.digest) = (position, digest);
+        self.memory_bytes = view.memory_bytes;
+        self.flows = view.flows;
+        self.files_bytes = view.files_bytes;
+        self.guest = Guest {
+            starts: view.starts,
+            running: view.running,
+            last_end: view.last_end.map(|(code, reason)| (code, reason, position)),
+            listening: view.listening,
+            upgrade: None,
+        };
+    }
+
     /// Takes in what a finished turn says.
     pub(super) fn finished(&mut self, outcome: &TurnOutcome) {
         self.guest.follow(&outcome.effects);
@@ -217,6 +232,11 @@ impl Group {
     pub(super) fn local_replica(&self, seat: Seat) -> Option<ReplicaId> {
         let holder = self.seats.get(usize::from(seat.0)).filter(|holder| holder.node == self.here)?;
         (holder.incarnation.0 > 0).then_some(ReplicaId { group: self.id, seat, incarnation: holder.incarnation })
+    }
+
+    /// Whether its guests can be saved in checkpoints.
+    pub(super) fn can_be_saved(&self) -> bool {
+        self.service.parts.code.as_ref().is_ok_and(|code| code.checkpointable.is_ok())
     }
 
     /// The replicas that run on this node.

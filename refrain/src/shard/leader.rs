@@ -19,6 +19,7 @@ use refrain_wire::message::uplink::{FromLeader, MemberChange, Progress, ToLeader
 use refrain_wire::{Control, Epoch, GroupId, NodeId, ProxyId, ShardControl, SubmissionId};
 
 use super::Inner;
+use super::group::Group;
 use super::start::LIMITS;
 use super::uplink::Link;
 use crate::link::{Inbox, LinkError, Outbox};
@@ -93,12 +94,10 @@ impl Inner {
             lease: self.config.lease,
             engines: nodes.map(|node| NodeId(node.id)).collect(),
             apart: Some(APART),
-            // A rebuilt replica replays the whole log: an operator decides when.
-            rebuild: false,
-            // Engines do not restore checkpoints yet, so none is asked for.
-            checkpoint_batches: u64::MAX,
-            checkpoint_bytes: u64::MAX,
-            checkpoint_dirty_bytes: u64::MAX,
+            rebuild: self.config.rebuild,
+            checkpoint_batches: self.config.checkpoint_batches,
+            checkpoint_bytes: self.config.checkpoint_bytes,
+            checkpoint_pause: self.config.checkpoint_interval,
             ..Options::default()
         }
     }
@@ -112,6 +111,10 @@ impl Inner {
             let next = shard.groups().last_key_value().map_or(1, |(id, _)| id.0 + 1);
             (Office::take_office(self.office_options(), now, shard), next)
         });
+        let mut office = office;
+        for group in self.groups.borrow().values().filter(|group| !group.can_be_saved()) {
+            office.can_be_saved(group.id, false);
+        }
         tracing::info!(term, node = %self.node, "this node leads the log");
         member.leadership_changed();
         let local = Session { node: self.node, outbox: None };
@@ -129,6 +132,14 @@ impl Inner {
         self.link_up(Link::Here);
         self.office_due.notify_one();
         Some(term)
+    }
+
+    /// A leader asks for no checkpoints of guests that cannot be saved.
+    pub(super) fn tell_office_of(&self, id: GroupId) {
+        let can = self.groups.borrow().get(&id).is_some_and(Group::can_be_saved);
+        if let Some(leader) = self.leader.borrow_mut().as_mut() {
+            leader.office.can_be_saved(id, can);
+        }
     }
 
     /// This node's member leads no longer: those who told it something have to tell another.
@@ -188,7 +199,7 @@ impl Inner {
         }
     }
 
-    fn say_to_all(&self, message: &FromLeader) {
+    pub(super) fn say_to_all(&self, message: &FromLeader) {
         let all: Vec<SessionId> =
             self.leader.borrow().as_ref().map(|leader| leader.sessions.keys().copied().collect()).unwrap_or_default();
         for session in all {
@@ -341,11 +352,23 @@ impl Inner {
             }
             _ => group,
         };
+        let Some(control) = self.complete(group, control) else {
+            let text = "a proxy has not said yet what it has released; try again";
+            return self.say(from, FromLeader::Answer { request, result: Err((0, text.to_owned())) });
+        };
         if let Err(refused) = member.control(group, control.clone()) {
             self.no_longer_creating(&control);
             let result = Err((0, refused.to_string()));
             self.say(from, FromLeader::Answer { request, result });
         }
+    }
+
+    /// A seat is taken with the newest checkpoint that may be used. None while that cannot be told.
+    fn complete(&self, id: GroupId, control: Control) -> Option<Control> {
+        let Control::TakeSeat { seat, incarnation, node, .. } = control else { return Some(control) };
+        let leader = self.leader.borrow();
+        let from = self.view.with_shard(|shard| leader.as_ref()?.office.checkpoint_for(id, shard))?;
+        Some(Control::TakeSeat { seat, incarnation, node, from })
     }
 
     /// The creation of a service is done, or came to nothing.
@@ -376,7 +399,10 @@ impl Inner {
         let log = std::sync::Arc::clone(member.log());
         tokio::task::spawn_local(async move {
             let outcome = match change {
-                MemberChange::Add { node, address } => log.add_member(node, &address).await,
+                MemberChange::Add { node, address } => {
+                    // Entries that were cut off live on in checkpoints alone.
+                    log.add_member_when(node, &address, inner.until_it_holds_checkpoints(node)).await
+                }
                 MemberChange::Remove(node) => log.remove_member(node).await,
                 MemberChange::Transfer(node) => log.transfer_leader(node).await,
             };

@@ -108,7 +108,7 @@ impl Inner {
     }
 
     /// The engine lost a replica: the leader has the seat taken anew.
-    fn replica_failed(&self, id: ReplicaId, reason: String) {
+    pub(super) fn replica_failed(&self, id: ReplicaId, reason: String) {
         {
             let mut groups = self.groups.borrow_mut();
             let Some(group) = groups.get_mut(&id.group) else { return };

@@ -20,6 +20,7 @@ use refrain_wire::{Control, Epoch, GroupId, Position, Seat};
 use super::Inner;
 use super::group::Group;
 use super::start::Served;
+use crate::config::ListenAt;
 use crate::service::Service;
 
 impl Inner {
@@ -156,6 +157,8 @@ impl Inner {
             self.front().halt(id, released);
         }
         self.groups.borrow_mut().insert(id, group);
+        self.agreed_on(id);
+        self.tell_office_of(id);
         self.install_since_start(id, known);
         self.listen(id)
     }
@@ -163,13 +166,13 @@ impl Inner {
     /// Seats that this node was given since it started: their replicas run here.
     fn install_since_start(&self, id: GroupId, known: &LogGroup) {
         for (seat, state) in (0..).map(Seat).zip(&known.seats) {
-            if state.node == Some(self.node) && state.taken_at > self.started_at && !state.quarantined {
+            if state.node == Some(self.node) && state.taken_at > self.started_at.get() && !state.quarantined {
                 if let Some(group) = self.groups.borrow_mut().get_mut(&id)
                     && let Some(holder) = group.seat_mut(seat)
                 {
                     holder.take(state.incarnation, self.node, state.taken_at);
                 }
-                self.install_replica(ReplicaId { group: id, seat, incarnation: state.incarnation });
+                self.install_replica(ReplicaId { group: id, seat, incarnation: state.incarnation }, state.from);
             }
         }
     }
@@ -191,6 +194,21 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Where this node listens for clients, as configuration that takes the place of what manifests say.
+    pub(super) fn listens(&self) -> Vec<ListenAt> {
+        let groups = self.groups.borrow();
+        let mut listens = self.config.listen.clone();
+        for group in groups.values() {
+            for port in &group.service.ports {
+                let Some(address) = group.address(port.guest) else { continue };
+                let (service, port) = (group.service.name.clone(), port.name.clone());
+                listens.retain(|known| known.service != service || known.port != port);
+                listens.push(ListenAt { service, port, address });
+            }
+        }
+        listens
     }
 
     /// What this node serves, and where.

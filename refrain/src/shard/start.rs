@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use parking_lot::Mutex;
+use refrain_engine::checkpoint::CheckpointStore;
 use refrain_engine::{BatchSource, Platform, Report, Workers};
 use refrain_proxy::nat::Limits as FlowLimits;
 use refrain_proxy::tcp::FrontEnd;
@@ -21,16 +22,17 @@ use refrain_sequencer::raft::{Bootstrap, ElectionTimes, RaftLog, RaftOptions};
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sequencer::{self, Event, Sequencer};
 use refrain_sequencer::shard::{Applied, ShardState};
-use refrain_wire::{Control, Epoch, NodeId, Position};
+use refrain_wire::{Control, Epoch, NodeId};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::catalog::Catalog;
+use super::checkpoints::{self, Checkpoints};
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{Command, Commands, Engine, Inner, epoch, fetch, follow, leader, peers, uplink};
-use crate::config::Config;
+use crate::config::{Config, ListenAt};
 use crate::feed::{MAX_QUESTIONS, Recent};
 use crate::history::History;
 use crate::service::Service;
@@ -68,6 +70,7 @@ impl Seams {
 }
 
 /// What the shard is made of.
+#[derive(Clone)]
 pub struct Options {
     /// The process's configuration.
     pub config: Config,
@@ -102,6 +105,14 @@ pub struct Started {
     pub ended: oneshot::Receiver<Option<String>>,
 }
 
+/// How the loop ended.
+pub(super) enum Ended {
+    /// For good: with the log's failure, or none after a drain.
+    Over(Option<String>),
+    /// It is to be brought up again, and to listen for clients where it did.
+    Again(Vec<ListenAt>),
+}
+
 /// Starts the loop thread and waits until it runs.
 ///
 /// # Errors
@@ -121,26 +132,42 @@ pub async fn start(options: Options) -> anyhow::Result<Started> {
 }
 
 fn run(
-    options: Options,
-    inbox: mpsc::Receiver<Command>,
+    mut options: Options,
+    mut inbox: mpsc::Receiver<Command>,
     ready: oneshot::Sender<anyhow::Result<()>>,
     end: oneshot::Sender<Option<String>>,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
-    let local = Rc::new(LocalSet::new());
-    let failure = local.block_on(&runtime, async {
-        match bring_up(options, &local).await {
-            Ok(inner) => {
-                let _ = ready.send(Ok(()));
-                inner.go_on(inbox).await
+    let mut ready = Some(ready);
+    loop {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        let local = Rc::new(LocalSet::new());
+        let ended = local.block_on(&runtime, async {
+            match (bring_up(options.clone(), &local).await, ready.take()) {
+                (Ok(inner), ready) => {
+                    if let Some(ready) = ready {
+                        let _ = ready.send(Ok(()));
+                    }
+                    inner.go_on(&mut inbox).await
+                }
+                (Err(error), Some(ready)) => {
+                    let _ = ready.send(Err(error));
+                    Ended::Over(None)
+                }
+                (Err(error), None) => Ended::Over(Some(format!("{error:#}"))),
             }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                None
+        });
+        match ended {
+            Ended::Again(listened) => {
+                tracing::warn!("this node begins anew from the state of the other members");
+                options.config.listen = listened;
+            }
+            Ended::Over(failure) => {
+                let _ = end.send(failure);
+                return;
             }
         }
-    });
-    let _ = end.send(failure);
+    }
 }
 
 async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<Inner>> {
@@ -165,12 +192,13 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
             generation: RefCell::new(None),
         })
     };
-    let open: Vec<Epoch> = view.with_shard(|shard| {
-        history.restore(shard.groups());
-        shard.epochs().keys().copied().collect()
-    });
-    history.set_epochs(&open);
-    let inner = make(config, platform, services, seams, view, history, asked)?;
+    let begins_with = view.member().and_then(|member| member.log().snapshot());
+    if let Some((position, _)) = begins_with {
+        view.with_shard(|shard| history.restore(position, shard.groups()));
+    }
+    history.set_epochs(&view.with_shard(open_epochs));
+    let checkpoints = Checkpoints::new(open_checkpoints(&config)?);
+    let inner = make(config, platform, services, seams, view, history, checkpoints, asked)?;
     inner.history.attach(inner.view.source());
     assert!(handle.set(Rc::downgrade(&inner)).is_ok(), "set once, here");
     start_front(&inner);
@@ -181,8 +209,24 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
     Ok(inner)
 }
 
+/// The folder of checkpoints: engines capture them, and members keep those that stand for entries that are gone.
+fn open_checkpoints(config: &Config) -> anyhow::Result<Option<Arc<CheckpointStore>>> {
+    if !config.cluster.roles.engine && !config.cluster.roles.sequencer {
+        return Ok(None);
+    }
+    let folder = config.data_dir.join("checkpoints");
+    let store = CheckpointStore::open(&folder);
+    let store = store.with_context(|| format!("cannot open the checkpoints in {}", folder.display()))?;
+    Ok(Some(Arc::new(store)))
+}
+
+pub(super) fn open_epochs(shard: &ShardState) -> Vec<Epoch> {
+    shard.epochs().keys().copied().collect()
+}
+
 type Handle = Rc<OnceCell<Weak<Inner>>>;
 
+#[expect(clippy::too_many_arguments, reason = "the parts of one value, made here alone")]
 fn make(
     config: Config,
     platform: Platform,
@@ -190,6 +234,7 @@ fn make(
     seams: Seams,
     view: View,
     history: Arc<History>,
+    checkpoints: Checkpoints,
     questions: mpsc::Receiver<crate::feed::Older>,
 ) -> anyhow::Result<Rc<Inner>> {
     let mut drawn = [0; 16];
@@ -215,6 +260,7 @@ fn make(
         view,
         history,
         catalog,
+        checkpoints,
         front: OnceCell::new(),
         engine,
         groups: RefCell::default(),
@@ -237,12 +283,13 @@ fn make(
         voted: Notify::new(),
         applied,
         started: Instant::now(),
-        started_at,
+        started_at: Cell::new(started_at),
         stalled: Cell::new(false),
         draining: Cell::new(false),
         questions: RefCell::new(Some(questions)),
         failure: RefCell::new(None),
         ended: watch::Sender::new(false),
+        again: Cell::new(false),
     }))
 }
 
@@ -271,7 +318,7 @@ async fn open_log(
             }
             Event::Restored(position) => {
                 if let Some(inner) = inner {
-                    inner.fell_behind(position);
+                    inner.restored(position);
                 }
             }
             Event::Failed { submissions, controls, error } => {
@@ -348,7 +395,8 @@ fn start_engine(inner: &Rc<Inner>) {
         }
     };
     let source = Arc::clone(&inner.history) as Arc<dyn BatchSource>;
-    let workers = Workers::start(inner.config.engine_workers, source, Arc::new(sink));
+    let store = inner.checkpoints.store.clone();
+    let workers = Workers::start_with(inner.config.engine_workers, source, Arc::new(sink), store);
     assert!(engine.workers.set(workers).is_ok(), "set once, here");
     let inner = Rc::downgrade(inner);
     tokio::task::spawn_local(async move {
@@ -371,6 +419,7 @@ fn spawn(inner: &Rc<Inner>, listener: Option<Box<dyn refrain_sequencer::net::Lis
         tokio::task::spawn_local(begin(Rc::clone(inner)));
         tokio::task::spawn_local(drive(Rc::clone(inner)));
         tokio::task::spawn_local(leader::run(Rc::clone(inner)));
+        tokio::task::spawn_local(checkpoints::run(Rc::clone(inner), inner.config.log_cut_interval));
     } else {
         tokio::task::spawn_local(follow::run(Rc::clone(inner)));
         let questions = inner.questions.take().expect("taken once, here");
@@ -400,15 +449,6 @@ async fn drive(inner: Rc<Inner>) {
 }
 
 impl Inner {
-    /// The other members no longer have what comes next here, and gave their state instead. Replicas and flows of this
-    /// node do not follow from it: the process ends, and the next start begins with that state.
-    fn fell_behind(&self, position: Position) {
-        let text =
-            format!("this node was too far behind: it starts anew from the others' state at position {position}");
-        *self.failure.borrow_mut() = Some(text);
-        self.ended.send_replace(true);
-    }
-
     /// How long the loop has run.
     pub(super) fn monotonic(&self) -> Duration {
         self.started.elapsed()

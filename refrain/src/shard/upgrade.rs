@@ -210,6 +210,7 @@ impl Inner {
             let _ = self.catalog.blueprint(id, &bundle);
         }
         self.front().update_group(id, limits, name);
+        self.tell_office_of(id);
     }
 
     /// Forgets bundles that no replica can have to run any more.

@@ -127,6 +127,7 @@ impl Inner {
             FromLeader::Preparing { group, bundle, node, preparation } => {
                 self.note_preparing(group, &bundle, node, preparation);
             }
+            FromLeader::Cut { position } => self.cut_log(position),
             FromLeader::Hold { group } => self.front().hold(group),
             FromLeader::Release { group } => {
                 self.front().release(group);

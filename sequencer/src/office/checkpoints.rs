@@ -86,6 +86,9 @@ impl Office {
 
     pub(super) fn want_checkpoint(&self, id: GroupId, group: &Group, look: &Look<'_>, wanted: &mut Wanted) {
         let Some(replicas) = self.groups.get(&id) else { return };
+        if self.replay_only.contains(&id) {
+            return;
+        }
         let agreed = agreed(group, replicas);
         want_roots(group, replicas, agreed, wanted);
         if let Some(capture) = group.capture {
@@ -98,7 +101,7 @@ impl Office {
             }
             wanted.alerts.insert(Alert::GivenUp(capture.position));
         }
-        if self.is_due(group, replicas) && self.is_released(id, group, look.shard) {
+        if self.is_due(group, replicas, look.shard.position()) && self.is_released(id, group, look.shard) {
             match replicas.checkpoint_asked.map(|asked| asked + self.options.checkpoint_pause) {
                 Some(pause) if pause > look.now => wanted.by(pause),
                 _ => wanted.controls.push(Control::Checkpoint),
@@ -107,12 +110,19 @@ impl Office {
     }
 
     /// Whether much has happened since a checkpoint was asked for last, or that one was given up.
-    fn is_due(&self, group: &Group, replicas: &Replicas) -> bool {
+    fn is_due(&self, group: &Group, replicas: &Replicas, now: Position) -> bool {
         let dirty = replicas.counting().map(|(_, replica)| replica.dirty_bytes).max().unwrap_or_default();
         group.capture.is_some()
             || group.uncaptured_batches >= self.options.checkpoint_batches
             || group.uncaptured_bytes >= self.options.checkpoint_bytes
+            || self.is_distant(group, now)
             || (dirty >= self.options.checkpoint_dirty_bytes && group.uncaptured_batches > 0)
+    }
+
+    /// Whether the log is kept for this group alone, perhaps: its checkpoint is far behind, and it had turns since.
+    fn is_distant(&self, group: &Group, now: Position) -> bool {
+        let kept_from = group.checkpoint.map_or(group.created, |checkpoint| checkpoint.position);
+        now.0.saturating_sub(kept_from.0) >= self.options.checkpoint_distance && group.last_turn > kept_from
     }
 
     /// Whether everybody has released the newest checkpoint.
@@ -131,10 +141,19 @@ impl Office {
         }
     }
 
-    /// The last position that no replica needs from the log any more: of each group, that of the newest agreed
-    /// checkpoint that all living proxies have released, or the one before its creation; the least of them all.
+    /// The checkpoint that a replica which takes a seat now is to begin with; see `restore_from`.
     #[must_use]
-    pub fn cut_position(&self, shard: &ShardState, now: Duration) -> Position {
+    pub fn checkpoint_for(&self, id: GroupId, shard: &ShardState) -> Option<Position> {
+        self.restore_from(id, shard.groups().get(&id)?, shard)
+    }
+
+    /// The last position that no replica needs from the log any more: of each group, that of the newest agreed
+    /// checkpoint that all living proxies have released, or the one before its creation; the least of them all. Groups
+    /// in which nothing happens are looked at again, so that they do not hold the log for ever.
+    pub fn cut_position(&mut self, shard: &ShardState, now: Duration) -> Position {
+        let distant = shard.groups().iter().filter(|(_, group)| self.is_distant(group, shard.position()));
+        let distant: Vec<GroupId> = distant.map(|(id, _)| *id).collect();
+        self.touched.extend(distant);
         let needs = shard.groups().iter().map(|(id, group)| self.cut_of(*id, group, shard, now));
         needs.min().unwrap_or(shard.position())
     }

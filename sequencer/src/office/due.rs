@@ -38,6 +38,9 @@ pub struct Options {
     /// Bytes of a guest's memory that changed, after which a checkpoint is asked for. 64 MiB: raising it makes captures
     /// fewer and longer.
     pub checkpoint_dirty_bytes: u64,
+    /// Positions after which a checkpoint of a group is asked for that had any turn since the last one: what the log
+    /// keeps for groups in which little happens. 100,000.
+    pub checkpoint_distance: u64,
     /// The least time between two checkpoints of a group. 1 s.
     pub checkpoint_pause: Duration,
     /// How long engines that are slow to prepare an upgrade are waited for when a majority of seats is ready. 10 s.
@@ -60,6 +63,7 @@ impl Default for Options {
             checkpoint_batches: 500,
             checkpoint_bytes: 8 * 1024 * 1024,
             checkpoint_dirty_bytes: 64 * 1024 * 1024,
+            checkpoint_distance: 100_000,
             checkpoint_pause: Duration::from_secs(1),
             upgrade_patience: Duration::from_secs(10),
             upgrade_limit: Duration::from_secs(600),

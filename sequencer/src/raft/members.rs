@@ -90,6 +90,14 @@ pub enum MemberError {
         /// How long.
         waited: Duration,
     },
+    /// The new member lacks something else. It stays without a vote until it is removed or added again.
+    #[error("node {node} has no vote yet: {reason}")]
+    NotReady {
+        /// The node.
+        node: NodeId,
+        /// What it lacks.
+        reason: String,
+    },
     /// The node did not take the lead in time. Whoever wins the election leads.
     #[error("node {node} did not take the lead within {waited:?}")]
     NotTaken {
@@ -132,6 +140,19 @@ impl RaftLog {
     /// # Errors
     /// When this member does not lead, the node does not catch up, or the change is refused.
     pub async fn add_member(&self, node: NodeId, address: &str) -> Result<(), MemberError> {
+        self.add_member_when(node, address, async { Ok(()) }).await
+    }
+
+    /// The same, and the node gets its vote only when it has what else it needs: `ready` says so, or why it never will.
+    ///
+    /// # Errors
+    /// As above, and when `ready` fails: the node stays without a vote until it is removed or added again.
+    pub async fn add_member_when(
+        &self,
+        node: NodeId,
+        address: &str,
+        ready: impl Future<Output = Result<(), String>>,
+    ) -> Result<(), MemberError> {
         if address.is_empty() || address.len() > MAX_ADDRESS_BYTES {
             return Err(MemberError::Address { node, address: address.to_owned() });
         }
@@ -152,6 +173,7 @@ impl RaftLog {
             }
         }
         self.caught_up(node, address).await?;
+        ready.await.map_err(|reason| MemberError::NotReady { node, reason })?;
         self.change(ChangeMembers::AddVoterIds(BTreeSet::from([node.0]))).await
     }
 

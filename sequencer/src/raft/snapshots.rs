@@ -133,6 +133,13 @@ impl Snapshots {
 }
 
 impl RaftLog {
+    /// The state that stands for the entries that were cut off, and the position of the last one; none when the log
+    /// still begins at its beginning.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<(Position, Bytes)> {
+        self.snapshots.current().map(|kept| (kept.position(), kept.state))
+    }
+
     /// Lets `state` stand for everything up to and including `position`: it becomes a snapshot, durable when this
     /// returns, and the entries are given up soon afterwards. Each member does so for itself; one that lags gets
     /// snapshots from the leader. A position before the last cut changes nothing. May be dropped and called again.

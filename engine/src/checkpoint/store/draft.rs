@@ -1,5 +1,6 @@
 //! A checkpoint that is being written: its chunks are kept from being collected until it is finished or given up.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{CheckpointStore, StoreError};
@@ -8,15 +9,15 @@ use crate::checkpoint::manifest::Manifest;
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// The writer of one checkpoint.
-pub struct Draft<'a> {
-    store: &'a CheckpointStore,
+/// The writer of one checkpoint, by way of a reference or of a share of the store.
+pub struct Draft<S: Deref<Target = CheckpointStore>> {
+    store: S,
     number: u64,
     finished: bool,
 }
 
-impl<'a> Draft<'a> {
-    pub(super) fn new(store: &'a CheckpointStore) -> Self {
+impl<S: Deref<Target = CheckpointStore>> Draft<S> {
+    pub(super) fn new(store: S) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         store.drafts.lock().insert(number, std::collections::BTreeSet::new());
         Self { store, number, finished: false }
@@ -68,7 +69,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-impl Drop for Draft<'_> {
+impl<S: Deref<Target = CheckpointStore>> Drop for Draft<S> {
     fn drop(&mut self) {
         self.store.drafts.lock().remove(&self.number);
         if self.finished {

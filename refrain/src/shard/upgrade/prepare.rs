@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use refrain_engine::ReplicaId;
 use refrain_engine::replica::Blueprint;
+use refrain_engine::{Replica, ReplicaId};
 use refrain_service::BundleDigest;
 use refrain_wire::message::uplink::{Preparation, ToLeader};
 use refrain_wire::{GroupId, NodeId, Position};
 
+use super::super::group::Upgraded;
 use super::Inner;
 use crate::service::Service;
 
@@ -74,24 +75,49 @@ impl Inner {
         None
     }
 
-    /// What a replica begins with that replays a group's log, when everything that the group ever ran is prepared. Else
-    /// `None`: the replica is installed when it is, if it still holds its seat then.
-    pub(in crate::shard) fn first_blueprint(&self, id: ReplicaId) -> Option<Arc<Blueprint>> {
+    /// What a replica begins with that replays a group's log; `None` when the log no longer knows, or it is not prepared.
+    pub(in crate::shard) fn first_blueprint(&self, id: GroupId) -> Option<Arc<Blueprint>> {
+        let first = self.view.with_shard(|shard| {
+            let group = shard.groups().get(&id)?;
+            group.programs().next().filter(|program| program.from == group.created)
+        });
+        self.catalog.blueprint(id, &first?.bundle)
+    }
+
+    /// A replica that goes on from a checkpoint runs what it says there: the log may not know yet that its last upgrade
+    /// before that was rolled back.
+    pub(in crate::shard) fn restored_program(&self, replica: &Replica) {
+        let id = replica.id();
+        let rolled_back = self.view.with_shard(|shard| {
+            let log = shard.groups().get(&id.group)?;
+            let other = log.bundle != replica.bundle() && log.upgraded_at <= replica.position();
+            other.then_some(log.upgraded_at)
+        });
+        let Some(at) = rolled_back else { return };
+        let reason = "it did not start".to_owned();
+        if let Some(group) = self.groups.borrow_mut().get_mut(&id.group)
+            && let Some(seat) = group.holder_mut(id.seat, id.incarnation)
+        {
+            seat.guest.upgrade = Some(Upgraded { position: at, rolled_back: Some(reason.clone()) });
+        }
+        self.replica_upgraded(id, at, Some(&reason));
+    }
+
+    /// Whether everything is prepared that a replica may have to run. If not, it is installed when it is, if it still
+    /// holds its seat then.
+    pub(in crate::shard) fn programs_are_prepared(&self, id: ReplicaId, from: Position) -> bool {
         let programs: Vec<[u8; 32]> = self.view.with_shard(|shard| {
             let group = shard.groups().get(&id.group);
             group.map(|group| group.programs().map(|program| program.bundle).collect()).unwrap_or_default()
         });
-        let prepared: Option<Vec<_>> = programs.iter().map(|bundle| self.catalog.blueprint(id.group, bundle)).collect();
-        match prepared {
-            Some(all) => all.into_iter().next(),
-            None => {
-                self.install_when_prepared(id, programs);
-                None
-            }
+        let prepared = programs.iter().all(|bundle| self.catalog.blueprint(id.group, bundle).is_some());
+        if !prepared {
+            self.install_when_prepared(id, from, programs);
         }
+        prepared
     }
 
-    fn install_when_prepared(&self, id: ReplicaId, programs: Vec<[u8; 32]>) {
+    fn install_when_prepared(&self, id: ReplicaId, from: Position, programs: Vec<[u8; 32]>) {
         let Some(inner) = self.me.upgrade() else { return };
         tokio::task::spawn_local(async move {
             let holds = || {
@@ -106,7 +132,7 @@ impl Inner {
                 }
             }
             if holds() {
-                inner.install_replica(id);
+                inner.install_replica(id, from);
             }
         });
     }

@@ -244,27 +244,27 @@ fn the_log_is_cut_behind_what_every_group_and_every_proxy_is_done_with() {
     let first = checkpoint(&mut desk);
     roots(&mut desk, first, &[(0, 1), (1, 1), (2, 1)]);
     desk.work();
-    let cut = |desk: &Desk| desk.office.cut_position(&desk.shard, desk.now);
-    assert_eq!(cut(&desk).next(), created, "the proxy has not released it");
+    let cut = |desk: &mut Desk| desk.office.cut_position(&desk.shard, desk.now);
+    assert_eq!(cut(&mut desk).next(), created, "the proxy has not released it");
     renew(&mut desk, epoch, first);
-    assert_eq!(cut(&desk), first);
+    assert_eq!(cut(&mut desk), first);
     let second = checkpoint(&mut desk);
     roots(&mut desk, second, &[(0, 2), (1, 2), (2, 2)]);
     desk.work();
-    assert_eq!(cut(&desk), first, "the newest is not released");
+    assert_eq!(cut(&mut desk), first, "the newest is not released");
     renew(&mut desk, epoch, second);
-    assert_eq!(cut(&desk), second);
+    assert_eq!(cut(&mut desk), second);
     desk.create(GroupId(2), 1);
     let other = desk.group(GroupId(2)).created;
-    assert_eq!(cut(&desk), second, "the other group is younger");
+    assert_eq!(cut(&mut desk), second, "the other group is younger");
     desk.elect();
-    assert_eq!(cut(&desk).next(), created, "a new leader has to be told first");
+    assert_eq!(cut(&mut desk).next(), created, "a new leader has to be told first");
     let all = desk.shard.position();
     renew(&mut desk, epoch, all);
     for progress in desk.at(ONE, second) {
         desk.office.progress(&progress, desk.now);
     }
-    assert_eq!(cut(&desk), second.min(other));
+    assert_eq!(cut(&mut desk), second.min(other));
 }
 
 #[test]
@@ -275,12 +275,12 @@ fn the_log_is_not_cut_under_a_replica_that_is_on_its_way_but_under_one_that_stan
     let slow = Progress { position: Position(4), ..desk.at(ONE, at)[2] };
     desk.office.progress(&slow, desk.now);
     desk.work();
-    let cut = |desk: &Desk| desk.office.cut_position(&desk.shard, desk.now);
-    assert_eq!(cut(&desk), Position(4));
+    let cut = |desk: &mut Desk| desk.office.cut_position(&desk.shard, desk.now);
+    assert_eq!(cut(&mut desk), Position(4));
     desk.wait(millis(9000));
     desk.office.progress(&Progress { position: Position(6), ..slow }, desk.now);
     desk.wait(millis(9999));
-    assert_eq!(cut(&desk), Position(6));
+    assert_eq!(cut(&mut desk), Position(6));
     desk.wait(millis(1));
-    assert_eq!(cut(&desk), at);
+    assert_eq!(cut(&mut desk), at);
 }

@@ -18,7 +18,8 @@ const ANSWER: u8 = FIRST_BACK + 5;
 const PREPARE: u8 = FIRST_BACK + 6;
 const HOLD: u8 = FIRST_BACK + 7;
 const RELEASE: u8 = FIRST_BACK + 8;
-const PREPARING: u8 = FIRST_BACK + 9;
+const CUT: u8 = FIRST_BACK + 9;
+const PREPARING: u8 = FIRST_BACK + 10;
 
 /// Why a submission was refused, as far as the proxy acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +138,11 @@ pub enum FromLeader {
         /// The group.
         group: GroupId,
     },
+    /// Nobody needs entries up to here any more: members may give them up.
+    Cut {
+        /// The last such position.
+        position: Position,
+    },
 }
 
 impl Message for FromLeader {
@@ -183,6 +189,7 @@ impl Message for FromLeader {
             }),
             Self::Hold { group } => small(out, HOLD, |out| out.put_u32_le(group.0)),
             Self::Release { group } => small(out, RELEASE, |out| out.put_u32_le(group.0)),
+            Self::Cut { position } => small(out, CUT, |out| out.put_u64_le(position.0)),
         }
     }
 
@@ -226,6 +233,7 @@ impl Message for FromLeader {
                 },
                 HOLD => Self::Hold { group: GroupId(reader.u32("held group")?) },
                 RELEASE => Self::Release { group: GroupId(reader.u32("released group")?) },
+                CUT => Self::Cut { position: Position(reader.u64("cut position")?) },
                 _ => return unknown("leader's kind", kind),
             })
         })

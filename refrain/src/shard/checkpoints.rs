@@ -1,0 +1,274 @@
+//! Checkpoints of this node: which ones its store keeps, and how the log is cut behind those that are agreed on.
+//!
+//! A log is cut where a state of the shard stands for what is gone. Members keep such states at positions at which a
+//! checkpoint was asked for: none of its captures lies before. The leader knows what replicas and proxies still need
+//! and says from time to time up to where entries may go; each member cuts its own log at its newest state up to there,
+//! and only when it has on its own disk, of every group, a checkpoint that stands for what it gives up. One that runs no
+//! replica of a group gets the checkpoint from those that do: whatever is lost with an engine, a majority of members
+//! still has everything that was acknowledged.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use refrain_engine::checkpoint::manifest::MAX_MANIFEST_BYTES;
+use refrain_engine::checkpoint::{CheckpointStore, Root};
+use refrain_sequencer::shard::{Applied, Checkpoint, Group as LogGroup};
+use refrain_wire::message::fetch::Get;
+use refrain_wire::message::uplink::FromLeader;
+use refrain_wire::{Control, GroupId, NodeId, Position};
+
+use super::Inner;
+use super::join::Transfer;
+
+/// States that are kept. The oldest and the newest stay, and those in between as evenly as may be.
+const MAX_STATES: usize = 16;
+/// How long after a checkpoint was agreed on a member asks others for it.
+const MIRROR_AFTER: Duration = Duration::from_secs(2);
+/// How long a new member may take to copy the checkpoints, and how often it is asked.
+const COPY_PATIENCE: Duration = Duration::from_secs(600);
+const COPY_LOOK: Duration = Duration::from_millis(100);
+
+/// What this node has of checkpoints.
+pub(super) struct Checkpoints {
+    /// None when this node is neither an engine nor a member of the log.
+    pub(super) store: Option<Arc<CheckpointStore>>,
+    states: RefCell<States>,
+    cutting: Cell<bool>,
+    /// Groups whose checkpoint is being fetched.
+    mirrored: RefCell<BTreeSet<GroupId>>,
+}
+
+impl Checkpoints {
+    pub(super) fn new(store: Option<Arc<CheckpointStore>>) -> Self {
+        Self { store, states: RefCell::default(), cutting: Cell::new(false), mirrored: RefCell::default() }
+    }
+}
+
+/// Encoded states of the shard, in the order of their positions. Pure.
+#[derive(Default)]
+struct States(Vec<(Position, Bytes)>);
+
+impl States {
+    fn keep(&mut self, position: Position, state: Bytes) {
+        self.0.push((position, state));
+        if self.0.len() > MAX_STATES {
+            // The one whose neighbours are closest together is missed least.
+            let gap = |at: &usize| self.0[at + 1].0.0 - self.0[at - 1].0.0;
+            let least = (1..self.0.len() - 1).min_by_key(gap).expect("there are more than two");
+            self.0.remove(least);
+        }
+    }
+
+    /// The newest one up to a position.
+    fn up_to(&self, position: Position) -> Option<(Position, Bytes)> {
+        let count = self.0.partition_point(|(at, _)| *at <= position);
+        self.0[..count].last().cloned()
+    }
+
+    /// Those up to a position are of no use any more.
+    fn forget(&mut self, position: Position) {
+        self.0.retain(|(at, _)| *at > position);
+    }
+}
+
+/// The checkpoints of a group that seats may be taken with.
+fn roots(group: &LogGroup) -> Vec<Root> {
+    let kept = [group.checkpoint, group.earlier_checkpoint];
+    kept.into_iter().flatten().map(|checkpoint| Root(checkpoint.root)).collect()
+}
+
+impl Inner {
+    /// The store keeps what the log says was agreed on.
+    pub(super) fn keep_agreed(&self, id: GroupId) {
+        let Some(store) = &self.checkpoints.store else { return };
+        self.view.with_shard(|shard| {
+            if let Some(group) = shard.groups().get(&id) {
+                store.agreed(id, &roots(group));
+            }
+        });
+    }
+
+    /// A checkpoint of a group was agreed on.
+    pub(super) fn agreed_on(&self, id: GroupId) {
+        self.keep_agreed(id);
+        self.mirror(id);
+    }
+
+    /// A member sees to it that it has a group's newest agreed checkpoint.
+    pub(super) fn mirror(&self, id: GroupId) {
+        let (Some(inner), Some(store)) = (self.me.upgrade(), self.checkpoints.store.clone()) else { return };
+        if self.view.member().is_none() || !self.checkpoints.mirrored.borrow_mut().insert(id) {
+            return;
+        }
+        // A replica of this node stores it by itself, mostly.
+        let runs = self.groups.borrow().get(&id).is_some_and(|group| group.local_replicas().next().is_some());
+        let mut wait = if runs { MIRROR_AFTER } else { Duration::ZERO };
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(wait).await;
+                wait = MIRROR_AFTER;
+                let newest = inner.view.with_shard(|shard| shard.groups().get(&id)?.checkpoint);
+                let Some(newest) = newest else { break };
+                let (root, found) = (Root(newest.root), Arc::clone(&store));
+                let there = move || found.list(id).is_ok_and(|all| all.contains(&(newest.position, root)));
+                if tokio::task::spawn_blocking(there).await.unwrap_or(false) {
+                    break;
+                }
+                let mut transfer = Transfer::new(&inner, Arc::clone(&store), id, root);
+                match transfer.run(&inner.checkpoint_peers(id)).await {
+                    Ok((manifest, stash)) => {
+                        wait = Duration::ZERO;
+                        let stored = tokio::task::spawn_blocking(move || stash.store(&manifest)).await;
+                        if let Ok(Err(error)) = stored {
+                            let error = &error as &dyn std::error::Error;
+                            tracing::warn!(group = %id, error, "a checkpoint of another node cannot be kept");
+                        }
+                    }
+                    Err(error) => tracing::warn!(group = %id, %error, "no copy of a checkpoint yet"),
+                }
+            }
+            inner.checkpoints.mirrored.borrow_mut().remove(&id);
+        });
+    }
+
+    /// Waits until another node has, of each group, a checkpoint that seats may be taken with.
+    ///
+    /// # Errors
+    /// When it does not get them.
+    pub(super) async fn until_it_holds_checkpoints(&self, node: NodeId) -> Result<(), String> {
+        let deadline = tokio::time::Instant::now() + COPY_PATIENCE;
+        loop {
+            let wanted: Vec<(String, Vec<Root>)> = self.view.with_shard(|shard| {
+                let all = shard.groups().values().map(|group| (group.service.clone(), roots(group)));
+                all.filter(|(_, roots)| !roots.is_empty()).collect()
+            });
+            let Some(service) = self.first_that_is_missing(node, &wanted).await else { return Ok(()) };
+            if tokio::time::Instant::now() >= deadline {
+                return Err(format!("it has no copy of a checkpoint of {service} after {COPY_PATIENCE:?}"));
+            }
+            tokio::time::sleep(COPY_LOOK).await;
+        }
+    }
+
+    async fn first_that_is_missing(&self, node: NodeId, wanted: &[(String, Vec<Root>)]) -> Option<String> {
+        for (service, roots) in wanted {
+            let mut has = false;
+            for root in roots {
+                let found = self.fetch_whole(node, Get::Manifest(root.0), MAX_MANIFEST_BYTES).await;
+                has |= matches!(found, Ok(Some(_)));
+            }
+            if !has {
+                return Some(service.clone());
+            }
+        }
+        None
+    }
+
+    /// A member keeps the state after an entry that asks for a checkpoint.
+    pub(super) fn keep_state(&self, applied: &Applied) {
+        let asks = applied.controls.iter().any(|(_, control)| matches!(control, Control::Checkpoint));
+        if asks && self.view.member().is_some() {
+            let state = self.view.with_shard(|shard| shard.encode());
+            self.checkpoints.states.borrow_mut().keep(applied.position, state);
+        }
+    }
+
+    /// Entries up to a position may be given up.
+    pub(super) fn cut_log(&self, position: Position) {
+        if self.checkpoints.cutting.get() {
+            return;
+        }
+        let Some(inner) = self.me.upgrade() else { return };
+        if self.view.member().is_none() {
+            self.history.forget(position.min(self.view.position()));
+            return;
+        }
+        let Some((at, state)) = self.checkpoints.states.borrow().up_to(position) else { return };
+        self.checkpoints.cutting.set(true);
+        tokio::task::spawn_local(async move {
+            inner.cut_at(at, state).await;
+            inner.checkpoints.cutting.set(false);
+        });
+    }
+
+    async fn cut_at(&self, at: Position, state: Bytes) {
+        let Some(member) = self.view.member() else { return };
+        if let Some(group) = self.lacks_checkpoint(at).await {
+            tracing::debug!(position = at.0, %group, "the log is not cut: no checkpoint of a group is here yet");
+            return self.mirror(group);
+        }
+        match member.log().cut(at, state).await {
+            Ok(()) => {
+                self.checkpoints.states.borrow_mut().forget(at);
+                self.history.forget(at);
+                tracing::info!(position = at.0, "the log was cut: checkpoints stand for what is gone");
+            }
+            Err(error) => tracing::warn!(position = at.0, error = ?anyhow::Error::new(error), "the log was not cut"),
+        }
+    }
+
+    /// A group for whose entries up to a position nothing stands here.
+    async fn lacks_checkpoint(&self, at: Position) -> Option<GroupId> {
+        let store = self.checkpoints.store.clone()?;
+        let needed: Vec<(GroupId, Vec<Checkpoint>)> = self.view.with_shard(|shard| {
+            let groups = shard.groups().iter().filter(|(_, group)| group.created <= at);
+            let kept = |group: &LogGroup| {
+                let kept = [group.checkpoint, group.earlier_checkpoint].into_iter().flatten();
+                kept.filter(|checkpoint| checkpoint.position >= at).collect()
+            };
+            groups.map(|(id, group)| (*id, kept(group))).collect()
+        });
+        let find = move || {
+            let has = |id: GroupId, any: &[Checkpoint]| {
+                let there = store.list(id).unwrap_or_default();
+                any.iter().any(|checkpoint| there.contains(&(checkpoint.position, Root(checkpoint.root))))
+            };
+            needed.into_iter().find(|(id, any)| !has(*id, any)).map(|(id, _)| id)
+        };
+        tokio::task::spawn_blocking(find).await.ok().flatten()
+    }
+
+    /// The leader says up to where entries may go.
+    fn order_cut(&self) {
+        let now = self.monotonic();
+        let position = match self.leader.borrow_mut().as_mut() {
+            Some(leader) => self.view.with_shard(|shard| leader.office.cut_position(shard, now)),
+            None => return,
+        };
+        self.office_due.notify_one();
+        self.say_to_all(&FromLeader::Cut { position });
+    }
+}
+
+/// Has the log cut from time to time, as long as this node leads.
+pub(super) async fn run(inner: Rc<Inner>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        inner.order_cut();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_thinned_evenly_and_found_by_position() {
+        let mut states = States::default();
+        (1..=100).for_each(|position| states.keep(Position(position), Bytes::new()));
+        let positions: Vec<u64> = states.0.iter().map(|(position, _)| position.0).collect();
+        assert_eq!((positions.len(), positions[0], positions[15]), (MAX_STATES, 1, 100));
+        assert!(positions.is_sorted());
+        let middle = positions[7];
+        let found = |states: &States, at: u64| states.up_to(Position(at)).map(|(position, _)| position.0);
+        assert_eq!(found(&states, middle), Some(middle));
+        states.forget(Position(middle));
+        assert_eq!(states.0[0].0.0, positions[8], "older ones are gone");
+        assert_eq!(found(&states, middle), None);
+        assert_eq!(found(&states, positions[9] - 1), Some(positions[8]));
+    }
+}
