@@ -64,6 +64,8 @@ codes! {
     NotFound = "not-found", 404;
     /// No service has this name.
     ServiceNotFound = "service-not-found", 404;
+    /// The server has no such bundle.
+    BundleNotFound = "bundle-not-found", 404;
     /// The service has no such seat.
     SeatNotFound = "seat-not-found", 404;
     /// The path exists, not with this method.
@@ -72,6 +74,10 @@ codes! {
     NotHalted = "not-halted", 409;
     /// The service is halted; it must be resumed first.
     Halted = "halted", 409;
+    /// The service cannot be upgraded so; the message names what is in the way.
+    UpgradeRefused = "upgrade-refused", 409;
+    /// Another upgrade of the service is under way.
+    UpgradeRunning = "upgrade-running", 409;
     /// The seat has no running replica.
     ReplicaNotRunning = "replica-not-running", 409;
     /// The body is larger than the limit.

@@ -12,6 +12,7 @@ pub mod paths;
 mod status;
 mod token;
 mod trace;
+mod upgrade;
 
 pub use action::{
     AddMember, Appended, CorruptReplica, KillReplica, Member, Members, NameMember, RebuildReplica, Scale,
@@ -23,6 +24,7 @@ pub use status::{
 };
 pub use token::{TOKEN_CHARS_MAX, TOKEN_CHARS_MIN, Token, TokenError};
 pub use trace::{Attribute, Span};
+pub use upgrade::{EnginePreparation, PreparationStep, StoredBundle, Upgrade, UpgradeState, UpgradeStatus};
 
 /// Where the admin API listens when nothing else is said.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7070";

@@ -15,6 +15,11 @@ pub const REBUILD: &str = "/v1/services/{namespace}/{name}/rebuild";
 
 /// `POST` [`crate::Scale`]: gives a service another number of replicas.
 pub const SCALE: &str = "/v1/services/{namespace}/{name}/scale";
+/// `PUT` a packed bundle: [`crate::StoredBundle`]. The bundle is kept for upgrades.
+pub const BUNDLE: &str = "/v1/bundles/{digest}";
+/// `POST` [`crate::Upgrade`]: has a service run another bundle. Answers [`crate::UpgradeStatus`] when that is on its
+/// way. `GET`: [`crate::UpgradeStatus`] of the last upgrade that the server knows of.
+pub const UPGRADE: &str = "/v1/services/{namespace}/{name}/upgrade";
 /// `GET`: [`crate::Members`].
 pub const MEMBERS: &str = "/v1/sequencer";
 /// `POST` [`crate::AddMember`]: makes a node a member of the log.
@@ -28,6 +33,11 @@ pub const TRANSFER: &str = "/v1/sequencer/transfer";
 /// hyphens.
 pub fn of_service(template: &str, namespace: &str, name: &str) -> String {
     template.replace("{namespace}", namespace).replace("{name}", name)
+}
+
+/// The path of a bundle.
+pub fn of_bundle(digest: &str) -> String {
+    BUNDLE.replace("{digest}", digest)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The JSON of the API is fixed: golden texts, and what happens with words of a later version.
 
-use refrain_api::{Appended, CorruptReplica, ErrorBody, ErrorCode, KillReplica, SeatState, Status};
+use refrain_api::{
+    Appended, CorruptReplica, ErrorBody, ErrorCode, KillReplica, PreparationStep, SeatState, Status, UpgradeState,
+    UpgradeStatus,
+};
 
 #[test]
 fn the_status_is_golden() {
@@ -16,6 +19,18 @@ fn requests_and_answers_are_golden() {
     assert_eq!(corrupt(Some(4096), Some(7)), r#"{"seat":1,"address":4096,"bit":7}"#);
     assert_eq!(serde_json::to_string(&KillReplica { seat: 2 }).unwrap(), r#"{"seat":2}"#);
     assert_eq!(serde_json::from_str::<Appended>(r#"{"position":9}"#).unwrap(), Appended { position: 9 });
+}
+
+#[test]
+fn an_upgrade_is_golden() {
+    let golden = r#"{"service":"a/b","from":"a/b@1","to":"a/b@2","bundle":"00","state":"rolled-back","position":7,"#
+        .to_owned()
+        + r#""reason":"it ended","engines":[{"node":2,"step":"compiling","reason":null}]}"#;
+    let status: UpgradeStatus = serde_json::from_str(&golden).unwrap();
+    assert_eq!((status.state, status.engines[0].step), (UpgradeState::RolledBack, PreparationStep::Compiling));
+    assert_eq!(serde_json::to_string(&status).unwrap(), golden);
+    let later = golden.replace("rolled-back", "dreaming");
+    assert_eq!(serde_json::from_str::<UpgradeStatus>(&later).unwrap().state, UpgradeState::Unknown);
 }
 
 #[test]

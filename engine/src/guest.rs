@@ -35,13 +35,21 @@ pub struct RunLimits {
     pub fuel_per_turn: Option<u64>,
 }
 
-/// Prepares a run of `compiled`; the first poll instantiates it. With `restoring` it goes on where that guest waited.
-pub(crate) fn run(
-    compiled: Arc<Compiled>,
-    shared: Arc<Mutex<Shared>>,
-    limits: RunLimits,
-    restoring: Option<Restoring>,
-) -> Run {
+/// How a run begins.
+pub(crate) enum Beginning {
+    /// With `_start`.
+    Start,
+    /// With `_start`, in the trial of an upgrade: its start has a limit of fuel even where turns have none.
+    Trial,
+    /// Where the guest of a checkpoint waited.
+    Restored(Restoring),
+}
+
+/// Fuel of the start of what is tried, where turns have no limit: about 10 s of work.
+const TRIAL_FUEL: u64 = 10_000_000_000;
+
+/// Prepares a run of `compiled`; the first poll instantiates it.
+pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: RunLimits, beginning: Beginning) -> Run {
     Box::pin(async move {
         let fuel_per_turn = limits.fuel_per_turn.unwrap_or(u64::MAX);
         let memory_bytes = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
@@ -52,7 +60,13 @@ pub(crate) fn run(
         let host = Host { shared, state: GuestState::default(), limits: limiter, fuel_per_turn };
         let mut store = Store::new(&compiled.platform.engine, host);
         store.limiter(|host| &mut host.limits);
-        store.set_fuel(fuel_per_turn).expect("fuel is on for every guest");
+        let (restoring, without_limit) = match beginning {
+            Beginning::Start => (None, u64::MAX),
+            Beginning::Trial => (None, TRIAL_FUEL),
+            Beginning::Restored(restoring) => (Some(restoring), u64::MAX),
+        };
+        let fuel = limits.fuel_per_turn.unwrap_or(without_limit);
+        store.set_fuel(fuel).expect("fuel is on for every guest");
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
         let ended = start(&compiled, &mut store, restoring).await;
@@ -156,7 +170,8 @@ fn classify(error: &wasmtime::Error, grown: &Limits, limits: RunLimits) -> RunEn
     };
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => {
-            let fuel = limits.fuel_per_turn.unwrap_or(u64::MAX);
+            // Without a limit only a trial can use up its fuel.
+            let fuel = limits.fuel_per_turn.unwrap_or(TRIAL_FUEL);
             RunEnd::Guest(GuestEnd::Trap(format!("trapped: used up its fuel of {fuel} in one turn without waiting")))
         }
         Some(trap) => RunEnd::Guest(GuestEnd::Trap(format!("trapped: {trap}{memory}"))),

@@ -8,6 +8,7 @@
 //! instance and its suspension), [`replica`] (a turn), `stack` and [`checkpoint`] (a replica's whole state, out and
 //! in), [`workers`] (threads), `preview1` (the WASI adapters over the kernel). Leaves to others: ordering, agreement, sockets.
 
+mod blueprint;
 pub mod checkpoint;
 mod guest;
 mod host;

@@ -5,19 +5,22 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use refrain_kernel::fs::BundleFiles;
 use refrain_kernel::process::Phase;
-use refrain_kernel::{GuestConfig, Kernel, ShardEvent, TurnInput};
+use refrain_kernel::{Kernel, ShardEvent, TurnInput};
 use refrain_wire::turn::TurnEffects;
 use refrain_wire::{Digest, EffectEntry, Epoch, GroupId, Incarnation, Position, RunningDigest, Seat, Time};
 
+pub use crate::blueprint::{Blueprint, Blueprints, RunLimits};
 use crate::checkpoint::restore::{self, Restoring};
 use crate::checkpoint::{Captured, ChunkSource, Manifest, RestoreError};
-pub use crate::guest::RunLimits;
-use crate::guest::{self, Run, RunEnd};
+use crate::guest::{self, Beginning, Run, RunEnd};
 pub use crate::host::Flip;
 use crate::host::Shared;
 use crate::module::Compiled;
+
+mod upgrade;
+
+use upgrade::Upgrade;
 
 /// One holder of one seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +58,12 @@ pub struct TurnBatch {
     pub epochs: Arc<[Epoch]>,
 }
 
+impl TurnBatch {
+    fn input(&self) -> TurnInput<'_> {
+        TurnInput { position: self.position, time: self.time, shard: &self.shard, records: &self.records }
+    }
+}
+
 /// What a finished turn gives to agreement.
 #[derive(Debug, Clone)]
 pub struct TurnOutcome {
@@ -78,21 +87,6 @@ pub struct TurnOutcome {
     pub fuel: u64,
     /// The replica's whole state after the turn, when a checkpoint was due and the guest could be saved.
     pub captured: Option<Arc<Captured>>,
-}
-
-/// What a service's replicas have in common.
-#[derive(Clone)]
-pub struct Blueprint {
-    /// The group.
-    pub group: GroupId,
-    /// The code.
-    pub compiled: Arc<Compiled>,
-    /// What the guest is given.
-    pub config: GuestConfig,
-    /// The read-only files.
-    pub bundle: BundleFiles,
-    /// What bounds the guest.
-    pub limits: RunLimits,
 }
 
 /// What a guest is doing between two turns.
@@ -128,6 +122,8 @@ pub(crate) enum Progress {
 pub struct Replica {
     id: ReplicaId,
     blueprint: Arc<Blueprint>,
+    /// Where the programs of upgrades are found.
+    blueprints: Option<Arc<Blueprints>>,
     shared: Arc<Mutex<Shared>>,
     run: Option<Run>,
     running: RunningDigest,
@@ -135,6 +131,8 @@ pub struct Replica {
     epochs: Arc<[Epoch]>,
     /// The guest is being captured and has yielded its core meanwhile.
     capturing: bool,
+    /// The turn is that of an upgrade, which is not decided yet.
+    upgrade: Option<Upgrade>,
 }
 
 impl Replica {
@@ -142,22 +140,25 @@ impl Replica {
     #[must_use]
     pub fn new(id: ReplicaId, blueprint: Arc<Blueprint>) -> Self {
         let kernel = Kernel::new(blueprint.group, blueprint.config.clone(), &blueprint.bundle);
-        Self {
-            id,
-            blueprint,
-            shared: Arc::new(Mutex::new(Shared::new(Some(kernel)))),
-            run: None,
-            running: RunningDigest::default(),
-            position: Position::default(),
-            epochs: Arc::new([]),
-            capturing: false,
-        }
+        Self::assemble(id, blueprint, kernel, (Position::default(), RunningDigest::default()))
+    }
+
+    /// The same, and upgrades to what is found there; without, an upgrade is a failure of this host.
+    #[must_use]
+    pub fn with_blueprints(self, blueprints: Arc<Blueprints>) -> Self {
+        Self { blueprints: Some(blueprints), ..self }
     }
 
     /// Who it is.
     #[must_use]
     pub fn id(&self) -> ReplicaId {
         self.id
+    }
+
+    /// The digest of the bundle that it runs.
+    #[must_use]
+    pub fn bundle(&self) -> [u8; 32] {
+        self.blueprint.digest
     }
 
     /// Its last turn, finished or under way.
@@ -216,12 +217,13 @@ impl Replica {
         (position, running): (Position, RunningDigest),
     ) -> Self {
         let shared = Arc::new(Mutex::new(Shared::new(Some(kernel))));
-        Self { id, blueprint, shared, run: None, running, position, epochs: Arc::new([]), capturing: false }
+        let (blueprints, run, epochs, upgrade) = (None, None, Arc::new([]), None);
+        Self { id, blueprint, blueprints, shared, run, running, position, epochs, capturing: false, upgrade }
     }
 
     /// Instantiates the guest and builds its stack up, until it waits where it was captured.
     pub(crate) fn resume_guest(&mut self, restoring: Restoring) -> Result<(), String> {
-        self.run = Some(self.new_run(Some(restoring)));
+        self.run = Some(self.new_run(Beginning::Restored(restoring)));
         loop {
             match self.poll_guest() {
                 Some(Progress::Yielded) => {}
@@ -256,21 +258,27 @@ impl Replica {
         debug_assert_eq!(batch.previous, self.position, "batches reach a replica without gaps");
         self.position = batch.position;
         self.epochs = Arc::clone(&batch.epochs);
-        let mut shared = self.shared.lock();
-        shared.turn += 1;
-        shared.fuel_left = self.fuel_per_turn();
-        let input =
-            TurnInput { position: batch.position, time: batch.time, shard: &batch.shard, records: &batch.records };
-        shared.kernel().begin_turn(&input);
-        if shared.kernel().start_if_due() {
-            drop(shared);
-            self.run = Some(self.new_run(None));
+        match upgrade::wanted(&batch.records) {
+            Some(bundle) => self.begin_upgrade(bundle, batch),
+            None => self.enter(batch, Kernel::begin_turn),
         }
     }
 
-    fn new_run(&self, restoring: Option<Restoring>) -> Run {
+    /// Begins the turn of the guest that runs, or starts it.
+    fn enter(&mut self, batch: &TurnBatch, begin: impl FnOnce(&mut Kernel, &TurnInput<'_>)) {
+        let mut shared = self.shared.lock();
+        shared.turn += 1;
+        shared.fuel_left = self.fuel_per_turn();
+        begin(shared.kernel(), &batch.input());
+        if shared.kernel().start_if_due() {
+            drop(shared);
+            self.run = Some(self.new_run(Beginning::Start));
+        }
+    }
+
+    fn new_run(&self, beginning: Beginning) -> Run {
         let compiled = Arc::clone(&self.blueprint.compiled);
-        guest::run(compiled, Arc::clone(&self.shared), self.blueprint.limits, restoring)
+        guest::run(compiled, Arc::clone(&self.shared), self.blueprint.limits, beginning)
     }
 
     fn fuel_per_turn(&self) -> u64 {
@@ -278,6 +286,9 @@ impl Replica {
     }
 
     pub(crate) fn resume(&mut self) -> Progress {
+        if let Some(progress) = self.try_upgrade() {
+            return progress;
+        }
         if let Some(progress) = self.run_guest() {
             return progress;
         }
@@ -318,22 +329,7 @@ impl Replica {
     }
 
     fn poll_guest(&mut self) -> Option<Progress> {
-        let run = self.run.as_mut()?;
-        self.shared.lock().blocked = false;
-        let _running = self.blueprint.compiled.platform.ticker.turn_begins();
-        match run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending if self.shared.lock().blocked => None,
-            Poll::Pending => Some(Progress::Yielded),
-            Poll::Ready(RunEnd::Guest(end)) => {
-                self.run = None;
-                let mut shared = self.shared.lock();
-                shared.memory_bytes = 0;
-                shared.image = None;
-                shared.kernel().guest_ended(end);
-                None
-            }
-            Poll::Ready(RunEnd::Host(reason)) => Some(Progress::Failed(reason)),
-        }
+        poll_run(&mut self.run, &self.shared, &self.blueprint.compiled)
     }
 
     fn finish(&mut self) -> TurnOutcome {
@@ -365,6 +361,29 @@ impl Replica {
             fuel: self.fuel_per_turn().saturating_sub(shared.fuel_left),
             captured,
         }
+    }
+}
+
+/// Runs a guest on. `None` when it can do nothing more in this turn: it waits, has ended, or there is none.
+fn poll_run(run: &mut Option<Run>, shared: &Mutex<Shared>, compiled: &Compiled) -> Option<Progress> {
+    let polled = {
+        let run = run.as_mut()?;
+        shared.lock().blocked = false;
+        let _running = compiled.platform.ticker.turn_begins();
+        run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    };
+    match polled {
+        Poll::Pending if shared.lock().blocked => None,
+        Poll::Pending => Some(Progress::Yielded),
+        Poll::Ready(RunEnd::Guest(end)) => {
+            *run = None;
+            let mut shared = shared.lock();
+            shared.memory_bytes = 0;
+            shared.image = None;
+            shared.kernel().guest_ended(end);
+            None
+        }
+        Poll::Ready(RunEnd::Host(reason)) => Some(Progress::Failed(reason)),
     }
 }
 

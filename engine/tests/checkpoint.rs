@@ -363,7 +363,7 @@ fn a_checkpoint_that_does_not_fit_or_is_not_whole_gives_no_replica() {
         assert!(matches!(&error, RestoreError::Chunk(ChunkError::Damaged { id, .. }) if *id == chunk), "{error}");
     }
     let echo = support::blueprint(&platform, support::ECHO, config(), LIMITS);
-    assert!(matches!(refused(&echo, &manifest, &chunks), RestoreError::Foreign { what: "module" }));
+    assert!(matches!(refused(&echo, &manifest, &chunks), RestoreError::Foreign { what: "bundle" }));
     let edit = |edit: fn(&mut Parts)| {
         let mut parts = manifest.parts().clone();
         edit(&mut parts);

@@ -23,7 +23,7 @@ fn checkpoint(group: u32, position: u64, fills: &[u8]) -> (Manifest, Vec<(ChunkI
         group: GroupId(group),
         position: Position(position),
         running: RunningDigest([1; 32]),
-        module: [2; 32],
+        bundle: [2; 32],
         key: Digest([3; 16]),
         guest: Some(GuestParts {
             memory_refused: false,

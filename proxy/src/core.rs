@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use refrain_wire::control::Agreement;
+use refrain_wire::effect::UPGRADE_DONE;
 use refrain_wire::turn::{Effect, TurnEffects};
 use refrain_wire::{EffectKind, Epoch, GroupId, Incarnation, Position, Seat, Serial};
 
@@ -355,6 +356,9 @@ fn notice(position: Position, effect: &Effect) -> Option<Notice> {
         EffectKind::Start => Notice::Started(entry.offset),
         EffectKind::Exit => Notice::Exited { code: entry.offset, reason: effect.payload.clone() },
         EffectKind::Audit => Notice::Audited { position, digest: entry.digest },
+        EffectKind::Upgrade => {
+            Notice::Upgraded { position, rolled_back: (entry.offset != UPGRADE_DONE).then(|| effect.payload.clone()) }
+        }
         _ => return None,
     })
 }

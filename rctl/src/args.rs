@@ -165,6 +165,16 @@ pub enum ServiceCommand {
         #[arg(long)]
         replicas: u8,
     },
+    /// Run another version of a service: all replicas switch at one position, files stay, connections are reset
+    #[command(after_help = "Example:\n  rctl service upgrade image-server ./image-server-2\n\n\
+        Every engine fetches and compiles the module first. A module that does not start (it ends, or waits before it\n\
+        listens on its ports) is rolled back on all replicas, and the former version goes on. Exit code 1 then.")]
+    Upgrade {
+        /// The service: namespace/name, or the name alone when it is unique
+        name: String,
+        /// Folder with the service.toml of the other version
+        dir: PathBuf,
+    },
     /// Drop one replica and rebuild it from the log
     #[command(after_help = "Example:\n  rctl service rebuild image-server --seat 2")]
     Rebuild {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use refrain_api::discovery::{Endpoint, Query, find, runtime_dir};
-use refrain_api::{Appended, ErrorBody, ErrorCode, Status, paths};
+use refrain_api::{ErrorBody, ErrorCode, Status, paths};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Agent;
@@ -65,11 +65,17 @@ impl Client {
     }
 
     /// Asks for something to be done.
-    pub fn post(&self, path: &str, body: &impl Serialize) -> Result<Appended, RctlError> {
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, RctlError> {
         let request = self.agent.post(self.url(path));
         let body = serde_json::to_string(body).expect("requests can always be written as JSON");
         let request = request.header("authorization", self.authorization()).content_type("application/json");
         self.answer(request.send(body))
+    }
+
+    /// Sends bytes to be kept.
+    pub fn put<T: DeserializeOwned>(&self, path: &str, bytes: &[u8]) -> Result<T, RctlError> {
+        let request = self.agent.put(self.url(path)).header("authorization", self.authorization());
+        self.answer(request.content_type("application/octet-stream").send(bytes))
     }
 
     fn url(&self, path: &str) -> String {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use refrain_api::ErrorBody;
 use refrain_api::discovery::FindError;
-use refrain_service::NameError;
+use refrain_service::{LoadError, NameError};
 
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,12 @@ pub enum RctlError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("{} is there already; nothing was written", path.display())]
     Exists { path: PathBuf },
+    #[error("cannot use the service in {}", path.display())]
+    Bundle { path: PathBuf, source: LoadError },
+    #[error("another upgrade of {service} has followed, to {to}; `rctl status` tells what runs")]
+    Overtaken { service: String, to: String },
+    #[error("{} holds {found}, not {wanted}", path.display())]
+    OtherService { path: PathBuf, found: String, wanted: String },
     #[error("the folder's name {text:?} is no name of a service; give one with --name")]
     FolderName { text: String, source: NameError },
 }
@@ -70,6 +76,9 @@ impl RctlError {
             Self::ServiceName { .. } | Self::FolderName { .. } => "bad-name",
             Self::Read { .. } => "cannot-read",
             Self::Write { .. } => "cannot-write",
+            Self::Bundle { .. } => "bad-bundle",
+            Self::OtherService { .. } => "other-service",
+            Self::Overtaken { .. } => "overtaken",
             Self::Exists { .. } => "exists",
         }
     }

@@ -13,6 +13,7 @@ mod sequencer;
 mod service;
 mod status;
 mod table;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -74,6 +75,7 @@ fn run_service(command: ServiceCommand, options: &Options) -> Result<Output, Rct
         ServiceCommand::Audit { name } => service::audit(&Client::find(options)?, &name),
         ServiceCommand::Resume { name } => service::resume(&Client::find(options)?, &name),
         ServiceCommand::Scale { name, replicas } => service::scale(&Client::find(options)?, &name, replicas),
+        ServiceCommand::Upgrade { name, dir } => upgrade::run(&Client::find(options)?, &name, &dir, options),
         ServiceCommand::Rebuild { target } => service::rebuild(&Client::find(options)?, &target),
     }
 }

@@ -1,6 +1,6 @@
 //! `rctl sequencer ...`: the members of the log.
 
-use refrain_api::{AddMember, Member, Members, NameMember, paths};
+use refrain_api::{AddMember, Appended, Member, Members, NameMember, paths};
 use serde::Serialize;
 
 use crate::client::Client;
@@ -53,7 +53,7 @@ fn change(
     path: &str,
     body: &impl Serialize,
 ) -> Result<Output, RctlError> {
-    client.post(path, body)?;
+    let _: Appended = client.post(path, body)?;
     let text = match action {
         "add" => format!("node {node} is a member of the log"),
         "remove" => format!("node {node} is no member of the log any more"),

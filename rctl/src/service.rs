@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-use refrain_api::{CorruptReplica, KillReplica, RebuildReplica, Scale, paths};
+use refrain_api::{Appended, CorruptReplica, KillReplica, RebuildReplica, Scale, paths};
 use refrain_service::{MANIFEST_FILE, Name, template};
 use serde::Serialize;
 
@@ -65,7 +65,7 @@ fn act(
     body: &impl Serialize,
 ) -> Result<Output, RctlError> {
     let (namespace, name) = resolve(client, name)?;
-    let appended = client.post(&paths::of_service(path, namespace.as_str(), name.as_str()), body)?;
+    let appended: Appended = client.post(&paths::of_service(path, namespace.as_str(), name.as_str()), body)?;
     let done = Done { service: format!("{namespace}/{name}"), action, seat, position: appended.position };
     let of = seat.map(|seat| format!(" seat {seat}")).unwrap_or_default();
     let text = format!("{}{of}: {action} at position {}", done.service, done.position);
@@ -73,7 +73,7 @@ fn act(
 }
 
 /// `namespace/name` as it is; a name alone by asking the server which service has it.
-fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
+pub fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
     let name =
         |text: &str| Name::from_str(text).map_err(|source| RctlError::ServiceName { name: given.to_owned(), source });
     // The status shows names with their versions; only one version of a name runs.

@@ -4,21 +4,24 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
 use refrain_api::{
     AddMember, Appended, CorruptReplica, ErrorBody, ErrorCode, KillReplica, Members, NameMember, RebuildReplica, Scale,
-    Token, paths,
+    StoredBundle, Token, Upgrade, UpgradeStatus, paths,
 };
 use refrain_engine::replica::Flip;
+use refrain_service::{Bundle, BundleDigest, MAX_PACKED_BYTES};
 use refrain_wire::message::uplink::MemberChange;
 use refrain_wire::{NodeId, Seat};
 use tokio::net::TcpListener;
@@ -38,6 +41,8 @@ pub struct Admin {
     pub token: Token,
     /// Whether replicas may be damaged on purpose.
     pub allow_fault_injection: bool,
+    /// Where bundles are kept.
+    pub bundles: PathBuf,
 }
 
 /// Serves the API until `stop`.
@@ -51,6 +56,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output
         .route(paths::RESUME, post(resume))
         .route(paths::REBUILD, post(rebuild))
         .route(paths::SCALE, post(scale))
+        .route(paths::BUNDLE, put(store_bundle).layer(DefaultBodyLimit::max(MAX_PACKED_BYTES)))
+        .route(paths::UPGRADE, get(upgrade_status).post(upgrade))
         .route(paths::MEMBERS, get(members))
         .route(paths::ADD_MEMBER, post(add_member))
         .route(paths::REMOVE_MEMBER, post(remove_member))
@@ -201,6 +208,46 @@ async fn scale(
         return Err(Failure::of(ErrorCode::BadRequest, format!("replicas: {error}")));
     }
     admin.ask(|reply| Command::Scale { service: service(name), replicas, reply }).await
+}
+
+fn digest(text: &str) -> Result<BundleDigest, Failure> {
+    text.parse().map_err(|error| Failure::of(ErrorCode::BadRequest, format!("bundle is {text:?}: {error}")))
+}
+
+async fn store_bundle(
+    State(admin): State<Arc<Admin>>,
+    Path(named): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<StoredBundle> {
+    let digest = digest(&named)?;
+    let body = body.map_err(|rejection| {
+        let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        let code = if too_large { ErrorCode::TooLarge } else { ErrorCode::BadRequest };
+        Failure::of(code, rejection.body_text())
+    })?;
+    let stored = tokio::task::spawn_blocking(move || {
+        let refused = |error: &dyn std::error::Error| Failure::of(ErrorCode::BadRequest, error.to_string());
+        let bundle = Bundle::unpack(&body, digest).map_err(|error| refused(&error))?;
+        bundle.store(&admin.bundles).map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "a bundle was not stored");
+            Failure::of(ErrorCode::Internal, error.to_string())
+        })
+    });
+    stored.await.map_err(|_| Failure::of(ErrorCode::Internal, "the bundle was not stored"))??;
+    Ok(Json(StoredBundle { bundle: digest.to_string() }))
+}
+
+async fn upgrade(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Name,
+    body: Result<Json<Upgrade>, JsonRejection>,
+) -> Answer<UpgradeStatus> {
+    let bundle = *digest(&body?.bundle)?.as_bytes();
+    admin.ask(|reply| Command::Upgrade { service: service(name), bundle, reply }).await
+}
+
+async fn upgrade_status(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<UpgradeStatus> {
+    admin.ask(|reply| Command::UpgradeStatus { service: service(name), reply }).await
 }
 
 async fn members(State(admin): State<Arc<Admin>>) -> Answer<Members> {

@@ -58,6 +58,7 @@ async fn serve(config: &Config, options: Options) -> anyhow::Result<()> {
         commands: started.commands.clone(),
         token: file.token.clone(),
         allow_fault_injection: config.allow_fault_injection,
+        bundles: config.data_dir.join("bundles"),
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(admin::serve(listener, admin, async move { drop(stopped.await) }));

@@ -36,6 +36,8 @@ pub struct Service {
     pub(crate) socket_buffer_bytes: u64,
     pub(crate) socket_buffers_bytes: u64,
     pub(crate) idle: Option<Duration>,
+    /// What it was made of.
+    pub(crate) manifest: Manifest,
     pub(crate) parts: Parts,
 }
 
@@ -77,6 +79,7 @@ impl Service {
                 IdleLimit::After(duration) => Some(duration),
             },
             parts: Parts { config: guest_config(&manifest), files, limits: run_limits(&manifest), code },
+            manifest,
         }
     }
 
@@ -94,7 +97,8 @@ impl Service {
     pub(crate) fn blueprint(&self, group: GroupId) -> Option<Arc<Blueprint>> {
         let compiled = Arc::clone(self.parts.code.as_ref().ok()?);
         let (config, bundle) = (self.parts.config.clone(), self.parts.files.clone());
-        Some(Arc::new(Blueprint { group, compiled, config, bundle, limits: self.parts.limits }))
+        let (digest, limits) = (self.bundle, self.parts.limits);
+        Some(Arc::new(Blueprint { group, digest, compiled, config, bundle, limits }))
     }
 }
 

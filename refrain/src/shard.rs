@@ -5,12 +5,13 @@
 //! everywhere, and what follows from it is done here as far as it concerns this node.
 //!
 //! This module is the loop's state and its commands; `start` brings it up, `services` adopts groups, `commit` acts on
-//! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `uplink` tells the leader,
+//! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `catalog` has the bundles, `upgrade` changes what groups run. `uplink` tells the leader,
 //! `leader` is what the leader's node does, `epoch` keeps the proxy's epoch and lease. `peers` connects nodes, `follow`
 //! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `checkpoints` cuts the log behind
 //! checkpoints, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all,
 //! `drain` ends it.
 
+mod catalog;
 mod checkpoints;
 mod commit;
 mod drain;
@@ -27,6 +28,7 @@ mod restored;
 mod services;
 mod start;
 mod status;
+mod upgrade;
 mod uplink;
 mod upstream;
 mod view;
@@ -38,7 +40,7 @@ use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
 
-use refrain_api::{Appended, ErrorBody, ErrorCode, Members, Status};
+use refrain_api::{Appended, ErrorBody, ErrorCode, Members, Status, UpgradeStatus};
 use refrain_engine::Workers;
 use refrain_engine::replica::{Flip, ReplicaId};
 use refrain_proxy::tcp::FrontEnd;
@@ -49,12 +51,13 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use crate::config::Config;
 use crate::feed::Older;
 use crate::history::History;
+use catalog::Catalog;
 use checkpoints::Checkpoints;
 use group::{Group, SeatState};
 use leader::Leader;
 use lease::Lease;
-use services::Catalog;
 pub use start::{Options, Seams, Served, Started, start};
+use upgrade::Upgrades;
 use uplink::Link;
 use view::View;
 use voting::Voting;
@@ -110,6 +113,22 @@ pub enum Command {
         replicas: u8,
         /// The answer.
         reply: Reply<Appended>,
+    },
+    /// Have a service run another bundle, which is in the data folder.
+    Upgrade {
+        /// `namespace/name`.
+        service: String,
+        /// The digest of the bundle.
+        bundle: [u8; 32],
+        /// The answer, when that is on its way.
+        reply: Reply<UpgradeStatus>,
+    },
+    /// Describe the last upgrade of a service.
+    UpgradeStatus {
+        /// `namespace/name`.
+        service: String,
+        /// The answer.
+        reply: Reply<UpgradeStatus>,
     },
     /// Describe the members of the log.
     Members(Reply<Members>),
@@ -205,6 +224,7 @@ struct Inner {
     passed_on: Cell<Option<Duration>>,
     /// It is passing the lead on.
     asking_another: Cell<bool>,
+    upgrades: Upgrades,
     /// Controls that are said again until they are in the log.
     insisted: RefCell<Vec<(GroupId, Control)>>,
     joining: RefCell<Vec<oneshot::Sender<()>>>,
@@ -431,6 +451,8 @@ impl Inner {
             Command::Scale { service, replicas, reply } => {
                 self.on_group(&service, false, Control::Resize { seats: replicas }, reply);
             }
+            Command::Upgrade { service, bundle, reply } => self.upgrade(&service, bundle, reply),
+            Command::UpgradeStatus { service, reply } => drop(reply.send(self.upgrade_status(&service))),
             Command::Members(reply) => drop(reply.send(Ok(self.members()))),
             Command::ChangeMembers { change, reply } => self.change_members(change, reply),
             Command::Joined(reply) => {

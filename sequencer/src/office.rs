@@ -8,8 +8,9 @@
 //!   each node tells a new leader everything again.
 //! - What is wanted follows from the state and the reports; it is asked for once, and again only when it was not seen
 //!   in the log for a while, with growing waits. So nothing is asked without end, and whatever is lost comes again.
-//! - `seats` gives seats to engines, `balance` spreads those that share one, `leases` ends the epochs of silent proxies, `ticks` has replicas woken,
-//!   `checkpoints` has states captured and says where the log may be cut, `progress` keeps what replicas report.
+//! - `seats` gives seats to engines, `balance` spreads those that share one, `leases` ends the epochs of silent proxies,
+//!   `ticks` has replicas woken, `checkpoints` has states captured and says where the log may be cut, `upgrades` has
+//!   programs changed when engines are ready, `progress` keeps what replicas report.
 //!
 //! Rules: design sections 4, 5, 9 and 12. Leaves to others: ordering, streams, compiling and fetching.
 
@@ -30,6 +31,7 @@ mod progress;
 mod queue;
 mod seats;
 mod ticks;
+mod upgrades;
 
 pub use due::{Alert, Due, Options};
 
@@ -39,6 +41,8 @@ use leases::Leases;
 use progress::Replicas;
 use queue::Queue;
 use seats::Engines;
+use upgrades::Preparing;
+pub use upgrades::UpgradeRefused;
 
 /// The least wait before something is asked for again.
 const LEAST_WAIT: Duration = Duration::from_millis(1);
@@ -58,6 +62,7 @@ pub struct Office {
     /// When groups want a turn.
     wishes: Queue<GroupId, Time>,
     told: BTreeMap<GroupId, BTreeSet<Alert>>,
+    upgrades: BTreeMap<GroupId, Preparing>,
     /// Groups whose guests cannot be saved.
     replay_only: BTreeSet<GroupId>,
 }
@@ -86,6 +91,7 @@ impl Office {
             alarms: Queue::default(),
             wishes: Queue::default(),
             told: BTreeMap::new(),
+            upgrades: BTreeMap::new(),
             replay_only: BTreeSet::new(),
             options,
         }
@@ -107,6 +113,7 @@ impl Office {
         if self.engines.announce(node, session, key, now) {
             self.groups.values_mut().for_each(|replicas| replicas.lose_all(node));
         }
+        self.upgrades.values_mut().for_each(|upgrade| upgrade.forget(node));
         self.touch_all();
     }
 
@@ -170,6 +177,9 @@ impl Office {
             replicas.follow(group, Some(now));
             replicas.note(control, applied.position, now);
             self.touched.insert(*id);
+            if let Control::Upgrade { bundle, .. } = control {
+                self.note_upgrade(*id, bundle);
+            }
         }
         if applied.concerns_all() {
             self.groups.values_mut().for_each(|replicas| replicas.given(applied.position));
@@ -217,6 +227,7 @@ impl Office {
             self.want_audit(id, group, &mut wanted);
             self.want_checkpoint(id, group, look, &mut wanted);
         }
+        self.want_upgrade(id, group, now, &mut wanted, due);
         self.wish(id, now, &mut wanted);
         due.controls.extend(self.asks.want(id, wanted.controls, now).into_iter().map(|control| (id, control)));
         let told = self.told.insert(id, wanted.alerts.clone()).unwrap_or_default();

@@ -21,6 +21,7 @@ mod pack;
 mod quantity;
 mod reference;
 mod store;
+mod upgrade;
 mod validate;
 mod value;
 
@@ -37,3 +38,4 @@ pub use pack::{MAX_PACKED_BYTES, UnpackError};
 pub use quantity::{ByteSize, QuantityError, format_duration, parse_duration};
 pub use reference::{Key, reference, template};
 pub use store::{OpenError, StoreError};
+pub use upgrade::FixedChange;

@@ -56,6 +56,12 @@ impl Site {
         Ok(self)
     }
 
+    /// Gives the server these folders and no others from now on.
+    pub fn give(&mut self, folders: &[&Path]) -> &mut Self {
+        self.services.replace(folders);
+        self
+    }
+
     /// Adds an argument of `refrain up`.
     pub fn argument(&mut self, argument: &str) -> &mut Self {
         self.arguments.push(argument.to_owned());
@@ -205,6 +211,11 @@ impl Server {
     /// Sends SIGTERM.
     pub fn ask_to_end(&self) -> Result<()> {
         self.signal(Signal::TERM)
+    }
+
+    /// Kills the process without waiting for its end.
+    pub fn strike(&self) -> Result<()> {
+        self.signal(Signal::KILL)
     }
 
     /// Stops the process: it keeps its sockets and does nothing.

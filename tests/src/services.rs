@@ -58,10 +58,52 @@ impl Services {
         &self.ports
     }
 
+    /// Has these folders and no others; nothing is removed.
+    pub fn replace(&mut self, folders: &[&Path]) {
+        self.folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
+    }
+
     /// The folders, in the order in which they were added.
     pub fn folders(&self) -> &[PathBuf] {
         &self.folders
     }
+}
+
+/// A folder below `root` with another version of an example: the manifest says `version` and is changed, and the module
+/// has one more section, which does nothing.
+pub fn other_version(
+    root: &Path,
+    example: Example,
+    version: &str,
+    change: impl FnOnce(&mut toml::Table),
+) -> Result<PathBuf> {
+    let mut module = std::fs::read(example.folder().join(format!("{}.wasm", example.name())))?;
+    module.extend(custom_section(version));
+    version_of(root, example, version, &module, change)
+}
+
+/// The same with a module of the test's own.
+pub fn version_of(
+    root: &Path,
+    example: Example,
+    version: &str,
+    module: &[u8],
+    change: impl FnOnce(&mut toml::Table),
+) -> Result<PathBuf> {
+    let manifest = std::fs::read_to_string(example.folder().join("service.toml"))?;
+    let mut manifest: toml::Table = manifest.parse().context("the manifest is no TOML")?;
+    manifest.insert("version".to_owned(), version.into());
+    change(&mut manifest);
+    let mut services = Services::new(&root.join(version));
+    services.add(&manifest.to_string(), module)?;
+    Ok(services.folders()[0].clone())
+}
+
+/// A custom section without content.
+fn custom_section(name: &str) -> Vec<u8> {
+    let length = u8::try_from(name.len()).expect("versions are short");
+    assert!(length < 0x7f, "both lengths are one byte");
+    [&[0, length + 1, length], name.as_bytes()].concat()
 }
 
 fn text(table: &toml::Table, key: &str) -> Result<String> {

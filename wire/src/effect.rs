@@ -36,7 +36,15 @@ pub enum EffectKind {
     Start = 10,
     /// The answer to an audit: `digest` is that of memory, globals and kernel.
     Audit = 11,
+    /// What came of an upgrade: with `offset` [`UPGRADE_DONE`] the group runs the bundle whose digest is the payload;
+    /// with [`UPGRADE_ROLLED_BACK`] it did not start and what ran before goes on, the payload is the reason in words.
+    Upgrade = 12,
 }
+
+/// The `offset` of an upgrade after which the group runs the new bundle.
+pub const UPGRADE_DONE: u64 = 1;
+/// The `offset` of an upgrade that did not start.
+pub const UPGRADE_ROLLED_BACK: u64 = 0;
 
 impl EffectKind {
     fn from_u8(value: u8) -> Option<Self> {
@@ -53,6 +61,7 @@ impl EffectKind {
             K::Exit,
             K::Start,
             K::Audit,
+            K::Upgrade,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == value)

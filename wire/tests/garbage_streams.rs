@@ -15,7 +15,7 @@ use refrain_wire::message::feed::{FromMember, ToMember};
 use refrain_wire::message::fetch::{Answer, Get};
 use refrain_wire::message::list::{ListPart, list_parts};
 use refrain_wire::message::pieces::Piece;
-use refrain_wire::message::uplink::{FromLeader, MemberChange, Progress, ToLeader, Why};
+use refrain_wire::message::uplink::{FromLeader, MemberChange, Preparation, Progress, ToLeader, Why};
 use refrain_wire::message::votes::{ToEngine, ToProxy};
 use refrain_wire::stream::{Frame, FrameDecoder, FrameQueue, Hello, HelloAnswer, RefusalCode, Role, put_frame};
 use refrain_wire::turn::{Effect, TurnEffects};
@@ -96,6 +96,15 @@ fn progress() -> impl Strategy<Value = Progress> {
     })
 }
 
+fn preparations() -> impl Strategy<Value = Preparation> {
+    prop_oneof![
+        Just(Preparation::Fetching),
+        Just(Preparation::Compiling),
+        Just(Preparation::Ready),
+        texts().prop_map(Preparation::Failed),
+    ]
+}
+
 fn to_leader() -> impl Strategy<Value = ToLeader> {
     let batch =
         (any::<u32>(), bytes(6000)).prop_map(|(group, records)| GroupRecords { group: GroupId(group), records });
@@ -115,8 +124,17 @@ fn to_leader() -> impl Strategy<Value = ToLeader> {
             control: Control::Halt { position }
         }),
         proptest::collection::vec(progress(), 0..5).prop_map(ToLeader::Progress),
-        (any::<(u32, [u8; 32])>(), proptest::option::of(texts()))
-            .prop_map(|((group, bundle), problem)| { ToLeader::Ready { group: GroupId(group), bundle, problem } }),
+        (any::<(u32, [u8; 32])>(), preparations()).prop_map(|((group, bundle), preparation)| ToLeader::Preparing {
+            group: GroupId(group),
+            bundle,
+            preparation
+        }),
+        (any::<(u32, u32)>(), positions()).prop_map(|((group, incarnation), position)| ToLeader::RolledBack {
+            group: GroupId(group),
+            seat: Seat(3),
+            incarnation: Incarnation(incarnation),
+            position
+        }),
         (any::<(u32, u32)>(), texts()).prop_map(|((group, incarnation), reason)| ToLeader::Lost {
             group: GroupId(group),
             seat: Seat(3),
@@ -151,6 +169,9 @@ fn from_leader() -> impl Strategy<Value = FromLeader> {
             text
         }),
         (any::<u64>(), result).prop_map(|(request, result)| FromLeader::Answer { request, result }),
+        (any::<(u32, [u8; 32], u64)>(), preparations()).prop_map(|((group, bundle, node), preparation)| {
+            FromLeader::Preparing { group: GroupId(group), bundle, node: NodeId(node), preparation }
+        }),
         positions().prop_map(|position| FromLeader::Cut { position }),
     ]
 }

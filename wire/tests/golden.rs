@@ -139,6 +139,19 @@ fn an_effect_entry_is_37_bytes() {
 }
 
 #[test]
+fn the_kinds_of_effects_have_their_numbers() {
+    for (kind, number) in [(EffectKind::Reset, 3), (EffectKind::Audit, 11), (EffectKind::Upgrade, 12)] {
+        let entry = EffectEntry { kind, flow: None, offset: 1, length: 0, digest: Digest::default() };
+        let mut out = [0; 37];
+        entry.put(&mut out);
+        assert_eq!(out[0], number, "{kind:?}");
+        assert_eq!(EffectEntry::decode(&Bytes::copy_from_slice(&out)), Ok(entry));
+        out[0] = 13;
+        assert!(EffectEntry::decode(&Bytes::copy_from_slice(&out)).is_err(), "one above the last kind");
+    }
+}
+
+#[test]
 fn an_entry_has_its_golden_bytes_and_comes_back() {
     let draft = Draft {
         time: Time::from_micros(7),

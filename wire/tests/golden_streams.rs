@@ -9,7 +9,7 @@ use refrain_wire::message::feed::{FromMember, ToMember};
 use refrain_wire::message::fetch::{Answer, Get};
 use refrain_wire::message::list::ListPart;
 use refrain_wire::message::pieces::Piece;
-use refrain_wire::message::uplink::{FromLeader, MemberChange, Progress, ToLeader, Why};
+use refrain_wire::message::uplink::{FromLeader, MemberChange, Preparation, Progress, ToLeader, Why};
 use refrain_wire::message::votes::{ToEngine, ToProxy};
 use refrain_wire::stream::{
     Frame, FrameDecoder, FrameQueue, Hello, HelloAnswer, KIND_ALIVE, RefusalCode, Role, is_alive, put_frame,
@@ -114,7 +114,9 @@ fn messages_to_the_leader_have_their_golden_bytes() {
     let without = Progress { wants: None, root: None, ..progress };
     let common = "02000000 01 03000000 0400000000000000 0800000000000000 0900000000000000";
     let both = format!("02000000 00{common} 03{common} 05000000000000 0600000000000000 {D32}");
-    let ready = format!("02000000 {D32}");
+    let bundle = format!("02000000 {D32}");
+    let preparing = |preparation| ToLeader::Preparing { group: GroupId(2), bundle: [7; 32], preparation };
+    let (seat, incarnation) = (Seat(1), Incarnation(3));
     check(
         Role::Uplink,
         &[
@@ -143,12 +145,10 @@ fn messages_to_the_leader_have_their_golden_bytes() {
                 "0100000000000000 02000000 03",
             ),
             (7, ToLeader::Progress(vec![without, progress]), &both),
-            (8, ToLeader::Ready { group: GroupId(2), bundle: [7; 32], problem: None }, &(ready.clone() + "00")),
-            (
-                8,
-                ToLeader::Ready { group: GroupId(2), bundle: [7; 32], problem: Some("no".into()) },
-                &(ready + "01 0200 6e6f"),
-            ),
+            (8, preparing(Preparation::Fetching), &(bundle.clone() + "01")),
+            (8, preparing(Preparation::Compiling), &(bundle.clone() + "02")),
+            (8, preparing(Preparation::Ready), &(bundle.clone() + "03")),
+            (8, preparing(Preparation::Failed("no".into())), &(bundle + "04 0200 6e6f")),
             (
                 9,
                 ToLeader::Lost { group: GroupId(2), seat: Seat(1), incarnation: Incarnation(3), reason: "no".into() },
@@ -168,6 +168,11 @@ fn messages_to_the_leader_have_their_golden_bytes() {
                 10,
                 ToLeader::Members { request: 1, change: MemberChange::Transfer(NodeId(2)) },
                 "0100000000000000 03 0200000000000000",
+            ),
+            (
+                11,
+                ToLeader::RolledBack { group: GroupId(2), seat, incarnation, position: Position(4) },
+                "02000000 01 03000000 0400000000000000",
             ),
         ],
     );
@@ -200,6 +205,16 @@ fn messages_from_the_leader_have_their_golden_bytes() {
             (72, FromLeader::Hold { group: GroupId(2) }, "02000000"),
             (73, FromLeader::Release { group: GroupId(2) }, "02000000"),
             (74, FromLeader::Cut { position: Position(2) }, "0200000000000000"),
+            (
+                75,
+                FromLeader::Preparing {
+                    group: GroupId(2),
+                    bundle: [7; 32],
+                    node: NodeId(3),
+                    preparation: Preparation::Failed(text()),
+                },
+                &format!("02000000 {D32} 0300000000000000 04 0200 6e6f"),
+            ),
         ],
     );
 }

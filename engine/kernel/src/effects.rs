@@ -68,6 +68,19 @@ impl Effects {
         self.group.push(Effect { entry: entry(kind, None, offset, &payload), payload });
     }
 
+    /// Puts what was collected before by another in front of this.
+    pub(crate) fn put_first(&mut self, mut earlier: Self) {
+        earlier.flows.append(&mut self.flows);
+        earlier.group.append(&mut self.group);
+        *self = earlier;
+    }
+
+    /// The lines that the guest wrote; nothing else is left.
+    pub(crate) fn into_lines(mut self) -> Self {
+        self.group.retain(|effect| effect.entry.kind == EffectKind::Log);
+        Self { flows: BTreeMap::new(), group: self.group }
+    }
+
     /// Everything collected, in canonical order; nothing is left.
     pub fn take(&mut self) -> Vec<Effect> {
         if self.flows.is_empty() {

@@ -30,6 +30,7 @@ mod open;
 mod path;
 mod quota;
 mod rename;
+mod succession;
 
 use std::collections::BTreeMap;
 
@@ -45,6 +46,7 @@ pub use names::MAX_LINKS;
 pub use open::{OpenFlags, Opened};
 pub use path::{Follow, MAX_PATH_BYTES, MAX_SYMLINKS};
 pub use quota::{INODE_CHARGE_BYTES, NAME_CHARGE_BYTES, Usage};
+pub use succession::SuccessionError;
 
 use content::Content;
 use dir::Directory;

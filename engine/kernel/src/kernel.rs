@@ -57,12 +57,12 @@ pub(crate) struct Tables {
     pub(crate) wait_ns: Option<u64>,
     /// When the poll that the guest waits in began, on its clock: relative times count from there.
     pub(crate) poll_began_ns: Option<u64>,
-    timer_told: Option<Time>,
+    pub(crate) timer_told: Option<Time>,
     /// Ports that the proxies were told of.
-    listening_told: BTreeSet<u16>,
+    pub(crate) listening_told: BTreeSet<u16>,
     pub(crate) halted: bool,
     /// A checkpoint was ordered and not taken yet.
-    checkpoint_due: bool,
+    pub(crate) checkpoint_due: bool,
 }
 
 /// The state of one guest outside its linear memory.
@@ -145,6 +145,12 @@ impl Kernel {
 
     /// Applies a batch. The host then runs the guest if [`Kernel::runs`].
     pub fn begin_turn(&mut self, input: &TurnInput<'_>) {
+        self.enter_turn(input);
+        self.take_records(input);
+    }
+
+    /// Sets time and randomness to those of the turn.
+    pub(crate) fn enter_turn(&mut self, input: &TurnInput<'_>) {
         self.tables.position = input.position;
         self.tables.clock.begin_turn(input.time);
         self.tables.wait_ns = None;
@@ -156,6 +162,10 @@ impl Kernel {
             }
         }
         self.tables.random.begin_turn(input.position);
+    }
+
+    /// Applies the turn's records, and the ends of epochs.
+    pub(crate) fn take_records(&mut self, input: &TurnInput<'_>) {
         let mut epoch = Epoch::default();
         for record in records(input.records) {
             match record.expect("the sequencer orders only records that decode") {

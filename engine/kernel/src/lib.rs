@@ -24,6 +24,7 @@ pub mod slots;
 pub mod socket;
 pub mod stdio;
 pub mod turn;
+mod upgrade;
 
 pub use codec::{DecodeError, Snapshot};
 pub use config::GuestConfig;

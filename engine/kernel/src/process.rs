@@ -70,6 +70,11 @@ impl Default for Process {
 }
 
 impl Process {
+    /// The life of the program that takes over: to be started at once, and counted on.
+    pub(crate) fn successor(&self) -> Self {
+        Self { starts: self.starts, ..Self::default() }
+    }
+
     /// Starts the guest if it is time to; returns whether it was.
     pub fn start_if_due(&mut self, now_ns: u64) -> bool {
         match self.phase {

@@ -13,7 +13,7 @@ pub struct Captured {
     group: GroupId,
     position: Position,
     running: RunningDigest,
-    module: [u8; 32],
+    bundle: [u8; 32],
     key: Digest,
     guest: Option<Image>,
     kernel: Snapshot,
@@ -32,8 +32,8 @@ impl Captured {
         guest: Option<Image>,
         kernel: Snapshot,
     ) -> Self {
-        let (module, key) = (blueprint.compiled.digest, blueprint.compiled.platform.key());
-        Self { group: blueprint.group, position, running, module, key, guest, kernel }
+        let (bundle, key) = (blueprint.digest, blueprint.compiled.platform.key());
+        Self { group: blueprint.group, position, running, bundle, key, guest, kernel }
     }
 
     /// The group.
@@ -71,8 +71,8 @@ impl Captured {
         contents.sort_unstable();
         contents.dedup();
         let kernel = seal_blob(&kernel, &mut put)?;
-        let Self { group, position, running, module, key, .. } = *self;
-        Ok(Manifest::new(Parts { group, position, running, module, key, guest, kernel, contents }))
+        let Self { group, position, running, bundle, key, .. } = *self;
+        Ok(Manifest::new(Parts { group, position, running, bundle, key, guest, kernel, contents }))
     }
 
     /// It could not be stored: the next one starts afresh.

@@ -1,7 +1,7 @@
 //! The manifest of a checkpoint: everything that is not in a chunk, and the names of all chunks. Its digest is the root.
 //!
 //! ```text
-//! "RFCK" | version u16 | group u32 | position u64 | running digest 32 | module digest 32 | compatibility key 16
+//! "RFCK" | version u16 | group u32 | position u64 | running digest 32 | bundle digest 32 | compatibility key 16
 //! guest u8: 0 none | 1, then flags u8 (1: memory was refused)
 //!   memories u8 | memory: pages u32, chunks u32, (page u32, chunk 32)...
 //!   globals u32 | 16 bytes each
@@ -110,8 +110,8 @@ pub struct Parts {
     pub position: Position,
     /// The digest of all turns up to there.
     pub running: RunningDigest,
-    /// The BLAKE3 digest of the module.
-    pub module: [u8; 32],
+    /// The BLAKE3 digest of the bundle that its guest runs.
+    pub bundle: [u8; 32],
     /// The compatibility key of the engine.
     pub key: Digest,
     /// The guest, if it was not between two runs.

@@ -24,7 +24,7 @@ const PAGES_A_THREAD: usize = 16;
 /// Why no replica came of a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// It belongs to another group, module or engine.
+    /// It belongs to another group, bundle or engine.
     #[error("the checkpoint is of another {what}")]
     Foreign {
         /// Which of them.
@@ -54,7 +54,7 @@ pub(crate) fn replica(
     let compiled = &blueprint.compiled;
     let same = [
         ("group", parts.group == blueprint.group && parts.group == id.group),
-        ("module", parts.module == compiled.digest),
+        ("bundle", parts.bundle == blueprint.digest),
         ("engine", parts.key == compiled.platform.key()),
     ];
     if let Some((what, _)) = same.iter().find(|(_, same)| !same) {

@@ -13,7 +13,9 @@ use refrain_instrument::{WASM_OPT_VARIABLE, WasmOpt};
 use refrain_kernel::ShardEvent;
 use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
 use refrain_kernel::fs::BundleFiles;
-use refrain_wire::{EffectKind, Epoch, GroupId, Incarnation, Position, Record, RecordWriter, Seat, Serial, Time};
+use refrain_wire::{
+    Control, EffectKind, Epoch, GroupId, Incarnation, Position, Record, RecordWriter, Seat, Serial, Time,
+};
 use std::time::Duration;
 
 pub const EPOCH: Epoch = Epoch(1);
@@ -46,7 +48,9 @@ pub fn blueprint(platform: &Platform, module: &[u8], config: GuestConfig, limits
 
 pub fn blueprint_of(compiled: Compiled, config: GuestConfig, limits: RunLimits) -> Arc<Blueprint> {
     let bundle = BundleFiles::new(Vec::new()).expect("an empty bundle");
-    Arc::new(Blueprint { group: GroupId(1), compiled: Arc::new(compiled), config, bundle, limits })
+    // What stands for the bundle's digest here: a test changes nothing else of a program.
+    let digest = compiled.digest;
+    Arc::new(Blueprint { group: GroupId(1), digest, compiled: Arc::new(compiled), config, bundle, limits })
 }
 
 /// A module from its text.
@@ -125,10 +129,22 @@ impl Rig {
         self.replica.turn(&batch).expect("the host is well")
     }
 
+    /// One turn with a control of the leader's, and these records.
+    pub fn controlled(&mut self, control: &Control, records: &[Record]) -> TurnOutcome {
+        let batch = self.batch_of(Some(control), records);
+        self.replica.turn(&batch).expect("the host is well")
+    }
+
     /// The batch of the next turn.
     pub fn batch(&mut self, records: &[Record]) -> TurnBatch {
+        self.batch_of(None, records)
+    }
+
+    /// The batch of the next turn, with a control of the leader's.
+    pub fn batch_of(&mut self, control: Option<&Control>, records: &[Record]) -> TurnBatch {
         self.micros += 1000;
         let mut writer = RecordWriter::default();
+        control.into_iter().for_each(|control| writer.push(&Record::Control(control.clone())));
         writer.push(&Record::Origin(EPOCH));
         records.iter().for_each(|record| writer.push(record));
         let previous = Position(self.position);

@@ -54,6 +54,13 @@ pub enum Notice {
         /// The reason in words.
         reason: Bytes,
     },
+    /// The group was to run another bundle from this turn on, and does or does not.
+    Upgraded {
+        /// The turn.
+        position: Position,
+        /// Why it runs what it ran before; none when it runs the other.
+        rolled_back: Option<Bytes>,
+    },
     /// The seats agreed on an audit.
     Audited {
         /// The turn.

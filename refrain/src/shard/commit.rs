@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use refrain_engine::replica::Blueprint;
 use refrain_engine::{Replica, ReplicaId, TurnBatch};
 use refrain_kernel::ShardEvent;
 use refrain_sequencer::shard::Applied;
@@ -79,7 +78,8 @@ impl Inner {
             Control::Resize { seats } => self.resized(id, *seats, at),
             Control::Create { .. } | Control::Audit | Control::Shard(_) => {}
             Control::Rooted { .. } => self.agreed_on(id),
-            Control::Upgrade { .. } | Control::Checkpoint => {}
+            Control::Upgrade { bundle, .. } => self.upgraded(id, *bundle, at),
+            Control::Checkpoint => {}
         }
     }
 
@@ -103,26 +103,28 @@ impl Inner {
         }
     }
 
-    /// Makes a replica that begins with a checkpoint, or with the group, and catches up from the log.
+    /// Makes a replica that begins with a checkpoint, or with the group, and catches up from the log; at once, or when
+    /// everything is prepared that it may have to run.
     pub(super) fn install_replica(&self, id: ReplicaId, from: Position) {
-        let (blueprint, service) = {
-            let groups = self.groups.borrow();
-            let Some(group) = groups.get(&id.group) else { return };
-            (group.blueprint.clone(), group.service.name.clone())
-        };
-        let Some(blueprint) = blueprint else { return };
+        if self.workers().is_none() || !self.programs_are_prepared(id, from) {
+            return;
+        }
+        let service = self.service_name(id.group);
         if from > Position(0) {
             tracing::info!(service, seat = %id.seat, incarnation = %id.incarnation, %from, "seat taken: a new replica joins");
-            return self.begin_join(id, blueprint, from);
+            return self.begin_join(id, from);
         }
         tracing::info!(service, seat = %id.seat, incarnation = %id.incarnation, "seat taken: a new replica replays the log");
-        self.install_from_beginning(id, blueprint);
+        self.install_from_beginning(id);
     }
 
     /// Makes a replica that replays the whole log.
-    pub(super) fn install_from_beginning(&self, id: ReplicaId, blueprint: Arc<Blueprint>) {
+    pub(super) fn install_from_beginning(&self, id: ReplicaId) {
         let Some(workers) = self.workers() else { return };
-        workers.install(Replica::new(id, blueprint));
+        let Some(blueprint) = self.first_blueprint(id.group) else {
+            return self.replica_failed(id, "what the group ran in the beginning is not known any more".to_owned());
+        };
+        workers.install(Replica::new(id, blueprint).with_blueprints(Arc::clone(&self.catalog.blueprints)));
         self.bind_replica(id);
     }
 

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use refrain_engine::replica::Blueprint;
 use refrain_engine::{GuestView, ReplicaId, TurnOutcome};
 use refrain_sequencer::shard::Group as LogGroup;
+use refrain_wire::effect::UPGRADE_DONE;
 use refrain_wire::message::uplink::Progress;
 use refrain_wire::turn::TurnEffects;
 use refrain_wire::{Digest, EffectKind, GroupId, Incarnation, NodeId, Position, Seat, Time};
@@ -57,6 +57,16 @@ pub(super) struct Guest {
     pub(super) last_end: Option<(u64, String, Position)>,
     /// Ports that it listens on.
     pub(super) listening: Vec<u16>,
+    /// What came of the last upgrade.
+    pub(super) upgrade: Option<Upgraded>,
+}
+
+/// What came of an upgrade in a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Upgraded {
+    pub(super) position: Position,
+    /// Why it runs what it ran before; none when it runs the other.
+    pub(super) rolled_back: Option<String>,
 }
 
 impl Guest {
@@ -71,6 +81,11 @@ impl Guest {
                     let reason = String::from_utf8_lossy(&effect.payload).into_owned();
                     self.last_end = Some((number, reason, turn.position));
                     self.running = false;
+                }
+                EffectKind::Upgrade => {
+                    let reason = || String::from_utf8_lossy(&effect.payload).into_owned();
+                    let rolled_back = (number != UPGRADE_DONE).then(reason);
+                    self.upgrade = Some(Upgraded { position: turn.position, rolled_back });
                 }
                 EffectKind::Listen => self.listening.extend(u16::try_from(number)),
                 EffectKind::Unlisten => self.listening.retain(|port| u64::from(*port) != number),
@@ -120,6 +135,7 @@ impl SeatRuntime {
             running: view.running,
             last_end: view.last_end.map(|(code, reason)| (code, reason, position)),
             listening: view.listening,
+            upgrade: None,
         };
     }
 
@@ -167,9 +183,10 @@ pub(super) struct Group {
     pub(super) id: GroupId,
     /// This node.
     here: NodeId,
+    /// What it runs, as far as its bundle is prepared here.
     pub(super) service: Arc<Service>,
-    /// What replicas are made of; none on a node that runs none.
-    pub(super) blueprint: Option<Arc<Blueprint>>,
+    /// The bundle that it runs by all that is known.
+    pub(super) wanted: [u8; 32],
     pub(super) seats: Vec<SeatRuntime>,
     /// The position of the last turn handed out.
     pub(super) last_turn: Position,
@@ -180,18 +197,12 @@ pub(super) struct Group {
 
 impl Group {
     /// The group as the log has it.
-    pub(super) fn new(
-        id: GroupId,
-        here: NodeId,
-        service: Arc<Service>,
-        blueprint: Option<Arc<Blueprint>>,
-        known: &LogGroup,
-    ) -> Self {
+    pub(super) fn new(id: GroupId, here: NodeId, service: Arc<Service>, known: &LogGroup) -> Self {
         let mut group = Self {
             id,
             here,
+            wanted: service.bundle,
             service,
-            blueprint,
             seats: known.seats.iter().map(|_| SeatRuntime::vacant()).collect(),
             last_turn: known.last_turn,
             halted: known.halted.is_some(),

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use refrain_engine::checkpoint::{CheckpointStore, ChunkError, ChunkId, ChunkSource, Manifest, Root};
-use refrain_engine::replica::Blueprint;
 use refrain_engine::{Replica, ReplicaId};
 use refrain_sequencer::shard::Checkpoint;
+use refrain_service::BundleDigest;
 use refrain_wire::{GroupId, NodeId, Position};
 
 use super::Inner;
@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(250);
 
 impl Inner {
     /// Makes the replica of a seat that was taken with a checkpoint.
-    pub(super) fn begin_join(&self, id: ReplicaId, blueprint: Arc<Blueprint>, from: Position) {
+    pub(super) fn begin_join(&self, id: ReplicaId, from: Position) {
         let Some(inner) = self.me.upgrade() else { return };
         let known = self.checkpoints_up_to(id.group, from);
         if let Some(seat) = self.groups.borrow_mut().get_mut(&id.group).and_then(|group| group.seat_mut(id.seat)) {
@@ -45,7 +45,7 @@ impl Inner {
                     if !inner.still_holds(id) {
                         return;
                     }
-                    match inner.join(id, &blueprint, *checkpoint).await {
+                    match inner.join(id, *checkpoint).await {
                         Ok(()) => return,
                         Err(error) => {
                             let from = checkpoint.position;
@@ -57,7 +57,7 @@ impl Inner {
             }
             if inner.still_holds(id) && inner.history.has_beginning_of(id.group) {
                 tracing::warn!(replica = %id, "no node gave a checkpoint: the replica replays the whole log");
-                inner.install_from_beginning(id, blueprint);
+                inner.install_from_beginning(id);
             } else if inner.still_holds(id) {
                 let why = last.map_or_else(|| "it is not kept any more".to_owned(), |error| format!("{error:#}"));
                 inner.replica_failed(id, format!("could not join from the checkpoint at position {from}: {why}"));
@@ -79,7 +79,7 @@ impl Inner {
         seat.is_some_and(|seat| seat.incarnation == id.incarnation && seat.node == self.node && seat.counts())
     }
 
-    async fn join(&self, id: ReplicaId, blueprint: &Arc<Blueprint>, checkpoint: Checkpoint) -> anyhow::Result<()> {
+    async fn join(&self, id: ReplicaId, checkpoint: Checkpoint) -> anyhow::Result<()> {
         // It is never closed.
         let _one_of_few = self.checkpoints.at_once.acquire().await;
         let begin = Instant::now();
@@ -89,13 +89,18 @@ impl Inner {
         let (manifest, stash) = transfer.run(&peers).await?;
         let fetched = begin.elapsed();
         let source = Arc::new(Source { stash: Arc::clone(&stash), store });
-        let (manifest, blueprint) = (Arc::new(manifest), Arc::clone(blueprint));
+        let bundle = manifest.parts().bundle;
+        let blueprint = self.catalog.blueprint(id.group, &bundle);
+        let blueprint = blueprint
+            .with_context(|| format!("it is of bundle {}, which is not prepared here", BundleDigest::new(bundle)))?;
+        let manifest = Arc::new(manifest);
         let restored = {
             let (manifest, source) = (Arc::clone(&manifest), Arc::clone(&source));
             let restore = move || Replica::restore(id, blueprint, &manifest, source);
             tokio::task::spawn_blocking(restore).await.context("the thread that restores ended")?
         };
         let replica = restored.context("the guest could not be put back")?;
+        let replica = replica.with_blueprints(Arc::clone(&self.catalog.blueprints));
         if !self.still_holds(id) {
             return Ok(());
         }
@@ -127,6 +132,8 @@ impl Inner {
         if let Some(seat) = group.holder_mut(id.seat, id.incarnation) {
             seat.restored(replica.position(), replica.running_digest().short(), view);
         }
+        drop(groups);
+        self.restored_program(replica);
     }
 
     /// Nodes that may have a group's checkpoints: those that hold its seats first.

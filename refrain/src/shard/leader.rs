@@ -4,13 +4,15 @@
 //! What to do is decided by the sequencer's office, a pure value that begins afresh with each term; this module
 //! connects it with streams and the clock.
 
+mod upgrades;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use refrain_sequencer::batcher::{Refused, Submission};
 use refrain_sequencer::log::AppendError;
-use refrain_sequencer::office::{Office, Options};
+use refrain_sequencer::office::{Due, Office, Options};
 use refrain_sequencer::shard::Applied;
 use refrain_wire::limits::MAX_PROGRESS;
 use refrain_wire::message::Message as _;
@@ -55,6 +57,8 @@ pub(super) struct Leader {
     creating: BTreeMap<String, GroupId>,
     /// What other nodes' operators wait for.
     asked: Vec<Asked>,
+    /// Who asked for the upgrade of a group that is not in the log yet, and by which request.
+    upgrading: BTreeMap<GroupId, Vec<(SessionId, u64)>>,
 }
 
 /// A control that another node asked for and that is not in the log yet.
@@ -142,6 +146,7 @@ impl Inner {
             next_group,
             creating: BTreeMap::new(),
             asked: Vec::new(),
+            upgrading: BTreeMap::new(),
         });
         self.lease.led_by(self.config.lease);
         self.link_up(Link::Here);
@@ -238,7 +243,10 @@ impl Inner {
                 tracing::warn!(%group, %seat, %incarnation, reason, "an engine lost a replica");
                 self.with_office(from, |office, _, now| office.lost(group, seat, incarnation, now));
             }
-            ToLeader::Ready { .. } => {}
+            ToLeader::Preparing { group, bundle, preparation } => self.take_preparing(from, group, bundle, preparation),
+            ToLeader::RolledBack { group, seat, incarnation, position } => self.with_office(from, |office, _, _| {
+                office.rolled_back(group, seat, incarnation, position);
+            }),
             ToLeader::Members { request, change } => self.order_members(from, request, change),
         }
     }
@@ -363,6 +371,9 @@ impl Inner {
                 Some(group) => group,
                 None => return,
             },
+            Control::Upgrade { bundle, engine } => {
+                return self.begin_upgrade_of(from, request, group, (*bundle, *engine));
+            }
             _ => group,
         };
         let Some(control) = self.complete(group, &control) else {
@@ -470,6 +481,11 @@ impl Inner {
                     leader.creating.remove(service);
                 }
             }
+            for (group, control) in &applied.controls {
+                if matches!(control, Control::Upgrade { .. }) {
+                    leader.upgrading.remove(group);
+                }
+            }
             self.office_due.notify_one();
         }
     }
@@ -553,13 +569,15 @@ impl Inner {
     fn work(&self) -> Option<Duration> {
         let member = self.view.member()?;
         let now = self.monotonic();
-        let (controls, ticks, alerts, next) = {
+        let (due, next) = {
             let mut leader = self.leader.borrow_mut();
             let office = &mut leader.as_mut()?.office;
             let log_time = member.now();
             let due = self.view.with_shard(|shard| office.poll(now, log_time, shard));
-            (due.controls, due.ticks, due.alerts, office.next_deadline(now, log_time))
+            (due, office.next_deadline(now, log_time))
         };
+        let Due { controls, ticks, alerts, prepare, given_up } = due;
+        self.have_prepared(prepare, given_up);
         for (group, alert) in alerts {
             tracing::error!(service = self.service_name(group), ?alert, "an operator should know");
         }

@@ -60,7 +60,7 @@ impl Inner {
         }
         let (group, seat, position, digest) = (id.group.0, id.seat.0, outcome.position.0, outcome.after.short());
         tracing::trace!(target: "refrain::turn", group, seat, position, %digest, replaying);
-        let progress = {
+        let (progress, upgrade) = {
             let mut groups = self.groups.borrow_mut();
             let group = groups.get_mut(&id.group)?;
             let last_turn = group.last_turn;
@@ -70,10 +70,14 @@ impl Inner {
                 let behind = replaying && outcome.position < last_turn;
                 seat.become_state(if behind { SeatState::Replaying } else { SeatState::Active }, outcome.position);
             }
-            seat.progress(id)
+            let upgrade = seat.guest.upgrade.clone().filter(|upgrade| upgrade.position == outcome.position);
+            (seat.progress(id), upgrade)
         };
         self.vote(id, outcome);
         self.vote_elsewhere(id, outcome);
+        if let Some(upgrade) = upgrade {
+            self.replica_upgraded(id, upgrade.position, upgrade.rolled_back.as_deref());
+        }
         Some(progress)
     }
 

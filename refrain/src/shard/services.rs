@@ -3,20 +3,17 @@
 //! A group begins with its record. A node adopts it when it has the group's bundle prepared: with the bundles given at
 //! the start at once, with others when they were found in the data folder or fetched from another node.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use refrain_engine::Platform;
 use refrain_engine::replica::ReplicaId;
 use refrain_proxy::core::GroupConfig;
 use refrain_proxy::nat::GroupLimits;
 use refrain_sequencer::shard::Group as LogGroup;
-use refrain_service::{Bundle, BundleDigest};
+use refrain_service::BundleDigest;
 use refrain_wire::message::uplink::ToLeader;
 use refrain_wire::{Control, Epoch, GroupId, Position, Seat};
 
@@ -26,58 +23,6 @@ use super::start::Served;
 use crate::config::ListenAt;
 use crate::service::Service;
 
-/// How long after a failed try a bundle is asked for again.
-const FETCH_RETRY: Duration = Duration::from_millis(250);
-const MAX_FETCH_RETRY: Duration = Duration::from_secs(30);
-
-/// The bundles of this node.
-pub(super) struct Catalog {
-    platform: Platform,
-    store: PathBuf,
-    replicas: Option<u8>,
-    /// Services that the operator gave and that can run.
-    pub(super) given: Vec<Arc<Service>>,
-    /// Services whose modules cannot run.
-    pub(super) refused: Vec<Arc<Service>>,
-    prepared: RefCell<BTreeMap<[u8; 32], Arc<Service>>>,
-    /// Groups that wait for their bundle.
-    waiting: RefCell<BTreeSet<GroupId>>,
-}
-
-impl Catalog {
-    /// `store` is where bundles are kept; `replicas` replaces what manifests say.
-    pub(super) fn new(platform: Platform, store: PathBuf, replicas: Option<u8>, services: Vec<Arc<Service>>) -> Self {
-        let (given, refused): (Vec<_>, Vec<_>) = services.into_iter().partition(|service| service.can_run());
-        let prepared = given.iter().map(|service| (service.bundle, Arc::clone(service))).collect();
-        Self {
-            platform,
-            store,
-            replicas,
-            given,
-            refused,
-            prepared: RefCell::new(prepared),
-            waiting: RefCell::default(),
-        }
-    }
-
-    fn get(&self, bundle: &[u8; 32]) -> Option<Arc<Service>> {
-        self.prepared.borrow().get(bundle).cloned()
-    }
-
-    /// Opens a bundle of the data folder and compiles its module, which may take seconds: on a thread of its own, as
-    /// the loop's heartbeats do not wait.
-    async fn prepare(&self, bundle: [u8; 32]) -> anyhow::Result<Arc<Service>> {
-        let (store, platform, replicas) = (self.store.clone(), self.platform.clone(), self.replicas);
-        let preparing = tokio::task::spawn_blocking(move || {
-            let opened = Bundle::open(&store, BundleDigest::new(bundle))?;
-            anyhow::Ok(Arc::new(Service::prepare(opened, &platform, replicas)))
-        });
-        let service = preparing.await.context("the bundle could not be prepared")??;
-        self.prepared.borrow_mut().insert(bundle, Arc::clone(&service));
-        Ok(service)
-    }
-}
-
 impl Inner {
     /// At the start: adopts the groups that the log has. One whose bundle is not here waits until another node gave it.
     ///
@@ -85,54 +30,61 @@ impl Inner {
     /// When a group cannot be run here as the log says, in the operator's words.
     pub(super) async fn adopt_known(&self) -> anyhow::Result<()> {
         let known = self.view.with_shard(|shard| shard.groups().clone());
-        for (id, group) in known {
-            self.check_given(&group)?;
-            let service = match self.catalog.get(&group.bundle) {
-                Some(service) => service,
-                None => match self.catalog.prepare(group.bundle).await {
-                    Ok(service) => service,
-                    Err(error) if self.other_nodes().is_empty() => {
-                        return Err(error).context(format!("the bundle of {} cannot be opened", group.service));
-                    }
-                    Err(error) => {
-                        tracing::warn!(service = group.service, error = ?error, "the bundle is asked of other nodes");
-                        self.catalog.waiting.borrow_mut().insert(id);
-                        self.fetch_and_adopt(id, group);
-                        continue;
-                    }
-                },
+        for (id, group) in &known {
+            self.check_given(group)?;
+            let prepared = match self.catalog.get(&group.bundle) {
+                Some(service) => Ok(service),
+                None => self.catalog.prepare_now(group.bundle),
             };
-            // The log may have gone on meanwhile.
-            let now = self.view.with_shard(|shard| shard.groups().get(&id).cloned());
-            self.adopt(id, now.as_ref().unwrap_or(&group), service)?;
+            match prepared {
+                Ok(service) => self.adopt(*id, group, service)?,
+                // The node was away when the group was upgraded: others have the bundle.
+                Err(error) if !self.other_nodes().is_empty() => {
+                    tracing::info!(service = group.service, %error, "the group's bundle is fetched from another node");
+                    self.adopt_when_prepared(*id);
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("the bundle of {} cannot be opened", group.service));
+                }
+            }
         }
         Ok(())
     }
 
-    /// What is given for a group must be what the log has for it.
+    /// What is given for a group must be what the log has for it, unless an upgrade has decided since.
     fn check_given(&self, group: &LogGroup) -> anyhow::Result<()> {
         if let Some(broken) = self.catalog.refused.iter().find(|service| service.name == group.service) {
             bail!("{} is in the log, and what is given for it now cannot run: {}", broken.name, broken.why_refused());
         }
-        if group.engine != self.catalog.platform.key() {
+        if group.engine != self.catalog.key() {
             bail!(
                 "{} was made by engine {}, this is engine {}: its log cannot be replayed by this version",
                 group.service,
                 group.engine,
-                self.catalog.platform.key()
+                self.catalog.key()
             );
         }
-        match self.catalog.given.iter().find(|service| service.name == group.service) {
-            Some(service) if service.bundle != group.bundle => bail!(
-                "{} is in {} already, made from bundle {}; the bundle given now is {}. Give the former, or use \
-                 another --data-dir",
+        let given = self.catalog.given.iter().find(|service| service.name == group.service);
+        let Some(given) = given.filter(|service| service.bundle != group.bundle) else { return Ok(()) };
+        let (runs, given_now) = (BundleDigest::new(group.bundle), BundleDigest::new(given.bundle));
+        if group.upgraded_at > group.created {
+            tracing::warn!(
+                "{} was upgraded at position {} and runs bundle {runs}; {}, bundle {given_now}, is given now and is not \
+                 used. Give the folder that it was upgraded to, or change what runs with `rctl service upgrade {} FOLDER`",
                 group.service,
-                self.config.data_dir.display(),
-                BundleDigest::new(group.bundle),
-                BundleDigest::new(service.bundle)
-            ),
-            _ => Ok(()),
+                group.upgraded_at,
+                given.full_name,
+                group.service
+            );
+            return Ok(());
         }
+        bail!(
+            "{} is in {} already, made from bundle {runs}; the bundle given now is {given_now}. Give the former and \
+             change it with `rctl service upgrade {} FOLDER`, or use another --data-dir",
+            group.service,
+            self.config.data_dir.display(),
+            group.service
+        )
     }
 
     /// A group was created by the record that is being applied.
@@ -143,10 +95,7 @@ impl Inner {
         }
         match self.catalog.get(&group.bundle) {
             Some(service) => self.adopt_or_tell(id, &group, service),
-            None => {
-                self.catalog.waiting.borrow_mut().insert(id);
-                self.fetch_and_adopt(id, group);
-            }
+            None => self.adopt_when_prepared(id),
         }
     }
 
@@ -158,38 +107,30 @@ impl Inner {
         self.tell_joined();
     }
 
-    /// Finds the bundle of a group, here or at another node, and adopts the group then.
-    fn fetch_and_adopt(&self, id: GroupId, group: LogGroup) {
+    /// Finds the bundle of a group, here or at another node, and adopts the group then, as the log has it by then.
+    fn adopt_when_prepared(&self, id: GroupId) {
+        self.catalog.waiting.borrow_mut().insert(id);
         let Some(inner) = self.me.upgrade() else { return };
         tokio::task::spawn_local(async move {
-            let mut wait = FETCH_RETRY;
-            while let Err(error) = inner.obtain_bundle(group.bundle).await {
-                let bundle = BundleDigest::new(group.bundle);
-                tracing::warn!(service = group.service, %bundle, error = ?error, "no bundle for the group yet");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(MAX_FETCH_RETRY);
-            }
-            match inner.catalog.prepare(group.bundle).await {
-                Ok(service) => {
-                    // Its seats may have changed meanwhile.
-                    let now = inner.view.with_shard(|shard| shard.groups().get(&id).cloned());
-                    inner.adopt_or_tell(id, now.as_ref().unwrap_or(&group), service);
-                    inner.bind_anew();
+            let now = || inner.view.with_shard(|shard| shard.groups().get(&id).cloned());
+            while let Some(group) = now() {
+                let bundle = group.bundle;
+                let wanted = || now().is_some_and(|group| group.bundle == bundle);
+                let Some(service) = inner.obtain_at_last(id, bundle, wanted).await else { continue };
+                let Some(group) = now() else { return };
+                if group.bundle == bundle {
+                    inner.adopt_or_tell(id, &group, service);
+                    return inner.bind_anew();
                 }
-                Err(error) => tracing::error!(service = group.service, error = ?error, "the bundle cannot be prepared"),
             }
         });
     }
 
     /// Makes a group known here and to the front end, with its seats as the log has them, and listens for it.
     fn adopt(&self, id: GroupId, known: &LogGroup, service: Arc<Service>) -> anyhow::Result<()> {
-        let blueprint = match &self.engine {
-            Some(_) => {
-                let made = service.blueprint(id);
-                Some(made.with_context(|| format!("{} cannot run: {}", service.name, service.why_refused()))?)
-            }
-            None => None,
-        };
+        if self.engine.is_some() && self.catalog.blueprint(id, &service.bundle).is_none() {
+            bail!("{} cannot run: {}", service.name, service.why_refused());
+        }
         let seats = known.seats.len() as u8;
         if seats != service.seats {
             tracing::warn!(service = service.name, seats, "the service keeps the number of seats it has in the log");
@@ -211,7 +152,7 @@ impl Inner {
                 self.front().quarantine(id, seat, state.incarnation, released);
             }
         }
-        let group = Group::new(id, self.node, service, blueprint, known);
+        let group = Group::new(id, self.node, service, known);
         if group.halted {
             self.front().halt(id, released);
         }
@@ -315,7 +256,7 @@ impl Inner {
             let control = Control::Create {
                 service: service.name.clone(),
                 bundle: service.bundle,
-                engine: self.catalog.platform.key(),
+                engine: self.catalog.key(),
                 seats: service.seats,
                 agreement: service.agreement,
             };
@@ -325,7 +266,7 @@ impl Inner {
     }
 }
 
-fn limits(service: &Service) -> GroupLimits {
+pub(super) fn limits(service: &Service) -> GroupLimits {
     GroupLimits {
         window_bytes: service.socket_buffer_bytes,
         kept_bytes: service.socket_buffers_bytes,

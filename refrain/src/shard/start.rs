@@ -27,8 +27,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use super::catalog::Catalog;
 use super::checkpoints::{self, Checkpoints};
-use super::services::Catalog;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{Command, Commands, Engine, Inner, epoch, fetch, follow, leader, peers, uplink};
@@ -277,6 +277,7 @@ fn make(
         transferring: Cell::new(None),
         passed_on: Cell::new(None),
         asking_another: Cell::new(false),
+        upgrades: RefCell::default(),
         insisted: RefCell::default(),
         joining: RefCell::default(),
         settling: RefCell::default(),

@@ -85,6 +85,7 @@ impl Inner {
         self.resend();
         self.create_missing();
         self.want_again();
+        self.tell_upgrades();
     }
 
     /// There is none any more.
@@ -127,9 +128,13 @@ impl Inner {
             FromLeader::Renewed { beat } => self.lease.renewed(beat),
             FromLeader::Answer { request, result } => match result {
                 Ok(position) => self.answer_request(request, position),
+                Err((code, text)) if self.upgrade_refused(request, code, &text) => {}
                 Err((_, text)) => self.fail_request(request, &text),
             },
-            FromLeader::Prepare { .. } => {}
+            FromLeader::Prepare { group, bundle } => self.prepare(group, bundle),
+            FromLeader::Preparing { group, bundle, node, preparation } => {
+                self.note_preparing(group, &bundle, node, preparation);
+            }
             FromLeader::Cut { position } => self.cut_log(position),
             FromLeader::Hold { group } => self.front().hold(group),
             FromLeader::Release { group } => {

@@ -58,6 +58,10 @@ impl Inner {
                 let reason = String::from_utf8_lossy(&reason).into_owned();
                 tracing::warn!(service = self.service_name(id), code, reason, "guest ended");
             }
+            Notice::Upgraded { position, rolled_back } => {
+                let reason = rolled_back.as_deref().map(String::from_utf8_lossy);
+                self.upgrade_settled(id, position, reason.as_deref());
+            }
             Notice::Started(starts) => tracing::info!(service = self.service_name(id), starts, "guest started"),
             Notice::Gap { epoch, serial, emitted, offset } => {
                 tracing::error!(%epoch, %serial, emitted, offset, "a flow's bytes do not fit together; it was reset");

@@ -18,6 +18,7 @@ enum Subject {
     Audit,
     Checkpoint,
     Root,
+    Upgrade,
     Quarantine(Seat),
 }
 
@@ -27,6 +28,7 @@ fn subject(control: &Control) -> Option<Subject> {
         Control::Audit => Some(Subject::Audit),
         Control::Checkpoint => Some(Subject::Checkpoint),
         Control::Rooted { .. } => Some(Subject::Root),
+        Control::Upgrade { .. } => Some(Subject::Upgrade),
         Control::Quarantine { seat, .. } => Some(Subject::Quarantine(*seat)),
         _ => None,
     }

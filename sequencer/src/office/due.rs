@@ -46,6 +46,10 @@ pub struct Options {
     pub checkpoint_distance: u64,
     /// The least time between two checkpoints of a group. 1 s.
     pub checkpoint_pause: Duration,
+    /// How long engines that are slow to prepare an upgrade are waited for when a majority of seats is ready. 10 s.
+    pub upgrade_patience: Duration,
+    /// How long a majority of seats may take to prepare an upgrade before it is given up. 10 min.
+    pub upgrade_limit: Duration,
 }
 
 impl Default for Options {
@@ -65,6 +69,8 @@ impl Default for Options {
             checkpoint_dirty_bytes: 64 * 1024 * 1024,
             checkpoint_distance: 100_000,
             checkpoint_pause: Duration::from_secs(1),
+            upgrade_patience: Duration::from_secs(10),
+            upgrade_limit: Duration::from_secs(600),
         }
     }
 }
@@ -91,6 +97,10 @@ pub struct Due {
     pub ticks: Vec<(GroupId, Time)>,
     /// What has gone wrong.
     pub alerts: Vec<(GroupId, Alert)>,
+    /// Engines that are to prepare a bundle for a group.
+    pub prepare: Vec<(NodeId, GroupId, [u8; 32])>,
+    /// Upgrades that nobody prepares any more, and why, in words.
+    pub given_up: Vec<(GroupId, String)>,
 }
 
 /// One look at all groups that something happened to.

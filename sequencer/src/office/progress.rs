@@ -67,6 +67,8 @@ pub(super) struct Replica {
     pub(super) failures: Failures,
     /// Since when somebody is wanted for the seat.
     pub(super) wanted_since: Option<Duration>,
+    /// The position of the last upgrade that it rolled back.
+    pub(super) rolled_back: Option<Position>,
     /// A report of the next holder, which came before its record.
     early: Option<Progress>,
 }
@@ -175,6 +177,12 @@ impl Replicas {
             replica.report(progress, now);
         } else if progress.incarnation.0.checked_sub(1) == Some(replica.incarnation.0) {
             replica.early = Some(*progress);
+        }
+    }
+
+    pub(super) fn rolled_back(&mut self, seat: Seat, incarnation: Incarnation, at: Position) {
+        if let Some(replica) = self.seat_mut(seat).filter(|replica| replica.incarnation == incarnation) {
+            replica.rolled_back = Some(at);
         }
     }
 

@@ -19,6 +19,7 @@ mod leases;
 mod random;
 mod seats;
 mod ticks;
+mod upgrades;
 
 const ONE: GroupId = GroupId(1);
 const A: NodeId = NodeId(1);

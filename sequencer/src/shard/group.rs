@@ -131,12 +131,16 @@ impl Group {
         Program { from: self.upgraded_at, bundle: self.bundle, engine: self.engine }
     }
 
-    /// What the log says that the group runs at a position; `None` when that is no longer known. An upgrade that did
-    /// not start was rolled back by the replicas, which the log does not know.
+    /// Everything that a replica may have to run which begins with the group or a kept checkpoint, oldest first.
+    pub fn programs(&self) -> impl Iterator<Item = Program> {
+        self.earlier.iter().copied().chain([self.program()])
+    }
+
+    /// What the log says that the group runs at a position; `None` when that is no longer known. Of an upgrade that did
+    /// not start the log learns by the next one, which is back to what ran before.
     #[must_use]
     pub fn program_at(&self, position: Position) -> Option<Program> {
-        let all = self.earlier.iter().copied().chain([self.program()]);
-        all.take_while(|program| program.from <= position).last()
+        self.programs().take_while(|program| program.from <= position).last()
     }
 
     /// The agreed checkpoint at a position, if it is kept.
@@ -229,7 +233,9 @@ impl Group {
 
     fn upgrade(&mut self, bundle: [u8; 32], engine: Digest, at: Position) -> bool {
         let same = (self.bundle, self.engine) == (bundle, engine);
-        if same || self.halted.is_some() || self.earlier.len() >= MAX_EARLIER_PROGRAMS {
+        // One at a position: a turn tries one program.
+        let once = self.upgraded_at < at;
+        if same || !once || self.halted.is_some() || self.earlier.len() >= MAX_EARLIER_PROGRAMS {
             return false;
         }
         self.earlier.push(self.program());

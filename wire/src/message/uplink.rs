@@ -4,7 +4,9 @@
 //! `NotLeader` looks elsewhere; what it sent and was not answered may or may not have been ordered, and the log tells.
 
 mod from_leader;
+mod preparation;
 mod to_leader;
 
 pub use from_leader::{FromLeader, Why};
+pub use preparation::Preparation;
 pub use to_leader::{MemberChange, Progress, ToLeader};

@@ -97,6 +97,23 @@ impl BundleFiles {
         let file = self.0.files.get(usize::try_from(number).ok()?)?;
         Some(&file.1)
     }
+
+    /// Number and content of the file at a path.
+    pub(super) fn find(&self, path: &[u8]) -> Option<(u32, &Bytes)> {
+        let at = self.0.files.binary_search_by(|(known, _)| known.as_slice().cmp(path)).ok()?;
+        Some((u32::try_from(at).ok()?, &self.0.files[at].1))
+    }
+
+    /// The path of a file.
+    pub(super) fn path(&self, number: u32) -> Option<&[u8]> {
+        let file = self.0.files.get(usize::try_from(number).ok()?)?;
+        Some(&file.0)
+    }
+
+    /// Whether the file of this number begins with these bytes.
+    pub(super) fn shows(&self, number: u32, bytes: &[u8]) -> bool {
+        self.content(number).is_some_and(|content| content.starts_with(bytes))
+    }
 }
 
 fn check_path(path: &[u8]) -> Result<(), BundleError> {

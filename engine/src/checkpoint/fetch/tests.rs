@@ -24,7 +24,7 @@ fn manifest() -> Manifest {
         group: GroupId(1),
         position: Position(1),
         running: RunningDigest::default(),
-        module: [0; 32],
+        bundle: [0; 32],
         key: Digest::default(),
         guest: None,
         kernel: Blob { bytes: 0, chunks: Vec::new() },

@@ -15,7 +15,7 @@ pub(super) fn encode(parts: &Parts) -> Vec<u8> {
     out.extend_from_slice(&parts.group.0.to_le_bytes());
     out.extend_from_slice(&parts.position.0.to_le_bytes());
     out.extend_from_slice(&parts.running.0);
-    out.extend_from_slice(&parts.module);
+    out.extend_from_slice(&parts.bundle);
     out.extend_from_slice(&parts.key.0);
     match &parts.guest {
         None => out.push(0),
@@ -57,7 +57,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Parts, ManifestError> {
     let group = GroupId(reader.u32("the group")?);
     let position = Position(reader.u64("the position")?);
     let running = RunningDigest(reader.array("the running digest")?);
-    let module = reader.array("the module's digest")?;
+    let bundle = reader.array("the bundle's digest")?;
     let key = Digest(reader.array("the compatibility key")?);
     let guest = match reader.u8("the guest")? {
         0 => None,
@@ -70,7 +70,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Parts, ManifestError> {
     let contents = reader.chunks(u64::from(count), "the contents")?;
     check(contents.windows(2).all(|two| two[0] < two[1]), "the contents do not rise")?;
     check(reader.rest.is_empty(), "bytes follow its end")?;
-    Ok(Parts { group, position, running, module, key, guest, kernel, contents })
+    Ok(Parts { group, position, running, bundle, key, guest, kernel, contents })
 }
 
 fn check(holds: bool, rule: &'static str) -> Result<(), ManifestError> {

@@ -9,7 +9,7 @@ use crate::checkpoint::chunk::{CHUNK_BYTES, ChunkId};
 /// One thing that is not the same in two checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// They are of another group, position, module or engine, or have another history.
+    /// They are of another group, position, bundle or engine, or have another history.
     Identity {
         /// Which of them.
         what: &'static str,
@@ -77,7 +77,7 @@ impl Manifest {
             ("group", one.group != two.group),
             ("position", one.position != two.position),
             ("running digest", one.running != two.running),
-            ("module", one.module != two.module),
+            ("bundle", one.bundle != two.bundle),
             ("engine", one.key != two.key),
         ];
         let identity = identity.iter().filter(|(_, differ)| *differ);

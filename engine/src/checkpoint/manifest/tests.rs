@@ -10,7 +10,7 @@ fn parts() -> Parts {
         group: GroupId(7),
         position: Position(0x0102_0304),
         running: RunningDigest([0x11; 32]),
-        module: [0x22; 32],
+        bundle: [0x22; 32],
         key: Digest([0x33; 16]),
         guest: Some(GuestParts {
             memory_refused: true,

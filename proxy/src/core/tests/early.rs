@@ -128,3 +128,14 @@ fn old_flows_of_an_upgraded_group_are_reset_by_its_effects_and_the_new_ones_stay
     assert_eq!(outcome.actions, [Action::Reset { serial: old, ending: Ending::GuestReset }]);
     assert_eq!(proxy.nat().map(|nat| nat.live()), Some(vec![new]));
 }
+
+#[test]
+fn what_came_of_an_upgrade_is_told_when_it_is_agreed_on() {
+    let mut proxy = proxy(1);
+    let reason = b"it ended at its start: exited with code 3";
+    for (at, offset, payload, told) in [(10, 1, &[7; 32][..], None), (11, 0, &reason[..], Some(&reason[..]))] {
+        let outcome = vote(&mut proxy, 0, &turn(at, vec![effect(EffectKind::Upgrade, None, offset, payload)]));
+        let rolled_back = told.map(|told| told.to_vec().into());
+        assert_eq!(outcome.notices, [(GROUP, Notice::Upgraded { position: Position(at), rolled_back })]);
+    }
+}

@@ -177,6 +177,16 @@ fn an_upgrade_changes_the_program_and_what_ran_before_is_known() {
 }
 
 #[test]
+fn of_two_upgrades_at_one_position_the_first_counts() {
+    let mut tried = Tried::new();
+    let applied = apply_at(&mut tried.0, SECOND, &[], &[batch(ONE, &[upgrade(8), upgrade(9)].map(Record::Control))]);
+    assert_eq!(applied.controls, [(ONE, upgrade(8))]);
+    assert_eq!(applied.ignored, [(ONE, upgrade(9))]);
+    assert!(applied.cut, "replicas do not see the other");
+    assert_eq!(tried.group().programs().map(|program| program.bundle[0]).collect::<Vec<_>>(), [7, 8]);
+}
+
+#[test]
 fn programs_that_no_kept_checkpoint_needs_are_forgotten_and_too_many_are_refused() {
     let mut tried = Tried::new();
     for n in 0..MAX_EARLIER_PROGRAMS {

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 
+use super::Preparation;
 use crate::limits::MAX_TEXT_BYTES;
 use crate::message::{FIRST_BACK, Message, fields, small, unknown};
 use crate::reader::{Reader, put_text};
@@ -18,6 +19,7 @@ const PREPARE: u8 = FIRST_BACK + 6;
 const HOLD: u8 = FIRST_BACK + 7;
 const RELEASE: u8 = FIRST_BACK + 8;
 const CUT: u8 = FIRST_BACK + 9;
+const PREPARING: u8 = FIRST_BACK + 10;
 
 /// Why a submission was refused, as far as the proxy acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +121,17 @@ pub enum FromLeader {
         /// The bundle's digest.
         bundle: [u8; 32],
     },
+    /// How far an engine is with the bundle that a group is to run.
+    Preparing {
+        /// The group.
+        group: GroupId,
+        /// The bundle's digest.
+        bundle: [u8; 32],
+        /// The engine's node.
+        node: NodeId,
+        /// How far.
+        preparation: Preparation,
+    },
     /// Proxies are to send no open and data records of this group.
     Hold {
         /// The group.
@@ -172,6 +185,12 @@ impl Message for FromLeader {
                 out.put_u32_le(group.0);
                 out.put_slice(bundle);
             }),
+            Self::Preparing { group, bundle, node, preparation } => small(out, PREPARING, |out| {
+                out.put_u32_le(group.0);
+                out.put_slice(bundle);
+                out.put_u64_le(node.0);
+                preparation.put(out);
+            }),
             Self::Hold { group } => small(out, HOLD, |out| out.put_u32_le(group.0)),
             Self::Release { group } => small(out, RELEASE, |out| out.put_u32_le(group.0)),
             Self::Cut { position } => small(out, CUT, |out| out.put_u64_le(position.0)),
@@ -209,6 +228,12 @@ impl Message for FromLeader {
                 PREPARE => Self::Prepare {
                     group: GroupId(reader.u32("prepared group")?),
                     bundle: reader.array("prepared bundle")?,
+                },
+                PREPARING => Self::Preparing {
+                    group: GroupId(reader.u32("prepared group")?),
+                    bundle: reader.array("prepared bundle")?,
+                    node: NodeId(reader.u64("preparing node")?),
+                    preparation: Preparation::read(reader)?,
                 },
                 HOLD => Self::Hold { group: GroupId(reader.u32("held group")?) },
                 RELEASE => Self::Release { group: GroupId(reader.u32("released group")?) },

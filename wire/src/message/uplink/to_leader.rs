@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 
+use super::Preparation;
 use crate::entry::GroupRecords;
 use crate::limits::{
     MAX_ADDRESS_BYTES, MAX_PROGRESS, MAX_RENEW_GROUPS, MAX_SUBMISSION_BATCH_BYTES, MAX_SUBMISSION_BYTES,
@@ -20,9 +21,10 @@ const OPEN_EPOCH: u8 = FIRST_THERE + 2;
 const RENEW: u8 = FIRST_THERE + 3;
 const CONTROL: u8 = FIRST_THERE + 4;
 const PROGRESS: u8 = FIRST_THERE + 5;
-const READY: u8 = FIRST_THERE + 6;
+const PREPARING: u8 = FIRST_THERE + 6;
 const LOST: u8 = FIRST_THERE + 7;
 const MEMBERS: u8 = FIRST_THERE + 8;
+const ROLLED_BACK: u8 = FIRST_THERE + 9;
 
 const ADD: u8 = 1;
 const REMOVE: u8 = 2;
@@ -77,14 +79,14 @@ pub enum ToLeader {
     /// How far replicas of the node are, for those of which something changed. What has no room in one message goes on
     /// in the next: one with `MAX_PROGRESS` of them is not the last.
     Progress(Vec<Progress>),
-    /// The bundle that was to be prepared is there and compiled, or cannot be.
-    Ready {
+    /// How far the node is with the bundle that it was to prepare.
+    Preparing {
         /// The group that is to run it.
         group: GroupId,
         /// The bundle's digest.
         bundle: [u8; 32],
-        /// Why it cannot be run; none when it can.
-        problem: Option<String>,
+        /// How far.
+        preparation: Preparation,
     },
     /// The node lost a replica, by a fault of its own: the seat is vacant.
     Lost {
@@ -96,6 +98,18 @@ pub enum ToLeader {
         incarnation: Incarnation,
         /// Why, in words; what is above 512 bytes is cut.
         reason: String,
+    },
+    /// In a replica of the node, the upgrade that the log has at this position did not start, and what ran before goes
+    /// on.
+    RolledBack {
+        /// The group.
+        group: GroupId,
+        /// The seat.
+        seat: Seat,
+        /// Which holder of the seat it is.
+        incarnation: Incarnation,
+        /// The position of the upgrade.
+        position: Position,
     },
     /// An operator's wish for other members of the log, or another leader.
     Members {
@@ -176,13 +190,16 @@ impl Message for ToLeader {
                 out.put_u32_le(all.len() as u32);
                 all.iter().for_each(|progress| progress.put(out));
             }),
-            Self::Ready { group, bundle, problem } => small(out, READY, |out| {
+            Self::Preparing { group, bundle, preparation } => small(out, PREPARING, |out| {
                 out.put_u32_le(group.0);
                 out.put_slice(bundle);
-                out.put_u8(u8::from(problem.is_some()));
-                if let Some(problem) = problem {
-                    put_text(out, problem, MAX_TEXT_BYTES);
-                }
+                preparation.put(out);
+            }),
+            Self::RolledBack { group, seat, incarnation, position } => small(out, ROLLED_BACK, |out| {
+                out.put_u32_le(group.0);
+                out.put_u8(seat.0);
+                out.put_u32_le(incarnation.0);
+                out.put_u64_le(position.0);
             }),
             Self::Lost { group, seat, incarnation, reason } => small(out, LOST, |out| {
                 out.put_u32_le(group.0);
@@ -218,13 +235,16 @@ impl Message for ToLeader {
                     control: Control::decode(reader)?,
                 },
                 PROGRESS => Self::Progress(read_progress(reader)?),
-                READY => Self::Ready {
-                    group: GroupId(reader.u32("ready group")?),
-                    bundle: reader.array("ready bundle")?,
-                    problem: match reader.flag("ready problem flag")? {
-                        true => Some(reader.text("ready problem", MAX_TEXT_BYTES)?),
-                        false => None,
-                    },
+                PREPARING => Self::Preparing {
+                    group: GroupId(reader.u32("prepared group")?),
+                    bundle: reader.array("prepared bundle")?,
+                    preparation: Preparation::read(reader)?,
+                },
+                ROLLED_BACK => Self::RolledBack {
+                    group: GroupId(reader.u32("group of an upgrade")?),
+                    seat: seat(reader)?,
+                    incarnation: Incarnation(reader.u32("incarnation of an upgrade")?),
+                    position: Position(reader.u64("position of an upgrade")?),
                 },
                 LOST => Self::Lost {
                     group: GroupId(reader.u32("lost group")?),
