@@ -28,12 +28,12 @@ pub fn started(purpose: &str) -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// The same on a host each, with a lease and elections that end soon; none where hosts cannot be made.
+/// The same on a host each; none where hosts cannot be made.
 pub fn on_hosts(purpose: &str) -> Result<Option<Cluster>> {
     let count = NODES.len() as u8;
     let Some(hosts) = Hosts::new(count)? else { return Ok(None) };
     let mut cluster = with(Cluster::on_hosts(purpose, count, hosts)?, &[Example::KvServer])?;
-    cluster.set("lease", "2s").start()?;
+    cluster.start()?;
     cluster.until_equal(KV)?;
     Ok(Some(cluster))
 }

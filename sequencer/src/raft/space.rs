@@ -20,6 +20,8 @@ pub(crate) struct Space {
     /// Frame bytes of appends that are on their way.
     in_flight: AtomicU64,
     warned: AtomicBool,
+    /// The disk had no space for the last entries of another leader.
+    full: AtomicBool,
 }
 
 /// Counts an append as on its way until it is dropped.
@@ -36,7 +38,8 @@ impl Drop for InFlight<'_> {
 
 impl Space {
     pub(crate) fn new(log: Arc<SegmentLog>, max_log_bytes: Option<u64>) -> Self {
-        Self { log, max_log_bytes, in_flight: AtomicU64::new(0), warned: AtomicBool::new(false) }
+        let (warned, full) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { log, max_log_bytes, in_flight: AtomicU64::new(0), warned, full }
     }
 
     pub(crate) fn max_log_bytes(&self) -> Option<u64> {
@@ -54,8 +57,15 @@ impl Space {
     /// The same for entries that another member leads, which its limit has let pass.
     pub(crate) async fn admit_led(&self, bytes: u64) -> Result<InFlight<'_>, WriteError> {
         let in_flight = self.count(bytes);
-        self.reserve().await?;
-        Ok(in_flight)
+        let reserved = self.reserve().await;
+        let full = matches!(reserved, Err(WriteError::DiskFull { .. }));
+        match (self.full.swap(full, Ordering::Relaxed), &reserved) {
+            // The leader tries again and again; the operator is told once.
+            (false, Err(error)) if full => tracing::warn!(%error, "this member takes no entries, the others go on"),
+            (true, Ok(())) => tracing::info!("this member takes entries again"),
+            _ => {}
+        }
+        reserved.map(|()| in_flight)
     }
 
     fn count(&self, bytes: u64) -> InFlight<'_> {
