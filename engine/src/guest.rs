@@ -49,7 +49,7 @@ pub(crate) fn run(
         if let Ok(layout) = &compiled.checkpointable {
             limiter.exempt(layout.memory);
         }
-        let host = Host { shared, state: GuestState::default(), limits: limiter, fuel_per_turn };
+        let host = Host { shared, state: GuestState::default(), limits: limiter, fuel_per_turn, called: None };
         let mut store = Store::new(&compiled.platform.engine, host);
         store.limiter(|host| &mut host.limits);
         store.set_fuel(fuel_per_turn).expect("fuel is on for every guest");
@@ -88,7 +88,7 @@ async fn start(compiled: &Compiled, store: &mut Store<Host>, restoring: Option<R
         }
         returned?;
         stack::unwound(store)?;
-        let image = Image::capture(store);
+        let image = Image::capture(&mut *store);
         store.data().shared.lock().image = Some(image);
     }
 }

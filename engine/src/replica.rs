@@ -18,6 +18,10 @@ pub use crate::host::Flip;
 use crate::host::Shared;
 use crate::module::Compiled;
 
+mod examine;
+
+pub use examine::{Heir, Remains, Retired};
+
 /// One holder of one seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaId {
