@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use refrain_service::{Name, parse_duration};
 
 use crate::output::Format;
+use crate::replay::Replay;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,11 +76,35 @@ pub enum Command {
         #[command(subcommand)]
         command: SequencerCommand,
     },
+    /// Replay a service's log from a data folder that no node uses: turn by turn, or to where another one differs
+    #[command(after_help = "Examples:\n  rctl replay kv-server --data-dir data1 --to 1200 --print-from 1190\n  \
+        rctl replay kv-server --data-dir data1 --from newest --json\n  \
+        rctl replay kv-server --data-dir data1 --until-differs data2\n\n\
+        Needs no server, and its program `refrain` to do it. Exit code 1 when something differs.")]
+    Replay(Replay),
+    /// Show what a node kept of replicas that diverged
+    Forensics {
+        #[command(subcommand)]
+        command: ForensicsCommand,
+    },
     /// Print a completion script
     #[command(after_help = "Example:\n  rctl completion bash > ~/.local/share/bash-completion/completions/rctl")]
     Completion {
         /// The shell
         shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ForensicsCommand {
+    /// List the forensic bundles of a data folder, oldest first
+    #[command(after_help = "Example:\n  rctl forensics list --data-dir data1\n\nNeeds no server.")]
+    List,
+    /// Show one
+    #[command(after_help = "Example:\n  rctl forensics show kv-server/1200-seat2 --data-dir data1\n\nNeeds no server.")]
+    Show {
+        /// The bundle, as `list` names it; the namespace may be left out
+        bundle: String,
     },
 }
 

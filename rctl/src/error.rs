@@ -36,6 +36,10 @@ pub enum RctlError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("{} is there already; nothing was written", path.display())]
     Exists { path: PathBuf },
+    #[error("no forensic bundle is called {name}; there are: {known}")]
+    NoBundle { name: String, known: String },
+    #[error("cannot run the server's program {}; name it with --refrain", path.display())]
+    NoProgram { path: PathBuf, source: std::io::Error },
     #[error("the folder's name {text:?} is no name of a service; give one with --name")]
     FolderName { text: String, source: NameError },
 }
@@ -71,6 +75,8 @@ impl RctlError {
             Self::Read { .. } => "cannot-read",
             Self::Write { .. } => "cannot-write",
             Self::Exists { .. } => "exists",
+            Self::NoBundle { .. } => "bundle-not-found",
+            Self::NoProgram { .. } => "no-program",
         }
     }
 }

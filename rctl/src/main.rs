@@ -7,8 +7,10 @@ mod args;
 mod check;
 mod client;
 mod error;
+mod forensics;
 mod human;
 mod output;
+mod replay;
 mod sequencer;
 mod service;
 mod status;
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Command, Options, SequencerCommand, ServiceCommand};
+use args::{Command, ForensicsCommand, Options, SequencerCommand, ServiceCommand};
 use client::Client;
 use error::RctlError;
 use output::{Format, Output};
@@ -56,6 +58,11 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
                 SequencerCommand::Transfer { node } => sequencer::transfer(&client, node),
             }
         }
+        Command::Replay(replay) => Err(replay.run(options)),
+        Command::Forensics { command } => match command {
+            ForensicsCommand::List => forensics::list(options),
+            ForensicsCommand::Show { bundle } => forensics::show(options, &bundle),
+        },
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut args::Arguments::command(), "rctl", &mut script);

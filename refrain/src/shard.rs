@@ -8,13 +8,14 @@
 //! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `uplink` tells the leader,
 //! `leader` is what the leader's node does, `epoch` keeps the proxy's epoch and lease. `peers` connects nodes, `follow`
 //! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `status` describes it all,
-//! `drain` ends it.
+//! `drain` ends it; `forensics` keeps what a replica was that diverged.
 
 mod commit;
 mod drain;
 mod epoch;
 mod fetch;
 mod follow;
+mod forensics;
 mod group;
 mod leader;
 mod lease;
@@ -49,6 +50,7 @@ use group::{Group, SeatState};
 use leader::Leader;
 use lease::Lease;
 use services::Catalog;
+pub(crate) use start::note;
 pub use start::{Options, Seams, Served, Started, start};
 use uplink::Link;
 use view::View;
