@@ -149,6 +149,23 @@ pub enum ServiceCommand {
         #[arg(long)]
         name: Option<Name>,
     },
+    /// Build a service's module and make its guests savable in checkpoints, with binaryen's wasm-opt
+    #[command(after_help = "Examples:\n  rctl service build my-service\n  rctl service build my-service --check\n  \
+        rctl service build my-service --wasm-opt /opt/binaryen/bin/wasm-opt\n\n\
+        Runs build.command of service.toml, if there is one, and instruments what it makes. wasm-opt is looked for in\n\
+        PATH and in folders node_modules from the service's upwards. Exit code 1 when the module cannot run, or is\n\
+        not instrumented for want of wasm-opt.")]
+    Build {
+        /// Folder of the service
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Build and change nothing; only tell how the module is
+        #[arg(long)]
+        check: bool,
+        /// The program wasm-opt
+        #[arg(long, value_name = "PATH", env = "REFRAIN_WASM_OPT")]
+        wasm_opt: Option<PathBuf>,
+    },
     /// End one replica as a crash would; it is started again and replays
     #[command(after_help = "Example:\n  rctl service kill-replica examples/image-server --seat 1")]
     KillReplica {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use refrain_api::ErrorBody;
 use refrain_api::discovery::FindError;
-use refrain_service::NameError;
+use refrain_instrument::InstrumentError;
+use refrain_service::{Faults, NameError};
 
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,16 @@ pub enum RctlError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("{} is there already; nothing was written", path.display())]
     Exists { path: PathBuf },
+    #[error("{} has {faults}", path.display())]
+    Manifest { path: PathBuf, faults: Faults },
+    #[error("build.command failed ({status}): {command}")]
+    Command { command: String, status: std::process::ExitStatus },
+    #[error("build.command could not be run: {command}")]
+    NoShell { command: String, source: std::io::Error },
+    #[error("{} has {bytes} bytes, the limit is {limit}", path.display())]
+    TooLarge { path: PathBuf, bytes: u64, limit: u64 },
+    #[error(transparent)]
+    Instrument(#[from] InstrumentError),
     #[error("no forensic bundle is called {name}; there are: {known}")]
     NoBundle { name: String, known: String },
     #[error("cannot run the server's program {}; name it with --refrain", path.display())]
@@ -75,6 +86,11 @@ impl RctlError {
             Self::Read { .. } => "cannot-read",
             Self::Write { .. } => "cannot-write",
             Self::Exists { .. } => "exists",
+            Self::Manifest { .. } => "bad-manifest",
+            Self::Command { .. } | Self::NoShell { .. } => "build-failed",
+            Self::TooLarge { .. } => "too-large",
+            Self::Instrument(InstrumentError::NoWasmOpt) => "no-wasm-opt",
+            Self::Instrument(_) => "not-instrumented",
             Self::NoBundle { .. } => "bundle-not-found",
             Self::NoProgram { .. } => "no-program",
         }

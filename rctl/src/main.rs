@@ -4,6 +4,7 @@
 //! standard error; with `-o json` both are JSON.
 
 mod args;
+mod build;
 mod check;
 mod client;
 mod error;
@@ -74,6 +75,7 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
 fn run_service(command: ServiceCommand, options: &Options) -> Result<Output, RctlError> {
     match command {
         ServiceCommand::Init { dir, name } => service::init(&dir, name),
+        ServiceCommand::Build { dir, check, wasm_opt } => build::run(&dir, check, wasm_opt),
         ServiceCommand::KillReplica { target } => service::kill(&Client::find(options)?, &target),
         ServiceCommand::CorruptReplica { target, address, bit } => {
             service::corrupt(&Client::find(options)?, &target, address, bit)
