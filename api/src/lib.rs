@@ -1,5 +1,5 @@
 //! The admin API `/v1`: plain JSON types, paths, error codes, and how a client finds its server. No I/O but that of
-//! [`discovery`]; the handlers live in the server, the client in `rctl`.
+//! [`discovery`] and [`ForensicReport`]; the handlers live in the server, the client in `rctl`.
 //!
 //! Every request carries `Authorization: Bearer <token>`. Answers are JSON; an answer other than 2xx carries an
 //! [`ErrorBody`]. Fields are added, never renamed or removed, within `/v1`; clients ignore fields that they do not
@@ -8,6 +8,7 @@
 mod action;
 pub mod discovery;
 mod error;
+mod forensics;
 pub mod paths;
 mod status;
 mod token;
@@ -18,6 +19,10 @@ pub use action::{
     AddMember, Appended, CorruptReplica, KillReplica, Member, Members, NameMember, RebuildReplica, Scale,
 };
 pub use error::{ErrorBody, ErrorCode};
+pub use forensics::{
+    FORENSIC_REPORT_FILE, FORENSICS_FOLDER, ForensicCheckpoint, ForensicEngine, ForensicHost, ForensicReport,
+    ForensicState,
+};
 pub use status::{
     Agreement, Durability, ExitKind, ExitReason, LogStatus, PortStatus, ProxyStatus, SeatState, SeatStatus,
     ServiceState, ServiceStatus, Status,

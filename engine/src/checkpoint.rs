@@ -8,6 +8,7 @@
 //! (the list of chunks, and the root), [`store`] (a folder), [`restore`] (back into an instance), [`fetch`] (which
 //! chunk to ask of whom). Leaves to others: when a checkpoint is taken, and what its root is compared with.
 
+mod archive;
 mod captured;
 pub mod chunk;
 pub(crate) mod dirty;
@@ -17,6 +18,7 @@ pub mod manifest;
 pub mod restore;
 pub mod store;
 
+pub use archive::CheckpointArchive;
 pub use captured::Captured;
 pub use chunk::{CHUNK_BYTES, ChunkError, ChunkId, ChunkSource};
 pub use manifest::{Manifest, ManifestError, Root};

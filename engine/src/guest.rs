@@ -57,7 +57,7 @@ pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: R
         if let Ok(layout) = &compiled.checkpointable {
             limiter.exempt(layout.memory);
         }
-        let host = Host { shared, state: GuestState::default(), limits: limiter, fuel_per_turn };
+        let host = Host { shared, state: GuestState::default(), limits: limiter, fuel_per_turn, called: None };
         let mut store = Store::new(&compiled.platform.engine, host);
         store.limiter(|host| &mut host.limits);
         let (restoring, without_limit) = match beginning {
@@ -102,7 +102,7 @@ async fn start(compiled: &Compiled, store: &mut Store<Host>, restoring: Option<R
         }
         returned?;
         stack::unwound(store)?;
-        let image = Image::capture(store);
+        let image = Image::capture(&mut *store);
         store.data().shared.lock().image = Some(image);
     }
 }

@@ -15,6 +15,7 @@ use wasmtime::{AsContextMut, Caller, Extern, Global, Memory, ResourceLimiter, Ta
 use crate::checkpoint::dirty::Tracker;
 use crate::checkpoint::image::{Image, bits};
 use crate::stack::{self, Mode, StackStore};
+use crate::trace::{self, CallSink, Called};
 
 /// A bit to flip in a guest's memory: a fault on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub(crate) struct Shared {
     pub(crate) capture: bool,
     /// The guest's state, when it was captured in this turn.
     pub(crate) image: Option<Image>,
+    /// The waiting guest's memories and globals are to be copied when it is polled next, without its stack.
+    pub(crate) look: bool,
+    /// Who is told the guest's calls.
+    pub(crate) calls: Option<CallSink>,
 }
 
 impl Shared {
@@ -58,6 +63,8 @@ impl Shared {
             mode: Mode::Running,
             capture: false,
             image: None,
+            look: false,
+            calls: None,
         }
     }
 
@@ -88,13 +95,15 @@ pub(crate) struct Host {
     pub(crate) state: GuestState,
     pub(crate) limits: Limits,
     pub(crate) fuel_per_turn: u64,
+    /// The call that has begun, where calls are traced.
+    pub(crate) called: Option<Called>,
 }
 
 impl Host {
     /// A host for questions about the linker; no guest runs in it.
     pub(crate) fn detached() -> Self {
         let (shared, limits) = (Arc::new(Mutex::new(Shared::new(None))), Limits::new(0));
-        Self { shared, state: GuestState::default(), limits, fuel_per_turn: 0 }
+        Self { shared, state: GuestState::default(), limits, fuel_per_turn: 0, called: None }
     }
 }
 
@@ -221,6 +230,7 @@ pub(crate) fn call(
         (code(call(kernel, memory)), kernel.take_work())
     };
     charge(caller, work);
+    trace::returned(caller, memory, result);
     result
 }
 
@@ -252,6 +262,9 @@ pub(crate) fn waiting_call<'a>(
         if std::mem::take(&mut shared.capture) {
             return Poll::Ready(stack::unwind(&mut caller, &mut shared));
         }
+        if std::mem::take(&mut shared.look) {
+            shared.image = Some(Image::whole(&mut caller));
+        }
         if turn.is_some_and(|before| before == shared.turn) {
             shared.blocked = true;
             return Poll::Pending;
@@ -262,14 +275,17 @@ pub(crate) fn waiting_call<'a>(
         turn = Some(shared.turn);
         let result = call(shared.kernel(), memory.data_mut(&mut caller), first);
         charge(&mut caller, shared.kernel().take_work());
-        match result {
-            Ok(()) => Poll::Ready(0),
-            Err(Stop::Errno(errno)) => Poll::Ready(i32::from(errno.code())),
-            Err(Stop::Block) => {
-                suspend(&mut caller, &mut shared, memory);
-                Poll::Pending
-            }
-        }
+        let returned = match result {
+            Ok(()) => Some(0),
+            Err(Stop::Errno(errno)) => Some(i32::from(errno.code())),
+            Err(Stop::Block) => None,
+        };
+        trace::stepped(&mut caller, &mut shared, memory, returned);
+        let Some(code) = returned else {
+            suspend(&mut caller, &mut shared, memory);
+            return Poll::Pending;
+        };
+        Poll::Ready(code)
     }))
 }
 

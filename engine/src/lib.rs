@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`platform`] (how wasmtime is set up), [`module`] (from bytes to code), `host` and `guest` (one
 //! instance and its suspension), [`replica`] (a turn), `stack` and [`checkpoint`] (a replica's whole state, out and
-//! in), [`workers`] (threads), `preview1` (the WASI adapters over the kernel). Leaves to others: ordering, agreement, sockets.
+//! in), [`workers`] (threads), `preview1` (the WASI adapters over the kernel), [`trace`] (the calls that guests make). Leaves to others: ordering, agreement, sockets.
 
 mod blueprint;
 pub mod checkpoint;
@@ -18,6 +18,7 @@ mod preview1;
 pub mod replica;
 mod stack;
 mod ticker;
+pub mod trace;
 pub mod workers;
 
 pub use module::{Compiled, LoadError};

@@ -42,11 +42,19 @@ impl Platform {
     /// Sets wasmtime up. Compiled code is kept in the folder `cache`, if one is given.
     pub fn new(cache: Option<PathBuf>) -> Result<Self, PlatformError> {
         let engine = Engine::new(&config().map_err(PlatformError::Engine)?).map_err(PlatformError::Engine)?;
-        let mut linker = Linker::new(&engine);
-        preview1::add_to(&mut linker).map_err(PlatformError::Engine)?;
+        let linker = linker(&engine, false)?;
         let key = compatibility_key(&engine);
         let ticker = Arc::new(Ticker::start(engine.clone()));
-        Ok(Self { engine, linker: Arc::new(linker), ticker, cache, tracker: tracker(), key })
+        Ok(Self { engine, linker, ticker, cache, tracker: tracker(), key })
+    }
+
+    /// The same, for guests whose replicas can tell the calls that they make ([`crate::Replica::tell_calls`]). Their
+    /// turns have the same digests.
+    ///
+    /// # Errors
+    /// When wasmtime refuses it.
+    pub fn traced(&self) -> Result<Self, PlatformError> {
+        Ok(Self { linker: linker(&self.engine, true)?, ..self.clone() })
     }
 
     /// Only engines with equal keys run equal turns: wasmtime's version, settings and target.
@@ -74,6 +82,12 @@ impl Platform {
             })
             .collect()
     }
+}
+
+fn linker(engine: &Engine, traced: bool) -> Result<Arc<Linker<Host>>, PlatformError> {
+    let mut linker = Linker::new(engine);
+    preview1::add_to(&mut linker, traced).map_err(PlatformError::Engine)?;
+    Ok(Arc::new(linker))
 }
 
 fn tracker() -> Option<Arc<Tracker>> {

@@ -5,37 +5,27 @@
 //! `wasi_snapshot_preview1.witx`; the extension's are WasmEdge's, version 1.
 
 mod descriptor;
+mod links;
 mod memory;
 mod path;
 mod poll;
 mod process;
 mod socket;
 
-use refrain_inspect::asyncify::waits;
-use wasmtime::{Caller, Linker, WasmTyList};
+use wasmtime::Linker;
 
 use crate::host::Host;
+use links::Links;
+pub(crate) use memory::slice;
 
 pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
 
-pub(crate) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    process::add_to(linker)?;
-    descriptor::add_to(linker)?;
-    path::add_to(linker)?;
-    poll::add_to(linker)?;
-    socket::add_to(linker)
-}
-
-/// Links a function in which a guest may have to wait.
-///
-/// # Panics
-/// When modules are not instrumented for it: their guests could not be saved while they wait in it.
-fn waiting<P: WasmTyList + 'static>(
-    linker: &mut Linker<Host>,
-    name: &str,
-    function: impl for<'a> Fn(Caller<'a, Host>, P) -> Box<dyn Future<Output = i32> + Send + 'a> + Send + Sync + 'static,
-) -> wasmtime::Result<()> {
-    assert!(waits(MODULE, name), "{name} is not in the inspector's table of functions that may wait");
-    linker.func_wrap_async(MODULE, name, function)?;
-    Ok(())
+/// Links every function; where `traced`, so that a replica can tell its calls.
+pub(crate) fn add_to(linker: &mut Linker<Host>, traced: bool) -> wasmtime::Result<()> {
+    let links = &mut Links::new(linker, traced);
+    process::add_to(links)?;
+    descriptor::add_to(links)?;
+    path::add_to(links)?;
+    poll::add_to(links)?;
+    socket::add_to(links)
 }

@@ -18,8 +18,10 @@ pub use crate::host::Flip;
 use crate::host::Shared;
 use crate::module::Compiled;
 
+mod examine;
 mod upgrade;
 
+pub use examine::{Heir, Remains, Retired};
 use upgrade::Upgrade;
 
 /// One holder of one seat.

@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use refrain_wire::{GroupId, Position};
 
 use crate::checkpoint::{CheckpointStore, Root};
-use crate::replica::{Flip, Replica, ReplicaId, TurnBatch, TurnOutcome};
+use crate::replica::{Flip, Heir, Replica, ReplicaId, TurnBatch, TurnOutcome};
 use background::Background;
 use checkpoints::Checkpoints;
 use inbox::Inbox;
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Batch(Arc<TurnBatch>),
     /// Drop a replica.
     Remove(ReplicaId),
+    /// Drop a replica and hand it to somebody who looks at it.
+    Retire(ReplicaId, Heir),
     /// Flip a bit in a replica's guest.
     Inject(ReplicaId, Flip),
     /// End the thread.
@@ -127,8 +129,13 @@ impl Workers {
 
     /// Gives a replica to the worker of its seat; it catches up from the log and then follows.
     pub fn install(&self, replica: Replica) {
-        let worker = usize::from(replica.id().seat.0) + replica.id().group.0 as usize;
-        self.inboxes[worker % self.inboxes.len()].push(Command::Install(Box::new(replica)));
+        self.home(replica.id()).push(Command::Install(Box::new(replica)));
+    }
+
+    /// The worker that a replica is sticky to.
+    fn home(&self, id: ReplicaId) -> &Inbox {
+        let worker = usize::from(id.seat.0) + id.group.0 as usize;
+        &self.inboxes[worker % self.inboxes.len()]
     }
 
     /// Hands committed batches to all replicas of their groups: one wake a worker.
@@ -141,6 +148,11 @@ impl Workers {
     /// Drops a replica, wherever it is. A report of it may still come until its worker has taken note.
     pub fn remove(&self, id: ReplicaId) {
         self.each(|| Command::Remove(id));
+    }
+
+    /// Drops a replica, wherever it is, and hands it to `heir` between two of its steps.
+    pub fn retire(&self, id: ReplicaId, heir: Heir) {
+        self.home(id).push(Command::Retire(id, heir));
     }
 
     /// Flips a bit in a replica's guest memory when its next turn begins.

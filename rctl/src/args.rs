@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use refrain_service::{Name, parse_duration};
 
 use crate::output::Format;
+use crate::replay::Replay;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,11 +76,35 @@ pub enum Command {
         #[command(subcommand)]
         command: SequencerCommand,
     },
+    /// Replay a service's log from a data folder that no node uses: turn by turn, or to where another one differs
+    #[command(after_help = "Examples:\n  rctl replay kv-server --data-dir data1 --to 1200 --print-from 1190\n  \
+        rctl replay kv-server --data-dir data1 --from newest --json\n  \
+        rctl replay kv-server --data-dir data1 --until-differs data2\n\n\
+        Needs no server, and its program `refrain` to do it. Exit code 1 when something differs.")]
+    Replay(Replay),
+    /// Show what a node kept of replicas that diverged
+    Forensics {
+        #[command(subcommand)]
+        command: ForensicsCommand,
+    },
     /// Print a completion script
     #[command(after_help = "Example:\n  rctl completion bash > ~/.local/share/bash-completion/completions/rctl")]
     Completion {
         /// The shell
         shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ForensicsCommand {
+    /// List the forensic bundles of a data folder, oldest first
+    #[command(after_help = "Example:\n  rctl forensics list --data-dir data1\n\nNeeds no server.")]
+    List,
+    /// Show one
+    #[command(after_help = "Example:\n  rctl forensics show kv-server/1200-seat2 --data-dir data1\n\nNeeds no server.")]
+    Show {
+        /// The bundle, as `list` names it; the namespace may be left out
+        bundle: String,
     },
 }
 
@@ -123,6 +148,23 @@ pub enum ServiceCommand {
         /// Name of the service; the folder's name when it is absent
         #[arg(long)]
         name: Option<Name>,
+    },
+    /// Build a service's module and make its guests savable in checkpoints, with binaryen's wasm-opt
+    #[command(after_help = "Examples:\n  rctl service build my-service\n  rctl service build my-service --check\n  \
+        rctl service build my-service --wasm-opt /opt/binaryen/bin/wasm-opt\n\n\
+        Runs build.command of service.toml, if there is one, and instruments what it makes. wasm-opt is looked for in\n\
+        PATH and in folders node_modules from the service's upwards. Exit code 1 when the module cannot run, or is\n\
+        not instrumented for want of wasm-opt.")]
+    Build {
+        /// Folder of the service
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Build and change nothing; only tell how the module is
+        #[arg(long)]
+        check: bool,
+        /// The program wasm-opt
+        #[arg(long, value_name = "PATH", env = "REFRAIN_WASM_OPT")]
+        wasm_opt: Option<PathBuf>,
     },
     /// End one replica as a crash would; it is started again and replays
     #[command(after_help = "Example:\n  rctl service kill-replica examples/image-server --seat 1")]

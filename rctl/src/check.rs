@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use refrain_inspect::abi::Family;
+use refrain_inspect::asyncify::checkpointable;
 use refrain_inspect::{Report, inspect};
 use refrain_service::bounds::{MEMORY, MODULE_BYTES_MAX};
 use serde::Serialize;
@@ -27,6 +28,10 @@ struct Checked {
     /// Sentences; `report` has the same in parts.
     problems: Vec<String>,
     missing: Vec<refrain_inspect::Missing>,
+    /// Whether its guests can be saved in checkpoints; else replicas are rebuilt from the log alone.
+    savable: bool,
+    /// Why they cannot.
+    unsavable: Vec<String>,
     report: Option<Report>,
 }
 
@@ -43,10 +48,13 @@ pub fn run(path: &Path) -> Result<Output, RctlError> {
         Err(error) => Ok(refused(file, error.to_string())),
         Ok(report) => {
             let problems: Vec<String> = problems(&report);
-            let text = text(&file, &report, &problems);
+            let unsavable = checkpointable(&bytes).err().unwrap_or_default();
+            let unsavable: Vec<String> = unsavable.iter().map(ToString::to_string).collect();
+            let text = text(&file, &report, &problems, &unsavable);
             let runs = problems.is_empty();
             let (families, missing) = (report.families(), report.missing());
-            let checked = Checked { file, runs, families, problems, missing, report: Some(report) };
+            let (savable, report) = (unsavable.is_empty(), Some(report));
+            let checked = Checked { file, runs, families, problems, missing, savable, unsavable, report };
             Ok(Output::value(&checked, move |_| text.clone()).with_failure(!runs))
         }
     }
@@ -55,7 +63,16 @@ pub fn run(path: &Path) -> Result<Output, RctlError> {
 fn refused(file: String, problem: String) -> Output {
     let text = format!("{}: cannot run\n  {}\n", printable(&file), printable(&problem));
     let problems = vec![problem];
-    let checked = Checked { file, runs: false, families: vec![], problems, missing: vec![], report: None };
+    let checked = Checked {
+        file,
+        runs: false,
+        families: vec![],
+        problems,
+        missing: vec![],
+        savable: false,
+        unsavable: vec![],
+        report: None,
+    };
     Output::value(&checked, move |_| text.clone()).with_failure(true)
 }
 
@@ -68,7 +85,7 @@ fn problems(report: &Report) -> Vec<String> {
     problems
 }
 
-fn text(file: &str, report: &Report, problems: &[String]) -> String {
+fn text(file: &str, report: &Report, problems: &[String], unsavable: &[String]) -> String {
     let verdict = if problems.is_empty() { "runs" } else { "cannot run" };
     let mut text = format!("{}: {verdict}\n", printable(file));
     let mut line = |label: &str, value: String| text.push_str(&format!("  {label:LABEL$}{value}\n"));
@@ -79,6 +96,9 @@ fn text(file: &str, report: &Report, problems: &[String]) -> String {
         let note = if feature.note().is_empty() { String::new() } else { format!(": {}", feature.note()) };
         line("feature", format!("{feature}{note}"));
     }
+    if problems.is_empty() {
+        line("saved", if unsavable.is_empty() { "in checkpoints".to_owned() } else { not_saved(unsavable) });
+    }
     line("ports", "not known from a module: [[ports]] of service.toml names them".to_owned());
     text.push_str(&imports(report));
     if !problems.is_empty() {
@@ -88,6 +108,10 @@ fn text(file: &str, report: &Report, problems: &[String]) -> String {
         }
     }
     text
+}
+
+fn not_saved(reasons: &[String]) -> String {
+    format!("in no checkpoints, rebuilt from the log alone: {}", reasons.join("; "))
 }
 
 fn listed(words: impl Iterator<Item = String>) -> String {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use refrain_api::ErrorBody;
 use refrain_api::discovery::FindError;
-use refrain_service::{LoadError, NameError};
+use refrain_instrument::InstrumentError;
+use refrain_service::{Faults, LoadError, NameError};
 
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,20 @@ pub enum RctlError {
     Overtaken { service: String, to: String },
     #[error("{} holds {found}, not {wanted}", path.display())]
     OtherService { path: PathBuf, found: String, wanted: String },
+    #[error("{} has {faults}", path.display())]
+    Manifest { path: PathBuf, faults: Faults },
+    #[error("build.command failed ({status}): {command}")]
+    Command { command: String, status: std::process::ExitStatus },
+    #[error("build.command could not be run: {command}")]
+    NoShell { command: String, source: std::io::Error },
+    #[error("{} has {bytes} bytes, the limit is {limit}", path.display())]
+    TooLarge { path: PathBuf, bytes: u64, limit: u64 },
+    #[error(transparent)]
+    Instrument(#[from] InstrumentError),
+    #[error("no forensic bundle is called {name}; there are: {known}")]
+    NoBundle { name: String, known: String },
+    #[error("cannot run the server's program {}; name it with --refrain", path.display())]
+    NoProgram { path: PathBuf, source: std::io::Error },
     #[error("the folder's name {text:?} is no name of a service; give one with --name")]
     FolderName { text: String, source: NameError },
 }
@@ -80,6 +95,13 @@ impl RctlError {
             Self::OtherService { .. } => "other-service",
             Self::Overtaken { .. } => "overtaken",
             Self::Exists { .. } => "exists",
+            Self::Manifest { .. } => "bad-manifest",
+            Self::Command { .. } | Self::NoShell { .. } => "build-failed",
+            Self::TooLarge { .. } => "too-large",
+            Self::Instrument(InstrumentError::NoWasmOpt) => "no-wasm-opt",
+            Self::Instrument(_) => "not-instrumented",
+            Self::NoBundle { .. } => "bundle-not-found",
+            Self::NoProgram { .. } => "no-program",
         }
     }
 }

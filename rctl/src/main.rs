@@ -4,11 +4,14 @@
 //! standard error; with `-o json` both are JSON.
 
 mod args;
+mod build;
 mod check;
 mod client;
 mod error;
+mod forensics;
 mod human;
 mod output;
+mod replay;
 mod sequencer;
 mod service;
 mod status;
@@ -19,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Command, Options, SequencerCommand, ServiceCommand};
+use args::{Command, ForensicsCommand, Options, SequencerCommand, ServiceCommand};
 use client::Client;
 use error::RctlError;
 use output::{Format, Output};
@@ -57,6 +60,11 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
                 SequencerCommand::Transfer { node } => sequencer::transfer(&client, node),
             }
         }
+        Command::Replay(replay) => Err(replay.run(options)),
+        Command::Forensics { command } => match command {
+            ForensicsCommand::List => forensics::list(options),
+            ForensicsCommand::Show { bundle } => forensics::show(options, &bundle),
+        },
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut args::Arguments::command(), "rctl", &mut script);
@@ -68,6 +76,7 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
 fn run_service(command: ServiceCommand, options: &Options) -> Result<Output, RctlError> {
     match command {
         ServiceCommand::Init { dir, name } => service::init(&dir, name),
+        ServiceCommand::Build { dir, check, wasm_opt } => build::run(&dir, check, wasm_opt),
         ServiceCommand::KillReplica { target } => service::kill(&Client::find(options)?, &target),
         ServiceCommand::CorruptReplica { target, address, bit } => {
             service::corrupt(&Client::find(options)?, &target, address, bit)

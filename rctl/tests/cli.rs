@@ -389,3 +389,87 @@ fn completion_is_a_script() {
     assert_eq!(output.status.code(), Some(0));
     assert!(out(&output).contains("complete -F _rctl"), "{}", out(&output));
 }
+
+const WAITS: &str = r#"(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start") (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#;
+
+fn service(place: &Place, build: &str, module: &str) {
+    fs::create_dir_all(place.path().join("one")).unwrap();
+    let manifest = format!("name = \"one\"\nversion = \"1.0.0\"\nmodule = \"one.wasm\"\n{build}");
+    fs::write(place.path().join("one/service.toml"), manifest).unwrap();
+    place.module(module, WAITS);
+}
+
+/// The `wasm-opt` of this machine.
+fn wasm_opt() -> Option<String> {
+    let named = std::env::var("REFRAIN_WASM_OPT").ok().filter(|named| !named.is_empty());
+    assert!(named.is_some() || std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "REFRAIN_WASM_OPT is not set");
+    if named.is_none() {
+        eprintln!("skipped: REFRAIN_WASM_OPT is not set");
+    }
+    named
+}
+
+#[test]
+fn service_build_runs_the_command_and_instruments_what_it_makes() {
+    let Some(tool) = wasm_opt() else { return };
+    let place = Place::new();
+    service(
+        &place,
+        "[build]\ncommand = \"echo building; cp ../made.wasm plain.wasm\"\noutput = \"plain.wasm\"\n",
+        "made.wasm",
+    );
+    let output = place.rctl(&["service", "build", "one", "--wasm-opt", &tool, "-o", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(err(&output).contains("building"), "what the command prints is no result");
+    let built = json(&out(&output));
+    let plain = fs::read(place.path().join("one/plain.wasm")).unwrap();
+    let module = fs::read(place.path().join("one/one.wasm")).unwrap();
+    assert_eq!(
+        (built["bytes_before"].as_u64(), built["bytes"].as_u64()),
+        (Some(plain.len() as u64), Some(module.len() as u64))
+    );
+    assert_eq!((&built["savable"], &built["written"]), (&true.into(), &true.into()), "{built:#}");
+    assert!(built["instrumented_by"].as_str().is_some_and(|tool| tool.starts_with("wasm-opt ")), "{built:#}");
+    // What is instrumented already stays as it is, without a tool too.
+    let check = place.rctl(&["service", "build", "one", "--check"]);
+    assert_eq!(check.status.code(), Some(0), "{}", err(&check));
+    assert!(out(&check).contains("  checkpoints  guests can be saved\n"), "{}", out(&check));
+    assert_eq!(fs::read(place.path().join("one/one.wasm")).unwrap(), module);
+}
+
+#[test]
+fn service_build_without_wasm_opt_says_how_to_get_it_and_leaves_a_module_that_runs() {
+    let place = Place::new();
+    service(&place, "", "one/one.wasm");
+    let before = fs::read(place.path().join("one/one.wasm")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rctl"));
+    command.args(["service", "build", "one"]).current_dir(place.path()).env("PATH", "").env_remove("REFRAIN_WASM_OPT");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = out(&output);
+    assert!(
+        said.contains("not done     wasm-opt was not found: install binaryen 132 (npm install binaryen@132"),
+        "{said}"
+    );
+    assert!(said.contains("guests cannot be saved") && said.contains("not instrumented"), "{said}");
+    assert_eq!(fs::read(place.path().join("one/one.wasm")).unwrap(), before);
+}
+
+#[test]
+fn service_build_tells_what_is_wrong_with_the_manifest_the_command_and_the_module() {
+    let place = Place::new();
+    service(&place, "[build]\ncommand = \"exit 3\"\n", "one/one.wasm");
+    let output = place.rctl(&["service", "build", "one"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(err(&output), "rctl: build.command failed (exit status: 3): exit 3\n");
+    fs::write(place.path().join("one/one.wasm"), b"no module").unwrap();
+    let output = place.rctl(&["service", "build", "one", "--check"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).contains("cannot run"), "{}", out(&output));
+    fs::write(place.path().join("one/service.toml"), "name = 3\n").unwrap();
+    let output = place.rctl(&["service", "build", "one", "-o", "json"]);
+    assert_eq!(json(&err(&output))["code"], "bad-manifest");
+}

@@ -10,6 +10,8 @@ use refrain::config::{Config, Durability, LogFormat, Role, Settings};
 
 use crate::{exit, logging, run};
 
+mod replay;
+
 /// Runs ordinary Wasm servers as replicated state machines behind a transparent proxy.
 #[derive(Debug, Parser)]
 #[command(name = "refrain", version, after_help = EXAMPLES)]
@@ -40,6 +42,9 @@ enum Command {
     Sequencer(Box<NodeArgs>),
     /// Runs a node as an engine alone: replicas run on it.
     Engine(Box<NodeArgs>),
+    /// Replays a service's log from a data folder that no node uses (`rctl replay` calls it).
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(Box<replay::ReplayArgs>),
     /// Prints a completion script for a shell.
     Completion {
         /// The shell.
@@ -69,6 +74,15 @@ node.toml:                               cluster.toml, the same on every node:
   data-dir = \"/srv/refrain\"                id = 1
   services = [\"examples/kv-server\"]        address = \"127.0.0.1:7101\"
                                            roles = [\"proxy\", \"sequencer\", \"engine\"]";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  refrain replay kv-server --data-dir data1 --to 1200 --print-from 1190
+  refrain replay kv-server --data-dir data1 --from newest
+  refrain replay kv-server --data-dir data1 --until-differs data2
+  refrain replay kv-server --data-dir data1 --until-differs data1/forensics/examples/kv-server/1200-seat2
+
+Nothing is written. Exit code 1 when something differs from what was recorded, or from the other folder.";
 
 /// What every server process is given; what is left out comes from the configuration file or is a default.
 #[derive(Debug, Default, Args)]
@@ -216,6 +230,10 @@ pub(crate) fn run() -> ExitCode {
         Command::Proxy(args) => node(*args, Some(Role::Proxy)),
         Command::Sequencer(args) => node(*args, Some(Role::Sequencer)),
         Command::Engine(args) => node(*args, Some(Role::Engine)),
+        Command::Replay(args) => {
+            logging::start_quiet();
+            replay::run(&args)
+        }
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "refrain", &mut io::stdout());
             ExitCode::SUCCESS

@@ -6,6 +6,7 @@
 //! - `history`, `feed`: the committed log as replicas read it
 //! - `link`: a stream between nodes
 //! - [`admin`]: the API for operators
+//! - [`replay`]: a service's log replayed outside a cluster; `forensics`: what is kept of replicas that diverged
 //!
 //! Guarantees: what is in the binary beside this library parses arguments, starts and ends the process, and nothing
 //! else; so a simulation runs what production runs.
@@ -13,7 +14,9 @@
 pub mod admin;
 pub mod config;
 mod feed;
+mod forensics;
 mod history;
 mod link;
+pub mod replay;
 pub mod service;
 pub mod shard;

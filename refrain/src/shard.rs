@@ -9,7 +9,7 @@
 //! `leader` is what the leader's node does, `epoch` keeps the proxy's epoch and lease. `peers` connects nodes, `follow`
 //! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `checkpoints` cuts the log behind
 //! checkpoints, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all,
-//! `drain` ends it.
+//! `drain` ends it; `forensics` keeps what a replica was that diverged.
 
 mod catalog;
 mod checkpoints;
@@ -18,6 +18,7 @@ mod drain;
 mod epoch;
 mod fetch;
 mod follow;
+mod forensics;
 mod group;
 mod join;
 mod leader;
@@ -56,6 +57,7 @@ use checkpoints::Checkpoints;
 use group::{Group, SeatState};
 use leader::Leader;
 use lease::Lease;
+pub(crate) use start::note;
 pub use start::{Options, Seams, Served, Started, start};
 use upgrade::Upgrades;
 use uplink::Link;

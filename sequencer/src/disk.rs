@@ -5,14 +5,17 @@
 //! Until then every write may be kept, dropped or torn, in any combination. After a failed `sync` nothing may be
 //! assumed about the writes before it, and a second `sync` that succeeds proves nothing: callers stop.
 //!
-//! Two implementations: [`RealDisk`], and [`crate::sim::SimDisk`], which forgets and breaks on purpose.
+//! Two implementations: [`RealDisk`], and [`crate::sim::SimDisk`], which forgets and breaks on purpose. What is only to be
+//! looked at is a [`ReadOnlyDisk`].
 
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod read_only;
 mod real;
 
+pub use read_only::{ReadOnlyDisk, lock_shared};
 pub use real::RealDisk;
 
 /// One folder. All methods may be called from several threads.

@@ -1,7 +1,7 @@
 //! The ordered log by Raft: openraft over the segment log. This module is the only one that knows openraft.
 //!
 //! Read [`options`](RaftOptions), then `begin` (how a log begins), `storage` and `machine` (openraft's view of our
-//! files and of the sink), `message`, `link`, `network` and `serve` (members talking), `leadership`, `members`, `snapshots`.
+//! files and of the sink), `message`, `link`, `network` and `serve` (members talking), `leadership`, `members`, `snapshots`; `archive` reads the files of a member that does not run.
 //!
 //! A draft is encoded once, when the leader appends it; the same bytes go to disk, to the cache, to the other members
 //! and to the sink. Space for entries is reserved before openraft sees them, because openraft takes any storage error
@@ -33,6 +33,7 @@ use crate::segment_log::SegmentLog;
 use crate::snapshot::{SNAPSHOT_FILE, SnapshotFile};
 use crate::writer::WriteError;
 
+mod archive;
 mod begin;
 mod cursor;
 mod leadership;
@@ -50,6 +51,7 @@ mod space;
 mod storage;
 mod types;
 
+pub use archive::{Archive, ArchiveError};
 pub use begin::{BeginError, Bootstrap};
 pub use members::{MAX_MEMBERS, MemberError, MemberStatus};
 pub use options::{ElectionTimes, OpenRaftError, RaftOptions};

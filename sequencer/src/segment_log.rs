@@ -199,26 +199,8 @@ impl SegmentLog {
         match found {
             None => Ok(Vec::new()),
             Some(Found::Cached(entries)) => Ok(entries),
-            Some(Found::Disk(run)) => self.read_run(&run),
+            Some(Found::Disk(run)) => read_run(&*self.disk, &run),
         }
-    }
-
-    fn read_run(&self, run: &DiskRun) -> Result<Vec<LogEntry>, ReadError> {
-        let mut bytes = BytesMut::zeroed(run.len);
-        let read = run
-            .file
-            .read_at(run.offset, &mut bytes)
-            .map_err(|source| ReadError::Io { path: self.disk.path(&run.name), source })?;
-        bytes.truncate(read);
-        let mut rest: Bytes = bytes.freeze();
-        (run.first..run.first + run.count as u64)
-            .map(|index| {
-                let frame = decode_frame(run.seed, &rest).filter(|frame| frame.id.index == index);
-                let frame = frame.ok_or_else(|| ReadError::Damaged { path: self.disk.path(&run.name), index })?;
-                let mut bytes = rest.split_to(frame.frame_len());
-                Ok(LogEntry { id: frame.id, kind: frame.kind, payload: bytes.split_off(FRAME_BYTES) })
-            })
-            .collect()
     }
 
     /// The id of the entry at `index`; `None` when there is no such entry.
@@ -279,6 +261,25 @@ impl SegmentLog {
     pub const fn min_segment_bytes() -> u64 {
         (HEADER_BYTES + FRAME_BYTES) as u64
     }
+}
+
+/// Reads the entries of a run from the disk, and checks them.
+pub(crate) fn read_run(disk: &dyn Disk, run: &DiskRun) -> Result<Vec<LogEntry>, ReadError> {
+    let mut bytes = BytesMut::zeroed(run.len);
+    let read = run
+        .file
+        .read_at(run.offset, &mut bytes)
+        .map_err(|source| ReadError::Io { path: disk.path(&run.name), source })?;
+    bytes.truncate(read);
+    let mut rest: Bytes = bytes.freeze();
+    (run.first..run.first + run.count as u64)
+        .map(|index| {
+            let frame = decode_frame(run.seed, &rest).filter(|frame| frame.id.index == index);
+            let frame = frame.ok_or_else(|| ReadError::Damaged { path: disk.path(&run.name), index })?;
+            let mut bytes = rest.split_to(frame.frame_len());
+            Ok(LogEntry { id: frame.id, kind: frame.kind, payload: bytes.split_off(FRAME_BYTES) })
+        })
+        .collect()
 }
 
 impl Drop for SegmentLog {

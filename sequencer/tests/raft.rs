@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use refrain_sequencer::disk::RealDisk;
 use refrain_sequencer::flush::{FlushInline, FlushThread};
 use refrain_sequencer::log::{AppendError, CommitSink, Delivery, Durability, OrderedLog, ReadError, local_sink};
-use refrain_sequencer::raft::{CutError, OpenRaftError, RaftLog, RaftOptions};
+use refrain_sequencer::raft::{Archive, ArchiveError, CutError, OpenRaftError, RaftLog, RaftOptions};
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sim::{SimDisk, sim_entropy};
 use refrain_wire::entry::{Draft, GroupRecords};
@@ -312,4 +312,47 @@ fn a_real_log_with_its_thread_takes_office_and_closes_cleanly() {
     let (second, delivered) = run(3);
     assert_eq!(delivered, 8);
     assert_eq!(first, second, "a closed log keeps its generation without syncs as well");
+}
+
+#[test]
+fn the_files_of_a_member_that_does_not_run_are_read_and_left_as_they_are() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path().join("log");
+    assert!(matches!(Archive::open(&folder), Err(ArchiveError::NoLog { .. })));
+    let written: Entries = on_one_thread(async {
+        let disk = Arc::new(RealDisk::open(&folder).unwrap());
+        let segments = SegmentOptions { segment_bytes: 10_000, cache_bytes: 1000, ..SegmentOptions::default() };
+        let options = RaftOptions { segments, ..RaftOptions::default() };
+        let log = RaftLog::open(disk, &FlushThread, options, recorder().0).await.unwrap();
+        let mut written = Vec::new();
+        for number in 0..60 {
+            let draft = draft(number, 500);
+            let position = log.append(draft.clone()).await.unwrap();
+            written.push((position, draft.encode(position)));
+        }
+        assert!(matches!(Archive::open(&folder), Err(ArchiveError::InUse { .. })));
+        log.cut(written[30].0, Bytes::from_static(b"state")).await.unwrap();
+        log.close().await.unwrap();
+        written
+    });
+    let names = || {
+        let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let archive = Archive::open(&folder).unwrap();
+    let (position, state) = archive.snapshot().unwrap();
+    assert_eq!((position, state.as_ref()), (written[30].0, b"state".as_slice()));
+    assert_eq!((archive.first(), archive.certain()), (written[30].0.next(), archive.last()));
+    assert!(matches!(archive.read(written[30].0, 0), Err(ReadError::Purged { .. })));
+    let (mut read, mut at): (Entries, Position) = (Vec::new(), archive.first());
+    loop {
+        let more = archive.read(at, 2000).unwrap();
+        let Some((last, _)) = more.last() else { break };
+        at = last.next();
+        read.extend(more);
+    }
+    assert_eq!(read, written[31..]);
+    assert_eq!(names(), before);
 }

@@ -2,7 +2,7 @@
 //!
 //! It covers everything that can influence the guest or what clients are told: identity, module, files, arguments,
 //! environment, limits, restart, replicas, agreement, and each port's name, guest number and pass flag. It does not
-//! cover where the proxy listens, nor the spelling, order and comments of `service.toml`.
+//! cover where the proxy listens, how the module was built, nor the spelling, order and comments of `service.toml`.
 //!
 //! Encoding: the tag [`TAG`], then the fields in the order of [`encode_manifest`]; integers are u64 little endian,
 //! texts and bytes are a u64 length and the bytes, lists a u64 count and the items, an absent limit is u64::MAX.

@@ -30,7 +30,7 @@ pub use canonical::{BundleDigest, DigestError};
 pub use fault::{Fault, Faults};
 pub use files::{BundleFile, GuestPath, GuestPathError, HostPath, HostPathError};
 pub use manifest::{
-    Agreement, FuelPerTurn, IdleLimit, Kind, Limits, Manifest, Mode, Port, Replicas, ReplicasError, Restart,
+    Agreement, Build, FuelPerTurn, IdleLimit, Kind, Limits, Manifest, Mode, Port, Replicas, ReplicasError, Restart,
     RestartPolicy,
 };
 pub use names::{Name, NameError, ServiceId, Version};

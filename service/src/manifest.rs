@@ -40,6 +40,8 @@ pub struct Manifest {
     pub limits: Limits,
     /// What happens after the guest has ended.
     pub restart: Restart,
+    /// How the module is made. Not part of the bundle's digest.
+    pub build: Build,
 }
 
 impl Manifest {
@@ -164,6 +166,15 @@ pub struct Restart {
     pub backoff: Duration,
     /// The longest pause.
     pub backoff_max: Duration,
+}
+
+/// How the module is made, by `rctl service build`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Build {
+    /// A line for the shell, run in the manifest's folder.
+    pub command: Option<String>,
+    /// The module as the command leaves it; the service's module itself when it is absent.
+    pub output: Option<HostPath>,
 }
 
 /// When a guest that has ended is started again.

@@ -110,6 +110,7 @@ pub fn reference() -> Vec<Key> {
     keys.extend(tables());
     keys.extend(limits());
     keys.extend(restart());
+    keys.extend(build());
     keys
 }
 
@@ -232,6 +233,23 @@ fn restart() -> Vec<Key> {
             .time(bounds::BACKOFF),
         key("restart.backoff_max", "longest pause before a restart; at least restart.backoff", "time")
             .time(bounds::BACKOFF_MAX),
+    ]
+}
+
+fn build() -> Vec<Key> {
+    vec![
+        key("build.command", "what `rctl service build` runs in this folder to make the module", "line for the shell")
+            .default(quoted(""))
+            .allowed("any; empty runs nothing")
+            .effect("not part of the bundle's digest"),
+        key(
+            "build.output",
+            "the module as the command leaves it, before it is instrumented",
+            "path relative to this file",
+        )
+        .default(quoted(""))
+        .allowed("within this folder; empty is the module itself")
+        .effect("not part of the bundle's digest"),
     ]
 }
 

@@ -8,7 +8,7 @@ use crate::document::{Document, Section};
 use crate::fault::{Fault, Faults};
 use crate::files::{GuestPath, HostPath};
 use crate::manifest::{
-    Agreement, FuelPerTurn, IdleLimit, Kind, Limits, Manifest, Mode, Port, Replicas, Restart, RestartPolicy,
+    Agreement, Build, FuelPerTurn, IdleLimit, Kind, Limits, Manifest, Mode, Port, Replicas, Restart, RestartPolicy,
 };
 use crate::names::{Name, ServiceId, Version};
 use crate::quantity::{ByteSize, format_duration};
@@ -55,6 +55,7 @@ fn root(section: &Section<'_>) -> Option<Manifest> {
     let (ports, files) = (ports(section), files(section));
     let limits = limits(section.section("limits").as_ref());
     let restart = restart(section.section("restart").as_ref());
+    let build = build(section.section("build").as_ref());
     Some(Manifest {
         id: ServiceId { namespace, name: name?, version: version? },
         module: module?,
@@ -68,6 +69,7 @@ fn root(section: &Section<'_>) -> Option<Manifest> {
         files,
         limits,
         restart,
+        build,
     })
 }
 
@@ -218,4 +220,19 @@ fn restart(section: Option<&Section<'_>>) -> Restart {
         section.fault("backoff_max", problem);
     }
     restart
+}
+
+fn build(section: Option<&Section<'_>>) -> Build {
+    let Some(section) = section else {
+        return Build::default();
+    };
+    section.refuse_unknown();
+    // An empty text is the default of both.
+    let given = |value| text(value).and_then(no_nul).map(|text| Some(text).filter(|text| !text.is_empty()));
+    let command = section.read("command", None, |value| given(value).map(|text| text.map(str::to_owned)));
+    let output = section.read("output", None, |value| match given(value)? {
+        None => Ok(None),
+        Some(_) => parsed::<HostPath>(value).map(Some),
+    });
+    Build { command, output }
 }

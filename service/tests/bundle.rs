@@ -59,6 +59,7 @@ fn the_digest_covers_everything_but_listen_addresses_and_spelling() {
         format!("# a comment\n{MANIFEST}"),
         format!("replicas = 3\n{MANIFEST}"),
         format!("{MANIFEST}[limits]\nmemory = \"262144KiB\"\n"),
+        format!("{MANIFEST}[build]\ncommand = \"make\"\noutput = \"b.wasm\"\n"),
     ] {
         assert_eq!(digest(&same), base, "{same}");
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use refrain_service::{
-    Agreement, ByteSize, FuelPerTurn, IdleLimit, Manifest, Name, RestartPolicy, bounds, reference, template,
+    Agreement, ByteSize, FuelPerTurn, HostPath, IdleLimit, Manifest, Name, RestartPolicy, bounds, reference, template,
 };
 
 const LEAST: &str = "name = \"a\"\nversion = \"1.0.0\"\nmodule = \"a.wasm\"\n";
@@ -64,6 +64,17 @@ fn every_key_is_read() {
     assert_eq!(manifest.restart.policy, RestartPolicy::OnFailure);
     assert_eq!(manifest.restart.backoff, Duration::from_millis(250));
     assert_eq!(manifest.restart.backoff_max, Duration::from_secs(2));
+    assert_eq!(manifest.build.command.as_deref(), Some("make image-server.wasm"));
+    assert_eq!(manifest.build.output.as_ref().map(HostPath::as_str), Some("out/plain.wasm"));
+}
+
+#[test]
+fn how_a_module_is_built_is_empty_when_it_is_not_said_and_stays_in_the_folder() {
+    for lines in ["", "[build]\n", "[build]\ncommand = \"\"\noutput = \"\"\n"] {
+        assert_eq!(with(lines).unwrap().build, refrain_service::Build::default(), "{lines}");
+    }
+    let outside = fault("[build]\noutput = \"../a.wasm\"\n");
+    assert!(outside.contains("build.output") && outside.contains("must not leave"), "{outside}");
 }
 
 #[test]

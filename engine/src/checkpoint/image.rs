@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use wasmtime::{Store, Val};
+use wasmtime::{AsContextMut, Val};
 
 use super::chunk::{CHUNK_BYTES, ChunkId};
 use super::dirty::Tracker;
@@ -68,19 +68,27 @@ pub(crate) struct Image {
 
 impl Image {
     /// Copies the state of a guest whose stack is stored; pages that were not written since the last image are its.
-    pub(crate) fn capture(store: &mut Store<Host>) -> Self {
+    pub(crate) fn capture(mut store: impl AsContextMut<Data = Host>) -> Self {
+        let mut store = store.as_context_mut();
         let (memories, globals) = (store.data().state.memories.clone(), store.data().state.globals.clone());
-        let globals = globals.iter().map(|global| bits(&global.get(&mut *store)).unwrap_or_default()).collect();
+        let globals = globals.iter().map(|global| bits(&global.get(&mut store)).unwrap_or_default()).collect();
         let last = store.data_mut().state.last_image.take().filter(|last| !last.lost.load(Ordering::Relaxed));
         let state = &store.data().state;
         let memories = memories.iter().enumerate().map(|(index, memory)| {
             let last = last.as_ref().map(|last| &last.memories[index]);
-            capture_memory(memory.data(&*store), last, state.tracker.as_deref())
+            capture_memory(memory.data(&store), last, state.tracker.as_deref())
         });
         let (memories, memory_refused) = (memories.collect(), store.data().limits.memory_refused);
         let image = Self { memories, globals, memory_refused, lost: Arc::default() };
         store.data_mut().state.last_image = Some(image.clone());
         image
+    }
+
+    /// Copies the state of a guest that waits, its stack aside. Every page is copied: those of the last image may have
+    /// been given up.
+    pub(crate) fn whole(mut store: impl AsContextMut<Data = Host>) -> Self {
+        store.as_context_mut().data_mut().state.last_image = None;
+        Self::capture(store)
     }
 }
 

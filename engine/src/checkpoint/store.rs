@@ -23,7 +23,7 @@ use super::chunk::{CHUNK_BYTES, ChunkError, ChunkId, ChunkSource, sized, verify}
 use super::manifest::{Manifest, ManifestError, Root};
 
 mod draft;
-mod files;
+pub(super) mod files;
 mod names;
 
 pub use draft::Draft;

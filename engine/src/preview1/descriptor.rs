@@ -5,10 +5,10 @@ use refrain_kernel::files::Whence;
 use refrain_kernel::fs::{FileKind, FileStat, TimeChange};
 use refrain_kernel::socket::SocketKind;
 use refrain_kernel::{Errno, Kernel};
-use wasmtime::{Caller, Linker};
+use wasmtime::Caller;
 
+use super::Links;
 use super::memory::{each_vector, slice_mut, write, write_u32, write_u64};
-use super::{MODULE, waiting};
 use crate::host::{Host, call, waiting_call};
 
 /// `filetype` of a terminal-like stream; wasi-libc buffers its output by lines.
@@ -19,27 +19,26 @@ const TYPE_SOCKET_STREAM: u8 = 6;
 /// A preopen that is no directory: guests skip it and look at the next descriptor.
 const PREOPEN_OTHER: u8 = 1;
 
-pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    transfers(linker)?;
-    positions(linker)?;
-    attributes(linker)?;
-    table(linker)?;
-    preopens(linker)
+pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    transfers(links)?;
+    positions(links)?;
+    attributes(links)?;
+    table(links)?;
+    preopens(links)
 }
 
-fn transfers(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    waiting(linker, "fd_read", |caller: Caller<'_, Host>, (fd, vectors, count, out): (u32, u32, u32, u32)| {
+fn transfers(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.waiting("fd_read", |caller: Caller<'_, Host>, (fd, vectors, count, out): (u32, u32, u32, u32)| {
         waiting_call(caller, move |kernel, memory, _| {
             each_vector(memory, (vectors, count), out, |buffer| kernel.read(fd, buffer))
         })
     })?;
-    waiting(linker, "fd_write", |caller: Caller<'_, Host>, (fd, vectors, count, out): (u32, u32, u32, u32)| {
+    links.waiting("fd_write", |caller: Caller<'_, Host>, (fd, vectors, count, out): (u32, u32, u32, u32)| {
         waiting_call(caller, move |kernel, memory, _| {
             each_vector(memory, (vectors, count), out, |buffer| kernel.write(fd, buffer))
         })
     })?;
-    linker.func_wrap(
-        MODULE,
+    links.define(
         "fd_pread",
         |mut caller: Caller<'_, Host>, fd: u32, vectors: u32, count: u32, mut at: u64, out: u32| {
             call(&mut caller, |kernel, memory| {
@@ -52,8 +51,7 @@ fn transfers(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(
-        MODULE,
+    links.define(
         "fd_pwrite",
         |mut caller: Caller<'_, Host>, fd: u32, vectors: u32, count: u32, mut at: u64, out: u32| {
             call(&mut caller, |kernel, memory| {
@@ -77,8 +75,8 @@ fn errno(stop: refrain_kernel::Stop) -> Errno {
     }
 }
 
-fn positions(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "fd_seek", |mut caller: Caller<'_, Host>, fd: u32, by: i64, whence: u32, out: u32| {
+fn positions(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.define("fd_seek", |mut caller: Caller<'_, Host>, fd: u32, by: i64, whence: u32, out: u32| {
         call(&mut caller, |kernel, memory| {
             let whence = match whence {
                 0 => Whence::Start,
@@ -90,33 +88,27 @@ fn positions(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             write_u64(memory, out, kernel.seek(fd, by, whence)?)
         })
     })?;
-    linker.func_wrap(MODULE, "fd_tell", |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
+    links.define("fd_tell", |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
         call(&mut caller, |kernel, memory| write_u64(memory, out, kernel.seek(fd, 0, Whence::Current)?))
     })?;
-    linker.func_wrap(MODULE, "fd_allocate", |mut caller: Caller<'_, Host>, fd: u32, offset: u64, len: u64| {
+    links.define("fd_allocate", |mut caller: Caller<'_, Host>, fd: u32, offset: u64, len: u64| {
         call(&mut caller, |kernel, _| kernel.allocate(fd, offset, len))
     })?;
-    linker.func_wrap(
-        MODULE,
-        "fd_advise",
-        |mut caller: Caller<'_, Host>, fd: u32, _offset: u64, _len: u64, advice: u32| {
-            call(&mut caller, |kernel, _| match (kernel.stat(fd)?, advice) {
-                (Some(_), 0..=5) => Ok(()),
-                (Some(_), _) => Err(Errno::Inval),
-                (None, _) => Err(Errno::Spipe),
-            })
-        },
-    )?;
+    links.define("fd_advise", |mut caller: Caller<'_, Host>, fd: u32, _offset: u64, _len: u64, advice: u32| {
+        call(&mut caller, |kernel, _| match (kernel.stat(fd)?, advice) {
+            (Some(_), 0..=5) => Ok(()),
+            (Some(_), _) => Err(Errno::Inval),
+            (None, _) => Err(Errno::Spipe),
+        })
+    })?;
     for name in ["fd_sync", "fd_datasync"] {
-        linker.func_wrap(MODULE, name, |mut caller: Caller<'_, Host>, fd: u32| {
-            call(&mut caller, |kernel, _| kernel.sync(fd))
-        })?;
+        links.define(name, |mut caller: Caller<'_, Host>, fd: u32| call(&mut caller, |kernel, _| kernel.sync(fd)))?;
     }
     Ok(())
 }
 
-fn attributes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "fd_filestat_get", |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
+fn attributes(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.define("fd_filestat_get", |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
         call(&mut caller, |kernel, memory| {
             let stat = kernel.stat(fd)?;
             let bytes = match stat {
@@ -126,11 +118,10 @@ fn attributes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             write(memory, out, &bytes)
         })
     })?;
-    linker.func_wrap(MODULE, "fd_filestat_set_size", |mut caller: Caller<'_, Host>, fd: u32, size: u64| {
+    links.define("fd_filestat_set_size", |mut caller: Caller<'_, Host>, fd: u32, size: u64| {
         call(&mut caller, |kernel, _| kernel.set_size(fd, size))
     })?;
-    linker.func_wrap(
-        MODULE,
+    links.define(
         "fd_filestat_set_times",
         |mut caller: Caller<'_, Host>, fd: u32, atime: u64, mtime: u64, flags: u32| {
             call(&mut caller, |kernel, _| {
@@ -139,7 +130,7 @@ fn attributes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(MODULE, "fd_fdstat_get", |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
+    links.define("fd_fdstat_get", |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
         call(&mut caller, |kernel, memory| {
             let kind = file_type(kernel, fd)?;
             let descriptor = kernel.descriptor(fd)?;
@@ -151,27 +142,23 @@ fn attributes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             write(memory, out, &bytes)
         })
     })?;
-    linker.func_wrap(MODULE, "fd_fdstat_set_flags", |mut caller: Caller<'_, Host>, fd: u32, set: u32| {
+    links.define("fd_fdstat_set_flags", |mut caller: Caller<'_, Host>, fd: u32, set: u32| {
         call(&mut caller, |kernel, _| {
             let known = flags::APPEND | flags::NONBLOCK;
             kernel.descriptor_mut(fd)?.flags = set as u16 & known;
             Ok(())
         })
     })?;
-    linker.func_wrap(
-        MODULE,
-        "fd_fdstat_set_rights",
-        |mut caller: Caller<'_, Host>, fd: u32, rights: u64, inheriting: u64| {
-            call(&mut caller, |kernel, _| {
-                let descriptor = kernel.descriptor_mut(fd)?;
-                if rights & !descriptor.rights != 0 || inheriting & !descriptor.inheriting != 0 {
-                    return Err(Errno::Notcapable);
-                }
-                (descriptor.rights, descriptor.inheriting) = (rights, inheriting);
-                Ok(())
-            })
-        },
-    )?;
+    links.define("fd_fdstat_set_rights", |mut caller: Caller<'_, Host>, fd: u32, rights: u64, inheriting: u64| {
+        call(&mut caller, |kernel, _| {
+            let descriptor = kernel.descriptor_mut(fd)?;
+            if rights & !descriptor.rights != 0 || inheriting & !descriptor.inheriting != 0 {
+                return Err(Errno::Notcapable);
+            }
+            (descriptor.rights, descriptor.inheriting) = (rights, inheriting);
+            Ok(())
+        })
+    })?;
     Ok(())
 }
 
@@ -185,24 +172,19 @@ fn shown_rights(kind: u8, rights: u64) -> u64 {
     rights & ALL_RIGHTS & !hidden
 }
 
-fn table(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "fd_close", |mut caller: Caller<'_, Host>, fd: u32| {
-        call(&mut caller, |kernel, _| kernel.close(fd))
-    })?;
-    linker.func_wrap(MODULE, "fd_renumber", |mut caller: Caller<'_, Host>, from: u32, to: u32| {
+fn table(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links
+        .define("fd_close", |mut caller: Caller<'_, Host>, fd: u32| call(&mut caller, |kernel, _| kernel.close(fd)))?;
+    links.define("fd_renumber", |mut caller: Caller<'_, Host>, from: u32, to: u32| {
         call(&mut caller, |kernel, _| kernel.renumber(from, to))
     })?;
-    linker.func_wrap(
-        MODULE,
-        "fd_readdir",
-        |mut caller: Caller<'_, Host>, fd: u32, at: u32, len: u32, cookie: u64, out: u32| {
-            call(&mut caller, |kernel, memory| {
-                let used = read_directory(kernel, fd, cookie, slice_mut(memory, at, len)?)?;
-                kernel.add_work(u64::from(used));
-                write_u32(memory, out, used)
-            })
-        },
-    )?;
+    links.define("fd_readdir", |mut caller: Caller<'_, Host>, fd: u32, at: u32, len: u32, cookie: u64, out: u32| {
+        call(&mut caller, |kernel, memory| {
+            let used = read_directory(kernel, fd, cookie, slice_mut(memory, at, len)?)?;
+            kernel.add_work(u64::from(used));
+            write_u32(memory, out, used)
+        })
+    })?;
     Ok(())
 }
 
@@ -226,8 +208,8 @@ fn read_directory(kernel: &Kernel, fd: u32, cookie: u64, buffer: &mut [u8]) -> R
     Ok(used as u32)
 }
 
-fn preopens(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "fd_prestat_get", |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
+fn preopens(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.define("fd_prestat_get", |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
         call(&mut caller, |kernel, memory| {
             let (kind, len) = match &kernel.descriptor(fd)?.object {
                 Object::Directory { preopen: Some(name), .. } => (0, name.len() as u32),
@@ -240,7 +222,7 @@ fn preopens(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             write(memory, out, &bytes)
         })
     })?;
-    linker.func_wrap(MODULE, "fd_prestat_dir_name", |mut caller: Caller<'_, Host>, fd: u32, at: u32, len: u32| {
+    links.define("fd_prestat_dir_name", |mut caller: Caller<'_, Host>, fd: u32, at: u32, len: u32| {
         call(&mut caller, |kernel, memory| {
             let Object::Directory { preopen: Some(name), .. } = &kernel.descriptor(fd)?.object else {
                 return Err(Errno::Notdir);

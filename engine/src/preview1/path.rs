@@ -3,9 +3,9 @@
 use refrain_kernel::files::OpenRequest;
 use refrain_kernel::fs::{Follow, OpenFlags};
 use refrain_kernel::{Errno, Kernel};
-use wasmtime::{Caller, Linker};
+use wasmtime::Caller;
 
-use super::MODULE;
+use super::Links;
 use super::descriptor::{encode_filestat, time_change};
 use super::memory::{slice, slice_mut, write, write_u32};
 use crate::host::{Host, call};
@@ -22,16 +22,15 @@ fn path(memory: &[u8], at: u32, len: u32) -> Result<&[u8], Errno> {
     Ok(path)
 }
 
-pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    open(linker)?;
-    attributes(linker)?;
-    names(linker)?;
-    links(linker)
+pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    open(links)?;
+    attributes(links)?;
+    names(links)?;
+    between(links)
 }
 
-fn open(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        MODULE,
+fn open(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.define(
         "path_open",
         |mut caller: Caller<'_, Host>,
          dir: u32,
@@ -67,9 +66,8 @@ fn open(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn attributes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        MODULE,
+fn attributes(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.define(
         "path_filestat_get",
         |mut caller: Caller<'_, Host>, dir: u32, flags: u32, at: u32, len: u32, out: u32| {
             call(&mut caller, |kernel, memory| {
@@ -78,8 +76,7 @@ fn attributes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(
-        MODULE,
+    links.define(
         "path_filestat_set_times",
         |mut caller: Caller<'_, Host>,
          dir: u32,
@@ -95,8 +92,7 @@ fn attributes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(
-        MODULE,
+    links.define(
         "path_readlink",
         |mut caller: Caller<'_, Host>, dir: u32, at: u32, len: u32, buffer: u32, size: u32, out: u32| {
             call(&mut caller, |kernel, memory| {
@@ -113,7 +109,7 @@ fn attributes(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 /// Functions of a directory and one path that change names.
-fn names(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+fn names(links: &mut Links<'_>) -> wasmtime::Result<()> {
     type Change = fn(&mut Kernel, u32, &[u8]) -> Result<(), Errno>;
     let changes: [(&str, Change); 3] = [
         ("path_create_directory", |kernel, dir, path| {
@@ -127,16 +123,16 @@ fn names(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         }),
     ];
     for (name, change) in changes {
-        linker.func_wrap(MODULE, name, move |mut caller: Caller<'_, Host>, dir: u32, at: u32, len: u32| {
+        links.define(name, move |mut caller: Caller<'_, Host>, dir: u32, at: u32, len: u32| {
             call(&mut caller, |kernel, memory| change(kernel, dir, path(memory, at, len)?))
         })?;
     }
     Ok(())
 }
 
-fn links(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        MODULE,
+/// Functions of two paths.
+fn between(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.define(
         "path_rename",
         |mut caller: Caller<'_, Host>, dir: u32, at: u32, len: u32, to_dir: u32, to_at: u32, to_len: u32| {
             call(&mut caller, |kernel, memory| {
@@ -146,8 +142,7 @@ fn links(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(
-        MODULE,
+    links.define(
         "path_link",
         |mut caller: Caller<'_, Host>,
          dir: u32,
@@ -164,8 +159,7 @@ fn links(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(
-        MODULE,
+    links.define(
         "path_symlink",
         |mut caller: Caller<'_, Host>, target_at: u32, target_len: u32, dir: u32, at: u32, len: u32| {
             call(&mut caller, |kernel, memory| {

@@ -2,10 +2,10 @@
 
 use refrain_kernel::poll::Interest;
 use refrain_kernel::{Errno, Event, Kernel, Stop, Subscription};
-use wasmtime::{Caller, Linker};
+use wasmtime::Caller;
 
+use super::Links;
 use super::memory::{element, read, read_u16, read_u32, read_u64, slice, write, write_u32};
-use super::waiting;
 use crate::host::{Host, waiting_call};
 
 const SUBSCRIPTION_BYTES: u32 = 48;
@@ -18,8 +18,8 @@ const TYPE_WRITE: u8 = 2;
 const CLOCK_ABSOLUTE: u16 = 1;
 const HANGUP: u16 = 1;
 
-pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    waiting(linker, "poll_oneoff", |caller: Caller<'_, Host>, (input, output, count, out): (u32, u32, u32, u32)| {
+pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.waiting("poll_oneoff", |caller: Caller<'_, Host>, (input, output, count, out): (u32, u32, u32, u32)| {
         let mut read = None;
         waiting_call(caller, move |kernel, memory, first| {
             let subscriptions = match &mut read {

@@ -1,10 +1,10 @@
 //! Arguments, environment, clocks, randomness, exit.
 
 use refrain_kernel::{Errno, Kernel, Stop};
-use wasmtime::{Caller, Linker};
+use wasmtime::Caller;
 
+use super::Links;
 use super::memory::{element, slice_mut, write, write_u32, write_u64};
-use super::{MODULE, waiting};
 use crate::host::{ExitCode, Host, call, waiting_call};
 
 const CLOCK_REALTIME: u32 = 0;
@@ -13,29 +13,29 @@ const CLOCK_THREAD: u32 = 3;
 /// The resolution that every clock claims: log time counts microseconds.
 const RESOLUTION_NS: u64 = 1_000;
 
-pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    strings(linker, "args_get", "args_sizes_get", |kernel| kernel.config().args.clone())?;
-    strings(linker, "environ_get", "environ_sizes_get", |kernel| kernel.config().environment())?;
-    linker.func_wrap(MODULE, "clock_res_get", |mut caller: Caller<'_, Host>, clock: u32, out: u32| {
+pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    strings(links, "args_get", "args_sizes_get", |kernel| kernel.config().args.clone())?;
+    strings(links, "environ_get", "environ_sizes_get", |kernel| kernel.config().environment())?;
+    links.define("clock_res_get", |mut caller: Caller<'_, Host>, clock: u32, out: u32| {
         call(&mut caller, |_, memory| match clock {
             CLOCK_REALTIME..=CLOCK_THREAD => write_u64(memory, out, RESOLUTION_NS),
             _ => Err(Errno::Inval),
         })
     })?;
-    waiting(linker, "clock_time_get", |caller: Caller<'_, Host>, (clock, _precision, out): (u32, u64, u32)| {
+    links.waiting("clock_time_get", |caller: Caller<'_, Host>, (clock, _precision, out): (u32, u64, u32)| {
         waiting_call(caller, move |kernel, memory, _| clock_time(kernel, memory, clock, out))
     })?;
-    linker.func_wrap(MODULE, "random_get", |mut caller: Caller<'_, Host>, at: u32, len: u32| {
+    links.define("random_get", |mut caller: Caller<'_, Host>, at: u32, len: u32| {
         call(&mut caller, |kernel, memory| {
             kernel.fill_random(slice_mut(memory, at, len)?);
             Ok(())
         })
     })?;
-    linker.func_wrap(MODULE, "proc_exit", |_: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
+    links.exit("proc_exit", |_: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
         Err(wasmtime::Error::new(ExitCode(code)))
     })?;
-    linker.func_wrap(MODULE, "proc_raise", |_: Caller<'_, Host>, _signal: u32| i32::from(Errno::Nosys.code()))?;
-    waiting(linker, "sched_yield", |caller: Caller<'_, Host>, (): ()| {
+    links.define("proc_raise", |_: Caller<'_, Host>, _signal: u32| i32::from(Errno::Nosys.code()))?;
+    links.waiting("sched_yield", |caller: Caller<'_, Host>, (): ()| {
         waiting_call(caller, |kernel, _, _| kernel.read_clock().map(drop))
     })?;
     Ok(())
@@ -52,12 +52,12 @@ fn clock_time(kernel: &mut Kernel, memory: &mut [u8], clock: u32, out: u32) -> R
 
 /// A pair of functions that hand over a list of strings: pointers and bytes, or their sizes.
 fn strings(
-    linker: &mut Linker<Host>,
-    get: &str,
-    sizes: &str,
+    links: &mut Links<'_>,
+    get: &'static str,
+    sizes: &'static str,
     list: fn(&Kernel) -> Vec<Vec<u8>>,
 ) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, get, move |mut caller: Caller<'_, Host>, pointers: u32, bytes: u32| {
+    links.define(get, move |mut caller: Caller<'_, Host>, pointers: u32, bytes: u32| {
         call(&mut caller, |kernel, memory| {
             let mut at = bytes;
             for (index, text) in list(kernel).into_iter().enumerate() {
@@ -70,7 +70,7 @@ fn strings(
             Ok(())
         })
     })?;
-    linker.func_wrap(MODULE, sizes, move |mut caller: Caller<'_, Host>, count: u32, bytes: u32| {
+    links.define(sizes, move |mut caller: Caller<'_, Host>, count: u32, bytes: u32| {
         call(&mut caller, |kernel, memory| {
             let list = list(kernel);
             write_u32(memory, count, list.len() as u32)?;

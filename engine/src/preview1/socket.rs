@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use refrain_kernel::Errno;
 use refrain_kernel::socket::{Shutdown, SocketKind};
-use wasmtime::{Caller, Linker};
+use wasmtime::Caller;
 
+use super::Links;
 use super::memory::{each_vector, read_u32, slice, slice_mut, write, write_u32};
-use super::{MODULE, waiting};
 use crate::host::{Host, call, waiting_call};
 
 const FAMILY_INET6: u32 = 2;
@@ -21,23 +21,22 @@ const OPTION_TYPE: u32 = 1;
 const OPTION_ERROR: u32 = 2;
 const OPTION_ACCEPTING: u32 = 13;
 
-pub(super) fn add_to(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    standard(linker)?;
-    making(linker)?;
-    addresses(linker)?;
-    options(linker)
+pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    standard(links)?;
+    making(links)?;
+    addresses(links)?;
+    options(links)
 }
 
-fn standard(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    waiting(linker, "sock_accept", |caller: Caller<'_, Host>, (fd, flags, out): (u32, u32, u32)| {
+fn standard(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.waiting("sock_accept", |caller: Caller<'_, Host>, (fd, flags, out): (u32, u32, u32)| {
         waiting_call(caller, move |kernel, memory, _| {
             slice(memory, out, 4)?;
             let accepted = kernel.accept(fd, flags as u16)?;
             Ok(write_u32(memory, out, accepted)?)
         })
     })?;
-    waiting(
-        linker,
+    links.waiting(
         "sock_recv",
         |caller: Caller<'_, Host>, (fd, vectors, count, flags, out, out_flags): (u32, u32, u32, u32, u32, u32)| {
             waiting_call(caller, move |kernel, memory, _| {
@@ -49,8 +48,7 @@ fn standard(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    waiting(
-        linker,
+    links.waiting(
         "sock_send",
         |caller: Caller<'_, Host>, (fd, vectors, count, _flags, out): (u32, u32, u32, u32, u32)| {
             waiting_call(caller, move |kernel, memory, _| {
@@ -58,7 +56,7 @@ fn standard(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(MODULE, "sock_shutdown", |mut caller: Caller<'_, Host>, fd: u32, how: u32| {
+    links.define("sock_shutdown", |mut caller: Caller<'_, Host>, fd: u32, how: u32| {
         call(&mut caller, |kernel, _| match how {
             1..=3 => kernel.shutdown(fd, Shutdown { read: how & SHUT_READ != 0, write: how & SHUT_WRITE != 0 }),
             _ => Err(Errno::Inval),
@@ -67,8 +65,8 @@ fn standard(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn making(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "sock_open", |mut caller: Caller<'_, Host>, family: u32, kind: u32, out: u32| {
+fn making(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.define("sock_open", |mut caller: Caller<'_, Host>, family: u32, kind: u32, out: u32| {
         call(&mut caller, |kernel, memory| {
             slice(memory, out, 4)?;
             match (family, kind) {
@@ -81,7 +79,7 @@ fn making(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             }
         })
     })?;
-    linker.func_wrap(MODULE, "sock_bind", |mut caller: Caller<'_, Host>, fd: u32, address: u32, port: u32| {
+    links.define("sock_bind", |mut caller: Caller<'_, Host>, fd: u32, address: u32, port: u32| {
         call(&mut caller, |kernel, memory| {
             let len = read_u32(memory, address.checked_add(4).ok_or(Errno::Fault)?)?;
             if len != 4 && len != 16 {
@@ -91,15 +89,14 @@ fn making(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             kernel.bind(fd, port)
         })
     })?;
-    linker.func_wrap(MODULE, "sock_listen", |mut caller: Caller<'_, Host>, fd: u32, backlog: u32| {
+    links.define("sock_listen", |mut caller: Caller<'_, Host>, fd: u32, backlog: u32| {
         call(&mut caller, |kernel, _| kernel.listen(fd, backlog))
     })?;
     Ok(())
 }
 
-fn addresses(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        MODULE,
+fn addresses(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.define(
         "sock_getlocaladdr",
         |mut caller: Caller<'_, Host>, fd: u32, address: u32, kind: u32, port: u32| {
             call(&mut caller, |kernel, memory| {
@@ -108,16 +105,12 @@ fn addresses(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(
-        MODULE,
-        "sock_getpeeraddr",
-        |mut caller: Caller<'_, Host>, fd: u32, address: u32, kind: u32, port: u32| {
-            call(&mut caller, |kernel, memory| {
-                let peer = kernel.peer_address(fd)?;
-                write_address(memory, peer, address, kind, port)
-            })
-        },
-    )?;
+    links.define("sock_getpeeraddr", |mut caller: Caller<'_, Host>, fd: u32, address: u32, kind: u32, port: u32| {
+        call(&mut caller, |kernel, memory| {
+            let peer = kernel.peer_address(fd)?;
+            write_address(memory, peer, address, kind, port)
+        })
+    })?;
     Ok(())
 }
 
@@ -138,9 +131,8 @@ fn write_address(memory: &mut [u8], from: SocketAddr, address: u32, kind: u32, p
     write_u32(memory, port, u32::from(from.port()))
 }
 
-fn options(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        MODULE,
+fn options(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.define(
         "sock_setsockopt",
         |mut caller: Caller<'_, Host>, fd: u32, _level: u32, _name: u32, value: u32, len: u32| {
             call(&mut caller, |kernel, memory| {
@@ -150,8 +142,7 @@ fn options(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(
-        MODULE,
+    links.define(
         "sock_getsockopt",
         |mut caller: Caller<'_, Host>, fd: u32, level: u32, name: u32, value: u32, len: u32| {
             call(&mut caller, |kernel, memory| {

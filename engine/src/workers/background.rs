@@ -15,7 +15,7 @@ use super::checkpoints::Checkpoints;
 use super::inbox::Inbox;
 use super::life::Life;
 use super::{BatchSource, Command, Report, ReportSink};
-use crate::replica::{Progress, Replica, TurnBatch};
+use crate::replica::{Progress, Replica, Retired, TurnBatch};
 
 const NICE_LONG_TURNS: i32 = 19;
 const NICE_CATCHING_UP: i32 = 10;
@@ -158,7 +158,11 @@ impl Background {
             match self.slice(&mut job) {
                 Ok(Sliced::Over) => self.homes[job.home].push(Command::Return(job.replica, job.life)),
                 Ok(Sliced::More) => self.push(job),
-                Ok(Sliced::Dropped) => {}
+                Ok(Sliced::Dropped) => {
+                    if let Some(heir) = job.life.heir() {
+                        heir(Some(Retired::new(job.replica, job.in_turn)));
+                    }
+                }
                 Err(reason) => {
                     let id = job.replica.id();
                     job.life.report(&self.sink, Report::Failed { id, reason });

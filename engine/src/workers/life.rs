@@ -6,18 +6,43 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{Report, ReportSink};
+use crate::replica::Heir;
 
 #[derive(Clone)]
-pub(crate) struct Life(Arc<Mutex<bool>>);
+pub(crate) struct Life(Arc<Mutex<State>>);
+
+enum State {
+    Wanted,
+    Ended,
+    /// Nobody wants it to run, and somebody wants to look at it.
+    Bequeathed(Heir),
+}
 
 impl Life {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(true)))
+        Self(Arc::new(Mutex::new(State::Wanted)))
     }
 
     /// From now on nothing is reported. Returns when a report that is under way has been taken in.
     pub(crate) fn end(&self) {
-        *self.0.lock() = false;
+        *self.0.lock() = State::Ended;
+    }
+
+    /// The same; whoever runs it hands it to the heir then.
+    pub(crate) fn bequeath(&self, heir: Heir) {
+        *self.0.lock() = State::Bequeathed(heir);
+    }
+
+    /// Who gets a replica that has ended.
+    pub(crate) fn heir(&self) -> Option<Heir> {
+        let mut state = self.0.lock();
+        if matches!(*state, State::Wanted) {
+            return None;
+        }
+        match std::mem::replace(&mut *state, State::Ended) {
+            State::Bequeathed(heir) => Some(heir),
+            State::Wanted | State::Ended => None,
+        }
     }
 
     /// Whether both are the same replica's.
@@ -26,12 +51,12 @@ impl Life {
     }
 
     pub(crate) fn ended(&self) -> bool {
-        !*self.0.lock()
+        !matches!(*self.0.lock(), State::Wanted)
     }
 
     pub(crate) fn report(&self, sink: &ReportSink, report: Report) {
-        let alive = self.0.lock();
-        if *alive {
+        let state = self.0.lock();
+        if matches!(*state, State::Wanted) {
             sink(report);
         }
     }

@@ -9,7 +9,7 @@ use super::inbox::Inbox;
 use super::life::Life;
 use super::slot::Slot;
 use super::{Command, Report, ReportSink};
-use crate::replica::{Progress, Replica, ReplicaId, TurnBatch};
+use crate::replica::{Heir, Progress, Replica, ReplicaId, Retired, TurnBatch};
 
 /// How often a guest may yield in one turn before the turn goes on in the background.
 const YIELDS_IN_FOREGROUND: u32 = 2;
@@ -48,6 +48,9 @@ impl Worker<'_> {
             Command::Install(replica) => self.install(replica),
             Command::Return(replica, life) => self.come_back(replica, &life),
             Command::Gone(id, life) => {
+                if let Some(heir) = life.heir() {
+                    heir(None);
+                }
                 if self.slots.get(&id).is_some_and(|slot| slot.life.is(&life)) {
                     self.slots.remove(&id);
                 }
@@ -58,6 +61,7 @@ impl Worker<'_> {
                     slot.life.end();
                 }
             }
+            Command::Retire(id, heir) => self.retire(id, heir),
             Command::Inject(id, flip) => {
                 if let Some(slot) = self.slots.get_mut(&id) {
                     match &mut slot.replica {
@@ -86,10 +90,27 @@ impl Worker<'_> {
         }
     }
 
-    /// A replica that was removed or replaced while it was away is dropped here.
+    /// One that is away is handed over by whoever runs it.
+    fn retire(&mut self, id: ReplicaId, heir: Heir) {
+        match self.slots.remove(&id) {
+            None => heir(None),
+            Some(Slot { replica: Some(replica), in_turn, life, .. }) => {
+                life.end();
+                heir(Some(Retired::new(replica, in_turn)));
+            }
+            Some(slot) => slot.life.bequeath(heir),
+        }
+    }
+
+    /// A replica that was removed or replaced while it was away is dropped here, or goes to its heir.
     fn come_back(&mut self, mut replica: Box<Replica>, life: &Life) {
         let slot = self.slots.get_mut(&replica.id()).filter(|slot| slot.life.is(life));
-        let Some(slot) = slot else { return };
+        let Some(slot) = slot else {
+            if let Some(heir) = life.heir() {
+                heir(Some(Retired::new(replica, false)));
+            }
+            return;
+        };
         if let Some(flip) = slot.flip.take() {
             replica.inject(flip);
         }

@@ -71,6 +71,7 @@ impl Inner {
             }
             Control::Quarantine { seat, incarnation, position, voted, agreed } => {
                 let reason = format!("diverged at position {position}: voted {voted}, the others agreed on {agreed}");
+                self.keep_forensics(id, control, at);
                 self.quarantined(id, *seat, *incarnation, at, reason);
             }
             Control::Halt { position } => self.halted(id, *position, at),

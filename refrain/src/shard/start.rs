@@ -362,7 +362,7 @@ fn raft_options(config: &Config, seams: &Seams) -> RaftOptions {
 }
 
 /// Keeps what an entry means beyond its bytes, for replicas that read it later.
-pub(super) fn note(history: &History, applied: &Applied) {
+pub(crate) fn note(history: &History, applied: &Applied) {
     for (group, control) in &applied.controls {
         if matches!(control, Control::Create { .. }) {
             history.create(*group, applied.position, applied.fold);

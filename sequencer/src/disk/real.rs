@@ -11,7 +11,7 @@ use rustix::io::{Errno, pwritev};
 
 use super::{Disk, DiskFile};
 
-const LOCK_FILE: &str = "lock";
+pub(super) const LOCK_FILE: &str = "lock";
 /// The most parts that one `pwritev` takes (`IOV_MAX` of Linux).
 const MAX_PARTS: usize = 1024;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
@@ -68,12 +68,7 @@ impl Disk for RealDisk {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
-            let name = entry?.file_name();
-            names.extend(name.to_str().filter(|name| *name != LOCK_FILE).map(str::to_owned));
-        }
-        Ok(names)
+        list(&self.folder)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -104,16 +99,7 @@ impl DiskFile for RealFile {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < into.len() {
-            match self.0.read_at(&mut into[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(filled)
+        read_at(&self.0, offset, into)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -135,6 +121,30 @@ impl DiskFile for RealFile {
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
+}
+
+/// The names of a folder's files, without that of the lock.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        names.extend(name.to_str().filter(|name| *name != LOCK_FILE).map(str::to_owned));
+    }
+    Ok(names)
+}
+
+/// Fills `into` from `offset`; fewer bytes only at the end of the file.
+pub(super) fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match file.read_at(&mut into[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 fn write_group(file: &File, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<u64> {

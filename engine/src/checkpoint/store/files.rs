@@ -28,7 +28,7 @@ thread_local! {
     static PACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(super) struct Files {
+pub(in crate::checkpoint) struct Files {
     chunks: PathBuf,
     groups: PathBuf,
 }
@@ -41,8 +41,13 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> S
 }
 
 impl Files {
+    /// Those of a folder that is read alone: nothing is made or removed in it.
+    pub(in crate::checkpoint) fn at(folder: &Path) -> Self {
+        Self { chunks: folder.join("chunks"), groups: folder.join("groups") }
+    }
+
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
-        let files = Self { chunks: folder.join("chunks"), groups: folder.join("groups") };
+        let files = Self::at(folder);
         for part in [&files.chunks, &files.groups] {
             fs::create_dir_all(part).map_err(failed("make the folder", part))?;
             remove_parts(part)?;
@@ -75,7 +80,7 @@ impl Files {
     }
 
     /// Unpacks a chunk into `target`, which may be larger; nothing is checked. Returns its length.
-    pub(super) fn chunk_into(&self, id: &ChunkId, target: &mut [u8]) -> Result<usize, ChunkError> {
+    pub(in crate::checkpoint) fn chunk_into(&self, id: &ChunkId, target: &mut [u8]) -> Result<usize, ChunkError> {
         let read = |source| ChunkError::Read { id: *id, source };
         let mut file = File::open(self.chunk_path(id)).map_err(|source| match source.kind() {
             ErrorKind::NotFound => ChunkError::Missing { id: *id },
@@ -105,11 +110,11 @@ impl Files {
         remove(&self.chunk_path(id))
     }
 
-    pub(super) fn groups(&self) -> Result<Vec<GroupId>, StoreError> {
+    pub(in crate::checkpoint) fn groups(&self) -> Result<Vec<GroupId>, StoreError> {
         Ok(entries(&self.groups)?.iter().filter_map(|name| name.parse().ok().map(GroupId)).collect())
     }
 
-    pub(super) fn manifests(&self, group: GroupId) -> Result<Vec<(Position, Root)>, StoreError> {
+    pub(in crate::checkpoint) fn manifests(&self, group: GroupId) -> Result<Vec<(Position, Root)>, StoreError> {
         let folder = self.group_path(group);
         if !folder.is_dir() {
             return Ok(Vec::new());
@@ -117,7 +122,12 @@ impl Files {
         Ok(entries(&folder)?.iter().filter_map(|name| names::manifest_of(name)).collect())
     }
 
-    pub(super) fn manifest(&self, group: GroupId, position: Position, root: Root) -> Result<Manifest, StoreError> {
+    pub(in crate::checkpoint) fn manifest(
+        &self,
+        group: GroupId,
+        position: Position,
+        root: Root,
+    ) -> Result<Manifest, StoreError> {
         let path = self.group_path(group).join(names::manifest(position, root));
         let mut bytes = Vec::new();
         let file = File::open(&path).map_err(failed("open", &path))?;

@@ -1,0 +1,149 @@
+//! The calls that a guest makes, for whoever wants to see them: name, arguments, and what came of it.
+//!
+//! Only guests of a platform that traces ([`crate::Platform::traced`]) tell them, to the sink that their replica was
+//! given. A call that has to wait is told when the guest is suspended, and again when it returns. Nothing of it reaches
+//! the guest or its fuel: a traced turn has the digests of any other.
+
+use std::fmt;
+
+use refrain_kernel::Errno;
+use wasmtime::{AsContextMut, Caller, Memory};
+
+use crate::host::{Host, Shared};
+use crate::preview1;
+
+mod spec;
+
+/// The most arguments of a function.
+const MAX_ARGUMENTS: usize = 9;
+/// The most bytes of a path that are told.
+const MAX_TEXT_BYTES: usize = 256;
+
+/// Takes calls in, while the guest runs.
+pub type CallSink = Box<dyn FnMut(HostCall) + Send>;
+
+/// One call of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostCall {
+    /// The function.
+    pub name: &'static str,
+    /// Its arguments that mean something outside the guest, with their names.
+    pub arguments: Vec<(&'static str, CallValue)>,
+    /// What came of it.
+    pub outcome: CallOutcome,
+}
+
+/// A value that goes into a call or comes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallValue {
+    /// A number.
+    Number(u64),
+    /// Bits.
+    Flags(u64),
+    /// A text in the guest's memory; bytes that are not UTF-8 are replaced.
+    Text(String),
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// It succeeded, with these results.
+    Returned(Vec<(&'static str, u64)>),
+    /// It failed.
+    Failed(u16),
+    /// The guest waits in it; the turn ends here.
+    Waits,
+    /// The guest ends by it.
+    Ends,
+}
+
+impl fmt::Display for HostCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.name)?;
+        for (index, (name, value)) in self.arguments.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            match value {
+                CallValue::Number(number) => write!(f, "{comma}{name}={number}")?,
+                CallValue::Flags(bits) => write!(f, "{comma}{name}={bits:#x}")?,
+                CallValue::Text(text) => write!(f, "{comma}{name}={text:?}")?,
+            }
+        }
+        f.write_str(")")?;
+        match &self.outcome {
+            CallOutcome::Returned(values) if values.is_empty() => f.write_str(" ok"),
+            CallOutcome::Returned(values) => values.iter().try_for_each(|(name, value)| write!(f, " {name}={value}")),
+            CallOutcome::Failed(code) => match Errno::from_code(*code) {
+                Some(errno) => write!(f, " errno {code} ({errno})"),
+                None => write!(f, " errno {code}"),
+            },
+            CallOutcome::Waits => f.write_str(" waits"),
+            CallOutcome::Ends => f.write_str(" ends"),
+        }
+    }
+}
+
+/// A call that has begun.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Called {
+    name: &'static str,
+    arguments: [u64; MAX_ARGUMENTS],
+}
+
+impl Called {
+    pub(crate) fn new<const N: usize>(name: &'static str, given: [u64; N]) -> Self {
+        let mut arguments = [0; MAX_ARGUMENTS];
+        arguments[..N].copy_from_slice(&given);
+        Self { name, arguments }
+    }
+
+    fn told(&self, memory: &[u8], returned: Option<i32>) -> HostCall {
+        let name = self.name;
+        let arguments = spec::arguments(name, &self.arguments, |at, len| text(memory, at, len));
+        let outcome = match returned {
+            None => CallOutcome::Waits,
+            Some(0) => CallOutcome::Returned(spec::results(name, &self.arguments, memory)),
+            Some(code) => CallOutcome::Failed(code as u16),
+        };
+        HostCall { name, arguments, outcome }
+    }
+}
+
+fn text(memory: &[u8], at: u64, len: u64) -> String {
+    let len = (len as u32).min(MAX_TEXT_BYTES as u32);
+    let bytes = preview1::slice(memory, at as u32, len).unwrap_or_default();
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A call that does not wait has returned.
+pub(crate) fn returned(caller: &mut Caller<'_, Host>, memory: Memory, result: i32) {
+    if caller.data().called.is_none() {
+        return;
+    }
+    let (bytes, host) = memory.data_and_store_mut(caller.as_context_mut());
+    let called = host.called.take();
+    let mut shared = host.shared.lock();
+    if let (Some(called), Some(sink)) = (called, &mut shared.calls) {
+        sink(called.told(bytes, Some(result)));
+    }
+}
+
+/// A call that may wait has returned, or waits now.
+pub(crate) fn stepped(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory, result: Option<i32>) {
+    let Some(called) = caller.data().called else { return };
+    if result.is_some() {
+        caller.data_mut().called = None;
+    }
+    if let Some(sink) = &mut shared.calls {
+        sink(called.told(memory.data(&*caller), result));
+    }
+}
+
+/// The guest ends by the call that has begun.
+pub(crate) fn ended(caller: &mut Caller<'_, Host>) {
+    let host = caller.data_mut();
+    let called = host.called.take();
+    if let (Some(called), Some(sink)) = (called, &mut host.shared.lock().calls) {
+        let arguments = spec::arguments(called.name, &called.arguments, |_, _| String::new());
+        sink(HostCall { name: called.name, arguments, outcome: CallOutcome::Ends });
+    }
+}

@@ -1,0 +1,179 @@
+//! Records, events, effects and differences in words.
+
+use std::collections::BTreeMap;
+
+use refrain_engine::TurnBatch;
+use refrain_engine::checkpoint::manifest::Difference;
+use refrain_engine::checkpoint::{CHUNK_BYTES, ChunkId};
+use refrain_kernel::ShardEvent;
+use refrain_wire::effect::UPGRADE_DONE;
+use refrain_wire::record::{ResetReason, records};
+use refrain_wire::turn::Effect;
+use refrain_wire::{Control, EffectKind, Epoch, FlowId, Record, Serial, Time};
+
+/// Bytes of a text that are shown.
+const SHOWN_BYTES: usize = 48;
+/// Bytes of a page that are named one by one.
+const SHOWN_DIFFERENCES: usize = 8;
+
+/// The first bytes as a text in quotes, and how many there are.
+#[must_use]
+pub fn preview(bytes: &[u8]) -> String {
+    let more = if bytes.len() > SHOWN_BYTES { "..." } else { "" };
+    format!("{} bytes \"{}{more}\"", bytes.len(), bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii())
+}
+
+/// What a batch brings, a line each.
+#[must_use]
+pub fn batch(batch: &TurnBatch) -> Vec<String> {
+    let mut lines: Vec<String> = batch.shard.iter().map(event).collect();
+    let mut epoch = Epoch::default();
+    for record in records(&batch.records) {
+        match record {
+            Ok(Record::Origin(origin)) => epoch = origin,
+            Ok(other) => lines.push(self::record(epoch, &other)),
+            Err(error) => lines.push(format!("a record that cannot be decoded: {error}")),
+        }
+    }
+    lines
+}
+
+fn event(event: &ShardEvent) -> String {
+    match event {
+        ShardEvent::Term(_) => "fresh randomness of a leader's term".to_owned(),
+        ShardEvent::EpochEnded(epoch) => format!("epoch {epoch} ended: its flows are reset"),
+    }
+}
+
+fn record(epoch: Epoch, record: &Record) -> String {
+    let flow = |serial: &Serial| format!("flow {}", FlowId { epoch, serial: *serial });
+    match record {
+        Record::Origin(epoch) => format!("of epoch {epoch}"),
+        Record::Open { serial, port, peer } => format!("{}: opened by {peer} to port {port}", flow(serial)),
+        Record::Data { serial, delivered, bytes } => {
+            let taken = if *delivered > 0 { format!(", its client took {delivered} more") } else { String::new() };
+            format!("{}: {}{taken}", flow(serial), preview(bytes))
+        }
+        Record::Shutdown(serial) => format!("{}: its client will send nothing more", flow(serial)),
+        Record::Reset { serial, reason } => format!("{}: reset, {}", flow(serial), why(*reason)),
+        Record::Credit { serial, delivered } => format!("{}: its client took {delivered} more bytes", flow(serial)),
+        Record::Tick(time) => format!("tick for {}", self::time(*time)),
+        Record::Control(control) => format!("control: {}", self::control(control)),
+    }
+}
+
+fn why(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::Client => "by its client or because the connection broke",
+        ResetReason::Idle => "as it was idle for too long",
+        ResetReason::Drain => "as its proxy was drained",
+        ResetReason::Operator => "by an operator",
+    }
+}
+
+/// A control in words.
+#[must_use]
+pub fn control(control: &Control) -> String {
+    match control {
+        Control::Create { service, seats, .. } => format!("{service} is created with {seats} seats"),
+        Control::TakeSeat { seat, incarnation, node, from } => {
+            format!("seat {seat} is taken by incarnation {incarnation} on node {node}, from position {from}")
+        }
+        Control::Audit => "audit".to_owned(),
+        Control::Quarantine { seat, incarnation, position, .. } => {
+            format!("seat {seat} (incarnation {incarnation}) is out: it diverged at position {position}")
+        }
+        Control::Halt { position } => format!("halt: the votes split at position {position}"),
+        Control::Resume => "resume".to_owned(),
+        Control::Resize { seats } => format!("from now on {seats} seats"),
+        Control::Upgrade { bundle, .. } => format!("upgrade to bundle {}", blake3::Hash::from_bytes(*bundle)),
+        Control::Checkpoint => "checkpoint".to_owned(),
+        Control::Rooted { position, root } => {
+            format!("the checkpoint at position {position} is agreed: {}", blake3::Hash::from_bytes(*root))
+        }
+        Control::Shard(_) => "a control of the shard".to_owned(),
+    }
+}
+
+/// Log time as microseconds since 1970.
+#[must_use]
+pub fn time(time: Time) -> String {
+    format!("{}.{:06}", time.micros() / 1_000_000, time.micros() % 1_000_000)
+}
+
+/// An effect in words.
+#[must_use]
+pub fn effect(effect: &Effect) -> String {
+    let entry = &effect.entry;
+    let number = entry.offset;
+    let words = match entry.kind {
+        EffectKind::Bytes => format!("{} at offset {number}", preview(&effect.payload)),
+        EffectKind::Finish => format!("sends nothing more, after {number} bytes"),
+        EffectKind::Reset => "reset".to_owned(),
+        EffectKind::Consumed => format!("has taken {number} bytes"),
+        EffectKind::Listen => format!("listens on port {number}"),
+        EffectKind::Unlisten => format!("no longer listens on port {number}"),
+        EffectKind::Log => {
+            let stream = if number == 2 { "standard error" } else { "standard output" };
+            format!("{stream}: {}", preview(&effect.payload))
+        }
+        EffectKind::Timer if number == 0 => "wants no turn by itself".to_owned(),
+        EffectKind::Timer => format!("wants a turn at {}", time(Time::from_micros(number))),
+        EffectKind::Exit => format!("ended with code {number}: {}", String::from_utf8_lossy(&effect.payload)),
+        EffectKind::Start => format!("started for the {number}. time"),
+        EffectKind::Audit => format!("state digest {}", entry.digest),
+        EffectKind::Upgrade if number == UPGRADE_DONE => "runs the new bundle".to_owned(),
+        EffectKind::Upgrade => format!("stays with its bundle: {}", String::from_utf8_lossy(&effect.payload)),
+    };
+    match entry.flow {
+        Some(flow) => format!("flow {flow}: {words}"),
+        None => words,
+    }
+}
+
+/// What is not the same in two states, one in a line; where the bytes of two pages are known, they are named.
+#[must_use]
+pub fn differences(all: &[Difference], chunks: &BTreeMap<ChunkId, Vec<u8>>) -> Vec<String> {
+    all.iter().map(|difference| self::difference(difference, chunks)).collect()
+}
+
+fn difference(difference: &Difference, known: &BTreeMap<ChunkId, Vec<u8>>) -> String {
+    let Difference::Page { memory, page, chunks: (one, other) } = difference else { return difference.to_string() };
+    let zeros = vec![0; CHUNK_BYTES];
+    let bytes = |id: &Option<ChunkId>| match id {
+        None => Some(&zeros),
+        Some(id) => known.get(id),
+    };
+    let (Some(one), Some(other)) = (bytes(one), bytes(other)) else { return difference.to_string() };
+    let base = u64::from(*page) * CHUNK_BYTES as u64;
+    let differ: Vec<usize> = (0..one.len().min(other.len())).filter(|at| one[*at] != other[*at]).collect();
+    let shown = differ.iter().take(SHOWN_DIFFERENCES);
+    let shown = shown.map(|at| format!("byte {:#x} is {:02x}, not {:02x}", base + *at as u64, other[*at], one[*at]));
+    let more = differ.len().saturating_sub(SHOWN_DIFFERENCES);
+    let more = if more > 0 { format!(", and {more} more bytes") } else { String::new() };
+    format!("memory {memory}, page {page}: {}{more}", shown.collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_byte_of_a_page_is_named_by_its_address() {
+        let (one, mut other) = (vec![7; CHUNK_BYTES], vec![7; CHUNK_BYTES]);
+        other[0x10] = 3;
+        let ids = [ChunkId::of(&one), ChunkId::of(&other)];
+        let page = |chunks| Difference::Page { memory: 0, page: 2, chunks };
+        let known = BTreeMap::from([(ids[0], one), (ids[1], other)]);
+        let words = differences(&[page((Some(ids[0]), Some(ids[1]))), page((None, Some(ids[0])))], &known);
+        assert_eq!(words[0], "memory 0, page 2: byte 0x20010 is 03, not 07");
+        assert!(words[1].starts_with("memory 0, page 2: byte 0x20000 is 07, not 00, byte 0x20001"), "{}", words[1]);
+        assert!(words[1].ends_with("and 65528 more bytes"), "{}", words[1]);
+    }
+
+    #[test]
+    fn bytes_are_shown_with_their_length_and_cut() {
+        assert_eq!(preview(b"a\r\n"), "3 bytes \"a\\r\\n\"");
+        assert!(preview(&[b'x'; 100]).ends_with("x...\""));
+    }
+}
