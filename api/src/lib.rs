@@ -22,7 +22,7 @@ pub use status::{
     ServiceState, ServiceStatus, Status,
 };
 pub use token::{TOKEN_CHARS_MAX, TOKEN_CHARS_MIN, Token, TokenError};
-pub use trace::{Attribute, Span};
+pub use trace::{Attribute, Span, Trace, Traces};
 
 /// Where the admin API listens when nothing else is said.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7070";

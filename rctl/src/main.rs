@@ -13,6 +13,7 @@ mod sequencer;
 mod service;
 mod status;
 mod table;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -25,7 +26,8 @@ use output::{Format, Output};
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
-    let format = arguments.options.output;
+    let asked_json = matches!(arguments.command, Command::Trace { json: true, .. });
+    let format = if asked_json { Format::Json } else { arguments.options.output };
     match run(arguments.command, &arguments.options) {
         Ok(output) => output.print(format),
         Err(error) => {
@@ -56,6 +58,7 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
                 SequencerCommand::Transfer { node } => sequencer::transfer(&client, node),
             }
         }
+        Command::Trace { of, last, .. } => trace::run(&Client::find(options)?, of.as_deref(), last),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut args::Arguments::command(), "rctl", &mut script);

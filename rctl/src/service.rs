@@ -73,7 +73,7 @@ fn act(
 }
 
 /// `namespace/name` as it is; a name alone by asking the server which service has it.
-fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
+pub fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
     let name =
         |text: &str| Name::from_str(text).map_err(|source| RctlError::ServiceName { name: given.to_owned(), source });
     // The status shows names with their versions; only one version of a name runs.

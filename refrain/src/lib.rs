@@ -4,7 +4,7 @@
 //! - [`shard`]: the loop thread; read its header for the map
 //! - [`service`]: from a bundle to what replicas and proxies need
 //! - `history`, `feed`: the committed log as replicas read it
-//! - `link`: a stream between nodes
+//! - `link`: a stream between nodes; `metered` counts them
 //! - [`admin`]: the API for operators
 //!
 //! Guarantees: what is in the binary beside this library parses arguments, starts and ends the process, and nothing
@@ -15,5 +15,6 @@ pub mod config;
 mod feed;
 mod history;
 mod link;
+mod metered;
 pub mod service;
 pub mod shard;

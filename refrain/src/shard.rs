@@ -8,7 +8,7 @@
 //! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `uplink` tells the leader,
 //! `leader` is what the leader's node does, `epoch` keeps the proxy's epoch and lease. `peers` connects nodes, `follow`
 //! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `status` describes it all,
-//! `drain` ends it.
+//! `traces` tells what happens to batches, `drain` ends it.
 
 mod commit;
 mod drain;
@@ -23,6 +23,7 @@ mod report;
 mod services;
 mod start;
 mod status;
+mod traces;
 mod uplink;
 mod upstream;
 mod view;
@@ -50,6 +51,7 @@ use leader::Leader;
 use lease::Lease;
 use services::Catalog;
 pub use start::{Options, Seams, Served, Started, start};
+use traces::Traces;
 use uplink::Link;
 use view::View;
 use voting::Voting;
@@ -106,6 +108,8 @@ pub enum Command {
         /// The answer.
         reply: Reply<Appended>,
     },
+    /// Bring the metrics up to date.
+    Measure(Reply<()>),
     /// Describe the members of the log.
     Members(Reply<Members>),
     /// Change the members of the log, or who leads.
@@ -205,6 +209,8 @@ struct Inner {
     draining: Cell<bool>,
     /// Questions of replicas for old entries, on a node without a member.
     questions: RefCell<Option<mpsc::Receiver<Older>>>,
+    /// What is told of batches.
+    traces: Traces,
     /// Why the sequencer ended, if it failed.
     failure: RefCell<Option<String>>,
     /// Whether the sequencer has ended.
@@ -408,6 +414,10 @@ impl Inner {
             Command::Resume { service, reply } => self.on_group(&service, true, Control::Resume, reply),
             Command::Scale { service, replicas, reply } => {
                 self.on_group(&service, false, Control::Resize { seats: replicas }, reply);
+            }
+            Command::Measure(reply) => {
+                self.measure();
+                drop(reply.send(Ok(())));
             }
             Command::Members(reply) => drop(reply.send(Ok(self.members()))),
             Command::ChangeMembers { change, reply } => self.change_members(change, reply),

@@ -20,6 +20,7 @@ impl Inner {
                 self.created(*group);
             }
         }
+        self.trace_commit(applied);
         self.deliver(applied);
         for (group, control) in &applied.controls {
             self.control(*group, control, at);
@@ -107,6 +108,7 @@ impl Inner {
         let Some(blueprint) = blueprint else { return };
         tracing::info!(service, seat = %id.seat, incarnation = %id.incarnation, "seat taken: a new replica replays the log");
         workers.install(Replica::new(id, blueprint));
+        self.traces.joins(id);
         self.bind_replica(id);
     }
 
