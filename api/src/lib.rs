@@ -28,7 +28,7 @@ pub use status::{
     ServiceState, ServiceStatus, Status,
 };
 pub use token::{TOKEN_CHARS_MAX, TOKEN_CHARS_MIN, Token, TokenError};
-pub use trace::{Attribute, Span};
+pub use trace::{Attribute, Span, Trace, Traces};
 pub use upgrade::{EnginePreparation, PreparationStep, StoredBundle, Upgrade, UpgradeState, UpgradeStatus};
 
 /// Where the admin API listens when nothing else is said.

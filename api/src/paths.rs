@@ -29,6 +29,12 @@ pub const REMOVE_MEMBER: &str = "/v1/sequencer/remove";
 /// `POST` [`crate::NameMember`]: has a member lead.
 pub const TRANSFER: &str = "/v1/sequencer/transfer";
 
+/// `GET` with `service` (namespace/name), `trace` (an id) and `last` (how many), each of which may be absent:
+/// [`crate::Traces`].
+pub const TRACES: &str = "/v1/traces";
+/// `GET`, without a token: the metrics in the Prometheus text format.
+pub const METRICS: &str = "/metrics";
+
 /// A template with the service's names filled in. Names need no escaping: they are lower case letters, digits and
 /// hyphens.
 pub fn of_service(template: &str, namespace: &str, name: &str) -> String {

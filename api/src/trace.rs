@@ -1,8 +1,39 @@
-//! What a node still knows of traced batches: its newest finished spans.
+//! What a node still knows of traced and of slow batches: its newest finished spans.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+/// The newest batches of which a node has spans.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Traces {
+    /// The node. Other nodes have their own spans of the same batches.
+    pub node: u64,
+    /// The share of batches that it traces.
+    pub ratio: f64,
+    /// Of batches that are not traced, stages that took at least so long are kept.
+    pub slow_millis: u64,
+    /// How many spans it keeps.
+    pub kept_spans: u64,
+    /// The batches, the newest last.
+    pub traces: Vec<Trace>,
+}
+
+/// A batch of which a node has spans.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The trace's id, 32 hexadecimal digits.
+    pub trace: String,
+    /// The service, `namespace/name`; absent when the node does not serve it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The batch's group.
+    pub group: u32,
+    /// The batch's position.
+    pub position: u64,
+    /// Its spans on this node, in the order in which they began.
+    pub spans: Vec<Span>,
+}
 
 /// One span: a stage of one batch on one node. Those of all nodes with one `trace` make the whole trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 /// One measurement, or all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum What {
     /// Every measurement of one server, one after the other.
     All,
@@ -63,6 +63,15 @@ pub enum What {
     Idle,
     /// Bytes in the log for an upload of 2 MB.
     Framing,
+    /// Echo with 1 % of the batches traced and exported, in turns with a base: what traces and metrics cost.
+    Telemetry {
+        /// Another build of the server as the base. Default: the same one with OTEL_SDK_DISABLED.
+        #[arg(long, value_name = "PATH")]
+        base: Option<PathBuf>,
+        /// Rounds; each is a few seconds.
+        #[arg(long, default_value_t = 15)]
+        rounds: usize,
+    },
     /// Raw replication with fdatasync, three members: the floor of everything replicated.
     ClusterFloor,
     /// PUT to three members of etcd, beside that floor.
@@ -85,6 +94,7 @@ const EXAMPLES: &str = "Examples:
   bench cluster                 three nodes beside etcd and the floor
   bench echo --native-only      without Refrain
   bench load --connections 16
+  bench telemetry --base ../other/target/release/refrain
   bench all -o json >figures.json";
 
 fn connections() -> clap::builder::RangedI64ValueParser<u16> {

@@ -17,6 +17,7 @@ mod images;
 mod load;
 mod redis;
 mod series;
+mod telemetry;
 
 /// Where a measurement puts its rows: those of a measurement that fails half-way are kept.
 pub type Rows = Vec<Row>;
@@ -42,7 +43,7 @@ impl What {
     }
 
     /// As on the command line.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Floor => "floor",
@@ -52,6 +53,7 @@ impl What {
             Self::Images => "images",
             Self::Idle => "idle",
             Self::Framing => "framing",
+            Self::Telemetry { .. } => "telemetry",
             Self::Cluster => "cluster",
             Self::ClusterFloor => "cluster-floor",
             Self::Etcd => "etcd",
@@ -60,13 +62,13 @@ impl What {
     }
 
     /// Whether it needs the server at all.
-    pub fn needs_refrain(self) -> bool {
+    pub fn needs_refrain(&self) -> bool {
         !matches!(self, Self::Floor | Self::Cluster | Self::ClusterFloor | Self::Etcd | Self::RedisAof)
     }
 
     /// Whether there is something to measure without the server.
-    pub fn has_native_side(self) -> bool {
-        !matches!(self, Self::Idle | Self::Framing)
+    pub fn has_native_side(&self) -> bool {
+        !matches!(self, Self::Idle | Self::Framing | Self::Telemetry { .. })
     }
 
     /// Measures.
@@ -80,12 +82,13 @@ impl What {
             Self::Images => images::measure(setup, rows),
             Self::Idle => idle::measure(setup, rows),
             Self::Framing => framing::measure(setup, rows),
+            Self::Telemetry { base, rounds } => telemetry::measure(setup, base.as_deref(), rounds, rows),
             _ => cluster::measure(setup, self.contenders(), rows),
         }
     }
 
     /// Who is measured side by side in a cluster.
-    fn contenders(self) -> &'static [Contender] {
+    fn contenders(&self) -> &'static [Contender] {
         use Contender::{Etcd, Floor, Redis};
         match self {
             Self::Etcd => &[Floor, Etcd],

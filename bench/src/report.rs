@@ -39,6 +39,8 @@ pub enum Side {
     Redis,
     /// The same sources as a replicated service.
     Refrain,
+    /// What Refrain is compared with: another build of it, or the same without traces.
+    Base,
 }
 
 /// One thing, on one side.

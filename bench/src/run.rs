@@ -12,7 +12,7 @@ use crate::table;
 
 /// Runs. A measurement that fails does not keep the others from being made; the code tells that one did.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let each = args.what.each();
+    let each = args.what.clone().each();
     let mut setup = Setup::new(&args, each.iter().any(|what| what.needs_refrain()))?;
     let mut report = Report { machine: Machine::observe(setup.folder()), rows: Vec::new(), failures: Vec::new() };
     for what in each {

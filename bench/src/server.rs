@@ -45,13 +45,14 @@ pub struct Server {
 
 impl Server {
     /// Starts `program` with copies of these examples; everything is kept in the new folder `folder`. Returns when
-    /// every service is served.
+    /// every service is served. `variables` are those of its environment.
     pub fn start(
         program: &Path,
         examples: &Path,
         services: &[&str],
         durability: Durability,
         folder: &Path,
+        variables: &[(&str, &str)],
     ) -> Result<Self> {
         // A folder of its own, so that `rctl` still finds the server that the user has running.
         let runtime = folder.join("runtime");
@@ -70,7 +71,7 @@ impl Server {
         for name in std::env::vars_os().map(|(name, _)| name).filter(changes_the_server) {
             command.env_remove(name);
         }
-        command.env("XDG_RUNTIME_DIR", &runtime);
+        command.env("XDG_RUNTIME_DIR", &runtime).envs(variables.iter().copied());
         let mut process = Process::start("refrain", &mut command, folder)?;
         let mut served = Vec::new();
         process.wait_for(START_LIMIT, |line| {
@@ -105,7 +106,8 @@ impl Server {
 
 /// Settings of the caller's environment that would change what is measured.
 fn changes_the_server(name: &OsString) -> bool {
-    name.to_str().is_some_and(|name| name.starts_with("REFRAIN_") || name == "RUST_LOG")
+    let prefixes = ["REFRAIN_", "OTEL_"];
+    name.to_str().is_some_and(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)) || name == "RUST_LOG")
 }
 
 /// The example and its address in `serving NAMESPACE/NAME[@VERSION] (...) on ADDRESS`.

@@ -78,7 +78,15 @@ impl Setup {
     pub fn refrain(&self, services: &[&str], durability: Durability) -> Result<Option<Server>> {
         let Some(program) = &self.refrain else { return Ok(None) };
         let folder = self.next_folder("refrain");
-        Server::start(program, &self.examples, services, durability, &folder).map(Some)
+        Server::start(program, &self.examples, services, durability, &folder, &[]).map(Some)
+    }
+
+    /// Starts this build of the server, or another one, with variables of its environment.
+    pub fn variant(&self, side: Side, other: Option<&Path>, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
+        let program = other.or(self.refrain.as_deref()).context("Refrain is not to be measured")?;
+        let folder = self.next_folder("refrain");
+        let server = Server::start(program, &self.examples, &[name], Durability::Fsync, &folder, variables)?;
+        Ok(Target { side, address: server.address(name)?, _running: Running::Refrain(server) })
     }
 
     /// A name that no other server of this run has.

@@ -77,6 +77,7 @@ fn side(side: Side) -> &'static str {
         Side::Etcd => "etcd",
         Side::Redis => "redis",
         Side::Refrain => "refrain",
+        Side::Base => "base",
     }
 }
 

@@ -24,4 +24,4 @@ pub mod workers;
 pub use module::{Compiled, LoadError};
 pub use platform::Platform;
 pub use replica::{GuestView, Replica, ReplicaId, TurnBatch, TurnOutcome};
-pub use workers::{BatchSource, Report, Workers};
+pub use workers::{BatchSource, Lasted, Report, Workers};

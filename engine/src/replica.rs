@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -135,6 +136,8 @@ pub struct Replica {
     capturing: bool,
     /// The turn is that of an upgrade, which is not decided yet.
     upgrade: Option<Upgrade>,
+    /// When the capture of this turn began.
+    capture_began: Option<Instant>,
 }
 
 impl Replica {
@@ -219,8 +222,19 @@ impl Replica {
         (position, running): (Position, RunningDigest),
     ) -> Self {
         let shared = Arc::new(Mutex::new(Shared::new(Some(kernel))));
-        let (blueprints, run, epochs, upgrade) = (None, None, Arc::new([]), None);
-        Self { id, blueprint, blueprints, shared, run, running, position, epochs, capturing: false, upgrade }
+        Self {
+            id,
+            blueprint,
+            blueprints: None,
+            shared,
+            run: None,
+            running,
+            position,
+            epochs: Arc::new([]),
+            capturing: false,
+            capture_began: None,
+            upgrade: None,
+        }
     }
 
     /// Instantiates the guest and builds its stack up, until it waits where it was captured.
@@ -324,6 +338,7 @@ impl Replica {
             }
             shared.capture = true;
             self.capturing = true;
+            self.capture_began = Some(Instant::now());
         }
         let progress = self.poll_guest();
         self.capturing = matches!(progress, Some(Progress::Yielded));
@@ -339,6 +354,8 @@ impl Replica {
         let memory = shared.memory_digest.take();
         let image = shared.image.take();
         let capture = shared.kernel().checkpoint_due() && (self.run.is_none() || image.is_some());
+        let began = self.capture_began.take();
+        let began = capture.then(|| began.unwrap_or_else(Instant::now));
         if capture {
             shared.kernel().checkpoint_taken();
         }
@@ -347,9 +364,10 @@ impl Replica {
         let votes = self.epochs.iter().map(|epoch| (*epoch, vote(&effects, *epoch))).collect();
         let entries: Vec<EffectEntry> = effects.effects.iter().map(|effect| effect.entry).collect();
         self.running.absorb(self.position, &entries);
-        let captured = capture.then(|| {
+        let captured = began.map(|began| {
             let (position, running) = (self.position, self.running);
-            Arc::new(Captured::new(&self.blueprint, (position, running), image, shared.kernel().snapshot()))
+            let kernel = shared.kernel().snapshot();
+            Arc::new(Captured::new(&self.blueprint, (position, running), image, kernel, began.elapsed()))
         });
         TurnOutcome {
             position: self.position,

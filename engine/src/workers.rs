@@ -14,6 +14,7 @@ mod worker;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use refrain_wire::{GroupId, Position};
 
@@ -34,6 +35,21 @@ pub trait BatchSource: Send + Sync + 'static {
     fn read(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<Arc<TurnBatch>>, String>;
 }
 
+/// From when to when a turn lasted, waits for other replicas of its worker included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lasted {
+    /// Its begin.
+    pub from: Instant,
+    /// Its end.
+    pub to: Instant,
+}
+
+impl Lasted {
+    pub(crate) fn since(from: Instant) -> Self {
+        Self { from, to: Instant::now() }
+    }
+}
+
 /// What workers tell.
 #[derive(Debug)]
 pub enum Report {
@@ -45,6 +61,8 @@ pub enum Report {
         outcome: TurnOutcome,
         /// The replica reads the log to catch up.
         replaying: bool,
+        /// When the turn began and when it was over.
+        lasted: Lasted,
     },
     /// What a replica captured after a turn is stored.
     Rooted {
@@ -54,6 +72,8 @@ pub enum Report {
         position: Position,
         /// The root of its state there.
         root: Root,
+        /// How long hashing and storing took.
+        took: Duration,
     },
     /// A replica is of no use any more and was dropped.
     Failed {

@@ -87,7 +87,7 @@ impl Bench {
     /// The next report, which must be of a turn.
     fn next(&self) -> Turn {
         match self.reports.recv().expect("the workers run") {
-            Report::Turn { id, outcome, replaying } => {
+            Report::Turn { id, outcome, replaying, .. } => {
                 Turn { id, position: outcome.position.0, replaying, after: outcome.after }
             }
             Report::Failed { id, reason } => panic!("{id}: {reason}"),

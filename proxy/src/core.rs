@@ -17,7 +17,7 @@ use refrain_wire::effect::UPGRADE_DONE;
 use refrain_wire::turn::{Effect, TurnEffects};
 use refrain_wire::{EffectKind, Epoch, GroupId, Incarnation, Position, Seat, Serial};
 
-pub use action::{Action, LogStream, Notice};
+pub use action::{Action, LogStream, Notice, Released};
 pub use early::{EARLY_BYTES, EARLY_VOTES};
 
 use crate::nat::{Emit, Ending, GroupLimits, Limits, Nat, Refused};
@@ -53,6 +53,8 @@ pub struct Outcome {
     pub actions: Vec<Action>,
     /// To tell, with the group.
     pub notices: Vec<(GroupId, Notice)>,
+    /// Turns that were released, to which the actions belong.
+    pub released: Vec<Released>,
 }
 
 /// The NAT table and the votes of all groups.
@@ -293,14 +295,25 @@ impl Proxy {
         for event in events.drain(..) {
             match Notice::of(event) {
                 Ok(notice) => out.notices.push((id, notice)),
-                Err(effects) => self.apply(id, &effects, now, out),
+                Err(effects) => {
+                    let bytes = self.apply(id, &effects, now, out);
+                    out.released.push(self.released(id, effects.position, bytes));
+                }
             }
         }
         self.events = events;
     }
 
-    fn apply(&mut self, group: GroupId, turn: &TurnEffects, now: Duration, out: &mut Outcome) {
+    fn released(&self, group: GroupId, position: Position, bytes: u64) -> Released {
+        let agreed = self.votes(group).and_then(|votes| votes.agreed(position));
+        let (quorum, seats) = agreed.map_or((0, 0), |agreed| (agreed.quorum, agreed.seats));
+        Released { group, position, quorum, seats, bytes }
+    }
+
+    /// Returns how many bytes are for clients.
+    fn apply(&mut self, group: GroupId, turn: &TurnEffects, now: Duration, out: &mut Outcome) -> u64 {
         let epoch = self.epoch;
+        let first = out.actions.len();
         for effect in turn.effects.iter().filter(|effect| concerns(&effect.entry, epoch)) {
             match (effect.entry.flow, &mut self.nat) {
                 (Some(flow), Some(nat)) => apply_to_flow(nat, group, flow.serial, effect, now, out),
@@ -310,6 +323,7 @@ impl Proxy {
         }
         let resumed = self.nat.as_mut().map(Nat::take_resumed).unwrap_or_default();
         out.actions.extend(resumed.into_iter().map(Action::Resume));
+        out.actions[first..].iter().map(Action::bytes).sum()
     }
 }
 

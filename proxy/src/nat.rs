@@ -81,6 +81,12 @@ impl Nat {
         self.flows.len()
     }
 
+    /// Those of one group.
+    #[must_use]
+    pub fn connections_of(&self, group: GroupId) -> usize {
+        self.groups.get(&group).map_or(0, |group| group.connections)
+    }
+
     /// Bytes of records that wait for a submission.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
@@ -141,13 +147,12 @@ impl Nat {
         readable
     }
 
-    /// The client sent `bytes`, at most [`Nat::readable_bytes`].
-    pub fn received(&mut self, serial: Serial, bytes: &[u8], now: Duration) {
-        let Some((flow, group)) = live(&mut self.flows, &mut self.groups, serial) else {
-            return;
-        };
+    /// The client sent `bytes`, at most [`Nat::readable_bytes`]. Returns the group that they are for; none when they
+    /// are for nobody any more.
+    pub fn received(&mut self, serial: Serial, bytes: &[u8], now: Duration) -> Option<GroupId> {
+        let (flow, group) = live(&mut self.flows, &mut self.groups, serial)?;
         if bytes.is_empty() || !flow.client_open {
-            return;
+            return None;
         }
         flow.received += bytes.len() as u64;
         flow.sent_at = now;
@@ -155,6 +160,7 @@ impl Nat {
         flow.told = flow.delivered;
         group.told(delivered);
         group.data(serial, delivered, bytes, flow);
+        Some(flow.group)
     }
 
     /// The client will send nothing more.

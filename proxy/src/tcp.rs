@@ -246,6 +246,12 @@ impl FrontEnd {
         core.votes(group).map(|votes| votes.released()).unwrap_or_default()
     }
 
+    /// Connections of the group's clients.
+    #[must_use]
+    pub fn connections_of(&self, group: GroupId) -> usize {
+        self.shell.core.borrow_mut().nat().map_or(0, |nat| nat.connections_of(group))
+    }
+
     /// A picture of the front end.
     #[must_use]
     pub fn stats(&self) -> Stats {

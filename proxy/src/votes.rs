@@ -33,7 +33,7 @@ use refrain_wire::{Digest, Epoch, Incarnation, Position, Seat};
 
 pub use check::concerns;
 pub use event::{Divergence, Event, Why};
-pub use history::KEPT_DIGESTS;
+pub use history::{Agreed, KEPT_DIGESTS};
 pub use speaker::{silent_turn_speaker, speaker, speaks};
 
 use ballot::{Ballot, Cast};
@@ -98,6 +98,12 @@ impl Votes {
     #[must_use]
     pub fn released(&self) -> Position {
         self.released
+    }
+
+    /// What was agreed on a turn of this epoch that was released; none when that is long ago.
+    #[must_use]
+    pub fn agreed(&self, position: Position) -> Option<Agreed> {
+        self.history.get(position)
     }
 
     /// The position that is agreed but has no list yet, if it is the next to release.
@@ -207,7 +213,8 @@ impl Votes {
         if !self.sizes.are_compared() {
             return;
         }
-        if let Some(agreed) = self.history.get(vote.position).filter(|agreed| *agreed != vote.digest) {
+        let agreed = self.history.get(vote.position).map(|agreed| agreed.digest);
+        if let Some(agreed) = agreed.filter(|agreed| *agreed != vote.digest) {
             self.diverge(vote.seat, vote.position, vote.digest, agreed, Why::Outvoted, out);
         }
     }

@@ -17,6 +17,7 @@ Examples:
   rctl check image-server.wasm
   rctl service init my-service
   rctl service kill-replica image-server --seat 1
+  rctl trace kv-server
 
 The server is found by --server and --token-file, else by --data-dir, else by
 ./refrain-data/admin.json, else by the file that a server of the same user left
@@ -86,6 +87,21 @@ pub enum Command {
     Forensics {
         #[command(subcommand)]
         command: ForensicsCommand,
+    },
+    /// Show the newest batches that the server traced or found slow, with what each stage took
+    #[command(after_help = "Examples:\n  rctl trace\n  rctl trace kv-server --last 3\n  \
+        rctl trace f9cdfd195e1e0a1a710c470f667e35f4\n  rctl trace --json | jq '.traces[].spans[].name'\n\n\
+        A node shows its own spans; ask the others (--data-dir) for theirs, under the same trace id.")]
+    Trace {
+        /// A service (namespace/name, or the name alone when it is unique), or the id of a trace
+        #[arg(value_name = "SERVICE|TRACE_ID")]
+        of: Option<String>,
+        /// How many batches; the newest
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=4096))]
+        last: u32,
+        /// The same as -o json
+        #[arg(long)]
+        json: bool,
     },
     /// Print a completion script
     #[command(after_help = "Example:\n  rctl completion bash > ~/.local/share/bash-completion/completions/rctl")]

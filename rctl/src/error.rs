@@ -31,6 +31,8 @@ pub enum RctlError {
     Ambiguous { name: String, candidates: String },
     #[error("{name:?} is no name of a service, expected namespace/name or name")]
     ServiceName { name: String, source: NameError },
+    #[error("node {node} has no spans{of}: {why}")]
+    NoTrace { node: u64, of: String, why: String },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {}", path.display())]
@@ -88,6 +90,7 @@ impl RctlError {
             Self::Unauthorized { body, .. } | Self::Api(body) => body.code.as_str(),
             Self::NoService { .. } => "service-not-found",
             Self::Ambiguous { .. } => "ambiguous-name",
+            Self::NoTrace { .. } => "no-trace",
             Self::ServiceName { .. } | Self::FolderName { .. } => "bad-name",
             Self::Read { .. } => "cannot-read",
             Self::Write { .. } => "cannot-write",

@@ -16,6 +16,7 @@ mod sequencer;
 mod service;
 mod status;
 mod table;
+mod trace;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -29,7 +30,8 @@ use output::{Format, Output};
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
-    let format = arguments.options.output;
+    let asked_json = matches!(arguments.command, Command::Trace { json: true, .. });
+    let format = if asked_json { Format::Json } else { arguments.options.output };
     match run(arguments.command, &arguments.options) {
         Ok(output) => output.print(format),
         Err(error) => {
@@ -65,6 +67,7 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
             ForensicsCommand::List => forensics::list(options),
             ForensicsCommand::Show { bundle } => forensics::show(options, &bundle),
         },
+        Command::Trace { of, last, .. } => trace::run(&Client::find(options)?, of.as_deref(), last),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut args::Arguments::command(), "rctl", &mut script);

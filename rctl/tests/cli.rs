@@ -272,6 +272,39 @@ fn a_name_that_could_leave_its_path_is_refused_before_anything_is_sent() {
     }
 }
 
+const TRACES: &str = r#"{"node":1,"ratio":0.01,"slow_millis":100,"kept_spans":4096,"traces":[
+    {"trace":"f9cdfd195e1e0a1a710c470f667e35f4","service":"examples/kv-server","group":1,"position":9,"spans":[
+    {"trace":"f9cdfd195e1e0a1a710c470f667e35f4","span":"2e1eeecf75ebeed5","name":"batch","node":1,"group":1,
+     "position":9,"start_micros":1795626189123456,"duration_nanos":1250000,"attributes":{"refrain.records":3}}]}]}"#;
+
+#[test]
+fn trace_asks_for_what_it_is_told_and_shows_it() {
+    let status = answer("200 OK", STATUS);
+    let traces = answer("200 OK", TRACES);
+    let (output, requests, _) = against(&["trace"], std::slice::from_ref(&traces));
+    assert!(requests[0].starts_with("GET /v1/traces?last=10 HTTP/1.1"), "{}", requests[0]);
+    let expected = "examples/kv-server, position 9, 2026-11-25 17:03:09.123456 UTC, trace f9cdfd195e1e0a1a710c470f667e35f4\n\
+        SPAN   NODE  AFTER MS  TOOK MS  SAYS\n\
+        batch     1     0.000    1.250  records 3\n";
+    assert_eq!(out(&output), expected);
+    let (_, requests, _) = against(&["trace", "image-server", "--last", "3"], &[status, traces.clone()]);
+    let asked = "GET /v1/traces?last=3&service=examples/image-server HTTP/1.1";
+    assert!(requests[1].starts_with(asked), "{}", requests[1]);
+    let (output, requests, _) = against(&["trace", "F9CDFD195E1E0A1A710C470F667E35F4", "--json"], &[traces]);
+    assert!(requests[0].contains("last=10&trace=f9cdfd195e1e0a1a710c470f667e35f4 "), "{}", requests[0]);
+    assert_eq!(json(&out(&output))["traces"][0]["position"], 9);
+}
+
+#[test]
+fn without_a_trace_there_is_an_error_that_says_why() {
+    let none = answer("200 OK", r#"{"node":1,"ratio":0.01,"slow_millis":100,"kept_spans":4096,"traces":[]}"#);
+    let (output, _, _) = against(&["trace"], std::slice::from_ref(&none));
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), ""));
+    assert!(err(&output).starts_with("rctl: node 1 has no spans: it traces 1 % of the batches"), "{}", err(&output));
+    let (output, _, _) = against(&["trace", "--json"], &[none]);
+    assert_eq!(json(&err(&output))["code"], "no-trace");
+}
+
 #[test]
 fn check_tells_what_a_module_needs() {
     let place = Place::new();
@@ -358,6 +391,7 @@ fn wrong_usage_exits_2() {
         &["status", "-o", "yaml"],
         &["status", "--server", "https://localhost:1"],
         &["status", "--timeout", "0s"],
+        &["trace", "--last", "0"],
     ] {
         assert_eq!(Place::new().rctl(arguments).status.code(), Some(2), "{arguments:?}");
     }
@@ -376,6 +410,7 @@ fn every_help_has_an_example() {
         &["service", "audit"],
         &["service", "resume"],
         &["service", "rebuild"],
+        &["trace"],
     ] {
         let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
         let help = out(&Place::new().rctl(&arguments));
@@ -388,6 +423,7 @@ fn completion_is_a_script() {
     let output = Place::new().rctl(&["completion", "bash"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(out(&output).contains("complete -F _rctl"), "{}", out(&output));
+    assert!(out(&output).contains("rctl__subcmd__trace") || out(&output).contains("rctl__trace"), "{}", out(&output));
 }
 
 const WAITS: &str = r#"(module

@@ -1,6 +1,9 @@
 //! The admin API `/v1`: checks the token, hands commands to the loop thread, answers in JSON.
 //!
-//! The types are those of `refrain-api`; the handlers here are all that is HTTP. Runs on the cold runtime.
+//! The types are those of `refrain-api`; the handlers here and in `telemetry` are all that is HTTP. Runs on the cold
+//! runtime. `/metrics` alone needs no token.
+
+mod telemetry;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,6 +25,7 @@ use refrain_api::{
 };
 use refrain_engine::replica::Flip;
 use refrain_service::{Bundle, BundleDigest, MAX_PACKED_BYTES};
+use refrain_telemetry::Telemetry;
 use refrain_wire::message::uplink::MemberChange;
 use refrain_wire::{NodeId, Seat};
 use tokio::net::TcpListener;
@@ -43,6 +47,10 @@ pub struct Admin {
     pub allow_fault_injection: bool,
     /// Where bundles are kept.
     pub bundles: PathBuf,
+    /// Traces and metrics.
+    pub telemetry: Arc<Telemetry>,
+    /// This node.
+    pub node: NodeId,
 }
 
 /// Serves the API until `stop`.
@@ -62,10 +70,13 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output
         .route(paths::ADD_MEMBER, post(add_member))
         .route(paths::REMOVE_MEMBER, post(remove_member))
         .route(paths::TRANSFER, post(transfer))
+        .route(paths::TRACES, get(telemetry::traces))
         .fallback(async || Failure::of(ErrorCode::NotFound, "no such path"))
         .method_not_allowed_fallback(async || Failure::of(ErrorCode::MethodNotAllowed, "not with this method"))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), authorize))
+        // After the check of the token: who scrapes does not know the one of this start.
+        .route(paths::METRICS, get(telemetry::metrics))
         .with_state(admin);
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
         tracing::error!(%error, "the admin API ended");

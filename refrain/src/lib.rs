@@ -4,7 +4,7 @@
 //! - [`shard`]: the loop thread; read its header for the map
 //! - [`service`]: from a bundle to what replicas and proxies need
 //! - `history`, `feed`: the committed log as replicas read it
-//! - `link`: a stream between nodes
+//! - `link`: a stream between nodes; `metered` counts them
 //! - [`admin`]: the API for operators
 //! - [`replay`]: a service's log replayed outside a cluster; `forensics`: what is kept of replicas that diverged
 //!
@@ -17,6 +17,7 @@ mod feed;
 mod forensics;
 mod history;
 mod link;
+mod metered;
 pub mod replay;
 pub mod service;
 pub mod shard;

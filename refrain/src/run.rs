@@ -15,12 +15,15 @@ use refrain_api::Token;
 use refrain_api::discovery::{self, AdminFile};
 use refrain_engine::Platform;
 use refrain_service::Bundle;
+use refrain_telemetry::{Identity, Telemetry};
 use tokio::sync::oneshot;
 
 /// How long the start waits for guests to listen before it says that they do not.
 const SETTLE: Duration = Duration::from_secs(10);
 /// How long it waits for a leader of the log before it says that there is none.
 const JOIN_NOTICE: Duration = Duration::from_secs(3);
+/// How long the last spans may take to be exported at the end.
+const EXPORT_GRACE: Duration = Duration::from_secs(2);
 /// Open files wanted: two for each of many connections, and some.
 const OPEN_FILES: u64 = 1 << 20;
 
@@ -30,6 +33,7 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
         print!("{}", toml::to_string_pretty(config)?);
         return Ok(());
     }
+    let traced = refrain_telemetry::Config::from_environment()?;
     raise_open_files();
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
@@ -39,17 +43,26 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     let prepare = |bundle| Arc::new(Service::prepare(bundle, &platform, config.replicas));
     let services = bundles.into_iter().map(prepare).collect();
     let seams = Seams::real(config)?;
-    let options = Options { config: config.clone(), platform: platform.clone(), services, seams };
+    let identity =
+        Identity { cluster: config.cluster.id(), node: config.cluster.node, version: env!("CARGO_PKG_VERSION") };
+    let telemetry = Arc::new(Telemetry::start(identity, &traced)?);
+    let (for_shard, platform) = (Arc::clone(&telemetry), platform.clone());
+    let options = Options { config: config.clone(), platform, services, seams, telemetry: for_shard };
     let cold = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("cold")
         .enable_all()
         .build()
         .context("cannot start the cold runtime")?;
-    cold.block_on(serve(config, options))
+    let ended = cold.block_on(serve(config, options, &telemetry));
+    let lost = telemetry.shutdown(EXPORT_GRACE).lost;
+    if lost > 0 {
+        tracing::warn!(spans = lost, "the collector did not take the last spans in time");
+    }
+    ended
 }
 
-async fn serve(config: &Config, options: Options) -> anyhow::Result<()> {
+async fn serve(config: &Config, options: Options, telemetry: &Arc<Telemetry>) -> anyhow::Result<()> {
     let started = shard::start(options).await?;
     let listener = admin::bind(config.admin_listen).await?;
     let address = listener.local_addr().context("the admin API has no address")?;
@@ -59,6 +72,8 @@ async fn serve(config: &Config, options: Options) -> anyhow::Result<()> {
         token: file.token.clone(),
         allow_fault_injection: config.allow_fault_injection,
         bundles: config.data_dir.join("bundles"),
+        telemetry: Arc::clone(telemetry),
+        node: config.cluster.node,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(admin::serve(listener, admin, async move { drop(stopped.await) }));

@@ -5,11 +5,12 @@
 //! everywhere, and what follows from it is done here as far as it concerns this node.
 //!
 //! This module is the loop's state and its commands; `start` brings it up, `services` adopts groups, `commit` acts on
-//! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `catalog` has the bundles, `upgrade` changes what groups run. `uplink` tells the leader,
-//! `leader` is what the leader's node does, `epoch` keeps the proxy's epoch and lease. `peers` connects nodes, `follow`
+//! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `catalog` has the bundles,
+//! `upgrade` changes what groups run. `uplink` tells the leader, `leader` is what the leader's node does, `epoch` keeps
+//! the proxy's epoch and lease. `peers` connects nodes, `follow`
 //! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `checkpoints` cuts the log behind
-//! checkpoints, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all,
-//! `drain` ends it; `forensics` keeps what a replica was that diverged.
+//! checkpoints, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all, `traces`
+//! tells what happens to batches, `drain` ends it; `forensics` keeps what a replica was that diverged.
 
 mod catalog;
 mod checkpoints;
@@ -29,6 +30,7 @@ mod restored;
 mod services;
 mod start;
 mod status;
+mod traces;
 mod upgrade;
 mod uplink;
 mod upstream;
@@ -59,6 +61,7 @@ use leader::Leader;
 use lease::Lease;
 pub(crate) use start::note;
 pub use start::{Options, Seams, Served, Started, start};
+use traces::Traces;
 use upgrade::Upgrades;
 use uplink::Link;
 use view::View;
@@ -132,6 +135,8 @@ pub enum Command {
         /// The answer.
         reply: Reply<UpgradeStatus>,
     },
+    /// Bring the metrics up to date.
+    Measure(Reply<()>),
     /// Describe the members of the log.
     Members(Reply<Members>),
     /// Change the members of the log, or who leads.
@@ -245,6 +250,8 @@ struct Inner {
     draining: Cell<bool>,
     /// Questions of replicas for old entries, on a node without a member.
     questions: RefCell<Option<mpsc::Receiver<Older>>>,
+    /// What is told of batches.
+    traces: Traces,
     /// Why the sequencer ended, if it failed.
     failure: RefCell<Option<String>>,
     /// Whether the sequencer has ended.
@@ -455,6 +462,10 @@ impl Inner {
             }
             Command::Upgrade { service, bundle, reply } => self.upgrade(&service, bundle, reply),
             Command::UpgradeStatus { service, reply } => drop(reply.send(self.upgrade_status(&service))),
+            Command::Measure(reply) => {
+                self.measure();
+                drop(reply.send(Ok(())));
+            }
             Command::Members(reply) => drop(reply.send(Ok(self.members()))),
             Command::ChangeMembers { change, reply } => self.change_members(change, reply),
             Command::Joined(reply) => {

@@ -6,7 +6,8 @@
 //! - [`office`]: pure; what the leader has ordered by itself: seats, ends of leases, ticks, audits, checkpoints;
 //! - [`sequencer`]: the leader's driver, which joins these with a log;
 //! - [`segment_log`]: a member's files: [`frame`], [`meta`], [`recovery`], [`writer`], [`snapshot`];
-//! - [`disk`], [`flush`], [`net`]: the seams to the machine; [`sim`]: a disk that breaks on purpose.
+//! - [`disk`], [`flush`], [`net`]: the seams to the machine; [`sim`]: a disk that breaks on purpose;
+//! - [`observe`]: what a log lets others see of its work.
 //!
 //! Guarantees: an entry that was acknowledged survives any crash (with durability `fsync`); damage is an error and
 //! never a shorter log; an error of a sync ends the log; a full disk or log refuses and loses nothing.
@@ -24,6 +25,7 @@ pub mod log;
 pub mod memory;
 pub mod meta;
 pub mod net;
+pub mod observe;
 pub mod office;
 pub mod raft;
 pub mod recovery;

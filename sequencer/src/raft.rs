@@ -87,6 +87,7 @@ pub struct RaftLog {
     beginning: Arc<Beginning>,
     server: RaftServer,
     election: ElectionTimes,
+    elections: Arc<AtomicU64>,
 }
 
 impl Drop for RaftLog {
@@ -114,7 +115,7 @@ impl RaftLog {
         let mut seed = [0; 8];
         let entropy = options.segments.entropy.clone();
         let kept = read_snapshot(&*disk)?;
-        let log = Arc::new(SegmentLog::open(disk, exec, options.segments)?);
+        let log = Arc::new(SegmentLog::open(disk, exec, options.segments.clone())?);
         let snapshots = Arc::new(Snapshots::new(log.clone(), kept));
         entropy(&mut seed).map_err(OpenRaftError::Entropy)?;
         let node = options.node;
@@ -138,10 +139,12 @@ impl RaftLog {
             cluster: options.cluster,
             generation: known_generation(&beginning),
             is_voter: voter_check(&voters),
+            observer: options.segments.observer.clone(),
             heartbeat: options.election.heartbeat,
             silence: options.election.timeout,
         }));
-        let store = RaftStore { log: log.clone() };
+        let elections = Arc::new(AtomicU64::new(0));
+        let store = RaftStore { log: log.clone(), node, elections: elections.clone() };
         let raft = Raft::new(node.0, config, peers.clone(), store, machine);
         let raft = Runtime::scope(u64::from_le_bytes(seed), raft).await;
         let raft = raft.map_err(|error| OpenRaftError::Office { node, reason: error.to_string() })?;
@@ -165,6 +168,7 @@ impl RaftLog {
             beginning,
             server,
             election: options.election,
+            elections,
         };
         if begun && votes_alone(&this.log, node) {
             this.elect_alone().await?;
@@ -240,6 +244,19 @@ impl RaftLog {
     #[must_use]
     pub fn server(&self) -> RaftServer {
         self.server.clone()
+    }
+
+    /// Elections that this member has begun since it was opened.
+    #[must_use]
+    pub fn elections(&self) -> u64 {
+        self.elections.load(Ordering::Relaxed)
+    }
+
+    /// How many members vote.
+    #[must_use]
+    pub fn voters(&self) -> usize {
+        let metrics = self.raft.server_metrics();
+        metrics.borrow_watched().membership_config.voter_ids().count()
     }
 
     fn lease(&self) -> Duration {

@@ -17,6 +17,7 @@ use crate::flush::{Exec, Wake};
 use crate::frame::{EntryId, FRAME_BYTES, LogEntry, decode_frame};
 use crate::index::{DiskRun, Found};
 use crate::meta::Meta;
+use crate::observe::Observers;
 use crate::recovery::OpenError;
 use crate::segment::HEADER_BYTES;
 use crate::shared::{Op, Shared};
@@ -46,6 +47,8 @@ pub struct SegmentOptions {
     pub cache_bytes: usize,
     /// Where generations and nonces come from.
     pub entropy: Entropy,
+    /// Who is told of writes.
+    pub observer: Observers,
 }
 
 impl Default for SegmentOptions {
@@ -55,6 +58,7 @@ impl Default for SegmentOptions {
             segment_bytes: 64 * 1024 * 1024,
             cache_bytes: 64 * 1024 * 1024,
             entropy: os_entropy(),
+            observer: None,
         }
     }
 }

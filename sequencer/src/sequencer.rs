@@ -23,7 +23,11 @@ use crate::disk::Entropy;
 use crate::log::{AppendError, CommitSink, Delivery, Leadership, LocalSink, OrderedLog, local_sink};
 use crate::shard::{Applied, ShardState};
 
+mod ordering;
 mod restored;
+
+use ordering::Begun;
+pub use ordering::Ordering;
 
 /// Failures that follow each other within this time are told once: what is small may still fit when the disk is full.
 const SAME_FAILURE: Duration = Duration::from_secs(10);
@@ -98,6 +102,9 @@ struct State {
     clock: BatchClock,
     /// The term whose randomness was put into a draft.
     announced: Option<u64>,
+    /// When the first of what is pending was taken.
+    pending_since: Option<Duration>,
+    begun: Option<Begun>,
     /// The groups that the last entry gave a batch.
     last_given: (Position, Vec<GroupId>),
     opening: HashMap<u64, oneshot::Sender<Epoch>>,
@@ -176,6 +183,13 @@ impl<L: OrderedLog> Sequencer<L> {
         self.core.work.notify_one();
     }
 
+    /// The draft that is on its way. When its entry is committed it still is.
+    #[must_use]
+    pub fn ordering(&self) -> Option<Ordering> {
+        let begun = self.core.state.borrow().begun?;
+        Some(begun.at(self.core.seams.clock.elapsed()))
+    }
+
     /// What counts against the limits of `group`.
     #[must_use]
     pub fn usage(&self, group: GroupId) -> Usage {
@@ -195,7 +209,9 @@ impl<L: OrderedLog> Sequencer<L> {
 
     /// Wants a turn of `group` that was due at `time`.
     pub fn tick(&self, group: GroupId, time: Time) {
-        self.core.state.borrow_mut().batcher.tick(group, time);
+        let mut state = self.core.state.borrow_mut();
+        state.batcher.tick(group, time);
+        state.note_pending(&*self.core.seams.clock);
         self.core.work.notify_one();
     }
 
@@ -308,6 +324,8 @@ impl Core {
             batcher: Batcher::new(seams.limits),
             clock: BatchClock::default(),
             announced: None,
+            pending_since: None,
+            begun: None,
             last_given: (Position(0), Vec::new()),
             opening: HashMap::new(),
             broken: None,
@@ -351,6 +369,7 @@ impl Core {
             }
         }
         state.batcher.offer(submission)?;
+        state.note_pending(&*self.seams.clock);
         self.work.notify_one();
         Ok(())
     }
@@ -361,6 +380,7 @@ impl Core {
             return Err(Refused::Stopped);
         }
         state.batcher.control(group, control)?;
+        state.note_pending(&*self.seams.clock);
         self.work.notify_one();
         Ok(())
     }
@@ -389,12 +409,18 @@ impl Core {
         if state.batcher.is_idle() {
             return Ok(None);
         }
-        let now = state.clock.now(elapsed, wall);
-        Ok(state.batcher.take(now))
+        let time = state.clock.now(elapsed, wall);
+        let taken = state.pending_since.take().unwrap_or(elapsed);
+        let draft = state.batcher.take(time);
+        state.begun = Some(Begun { time, taken, drafted: elapsed });
+        // What did not fit waits on.
+        state.pending_since = Some(taken).filter(|_| !state.batcher.is_idle());
+        Ok(draft)
     }
 
     fn ordered(&self, position: Position) {
         let state = &mut *self.state.borrow_mut();
+        state.begun = None;
         let (at, given) = std::mem::take(&mut state.last_given);
         state.batcher.ordered(position, |group| at == position && given.contains(&group));
         let elapsed = self.seams.clock.elapsed();
@@ -413,6 +439,7 @@ impl Core {
                 tracing::warn!(%error, cause, "the log does not take an entry");
             }
             state.announced = None;
+            (state.begun, state.pending_since) = (None, None);
             // Their senders are told by this.
             state.opening.clear();
             let epochs = state.shard.epochs();
@@ -424,6 +451,12 @@ impl Core {
 }
 
 impl State {
+    fn note_pending(&mut self, clock: &dyn Clock) {
+        if self.pending_since.is_none() {
+            self.pending_since = Some(clock.elapsed());
+        }
+    }
+
     fn apply(&mut self, entry: &Entry) -> Applied {
         let applied = self.shard.apply(entry);
         self.clock.note(applied.time);

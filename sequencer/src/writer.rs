@@ -9,11 +9,13 @@
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::disk::{Disk, Entropy};
 use crate::frame::{EntryId, FRAME_BYTES, LogEntry};
 use crate::index::Segment;
 use crate::meta::{META_FILE, Meta, MetaFile};
+use crate::observe::{Observers, Written};
 use crate::segment::{HEADER_BYTES, NEW_SUFFIX, SegmentHeader, Spare, segment_name};
 use crate::shared::{Op, Shared};
 use crate::snapshot::{NEW_SNAPSHOT_FILE, SNAPSHOT_FILE, SnapshotFile};
@@ -92,6 +94,7 @@ pub(crate) struct Writer {
     pub(crate) planned: u64,
     pub(crate) last: Option<EntryId>,
     pub(crate) closed: bool,
+    pub(crate) observer: Observers,
 }
 
 impl Writer {
@@ -254,17 +257,34 @@ impl Writer {
             .zip(entries())
             .flat_map(|(header, entry)| [IoSlice::new(header), IoSlice::new(&entry.payload)])
             .collect();
+        let began = self.now();
         file.write_at(end, &parts).map_err(self.fail(&name, "write to"))?;
+        let written = self.now();
         if self.shape.sync {
             file.sync().map_err(self.fail(&name, "sync"))?;
             self.durable = self.planned;
         }
+        self.tell(pending, began.zip(written));
         let mut index = self.shared.index.lock();
         for entry in entries() {
             index.note_written(entry.frame_bytes());
         }
         index.evict();
         Ok(())
+    }
+
+    /// The time, when somebody is to be told.
+    fn now(&self) -> Option<Instant> {
+        self.observer.as_ref().map(|_| Instant::now())
+    }
+
+    fn tell(&self, pending: &Pending, times: Option<(Instant, Instant)>) {
+        let (Some(observer), Some((began, written))) = (&self.observer, times) else { return };
+        let first = pending.appends.first().and_then(|(entries, _)| Some(entries.first()?.id.index));
+        let last = pending.appends.last().and_then(|(entries, _)| Some(entries.last()?.id.index));
+        let (Some(first), Some(last)) = (first, last) else { return };
+        let synced = self.now().filter(|_| self.shape.sync);
+        observer.written(&Written { first, last, began, written, synced });
     }
 
     fn control(&mut self, op: Op) {

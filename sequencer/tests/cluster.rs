@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 mod hosts;
 #[path = "cluster/net.rs"]
 mod net;
+#[path = "cluster/observed.rs"]
+mod observed;
 
 use hosts::{CLUSTER, Cluster, TIMES, address, draft, in_time, initial, simulated};
 

@@ -135,6 +135,7 @@ fn open(disk: &SimDisk, exec: &dyn Exec) -> SegmentLog {
         segment_bytes: 1000,
         cache_bytes: 300,
         entropy: sim_entropy(disk.used()),
+        ..SegmentOptions::default()
     };
     SegmentLog::open(Arc::new(disk.clone()), exec, options).expect("a crash never prevents opening")
 }

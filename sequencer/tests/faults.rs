@@ -16,7 +16,8 @@ const HEADER_BYTES: u64 = 64;
 const FRAME_BYTES: u64 = 37;
 
 fn options(durability: Durability) -> SegmentOptions {
-    SegmentOptions { durability, segment_bytes: 1000, cache_bytes: 0, entropy: sim_entropy(1) }
+    let entropy = sim_entropy(1);
+    SegmentOptions { durability, segment_bytes: 1000, cache_bytes: 0, entropy, ..SegmentOptions::default() }
 }
 
 fn try_open(disk: &SimDisk) -> Result<SegmentLog, OpenError> {

@@ -123,7 +123,7 @@ impl Collected {
         let mut state = self.state.lock();
         for span in finished {
             state.recent.push(*span);
-            match self.limits {
+            match self.limits.filter(|_| span.traced) {
                 Some(limits) if state.pending.len() < limits.max_queue => state.pending.push_back(*span),
                 Some(_) => {
                     self.dropped.inc();
@@ -185,7 +185,7 @@ mod tests {
         let ids = TraceIds::new(ClusterId([0; 16]));
         let record = |position| {
             let (group, position) = (GroupId(1), Position(position));
-            Record { group, position, from: anchor.instant, to: anchor.instant, detail: Detail::Append }
+            Record { group, position, from: anchor.instant, to: anchor.instant, traced: true, detail: Detail::Append }
         };
         (1..=count).map(|position| record(position).finish(&ids, NodeId(1), anchor)).collect()
     }
@@ -203,6 +203,22 @@ mod tests {
         assert_eq!(collected.dropped.get(), 3);
         assert_eq!(collected.next_batch().expect("a full batch").len(), 10);
         assert_eq!(collected.with_recent(|recent| recent.find(&crate::Filter::default()).len()), 13);
+    }
+
+    #[test]
+    fn what_is_not_traced_is_kept_here_and_not_exported() {
+        let collected = collected(10, 2, LONG);
+        let mut slow = spans(4);
+        slow[1].traced = false;
+        slow[2].traced = false;
+        collected.take_in(&slow, 0, false);
+        let exported: Vec<u64> =
+            collected.next_batch().expect("a full batch").iter().map(|span| span.position.0).collect();
+        assert_eq!(exported, [1, 4]);
+        assert_eq!(
+            (collected.dropped.get(), collected.with_recent(|recent| recent.find(&crate::Filter::default()).len())),
+            (0, 4)
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ struct Submitted {
 #[derive(Clone, Copy, Debug)]
 struct Underway {
     position: Position,
-    read: Option<Instant>,
+    submitted: Option<Submitted>,
     committed: Instant,
 }
 
@@ -92,12 +92,12 @@ impl Journeys {
         }
     }
 
-    /// A batch of `group` was committed in this proxy's epoch; with this submission of the proxy in it, if any.
+    /// A batch of `group` was committed in this proxy's epoch; with submissions of the proxy up to this one in its entry,
+    /// if any.
     pub fn committed(&mut self, group: GroupId, position: Position, number: Option<u64>, now: Instant) {
         let Some(state) = self.groups.get_mut(&group) else { return };
         let submitted = number.and_then(|number| state.take_submitted(number));
-        let read = submitted.map(|submitted| submitted.read);
-        push(&mut state.underway, Underway { position, read, committed: now });
+        push(&mut state.underway, Underway { position, submitted, committed: now });
         if let Some(Submitted { read, sent, bytes }) = submitted
             && let Some(trace) = self.tracer.batch(group, position)
         {
@@ -112,32 +112,45 @@ impl Journeys {
             state.underway.pop_front();
         }
         let Some(batch) = state.underway.pop_front_if(|batch| batch.position == position) else { return };
-        state.metrics.vote_wait.observe(now.saturating_duration_since(batch.committed));
-        if let Some(read) = batch.read {
+        let vote = Interval { from: batch.committed, to: now };
+        state.metrics.vote_wait.observe(now.saturating_duration_since(vote.from));
+        let read = batch.submitted.map(|submitted| submitted.read);
+        if let Some(read) = read {
             state.metrics.end_to_end.observe(now.saturating_duration_since(read));
         }
-        if let Some(trace) = self.tracer.batch(group, position) {
-            trace.vote(Interval { from: batch.committed, to: now }, quorum, seats);
+        let whole = Interval { from: read.unwrap_or(vote.from), to: now };
+        let Some(trace) = self.tracer.stage(group, position, whole) else { return };
+        trace.vote(vote, quorum, seats);
+        if let Some(Submitted { read, sent, bytes }) = batch.submitted.filter(|_| !trace.is_traced()) {
+            // Only now is it known to be slow.
+            trace.ingress(Interval { from: read, to: sent }, bytes);
         }
     }
 
-    /// So many bytes of the position's effects were written to clients, from agreement until now.
-    pub fn written(&mut self, group: GroupId, position: Position, bytes: u64, interval: Interval) {
+    /// So many bytes of the position's effects, which were agreed on at `agreed`, were given to sockets.
+    pub fn written(
+        &mut self,
+        group: GroupId,
+        position: Position,
+        bytes: u64,
+        agreed: Instant,
+        now: impl FnOnce() -> Instant,
+    ) {
         let Some(state) = self.groups.get(&group) else { return };
         state.metrics.sent_bytes.inc_by(bytes);
+        // The clock is read for those alone that are traced.
         if let Some(trace) = self.tracer.batch(group, position) {
-            trace.egress(interval, bytes);
+            trace.egress(Interval { from: agreed, to: now() }, bytes);
         }
     }
 }
 
 impl Group {
-    /// The submission of this number; those before it will never be committed any more.
+    /// The first submission of those up to this number, all of which are committed.
     fn take_submitted(&mut self, number: u64) -> Option<Submitted> {
-        while self.submitted.front().is_some_and(|(first, _)| *first < number) {
-            self.submitted.pop_front();
-        }
-        self.submitted.pop_front_if(|(first, _)| *first == number).map(|(_, submitted)| submitted)
+        let first = self.submitted.pop_front_if(|(first, _)| *first <= number);
+        while self.submitted.pop_front_if(|(next, _)| *next <= number).is_some() {}
+        first.map(|(_, submitted)| submitted)
     }
 }
 

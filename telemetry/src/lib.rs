@@ -22,4 +22,4 @@ pub use journeys::{JOURNEYS_MAX, Journeys};
 pub use metrics::{Metrics, ServiceLabels};
 pub use recent::{Filter, RECENT_SPANS};
 pub use telemetry::{Ended, Identity, StartError, Telemetry};
-pub use trace::{BatchTrace, Interval, Tracer, Turn};
+pub use trace::{BatchTrace, Interval, SLOW, TraceId, Tracer, Turn};

@@ -10,7 +10,7 @@ mod nodes;
 
 pub use families::{SERVICES_MAX, ServiceLabels, ServiceMetrics};
 pub use histogram::{Durations, Sizes};
-pub use nodes::{CheckpointMetrics, ExportMetrics, SequencerMetrics, StreamMetrics};
+pub use nodes::{CheckpointMetrics, ExportMetrics, ProxyMetrics, SequencerMetrics, StreamMetrics};
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 pub use prometheus_client::metrics::counter::Counter;
 pub use prometheus_client::metrics::gauge::Gauge;
@@ -31,6 +31,8 @@ pub struct Metrics {
     pub sequencer: SequencerMetrics,
     /// Checkpoints, and replicas that join.
     pub checkpoint: CheckpointMetrics,
+    /// The proxy.
+    pub proxy: ProxyMetrics,
     /// The streams between nodes.
     pub streams: StreamMetrics,
     /// Tracing itself.
@@ -51,9 +53,10 @@ impl Metrics {
         let families = Families::new(&mut registry);
         let sequencer = SequencerMetrics::new(&mut registry);
         let checkpoint = CheckpointMetrics::new(&mut registry);
+        let proxy = ProxyMetrics::new(&mut registry);
         let streams = StreamMetrics::new(&mut registry);
         let export = ExportMetrics::new(&mut registry);
-        Self { registry, families, sequencer, checkpoint, streams, export }
+        Self { registry, families, sequencer, checkpoint, proxy, streams, export }
     }
 
     /// The handles of a service's group. Takes locks: once for each group, not once for each batch.
@@ -81,6 +84,11 @@ impl Metrics {
         written.expect("a string takes everything");
         text
     }
+}
+
+/// Has a counter say a number that is counted elsewhere and only rises. For one caller at a time.
+pub fn raise(counter: &Counter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
 }
 
 #[cfg(test)]

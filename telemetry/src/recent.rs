@@ -88,7 +88,7 @@ mod tests {
         let anchor = crate::trace::Anchor { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
         let from = anchor.instant + Duration::from_secs(position);
         let (group, position) = (GroupId(group), Position(position));
-        let record = Record { group, position, from, to: from, detail: Detail::Append };
+        let record = Record { group, position, from, to: from, traced: true, detail: Detail::Append };
         record.finish(&TraceIds::new(ClusterId([0; 16])), NodeId(1), anchor)
     }
 

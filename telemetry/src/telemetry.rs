@@ -9,7 +9,7 @@ use refrain_api::Span;
 use refrain_wire::{ClusterId, NodeId};
 
 use crate::collect::{Collected, Limits};
-use crate::config::Config;
+use crate::config::{Config, Ratio};
 use crate::export::Exporter;
 use crate::metrics::Metrics;
 use crate::recent::{Filter, shown};
@@ -59,6 +59,7 @@ pub struct Ended {
 pub struct Telemetry {
     tracer: Tracer,
     metrics: Arc<Metrics>,
+    ratio: Ratio,
     cold: Option<Cold>,
 }
 
@@ -73,11 +74,11 @@ impl Telemetry {
     /// # Errors
     /// When the exporter cannot be made or a thread cannot be started.
     pub fn start(identity: Identity, config: &Config) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new(&identity));
         let sampler = Sampler::new(config.ratio);
         if sampler.is_off() {
-            return Ok(Self { tracer: Tracer::off(), metrics, cold: None });
+            return Ok(Self::off(&identity));
         }
+        let metrics = Arc::new(Metrics::new(&identity));
         let export = metrics.export.clone();
         let limits = config.endpoint.as_ref().map(|endpoint| Limits {
             max_queue: endpoint.max_queue,
@@ -102,7 +103,7 @@ impl Telemetry {
             // The exporting thread would wait for ever.
             collected.stop(Duration::ZERO, || {});
         })?;
-        Ok(Self { tracer, metrics, cold: Some(Cold { collected, collector }) })
+        Ok(Self { tracer, metrics, ratio: config.ratio, cold: Some(Cold { collected, collector }) })
     }
 
     /// Records spans; a clone for each thread that does.
@@ -125,6 +126,12 @@ impl Telemetry {
         found.unwrap_or_default().iter().map(shown).collect()
     }
 
+    /// The share of batches that are traced.
+    #[must_use]
+    pub fn ratio(&self) -> Ratio {
+        self.ratio
+    }
+
     /// Has everything that was recorded collected and exported. Whether that was done within `within`; blocks as long.
     pub fn flush(&self, within: Duration) -> bool {
         self.cold.as_ref().is_none_or(|cold| cold.collected.flush(within, || cold.collector.unpark()))
@@ -132,9 +139,15 @@ impl Telemetry {
 
     /// Exports what was recorded and ends the threads, within `within`; blocks as long. Tracers may be used on: what
     /// they record is dropped.
-    pub fn shutdown(mut self, within: Duration) -> Ended {
-        let lost = self.cold.take().map_or(0, |cold| cold.stop(within));
+    pub fn shutdown(&self, within: Duration) -> Ended {
+        let lost = self.cold.as_ref().map_or(0, |cold| cold.stop(within));
         Ended { lost }
+    }
+
+    /// One that traces nothing; its metrics are there.
+    #[must_use]
+    pub fn off(identity: &Identity) -> Self {
+        Self { tracer: Tracer::off(), metrics: Arc::new(Metrics::new(identity)), ratio: Ratio::NONE, cold: None }
     }
 }
 

@@ -8,7 +8,7 @@ mod tracer;
 
 pub use ids::{SpanId, TraceId, TraceIds};
 pub use span::Stage;
-pub use tracer::{BatchTrace, Interval, Tracer, Turn};
+pub use tracer::{BatchTrace, Interval, SLOW, Tracer, Turn};
 
 pub(crate) use record::{Anchor, Finished};
 #[cfg(test)]

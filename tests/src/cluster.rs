@@ -24,6 +24,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     services: Services,
     settings: Table,
+    environment: Vec<(String, String)>,
     doors: Doors,
     scratch: Arc<ScratchFolder>,
     /// Node 1 is on host 1, and so on. Gone after the nodes.
@@ -59,7 +60,8 @@ impl Cluster {
         let scratch = Arc::new(ScratchFolder::new(purpose)?);
         let services = Services::new(&scratch.path().join("services"));
         let (nodes, settings, doors) = (Vec::new(), Table::new(), Doors::default());
-        let mut cluster = Self { nodes, services, settings, doors, scratch, hosts: None };
+        let environment = Vec::new();
+        let mut cluster = Self { nodes, services, settings, environment, doors, scratch, hosts: None };
         cluster.set("admin-listen", "127.0.0.1:0").set("drain-timeout", "2s");
         for id in 1..=count {
             let address = ports::free()?;
@@ -133,6 +135,12 @@ impl Cluster {
     /// Sets a key in the files of all nodes that start from now on.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) -> &mut Self {
         self.settings.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Sets a variable of the environment of all nodes that start from now on.
+    pub fn variable(&mut self, name: &str, value: &str) -> &mut Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -310,6 +318,7 @@ impl Cluster {
             false => command.arg("node"),
         };
         command.arg("--config").arg(node.folder.join("node.toml")).env("XDG_RUNTIME_DIR", &node.folder);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Starting::spawn(&mut command, Rctl::new(&node.data_dir).on(host), &self.scratch)
     }
 

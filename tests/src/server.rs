@@ -116,6 +116,7 @@ impl Site {
         let mut command = Command::new(program("refrain")?);
         command.arg("up").args(self.services.folders()).arg("--data-dir").arg(self.data_dir()).args(&self.arguments);
         command.args(["--admin-listen", "127.0.0.1:0"]).env("XDG_RUNTIME_DIR", self.scratch.path());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let output = command.stdin(Stdio::null()).output()?;
         ensure!(!output.status.success(), "it started");
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
@@ -175,6 +176,13 @@ impl Server {
     /// What it has printed on standard output.
     pub fn output(&self) -> Vec<String> {
         self.output.so_far()
+    }
+
+    /// Where its admin API listens.
+    pub fn admin_address(&self) -> Result<SocketAddr> {
+        let lines = self.output();
+        let told = lines.iter().find_map(|line| line.strip_prefix("admin API at http://")?.split(',').next());
+        Ok(told.context("it did not say where its admin API is")?.parse()?)
     }
 
     /// What it has printed on standard error.

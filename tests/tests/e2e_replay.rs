@@ -107,6 +107,8 @@ impl Drop for Hogs {
 fn a_log_replayed_in_another_process_under_load_gives_the_same_digest_at_every_position() -> Result<()> {
     let mut site = Site::of("replay", &[Example::Echo, Example::ImageServer, Example::KvServer])?;
     site.service(&oracle_manifest(), &wat::parse_str(ORACLE)?)?.variable("RUST_LOG", TRACE);
+    // Every turn is to be replayed.
+    site.argument("--checkpoint-interval=1h");
     let server = site.start()?;
     mixed_traffic(&server)?;
     let told = digests(server.log())?;
@@ -116,7 +118,12 @@ fn a_log_replayed_in_another_process_under_load_gives_the_same_digest_at_every_p
     let copy = site.scratch().join("copy");
     output_of(Command::new("cp").args(["-r", "--sparse=always"]).arg(site.data_dir()).arg(&copy))?;
     let mut other = Site::new("replay-copy")?;
-    other.data_in(&copy).argument("--engine-workers").argument("1").variable("RUST_LOG", TRACE);
+    other
+        .data_in(&copy)
+        .argument("--checkpoint-interval=1h")
+        .argument("--engine-workers")
+        .argument("1")
+        .variable("RUST_LOG", TRACE);
     let hogs = Hogs::start(4);
     let server = other.start()?;
     for service in SERVICES {

@@ -1,5 +1,7 @@
 //! A replica's whole state as it was after one turn, ready to be hashed and stored.
 
+use std::time::Duration;
+
 use refrain_kernel::Snapshot;
 use refrain_wire::{Digest, GroupId, Position, RunningDigest};
 
@@ -17,6 +19,7 @@ pub struct Captured {
     key: Digest,
     guest: Option<Image>,
     kernel: Snapshot,
+    pause: Duration,
 }
 
 impl std::fmt::Debug for Captured {
@@ -31,15 +34,22 @@ impl Captured {
         (position, running): (Position, RunningDigest),
         guest: Option<Image>,
         kernel: Snapshot,
+        pause: Duration,
     ) -> Self {
         let (bundle, key) = (blueprint.digest, blueprint.compiled.platform.key());
-        Self { group: blueprint.group, position, running, bundle, key, guest, kernel }
+        Self { group: blueprint.group, position, running, bundle, key, guest, kernel, pause }
     }
 
     /// The group.
     #[must_use]
     pub fn group(&self) -> GroupId {
         self.group
+    }
+
+    /// How long the replica stood still for it.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        self.pause
     }
 
     /// After which turn.

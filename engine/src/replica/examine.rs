@@ -60,7 +60,7 @@ impl Replica {
 
     fn captured(&self, image: Option<crate::checkpoint::image::Image>) -> Captured {
         let kernel = self.shared.lock().kernel().snapshot();
-        Captured::new(&self.blueprint, (self.position, self.running), image, kernel)
+        Captured::new(&self.blueprint, (self.position, self.running), image, kernel, Duration::ZERO)
     }
 }
 

@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::checkpoints::Checkpoints;
 use super::inbox::Inbox;
 use super::life::Life;
-use super::{BatchSource, Command, Report, ReportSink};
+use super::{BatchSource, Command, Lasted, Report, ReportSink};
 use crate::replica::{Progress, Replica, Retired, TurnBatch};
 
 const NICE_LONG_TURNS: i32 = 19;
@@ -30,8 +31,8 @@ const SLICE_TURNS: u32 = 256;
 pub(crate) struct Job {
     pub(crate) replica: Box<Replica>,
     life: Life,
-    /// Its turn has begun and not ended.
-    in_turn: bool,
+    /// When its turn began, if that has not ended.
+    in_turn: Option<Instant>,
     /// It reads the log until it has reached the end; else it goes home after its turn.
     replaying: bool,
     /// What it has read and not applied.
@@ -43,12 +44,12 @@ pub(crate) struct Job {
 impl Job {
     /// A replica that is to apply what the log has.
     pub(crate) fn catch_up(replica: Box<Replica>, life: Life, home: usize) -> Self {
-        Self { replica, life, in_turn: false, replaying: true, batches: VecDeque::new(), home }
+        Self { replica, life, in_turn: None, replaying: true, batches: VecDeque::new(), home }
     }
 
     /// A replica in the middle of a turn that takes long.
-    pub(crate) fn finish_turn(replica: Box<Replica>, life: Life, home: usize) -> Self {
-        Self { replica, life, in_turn: true, replaying: false, batches: VecDeque::new(), home }
+    pub(crate) fn finish_turn(replica: Box<Replica>, life: Life, home: usize, began: Instant) -> Self {
+        Self { replica, life, in_turn: Some(began), replaying: false, batches: VecDeque::new(), home }
     }
 }
 
@@ -115,7 +116,7 @@ impl Background {
     }
 
     pub(crate) fn push(&self, job: Job) {
-        let lane = if job.in_turn { &self.long_turns } else { &self.catching_up };
+        let lane = if job.in_turn.is_some() { &self.long_turns } else { &self.catching_up };
         lane.jobs.lock().push_back(job);
         lane.filled.notify_one();
     }
@@ -160,7 +161,7 @@ impl Background {
                 Ok(Sliced::More) => self.push(job),
                 Ok(Sliced::Dropped) => {
                     if let Some(heir) = job.life.heir() {
-                        heir(Some(Retired::new(job.replica, job.in_turn)));
+                        heir(Some(Retired::new(job.replica, job.in_turn.is_some())));
                     }
                 }
                 Err(reason) => {
@@ -179,15 +180,15 @@ impl Background {
             if self.stopping() || job.life.ended() {
                 return Ok(Sliced::Dropped);
             }
-            if !job.in_turn && !self.begin_next(job)? {
+            if job.in_turn.is_none() && !self.begin_next(job)? {
                 return Ok(Sliced::Over);
             }
             match job.replica.resume() {
                 Progress::Done(outcome) => {
-                    job.in_turn = false;
+                    let lasted = Lasted::since(job.in_turn.take().expect("it has begun"));
                     (turns, yields) = (turns + 1, 0);
                     self.checkpoints.take(job.replica.id(), &job.life, &outcome);
-                    let report = Report::Turn { id: job.replica.id(), outcome, replaying: job.replaying };
+                    let report = Report::Turn { id: job.replica.id(), outcome, replaying: job.replaying, lasted };
                     job.life.report(&self.sink, report);
                     if !job.replaying {
                         return Ok(Sliced::Over);
@@ -211,8 +212,8 @@ impl Background {
             let (previous, position) = (batch.previous, job.replica.position());
             return Err(format!("the log goes on after position {previous}, the replica is at {position}"));
         }
+        job.in_turn = Some(Instant::now());
         job.replica.begin(&batch);
-        job.in_turn = true;
         Ok(true)
     }
 }

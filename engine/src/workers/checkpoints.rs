@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -86,10 +87,12 @@ impl Shared {
             if life.ended() {
                 continue;
             }
+            let began = Instant::now();
             match self.store.save(&captured) {
                 Ok(manifest) => {
                     let (position, root) = (captured.position(), manifest.root());
-                    life.report(&self.sink, Report::Rooted { id, position, root });
+                    let took = began.elapsed();
+                    life.report(&self.sink, Report::Rooted { id, position, root, took });
                 }
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::life::Life;
 use crate::replica::{Flip, Replica, TurnBatch};
@@ -13,8 +14,8 @@ pub(crate) struct Slot {
     /// None while the replica is in the background.
     pub(crate) replica: Option<Box<Replica>>,
     pub(crate) waiting: VecDeque<Arc<TurnBatch>>,
-    /// A turn has begun and not ended.
-    pub(crate) in_turn: bool,
+    /// When the turn began that has not ended.
+    pub(crate) in_turn: Option<Instant>,
     /// Yields in the present turn.
     pub(crate) yields: u32,
     /// A fault that waits for the replica to come back.
@@ -25,7 +26,7 @@ pub(crate) struct Slot {
 impl Slot {
     /// The place of a replica that is away to catch up.
     pub(crate) fn away() -> Self {
-        Self { replica: None, waiting: VecDeque::new(), in_turn: false, yields: 0, flip: None, life: Life::new() }
+        Self { replica: None, waiting: VecDeque::new(), in_turn: None, yields: 0, flip: None, life: Life::new() }
     }
 
     /// A full queue is dropped: what follows then does not connect, and the replica reads the log.
@@ -38,6 +39,6 @@ impl Slot {
 
     /// Whether there is something to do here.
     pub(crate) fn is_ready(&self) -> bool {
-        self.replica.is_some() && (self.in_turn || !self.waiting.is_empty())
+        self.replica.is_some() && (self.in_turn.is_some() || !self.waiting.is_empty())
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::background::{Background, Job};
 use super::checkpoints::Checkpoints;
 use super::inbox::Inbox;
 use super::life::Life;
 use super::slot::Slot;
-use super::{Command, Report, ReportSink};
+use super::{Command, Lasted, Report, ReportSink};
 use crate::replica::{Heir, Progress, Replica, ReplicaId, Retired, TurnBatch};
 
 /// How often a guest may yield in one turn before the turn goes on in the background.
@@ -96,7 +97,7 @@ impl Worker<'_> {
             None => heir(None),
             Some(Slot { replica: Some(replica), in_turn, life, .. }) => {
                 life.end();
-                heir(Some(Retired::new(replica, in_turn)));
+                heir(Some(Retired::new(replica, in_turn.is_some())));
             }
             Some(slot) => slot.life.bequeath(heir),
         }
@@ -130,7 +131,7 @@ impl Worker<'_> {
     fn step(&mut self, id: ReplicaId) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let Some(replica) = &mut slot.replica else { return };
-        if !slot.in_turn {
+        if slot.in_turn.is_none() {
             let Some(batch) = slot.waiting.pop_front() else { return };
             if batch.position <= replica.position() {
                 return;
@@ -141,21 +142,21 @@ impl Worker<'_> {
                 self.background.push(Job::catch_up(replica, slot.life.clone(), self.index));
                 return;
             }
+            slot.in_turn = Some(Instant::now());
             replica.begin(&batch);
-            slot.in_turn = true;
             slot.yields = 0;
         }
         match replica.resume() {
             Progress::Done(outcome) => {
-                slot.in_turn = false;
+                let lasted = Lasted::since(slot.in_turn.take().expect("it has begun"));
                 self.checkpoints.take(id, &slot.life, &outcome);
-                slot.life.report(self.sink, Report::Turn { id, outcome, replaying: false });
+                slot.life.report(self.sink, Report::Turn { id, outcome, replaying: false, lasted });
             }
             Progress::Yielded if slot.yields + 1 < YIELDS_IN_FOREGROUND => slot.yields += 1,
             Progress::Yielded => {
-                slot.in_turn = false;
+                let began = slot.in_turn.take().expect("it has begun");
                 let replica = slot.replica.take().expect("checked above");
-                self.background.push(Job::finish_turn(replica, slot.life.clone(), self.index));
+                self.background.push(Job::finish_turn(replica, slot.life.clone(), self.index, began));
             }
             Progress::Failed(reason) => {
                 slot.life.report(self.sink, Report::Failed { id, reason });

@@ -1,7 +1,7 @@
 //! What the shell has to do to sockets and to tell.
 
 use bytes::Bytes;
-use refrain_wire::{Digest, Epoch, Position, Serial};
+use refrain_wire::{Digest, Epoch, GroupId, Position, Serial};
 
 use crate::nat::Ending;
 use crate::votes::{Divergence, Event};
@@ -29,6 +29,16 @@ pub enum Action {
     Linger(Serial),
     /// The client may be read again.
     Resume(Serial),
+}
+
+impl Action {
+    /// Bytes for a client.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Write { bytes, .. } => bytes.len() as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// Something to tell the caller about a group.
@@ -110,6 +120,21 @@ pub enum LogStream {
     Out,
     /// Standard error.
     Error,
+}
+
+/// A turn whose effects were released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released {
+    /// Whose.
+    pub group: GroupId,
+    /// The turn.
+    pub position: Position,
+    /// How many equal votes it took.
+    pub quorum: u8,
+    /// The seats that voted so; bit 0 is seat 0.
+    pub seats: u8,
+    /// Bytes for clients of this proxy.
+    pub bytes: u64,
 }
 
 impl Notice {

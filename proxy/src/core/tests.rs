@@ -15,7 +15,7 @@ use refrain_wire::{
     Digest, EffectEntry, EffectKind, Epoch, FlowId, GroupId, Incarnation, Position, RunningDigest, Seat, Serial,
 };
 
-use super::{Action, EARLY_BYTES, EARLY_VOTES, GroupConfig, LogStream, Notice, Outcome, Proxy};
+use super::{Action, EARLY_BYTES, EARLY_VOTES, GroupConfig, LogStream, Notice, Outcome, Proxy, Released};
 use crate::nat::{Ending, GroupLimits, Limits};
 use crate::votes::{CastVote, concerns};
 
@@ -101,6 +101,23 @@ fn effects_become_actions_in_their_order() {
     let line = Bytes::from_static(b"a line");
     let (stream, reason) = (LogStream::Error, Bytes::from_static(b"trap"));
     assert_eq!(notices, [Notice::Log { stream, line }, Notice::Listen(80), Notice::Exited { code: 3, reason }]);
+}
+
+#[test]
+fn what_is_released_says_by_whom_and_how_many_bytes_clients_are_given() {
+    let mut proxy = proxy(5);
+    let (first, second) = (accept(&mut proxy), accept(&mut proxy));
+    let effects = vec![
+        effect(EffectKind::Bytes, Some(first), 0, b"hello"),
+        effect(EffectKind::Bytes, Some(second), 0, b"you"),
+        effect(EffectKind::Log, None, 2, b"a line"),
+    ];
+    let good = turn(10, effects);
+    for seat in [4, 1] {
+        assert_eq!(vote(&mut proxy, seat, &good).released, []);
+    }
+    let released = Released { group: GROUP, position: Position(10), quorum: 3, seats: 0b1_0110, bytes: 8 };
+    assert_eq!(vote(&mut proxy, 2, &good).released, [released]);
 }
 
 #[test]

@@ -70,6 +70,11 @@ impl Shell {
         self.start.elapsed()
     }
 
+    /// The moment that is so long after the start.
+    fn instant(&self, now: Duration) -> std::time::Instant {
+        (self.start + now).into_std()
+    }
+
     /// Calls the core, then does and tells what it says. No borrow is held while the upstream is told.
     pub(super) fn run(&self, call: impl FnOnce(&mut Proxy, Duration, &mut Outcome)) {
         let now = self.now();
@@ -77,6 +82,9 @@ impl Shell {
         call(&mut self.core.borrow_mut(), now, &mut outcome);
         for action in outcome.actions.drain(..) {
             self.act(action, now);
+        }
+        for released in outcome.released.drain(..) {
+            self.upstream.released(&released, self.instant(now));
         }
         let notices = std::mem::take(&mut outcome.notices);
         self.outcome.set(outcome);
@@ -223,7 +231,10 @@ impl Shell {
                 Poll::Ready(Ok(count)) => {
                     self.counters.add_in(count);
                     let now = self.now();
-                    self.with_nat(|nat| nat.received(serial, &scratch[..count], now));
+                    let group = self.with_nat(|nat| nat.received(serial, &scratch[..count], now)).flatten();
+                    if let Some(group) = group {
+                        self.upstream.received(group, count, self.instant(now));
+                    }
                 }
                 Poll::Ready(Err(_)) => return self.broken(connection),
             }

@@ -82,6 +82,7 @@ fn admit(shell: &Rc<Shell>, stream: Box<dyn Stream>, peer: SocketAddr, group: Gr
         return;
     };
     shell.counters.add_accepted();
+    shell.upstream.accepted(group);
     let connection = Rc::new(Connection::new(FlowId { epoch, serial }, stream));
     shell.connections.borrow_mut().insert(serial, Rc::clone(&connection));
     tokio::task::spawn_local(serve(Rc::clone(shell), connection));

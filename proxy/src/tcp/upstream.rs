@@ -1,8 +1,10 @@
 //! What the front end needs from its caller.
 
+use std::time::Instant;
+
 use refrain_wire::GroupId;
 
-use crate::core::Notice;
+use crate::core::{Notice, Released};
 use crate::nat::Submission;
 
 /// Takes what goes from the proxy to the sequencer and the operator. Called on the loop thread with nothing borrowed,
@@ -14,6 +16,15 @@ pub trait Upstream {
 
     /// Something happened in a group.
     fn notice(&self, group: GroupId, notice: Notice);
+
+    /// A client of the group was accepted. For measurements, as what follows: these must not call the front end.
+    fn accepted(&self, _group: GroupId) {}
+
+    /// Bytes of a client of the group were read.
+    fn received(&self, _group: GroupId, _bytes: usize, _now: Instant) {}
+
+    /// A turn was agreed on at `agreed`, and its bytes were given to the sockets.
+    fn released(&self, _released: &Released, _agreed: Instant) {}
 }
 
 /// The sequencer does not take submissions now.

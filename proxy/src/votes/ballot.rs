@@ -44,6 +44,11 @@ impl SeatSet {
         Self(self.0 & !others.0)
     }
 
+    /// One bit a seat; bit 0 is seat 0.
+    pub(super) fn bits(self) -> u8 {
+        self.0
+    }
+
     pub(super) fn len(self) -> usize {
         self.0.count_ones() as usize
     }

@@ -4,7 +4,7 @@ use refrain_wire::{Digest, Position, Seat};
 
 use super::ballot::{Ballot, SeatSet};
 use super::seat::SeatState;
-use super::{Event, Votes, Why};
+use super::{Agreed, Event, Votes, Why};
 
 impl Votes {
     /// Releases from the front what can be, and tells why the next cannot.
@@ -36,10 +36,12 @@ impl Votes {
         for (seat, state) in (0..seats).map(Seat).zip(&mut self.seats) {
             state.note_release(voters.contains(seat));
         }
+        let quorum = self.sizes.quorum(ballot.position) as u8;
         self.done_with(ballot.position);
-        if let Some(agreed) = ballot.agreed {
-            self.history.push(ballot.position, agreed);
-            let tally = ballot.tallies.into_iter().find(|tally| tally.digest == agreed);
+        if let Some(digest) = ballot.agreed {
+            let tally = ballot.tallies.into_iter().find(|tally| tally.digest == digest);
+            let seats = tally.as_ref().map_or(0, |tally| tally.seats.bits());
+            self.history.push(ballot.position, Agreed { digest, quorum, seats });
             if let Some(effects) = tally.and_then(|tally| tally.list) {
                 out.push(Event::Agreed { position: ballot.position, effects });
             }

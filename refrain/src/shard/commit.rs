@@ -20,6 +20,7 @@ impl Inner {
                 self.created(*group);
             }
         }
+        self.trace_commit(applied);
         self.deliver(applied);
         for (group, control) in &applied.controls {
             self.control(*group, control, at);
@@ -110,6 +111,7 @@ impl Inner {
         if self.workers().is_none() || !self.programs_are_prepared(id, from) {
             return;
         }
+        self.traces.joins(id);
         let service = self.service_name(id.group);
         if from > Position(0) {
             tracing::info!(service, seat = %id.seat, incarnation = %id.incarnation, %from, "seat taken: a new replica joins");

@@ -70,6 +70,7 @@ impl Inner {
     /// Closes every connection, and has a new epoch tried for.
     pub(super) fn lose_epoch(&self) {
         self.front().end_epoch();
+        self.traces.epoch_lost();
         self.epoch.set(Epoch(0));
         self.nonce.set(self.nonce.get().wrapping_add(1));
     }

@@ -166,6 +166,7 @@ impl Inner {
     pub(super) fn leave_office(&self) {
         let Some(leader) = self.leader.borrow_mut().take() else { return };
         tracing::info!(term = leader.term, node = %self.node, "this node no longer leads the log");
+        self.traces.office_left();
         if let Some(member) = self.view.member() {
             member.leadership_changed();
         }
@@ -311,6 +312,7 @@ impl Inner {
                 leader.office.executed(progress.group)
             };
             member.executed(progress.group, executed);
+            self.traces.executed(progress.group, executed);
             self.relieve(progress.group);
             self.note_remote_progress(progress.group, progress.seat, progress.incarnation, progress.position);
         }

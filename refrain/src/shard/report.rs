@@ -25,7 +25,8 @@ impl Inner {
         let mut progress: Vec<Progress> = Vec::new();
         for report in reports.drain(..) {
             match report {
-                Report::Turn { id, outcome, replaying } => {
+                Report::Turn { id, outcome, replaying, lasted } => {
+                    self.traces.turn(id, &outcome, replaying, lasted);
                     let Some(now) = self.turn_finished(id, &outcome, replaying) else { continue };
                     match progress.iter_mut().find(|known| (known.group, known.seat) == (now.group, now.seat)) {
                         Some(known) => *known = now,
@@ -33,7 +34,8 @@ impl Inner {
                     }
                 }
                 Report::Failed { id, reason } => self.replica_failed(id, reason),
-                Report::Rooted { id, position, root } => {
+                Report::Rooted { id, position, root, took } => {
+                    self.traces.rooted(took);
                     if let Some(now) = self.rooted(id, position, root.0) {
                         progress.push(now);
                     }
@@ -69,6 +71,7 @@ impl Inner {
             if seat.counts() {
                 let behind = replaying && outcome.position < last_turn;
                 seat.become_state(if behind { SeatState::Replaying } else { SeatState::Active }, outcome.position);
+                self.traces.follows(id, behind);
             }
             let upgrade = seat.guest.upgrade.clone().filter(|upgrade| upgrade.position == outcome.position);
             (seat.progress(id), upgrade)

@@ -146,6 +146,7 @@ impl Inner {
             released,
         };
         self.front().add_group(id, config);
+        self.traces.serves(id, &service.name);
         for (seat, state) in (0..).map(Seat).zip(&known.seats).filter(|(_, state)| state.incarnation.0 > 0) {
             self.front().take_seat(id, seat, state.incarnation, state.taken_at);
             if state.quarantined {

@@ -18,10 +18,12 @@ use refrain_sequencer::disk::{Disk, Entropy, RealDisk, os_entropy};
 use refrain_sequencer::flush::{Exec, FlushThread};
 use refrain_sequencer::log::{Durability, OrderedLog as _};
 use refrain_sequencer::net::{Net, Tcp};
+use refrain_sequencer::observe::Observer;
 use refrain_sequencer::raft::{Bootstrap, ElectionTimes, RaftLog, RaftOptions};
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sequencer::{self, Event, Sequencer};
 use refrain_sequencer::shard::{Applied, ShardState};
+use refrain_telemetry::Telemetry;
 use refrain_wire::{Control, Epoch, NodeId};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
@@ -29,12 +31,14 @@ use tokio::time::Instant;
 
 use super::catalog::Catalog;
 use super::checkpoints::{self, Checkpoints};
+use super::traces::Traces;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{Command, Commands, Engine, Inner, epoch, fetch, follow, leader, peers, uplink};
 use crate::config::{Config, ListenAt};
 use crate::feed::{MAX_QUESTIONS, Recent};
 use crate::history::History;
+use crate::metered::Metered;
 use crate::service::Service;
 use crate::shard::lease::Lease;
 
@@ -80,6 +84,8 @@ pub struct Options {
     pub services: Vec<Arc<Service>>,
     /// The machine.
     pub seams: Seams,
+    /// Where traces and metrics go.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// One served port.
@@ -171,7 +177,9 @@ fn run(
 }
 
 async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<Inner>> {
-    let Options { config, platform, services, seams } = options;
+    let Options { config, platform, services, seams, telemetry } = options;
+    let seams = Seams { net: Metered::over(seams.net, telemetry.metrics().streams.clone()), ..seams };
+    let traces = Traces::new(&telemetry);
     let history = Arc::new(History::default());
     let handle: Handle = Rc::default();
     // Before the log: a member that cannot be reached cannot take part.
@@ -184,7 +192,7 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
     };
     let (questions, asked) = mpsc::channel(MAX_QUESTIONS);
     let view = if config.cluster.roles.sequencer {
-        View::Member(open_log(&config, &seams, &history, &handle, local).await?)
+        View::Member(open_log(&config, &seams, &history, &handle, local, traces.observer()).await?)
     } else {
         View::Feed(Feed {
             state: RefCell::new(ShardState::new()),
@@ -197,8 +205,9 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
         view.with_shard(|shard| history.restore(position, shard.groups()));
     }
     history.set_epochs(&view.with_shard(open_epochs));
+    traces.begin_after(view.position());
     let checkpoints = Checkpoints::new(open_checkpoints(&config)?);
-    let inner = make(config, platform, services, seams, view, history, checkpoints, asked)?;
+    let inner = make(config, platform, services, seams, (view, traces), history, checkpoints, asked)?;
     inner.history.attach(inner.view.source());
     assert!(handle.set(Rc::downgrade(&inner)).is_ok(), "set once, here");
     start_front(&inner);
@@ -232,7 +241,7 @@ fn make(
     platform: Platform,
     services: Vec<Arc<Service>>,
     seams: Seams,
-    view: View,
+    (view, traces): (View, Traces),
     history: Arc<History>,
     checkpoints: Checkpoints,
     questions: mpsc::Receiver<crate::feed::Older>,
@@ -289,6 +298,7 @@ fn make(
         stalled: Cell::new(false),
         draining: Cell::new(false),
         questions: RefCell::new(Some(questions)),
+        traces,
         failure: RefCell::new(None),
         ended: watch::Sender::new(false),
         again: Cell::new(false),
@@ -301,8 +311,9 @@ async fn open_log(
     history: &Arc<History>,
     handle: &Handle,
     local: &Rc<LocalSet>,
+    observer: Arc<dyn Observer>,
 ) -> anyhow::Result<Sequencer<Arc<RaftLog>>> {
-    let options = raft_options(config, seams);
+    let options = raft_options(config, seams, observer);
     let parts =
         sequencer::Seams { clock: Box::new(SystemClock::new()), entropy: Arc::clone(&seams.entropy), limits: LIMITS };
     let (history, handle, local) = (Arc::clone(history), Rc::clone(handle), Rc::downgrade(local));
@@ -336,7 +347,7 @@ async fn open_log(
     Sequencer::open(parts, on_event, open).await.with_context(|| format!("cannot open the log in {}", folder.display()))
 }
 
-fn raft_options(config: &Config, seams: &Seams) -> RaftOptions {
+fn raft_options(config: &Config, seams: &Seams, observer: Arc<dyn Observer>) -> RaftOptions {
     let cluster = &config.cluster;
     let durability = match config.durability {
         crate::config::Durability::Fsync => Durability::Fsync,
@@ -348,6 +359,7 @@ fn raft_options(config: &Config, seams: &Seams) -> RaftOptions {
         0 | 1 => Bootstrap::Alone,
         _ => Bootstrap::Initial(initial.collect()),
     };
+    let entropy = Arc::clone(&seams.entropy);
     RaftOptions {
         node: cluster.node,
         address: cluster.listen.map(|address| address.to_string()).unwrap_or_default(),
@@ -355,7 +367,7 @@ fn raft_options(config: &Config, seams: &Seams) -> RaftOptions {
         members,
         net: Arc::clone(&seams.net),
         election: ElectionTimes { timeout: config.election_timeout, heartbeat: config.heartbeat_interval },
-        segments: SegmentOptions { durability, entropy: Arc::clone(&seams.entropy), ..SegmentOptions::default() },
+        segments: SegmentOptions { durability, entropy, observer: Some(observer), ..SegmentOptions::default() },
         max_log_bytes: Some(config.max_log_bytes),
         ..RaftOptions::default()
     }

@@ -70,6 +70,7 @@ impl Inner {
     /// There is a way to a leader: it is told everything that it may not know.
     pub(super) fn link_up(&self, link: Link) {
         *self.link.borrow_mut() = link;
+        self.traces.leader_found();
         if let Some(leader) = self.leader() {
             self.answer_transfer(leader);
         }
@@ -90,6 +91,7 @@ impl Inner {
 
     /// There is none any more.
     pub(super) fn link_down(&self) {
+        self.traces.leader_lost(self.link_is_up());
         *self.link.borrow_mut() = Link::Down;
         let kept = self.transferring.get().map(|(request, _)| request);
         let text = "the leader of the log has changed; it may still happen";
@@ -105,6 +107,7 @@ impl Inner {
         if !self.link_is_up() {
             return Err(NotTaken);
         }
+        self.traces.submitted(id.number, &batches);
         self.tell_leader(ToLeader::Submit { id, batches });
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! What the front end tells the loop thread: submissions to order, and what follows from votes.
 
 use std::rc::Weak;
+use std::time::Instant;
 
-use refrain_proxy::core::{LogStream, Notice};
+use refrain_proxy::core::{LogStream, Notice, Released};
 use refrain_proxy::nat::Submission;
 use refrain_proxy::tcp::{NotTaken, Upstream};
 use refrain_wire::{Control, GroupId};
@@ -23,6 +24,24 @@ impl Upstream for ToLeaderOrOperator {
             inner.notice(group, notice);
         }
     }
+
+    fn accepted(&self, group: GroupId) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.traces.accepted(group);
+        }
+    }
+
+    fn received(&self, group: GroupId, bytes: usize, now: Instant) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.traces.received(group, bytes, now);
+        }
+    }
+
+    fn released(&self, released: &Released, agreed: Instant) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.traces.released(released, agreed);
+        }
+    }
 }
 
 impl Inner {
@@ -30,6 +49,7 @@ impl Inner {
         match notice {
             Notice::Log { stream, line } => self.guest_line(id, stream, &line),
             Notice::Diverged(divergence) => {
+                self.traces.diverged(id);
                 if self.incarnation_of(id, divergence.seat) != Some(divergence.incarnation) {
                     return;
                 }
@@ -66,7 +86,10 @@ impl Inner {
             Notice::Gap { epoch, serial, emitted, offset } => {
                 tracing::error!(%epoch, %serial, emitted, offset, "a flow's bytes do not fit together; it was reset");
             }
-            Notice::VoteDropped { seat, .. } => self.have_vote_again(id, seat),
+            Notice::VoteDropped { seat, .. } => {
+                self.traces.vote_dropped();
+                self.have_vote_again(id, seat);
+            }
             Notice::Listen(_) | Notice::Unlisten(_) | Notice::Audited { .. } => {}
         }
     }

@@ -21,6 +21,7 @@ use super::message::{Request, Response};
 use crate::net::framed::{FrameReader, write_queue};
 use crate::net::greeting::greet;
 use crate::net::{BoxStream, Net};
+use crate::observe::{Observer, Observers};
 
 /// How many calls may wait for the stream.
 const MAX_WAITING: usize = 128;
@@ -65,6 +66,8 @@ pub(crate) struct Origin {
     pub(crate) generation: Box<dyn Fn() -> Generation + Send + Sync>,
     /// Whether a member's votes count.
     pub(crate) is_voter: Box<dyn Fn(NodeId) -> bool + Send + Sync>,
+    /// Who is told of what members have.
+    pub(crate) observer: Observers,
     /// How often a stream with answers due is pinged.
     pub(crate) heartbeat: Duration,
     /// How long it may be silent then, on the urgent lane; ten times that on the other.
@@ -79,6 +82,7 @@ struct Call {
 /// The handle; dropping it closes the stream.
 pub(crate) struct Link {
     peer: Peer,
+    observer: Observers,
     calls: mpsc::Sender<Call>,
     task: AbortHandle,
 }
@@ -107,12 +111,17 @@ impl Link {
     /// A link that opens its stream at the first call. Needs a tokio runtime.
     pub(crate) fn new(origin: Arc<Origin>, peer: Peer, lane: Lane) -> Self {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        let observer = origin.observer.clone();
         let driver = Driver { origin, peer: peer.clone(), lane, calls: receiver };
-        Self { peer, calls: sender, task: tokio::spawn(driver.run()).abort_handle() }
+        Self { peer, observer, calls: sender, task: tokio::spawn(driver.run()).abort_handle() }
     }
 
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    pub(crate) fn observer(&self) -> Option<&dyn Observer> {
+        self.observer.as_deref()
     }
 
     /// Sends a request. Those of one caller are sent in the order of their calls.

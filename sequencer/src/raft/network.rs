@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -24,6 +25,7 @@ use refrain_wire::limits::MAX_PIECE_BYTES;
 use super::link::{Lane, Link, LinkError, Origin, Peer};
 use super::message::{Piece, Request, Response};
 use super::types::{LogId, Member, Snapshot, Types, Vote};
+use crate::observe::Replicated;
 
 /// How many requests with entries may be on their way to one member.
 const MAX_PIPELINED: usize = 32;
@@ -197,7 +199,15 @@ type Pending = Pin<Box<dyn Future<Output = Result<Response, LinkError>> + Send>>
 struct Pipeline<'a, S> {
     link: &'a Arc<Link>,
     input: Option<S>,
-    on_the_way: VecDeque<(Option<LogId>, Option<LogId>, Pending)>,
+    on_the_way: VecDeque<OnTheWay>,
+}
+
+struct OnTheWay {
+    previous: Option<LogId>,
+    last: Option<LogId>,
+    /// When entries were sent, when somebody is to be told.
+    sent: Option<Instant>,
+    answer: Pending,
 }
 
 impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Pipeline<'_, S> {
@@ -210,6 +220,8 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Pipeline<'_, S> {
                 Poll::Ready(Some(request)) => {
                     let previous = request.prev_log_id;
                     let last = request.entries.last().map(|entry| entry.id).or(previous);
+                    let told = self.link.observer().is_some() && !request.entries.is_empty();
+                    let sent = told.then(Instant::now);
                     let link = self.link.clone();
                     let mut pending: Pending = Box::pin(async move { link.call(Request::Append(request)).await });
                     // The first poll sends, so that requests stay in order.
@@ -217,10 +229,20 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Pipeline<'_, S> {
                     if let Poll::Ready(answer) = first {
                         pending = Box::pin(std::future::ready(answer));
                     }
-                    self.on_the_way.push_back((previous, last, pending));
+                    self.on_the_way.push_back(OnTheWay { previous, last, sent, answer: pending });
                 }
             }
         }
+    }
+}
+
+impl OnTheWay {
+    /// The member has the entries.
+    fn tell(&self, link: &Link) {
+        let (Some(observer), Some(sent), Some(last)) = (link.observer(), self.sent, self.last) else { return };
+        let first = self.previous.map_or(0, |previous| previous.index + 1);
+        let (node, last, answered) = (link.peer().node, last.index, Instant::now());
+        observer.replicated(&Replicated { node, first, last, sent, answered });
     }
 }
 
@@ -230,14 +252,17 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Stream for Pipeline<
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         this.send(context);
-        let Some((previous, last, pending)) = this.on_the_way.front_mut() else {
+        let Some(front) = this.on_the_way.front_mut() else {
             return if this.input.is_none() { Poll::Ready(None) } else { Poll::Pending };
         };
-        let Poll::Ready(answer) = pending.as_mut().poll(context) else { return Poll::Pending };
+        let Poll::Ready(answer) = front.answer.as_mut().poll(context) else { return Poll::Pending };
         let result = match answer {
             // Without a previous entry there is nothing to conflict with, and openraft takes that for granted.
-            Ok(Response::Append(response)) if previous.is_some() || !response.is_conflict() => {
-                Ok(response.into_stream_result(*previous, *last))
+            Ok(Response::Append(response)) if front.previous.is_some() || !response.is_conflict() => {
+                if matches!(response, AppendEntriesResponse::Success) {
+                    front.tell(this.link);
+                }
+                Ok(response.into_stream_result(front.previous, front.last))
             }
             Ok(other) => Err(unexpected(this.link, &other).into()),
             Err(error) => Err(unreachable(&error).into()),

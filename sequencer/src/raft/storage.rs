@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
@@ -28,6 +29,9 @@ const REPLICATION_BYTES: usize = 1024 * 1024;
 #[derive(Clone)]
 pub(crate) struct RaftStore {
     pub(crate) log: Arc<SegmentLog>,
+    pub(crate) node: NodeId,
+    /// Elections that this member began.
+    pub(crate) elections: Arc<AtomicU64>,
 }
 
 /// A callback, and the future that it completes.
@@ -113,6 +117,9 @@ impl RaftLogStorage<Types> for RaftStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let LeaderId { term, voted_for } = vote.leader_id;
+        if voted_for == self.node.0 && !vote.committed {
+            self.elections.fetch_add(1, Ordering::Relaxed);
+        }
         let vote = meta::Vote { term, node: voted_for, committed: vote.committed };
         self.change_meta(move |meta| meta.vote = Some(vote)).await
     }

@@ -125,6 +125,7 @@ fn writer(
         planned: recovered.next,
         last,
         closed: false,
+        observer: options.observer,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::sim::sim_entropy;
 
 const ONE: GroupId = GroupId(1);
 
+/// Goes on by a microsecond whenever the time is asked for.
 struct TestClock(Cell<u64>);
 
 impl Clock for TestClock {
@@ -154,6 +155,39 @@ fn submissions_are_committed_in_order_and_what_waits_together_is_one_entry() {
         assert_eq!(shell.sequencer.log().committed(), before.next());
         let times: Vec<Time> = shell.seen.borrow().committed.iter().map(|applied| applied.time).collect();
         assert!(times.is_sorted() && times[0] >= Time::from_micros(1_000_000));
+    });
+}
+
+#[test]
+fn at_its_commit_a_draft_says_how_long_it_was_on_its_way() {
+    on_loop(async {
+        let handle: Rc<std::cell::OnceCell<Rc<Sequencer<MemoryLog>>>> = Rc::default();
+        let (seen, shell) = (Rc::new(RefCell::new(Vec::new())), handle.clone());
+        let into = seen.clone();
+        let handler = move |event| {
+            if let (Event::Committed(applied), Some(sequencer)) = (event, shell.get()) {
+                into.borrow_mut().push((applied.time, sequencer.ordering()));
+            }
+        };
+        let (clock, limits) = (Box::new(TestClock(Cell::new(0))), Limits::default());
+        let seams = Seams { clock, entropy: sim_entropy(1), limits };
+        let opened = Sequencer::open(seams, handler, async |sink| {
+            Ok::<_, AppendError>(MemoryLog::new(Generation([0; 16]), None, sink))
+        });
+        let opened = Rc::new(opened.await.unwrap());
+        let sequencer = handle.get_or_init(|| opened).clone();
+        assert_eq!(sequencer.ordering(), None, "nothing is on its way");
+        sequencer.control(ONE, create()).unwrap();
+        sequencer.stop();
+        sequencer.run().await.unwrap();
+        let seen = seen.borrow();
+        assert!(!seen.is_empty());
+        for (time, ordering) in seen.iter() {
+            let ordering = ordering.expect("it is on its way until the append returns");
+            assert_eq!(ordering.time, *time);
+            assert!(ordering.since_taken >= ordering.since_drafted);
+        }
+        assert_eq!(sequencer.ordering(), None, "all is ordered");
     });
 }
 

@@ -9,6 +9,7 @@ use futures_util::future::{join_all, select_all};
 use parking_lot::Mutex;
 use refrain_sequencer::flush::{Exec, FlushInline};
 use refrain_sequencer::log::{AppendError, CommitSink, Delivery, OrderedLog};
+use refrain_sequencer::observe::Observer;
 use refrain_sequencer::raft::{Bootstrap, ElectionTimes, OpenRaftError, RaftLog, RaftOptions};
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sim::{SimDisk, sim_entropy};
@@ -83,6 +84,8 @@ pub struct Cluster {
     pub network: Network,
     pub disks: BTreeMap<u64, SimDisk>,
     pub hosts: BTreeMap<u64, Host>,
+    /// Who is told of a host's work.
+    pub observers: BTreeMap<u64, Arc<dyn Observer>>,
     /// What was acknowledged.
     pub acknowledged: Entries,
     number: u64,
@@ -91,14 +94,18 @@ pub struct Cluster {
 impl Cluster {
     /// Hosts that have begun a log together.
     pub async fn of(nodes: &[u64]) -> Self {
-        let mut cluster = Self::default();
+        Self::default().begin(nodes).await
+    }
+
+    /// Has hosts begin a log together.
+    pub async fn begin(mut self, nodes: &[u64]) -> Self {
         for node in nodes {
-            cluster.start(*node, initial(nodes)).await.unwrap();
+            self.start(*node, initial(nodes)).await.unwrap();
         }
-        let beginning = join_all(cluster.hosts.values().map(|host| host.log.begin()));
+        let beginning = join_all(self.hosts.values().map(|host| host.log.begin()));
         in_time("the beginning", beginning).await.into_iter().for_each(|begun| begun.unwrap());
-        cluster.leader().await;
-        cluster
+        self.leader().await;
+        self
     }
 
     pub fn options(&self, node: u64, members: Bootstrap) -> RaftOptions {
@@ -114,6 +121,7 @@ impl Cluster {
                 segment_bytes: 20_000,
                 cache_bytes: 5000,
                 entropy: sim_entropy(node * 1_000_000 + disk),
+                observer: self.observers.get(&node).cloned(),
                 ..SegmentOptions::default()
             },
             ..RaftOptions::default()

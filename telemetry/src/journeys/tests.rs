@@ -53,7 +53,7 @@ fn a_request_is_measured_from_its_first_byte_to_agreement() {
     journeys.submitted(GROUP, 1, 100, at[3]);
     journeys.committed(GROUP, Position(8), Some(1), at[3]);
     journeys.agreed(GROUP, Position(8), 2, 0b11, at[4]);
-    journeys.written(GROUP, Position(8), 64, Interval { from: at[4], to: at[5] });
+    journeys.written(GROUP, Position(8), 64, at[4], || at[5]);
     assert!(proxy.has("end_to_end_seconds_sum", "0.008") && proxy.has("end_to_end_seconds_count", "1"));
     assert!(proxy.has("vote_wait_seconds_sum", "0.004") && proxy.has("vote_wait_seconds_count", "1"));
     assert!(proxy.has("received_bytes_total", "100") && proxy.has("sent_bytes_total", "64"));

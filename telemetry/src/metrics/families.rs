@@ -68,6 +68,8 @@ pub struct ServiceMetrics {
     pub sent_bytes: Counter,
     /// Votes that differed from what was agreed.
     pub divergences: Counter,
+    /// Data bytes ordered and not yet executed by a quorum, on the leader.
+    pub unexecuted_bytes: Gauge,
 }
 
 type Of<M> = Family<ServiceLabels, M>;
@@ -84,6 +86,7 @@ pub(super) struct Families {
     received_bytes: Of<Counter>,
     sent_bytes: Of<Counter>,
     divergences: Of<Counter>,
+    unexecuted_bytes: Of<Gauge>,
     lag: Family<SeatLabels, Gauge>,
 }
 
@@ -100,6 +103,7 @@ impl Families {
             received_bytes: registered(r, "received_bytes", "Bytes read from clients"),
             sent_bytes: registered(r, "sent_bytes", "Bytes written to clients"),
             divergences: registered(r, "divergences", "Votes that differed from what was agreed"),
+            unexecuted_bytes: registered(r, "unexecuted_bytes", "Data bytes ordered and not executed by a quorum"),
             lag: registered(r, "replica_lag_positions", "Positions that a replica is behind the last committed turn"),
         }
     }
@@ -124,6 +128,7 @@ impl Families {
             received_bytes: self.received_bytes.get_or_create_owned(labels),
             sent_bytes: self.sent_bytes.get_or_create_owned(labels),
             divergences: self.divergences.get_or_create_owned(labels),
+            unexecuted_bytes: self.unexecuted_bytes.get_or_create_owned(labels),
         }
     }
 
@@ -141,6 +146,7 @@ impl Families {
         self.received_bytes.remove(labels);
         self.sent_bytes.remove(labels);
         self.divergences.remove(labels);
+        self.unexecuted_bytes.remove(labels);
         for seat in 0..MAX_SEATS {
             self.lag.remove(&SeatLabels::new(labels, Seat(seat)));
         }

@@ -28,6 +28,8 @@ pub struct SequencerMetrics {
     pub batch_bytes: Sizes,
     /// Records of each batch ordered here.
     pub batch_records: Sizes,
+    /// Without a leader, as this node saw it.
+    pub leader_change: Durations,
     /// Elections that this member began.
     pub elections: Counter,
     /// The current term.
@@ -38,6 +40,12 @@ pub struct SequencerMetrics {
     pub committed_position: Gauge,
     /// Bytes of the log on this node.
     pub log_bytes: Gauge,
+    /// The most bytes that it may have.
+    pub log_max_bytes: Gauge,
+    /// Members of the log.
+    pub members: Gauge,
+    /// Open epochs of proxies.
+    pub epochs: Gauge,
 }
 
 impl SequencerMetrics {
@@ -48,11 +56,15 @@ impl SequencerMetrics {
             fsync: registered(r, "fsync_seconds", "Syncs of the log to disk"),
             batch_bytes: registered(r, "batch_bytes", "Record bytes of the batches ordered here"),
             batch_records: registered(r, "batch_records", "Records of the batches ordered here"),
+            leader_change: registered(r, "leader_change_seconds", "Without a leader, as this node saw it"),
             elections: registered(r, "elections", "Elections that this member began"),
             term: registered(r, "term", "The current term"),
             leads: registered(r, "leads", "1 while this member leads"),
             committed_position: registered(r, "committed_position", "The last committed position known here"),
             log_bytes: registered(r, "log_bytes", "Bytes of the log on this node"),
+            log_max_bytes: registered(r, "log_max_bytes", "The most bytes that the log may have"),
+            members: registered(r, "log_members", "Members of the log"),
+            epochs: registered(r, "epochs", "Open epochs of proxies"),
         }
     }
 }
@@ -77,6 +89,47 @@ impl CheckpointMetrics {
             hash: registered(r, "checkpoint_hash_seconds", "Hashing of captured states, in the background"),
             restore: registered(r, "checkpoint_restore_seconds", "Restoring of replicas from checkpoints"),
             join: registered(r, "join_seconds", "From the taking of a seat to its replica's first vote that counts"),
+        }
+    }
+}
+
+/// What this node's proxy holds, and what it turned away.
+#[derive(Clone, Debug)]
+pub struct ProxyMetrics {
+    /// Record bytes that wait for a submission.
+    pub pending_bytes: Gauge,
+    /// Submissions taken and not committed.
+    pub submissions: Gauge,
+    /// Bytes agreed on that wait for slow clients.
+    pub unsent_bytes: Gauge,
+    /// Connections refused at accept.
+    pub refused: Counter,
+    /// Connections reset for want of an epoch: nothing of them was executed.
+    pub not_accepted: Counter,
+    /// Connections reset by the end of an epoch: what they sent may have been executed.
+    pub outcome_unknown: Counter,
+    /// Votes that found no room.
+    pub votes_dropped: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResetLabels {
+    outcome: &'static str,
+}
+
+impl ProxyMetrics {
+    pub(super) fn new(r: &mut Registry) -> Self {
+        let help = "Connections reset because the proxy had no epoch, by what became of what was sent";
+        let reset: Family<ResetLabels, Counter> = registered(r, "connections_reset", help);
+        let with = |outcome| reset.get_or_create_owned(&ResetLabels { outcome });
+        Self {
+            pending_bytes: registered(r, "pending_bytes", "Bytes of records that wait for a submission"),
+            submissions: registered(r, "submissions", "Submissions on their way, not committed"),
+            unsent_bytes: registered(r, "unsent_bytes", "Bytes agreed on that wait for slow clients"),
+            refused: registered(r, "connections_refused", "Connections refused at accept, by a limit or a halt"),
+            not_accepted: with("not-accepted"),
+            outcome_unknown: with("unknown"),
+            votes_dropped: registered(r, "votes_dropped", "Votes dropped for want of room; they are cast again"),
         }
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Record {
     pub(crate) position: Position,
     pub(crate) from: Instant,
     pub(crate) to: Instant,
+    /// The batch is traced; else the span is kept on this node because it was slow, and not exported.
+    pub(crate) traced: bool,
     pub(crate) detail: Detail,
 }
 
@@ -42,6 +44,8 @@ pub(crate) struct Finished {
     pub(crate) position: Position,
     pub(crate) start: SystemTime,
     pub(crate) duration: Duration,
+    /// As in [`Record`].
+    pub(crate) traced: bool,
     pub(crate) detail: Detail,
 }
 
@@ -77,6 +81,7 @@ impl Record {
             position: self.position,
             start: anchor.wall_of(self.from),
             duration: self.to.saturating_duration_since(self.from),
+            traced: self.traced,
             detail: self.detail,
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use refrain_wire::{ClusterId, GroupId, Incarnation, Position, Seat};
@@ -19,6 +19,9 @@ use crate::config::Ratio;
 
 /// The most records that wait for the collecting thread; it empties the queue every few milliseconds.
 pub(crate) const QUEUED_RECORDS: usize = 8_192;
+
+/// A stage of a batch that is not traced is kept on its node when it took at least so long.
+pub const SLOW: Duration = Duration::from_millis(100);
 
 /// From when to when a stage lasted. An end before the begin counts as none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,13 @@ impl Interval {
     #[must_use]
     pub fn since(from: Instant) -> Self {
         Self { from, to: Instant::now() }
+    }
+
+    /// Whether it took so long that it is kept in any case.
+    #[inline]
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.to.saturating_duration_since(self.from) >= SLOW
     }
 }
 
@@ -107,7 +117,18 @@ impl Tracer {
             return None;
         }
         let outbox = self.outbox.as_deref()?;
-        Some(BatchTrace { outbox, group, position })
+        Some(BatchTrace { outbox, group, position, traced: true })
+    }
+
+    /// The batch's trace if it is traced, or if one of its stages lasted for `interval` and that was slow. What is
+    /// recorded of a batch that is not traced stays on this node: other nodes know nothing of it.
+    #[inline]
+    #[must_use]
+    pub fn stage(&self, group: GroupId, position: Position, interval: Interval) -> Option<BatchTrace<'_>> {
+        self.batch(group, position).or_else(|| {
+            let outbox = self.outbox.as_deref().filter(|_| interval.is_slow())?;
+            Some(BatchTrace { outbox, group, position, traced: false })
+        })
     }
 
     /// The ids of the cluster's traces.
@@ -166,12 +187,20 @@ pub struct BatchTrace<'a> {
     outbox: &'a Outbox,
     group: GroupId,
     position: Position,
+    traced: bool,
 }
 
 impl BatchTrace<'_> {
+    /// Whether all nodes record the batch; else this node alone does, because a stage was slow.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.traced
+    }
+
     fn record(&self, interval: Interval, detail: Detail) {
+        let Self { outbox, group, position, traced } = *self;
         let Interval { from, to } = interval;
-        self.outbox.push(Record { group: self.group, position: self.position, from, to, detail });
+        outbox.push(Record { group, position, from, to, traced, detail });
     }
 
     /// The root, by the leader that ordered the batch and by nobody else: from the taking of its first submission until
@@ -277,5 +306,21 @@ mod tests {
     #[test]
     fn one_that_is_off_traces_nothing() {
         assert!((0..1_000).all(|position| Tracer::off().batch(GroupId(0), Position(position)).is_none()));
+        let now = Instant::now();
+        let slow = Interval { from: now, to: now + SLOW };
+        assert!(Tracer::off().stage(GroupId(0), Position(1), slow).is_none());
+    }
+
+    #[test]
+    fn a_slow_stage_is_recorded_though_its_batch_is_not_traced() {
+        let few = Sampler::new(Ratio::new(1e-15).expect("a ratio"));
+        let ids = TraceIds::new(ClusterId([5; 16]));
+        let (tracer, inbox) = channel(ids, few, 8, Counter::default(), Counter::default());
+        let now = Instant::now();
+        let lasting = |time| Interval { from: now, to: now + time };
+        let (quick, slow) = (lasting(SLOW - Duration::from_nanos(1)), lasting(SLOW));
+        assert!(tracer.stage(GroupId(1), Position(9), quick).is_none());
+        tracer.stage(GroupId(1), Position(9), slow).expect("it is slow").append(slow);
+        assert!(!inbox.receiver.try_recv().expect("it was recorded").traced);
     }
 }

@@ -48,8 +48,8 @@ const FENCED: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["refrain-telemetry"]),
     ("opentelemetry-otlp", &["refrain-telemetry"]),
     ("opentelemetry-http", &["refrain-telemetry"]),
-    ("opentelemetry-proto", &["refrain-telemetry"]),
-    ("prost", &["refrain-telemetry"]),
+    ("opentelemetry-proto", &["refrain-telemetry", "refrain-tests"]),
+    ("prost", &["refrain-telemetry", "refrain-tests"]),
     ("prometheus-client", &["refrain-telemetry"]),
 ];
 
