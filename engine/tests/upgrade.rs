@@ -129,6 +129,7 @@ fn both_replicas_switch_at_the_position_and_the_files_stay() {
     let platform = platform();
     let (a, b) = (made(&platform, &server('a')), made(&platform, &server('b')));
     let mut pair = Pair::new(&a, &[&b]);
+    pair.turn(None, &[]);
     assert_eq!(sent(&pair.turn(None, &[open(1, 7), data(1, b"?")])), b"a");
     let outcome = pair.turn(Some(&upgrade(&b)), &[data(1, b"?"), Record::Control(Control::Audit)]);
     assert_eq!(told(&outcome), Some((UPGRADE_DONE, b.digest.to_vec())));
@@ -152,6 +153,7 @@ fn an_upgrade_to_what_runs_already_touches_nothing() {
     let platform = platform();
     let a = made(&platform, &server('a'));
     let mut pair = Pair::new(&a, &[]);
+    pair.turn(None, &[]);
     pair.turn(None, &[open(1, 7)]);
     let outcome = pair.turn(Some(&upgrade(&a)), &[data(1, b"?")]);
     assert_eq!((told(&outcome), sent(&outcome)), (Some((UPGRADE_DONE, a.digest.to_vec())), b"a".to_vec()));
@@ -174,9 +176,10 @@ fn a_program_that_does_not_start_is_rolled_back_and_the_flows_go_on() {
     let large = support::wat("(module (memory (export \"memory\") 2) (func (export \"_start\")))");
     let large = blueprint(&platform, &large, config(), small);
     let mut pair = Pair::new(&a, &[&trap, &exit, &returns, &spins, &large]);
+    pair.turn(None, &[]);
     pair.turn(None, &[open(1, 7)]);
     for (broken, reason) in [
-        (&trap, "it ended at its start: trapped: wasm `unreachable` instruction executed"),
+        (&trap, "it ended at its start: trapped: wasm trap: wasm `unreachable` instruction executed"),
         (&exit, "it ended at its start: exited with code 3"),
         (&returns, "it ended at its start: exited with code 0"),
         (&spins, "it ended at its start: trapped: used up its fuel of 1000000000 in one turn without waiting"),
@@ -201,6 +204,7 @@ fn a_program_that_waits_before_it_listens_has_not_started() {
     let a = made(&platform, &server('a'));
     let sleeps = blueprint(&platform, &other('z', SLEEP), silent, LIMITS);
     let mut pair = Pair::new(&a, &[&sleeps]);
+    pair.turn(None, &[]);
     pair.turn(None, &[open(1, 7)]);
     let outcome = pair.turn(Some(&upgrade(&sleeps)), &[data(1, b"?")]);
     assert_eq!(why_not(&outcome), "it waited before it listened on port 7");
@@ -259,8 +263,8 @@ fn a_bundle_that_is_not_at_hand_is_the_hosts_failure() {
 /// A history with two upgrades that come about and one that does not.
 fn history(pair: &mut Pair, b: &Blueprint, broken: &Blueprint, c: &Blueprint) {
     let turns: [(Option<Control>, Vec<Record>); 10] = [
-        (None, vec![open(1, 7)]),
-        (None, vec![data(1, b"1")]),
+        (None, vec![]),
+        (None, vec![open(1, 7), data(1, b"1")]),
         (Some(upgrade(b)), vec![open(2, 7), data(2, b"2")]),
         (None, vec![data(2, b"3")]),
         (Some(upgrade(broken)), vec![data(2, b"4")]),
