@@ -104,12 +104,12 @@ impl Server {
 }
 
 /// Settings of the caller's environment that would change what is measured.
-fn changes_the_server(name: &OsString) -> bool {
+pub fn changes_the_server(name: &OsString) -> bool {
     name.to_str().is_some_and(|name| name.starts_with("REFRAIN_") || name == "RUST_LOG")
 }
 
 /// The example and its address in `serving NAMESPACE/NAME[@VERSION] (...) on ADDRESS`.
-fn serving(line: &str) -> Option<(String, SocketAddr)> {
+pub fn serving(line: &str) -> Option<(String, SocketAddr)> {
     let rest = line.strip_prefix("serving ")?;
     let service = rest.split_whitespace().next()?;
     let (_, address) = rest.rsplit_once(" on ")?;
