@@ -61,6 +61,8 @@ pub fn measure(setup: &Setup, history: u64, rows: &mut Rows) -> Result<()> {
             ("checkpoint-batches", "500"),
             ("checkpoint-interval", "\"100ms\""),
             ("log-cut-interval", "\"1s\""),
+            // No checkpoint is ordered while the killed node's proxy may still want votes on what is before it.
+            ("lease", "\"1s\""),
         ],
     })?;
     // The members first: a node without one takes part in the log that they have begun.
