@@ -78,6 +78,20 @@ pub enum What {
     Etcd,
     /// SET to a Redis that syncs every write, beside that floor.
     RedisAof,
+    /// 64 bytes there and back through three nodes, beside that floor.
+    ClusterEcho,
+    /// SET to the kv-server on three nodes, beside that floor, etcd and Redis.
+    ClusterSet,
+    /// The leader is killed under load: how long nothing is answered, and what is lost.
+    Failover,
+    /// A replica of 64 MiB joins under load, from a checkpoint, behind a long history.
+    Join {
+        /// Entries of the log before the first join.
+        #[arg(long, default_value_t = 100_000)]
+        history: u64,
+    },
+    /// SETs with checkpoints five times a second and without.
+    CheckpointPause,
 }
 
 /// How to print.
@@ -95,6 +109,7 @@ const EXAMPLES: &str = "Examples:
   bench echo --native-only      without Refrain
   bench load --connections 16
   bench telemetry --base ../other/target/release/refrain
+  bench join --history 10000    with a shorter history
   bench all -o json >figures.json";
 
 fn connections() -> clap::builder::RangedI64ValueParser<u16> {

@@ -8,12 +8,16 @@ use crate::args::What;
 use crate::report::Row;
 use crate::setup::Setup;
 
+mod checkpoint_pause;
 mod cluster;
 mod echo;
+mod failover;
+mod filled;
 mod floor;
 mod framing;
 mod idle;
 mod images;
+mod join;
 mod load;
 mod redis;
 mod series;
@@ -37,7 +41,10 @@ impl What {
                 Self::Framing,
             ],
             // Beside the floor of the machine.
-            Self::Cluster => vec![Self::Floor, Self::Cluster],
+            Self::Cluster | Self::ClusterEcho | Self::ClusterSet | Self::Failover | Self::CheckpointPause => {
+                vec![Self::Floor, self]
+            }
+            Self::Join { .. } => vec![Self::Floor, self],
             one => vec![one],
         }
     }
@@ -58,17 +65,31 @@ impl What {
             Self::ClusterFloor => "cluster-floor",
             Self::Etcd => "etcd",
             Self::RedisAof => "redis-aof",
+            Self::ClusterEcho => "cluster-echo",
+            Self::ClusterSet => "cluster-set",
+            Self::Failover => "failover",
+            Self::Join { .. } => "join",
+            Self::CheckpointPause => "checkpoint-pause",
         }
     }
 
     /// Whether it needs the server at all.
     pub fn needs_refrain(&self) -> bool {
-        !matches!(self, Self::Floor | Self::Cluster | Self::ClusterFloor | Self::Etcd | Self::RedisAof)
+        !matches!(self, Self::Floor | Self::ClusterFloor | Self::Etcd | Self::RedisAof)
     }
 
     /// Whether there is something to measure without the server.
     pub fn has_native_side(&self) -> bool {
-        !matches!(self, Self::Idle | Self::Framing | Self::Telemetry { .. })
+        !matches!(
+            self,
+            Self::Idle
+                | Self::Framing
+                | Self::Telemetry { .. }
+                | Self::ClusterEcho
+                | Self::Failover
+                | Self::Join { .. }
+                | Self::CheckpointPause
+        )
     }
 
     /// Measures.
@@ -83,17 +104,22 @@ impl What {
             Self::Idle => idle::measure(setup, rows),
             Self::Framing => framing::measure(setup, rows),
             Self::Telemetry { base, rounds } => telemetry::measure(setup, base.as_deref(), rounds, rows),
+            Self::Failover => failover::measure(setup, rows),
+            Self::Join { history } => join::measure(setup, history, rows),
+            Self::CheckpointPause => checkpoint_pause::measure(setup, rows),
             _ => cluster::measure(setup, self.contenders(), rows),
         }
     }
 
     /// Who is measured side by side in a cluster.
     fn contenders(&self) -> &'static [Contender] {
-        use Contender::{Etcd, Floor, Redis};
+        use Contender::{Echo, Etcd, Floor, Kv, Redis};
         match self {
             Self::Etcd => &[Floor, Etcd],
             Self::RedisAof => &[Floor, Redis],
-            Self::Cluster => &[Floor, Etcd, Redis],
+            Self::ClusterEcho => &[Floor, Echo],
+            Self::ClusterSet => &[Floor, Etcd, Redis, Kv],
+            Self::Cluster => &[Floor, Etcd, Redis, Kv, Echo],
             _ => &[Floor],
         }
     }

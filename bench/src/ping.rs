@@ -68,16 +68,36 @@ pub fn run(address: SocketAddr, exchange: &dyn Exchange, plan: &Plan) -> Result<
 }
 
 /// One connection with blocking calls, the least that a client can cost.
-fn one(mut stream: TcpStream, exchange: &dyn Exchange, plan: &Plan) -> Result<Round> {
-    let (mut request, mut answer) = (Vec::new(), [0; MAX_ANSWER_BYTES]);
-    let mut ping = |sequence: usize| -> Result<Duration> {
-        request.clear();
-        exchange.request(0, sequence, &mut request);
+pub struct Line {
+    stream: TcpStream,
+    request: Vec<u8>,
+    answer: [u8; MAX_ANSWER_BYTES],
+}
+
+impl Line {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Result<Self> {
+        connect(address).map(Self::new)
+    }
+
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, request: Vec::new(), answer: [0; MAX_ANSWER_BYTES] }
+    }
+
+    /// Sends a request and waits for its answer; how long that took.
+    pub fn ask(&mut self, exchange: &dyn Exchange, connection: usize, sequence: usize) -> Result<Duration> {
+        self.request.clear();
+        exchange.request(connection, sequence, &mut self.request);
         let sent = Instant::now();
-        stream.write_all(&request).context("cannot send")?;
-        receive(&mut stream, exchange, &request, &mut answer)?;
+        self.stream.write_all(&self.request).context("cannot send")?;
+        receive(&mut self.stream, exchange, &self.request, &mut self.answer)?;
         Ok(sent.elapsed())
-    };
+    }
+}
+
+fn one(stream: TcpStream, exchange: &dyn Exchange, plan: &Plan) -> Result<Round> {
+    let mut line = Line::new(stream);
+    let mut ping = |sequence: usize| line.ask(exchange, 0, sequence);
     for sequence in 0..plan.warm_up {
         ping(sequence)?;
     }

@@ -74,6 +74,16 @@ impl Process {
         }
     }
 
+    /// The file with its error output.
+    pub fn errors_path(&self) -> &Path {
+        &self.errors
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(mut self) {
+        kill(&mut self.child);
+    }
+
     /// The end of its error output, as a part of a message.
     pub fn errors(&self) -> String {
         let tail = tail(&self.errors).unwrap_or_else(|error| format!("(it cannot be read: {error})"));

@@ -92,6 +92,8 @@ pub enum Unit {
     Bytes,
     /// Log entries.
     Entries,
+    /// Writes of a client.
+    Writes,
     /// Hundredths of one core.
     PercentOfCore,
     /// Hundredths of the payload.
@@ -124,6 +126,8 @@ pub enum RatioOf {
     Time,
     /// Rates: below 1 is slower.
     Rate,
+    /// 99th percentiles of times: above 1 is slower.
+    P99,
 }
 
 /// What a figure should be, and whether it is.

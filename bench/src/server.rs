@@ -105,13 +105,13 @@ impl Server {
 }
 
 /// Settings of the caller's environment that would change what is measured.
-fn changes_the_server(name: &OsString) -> bool {
+pub fn changes_the_server(name: &OsString) -> bool {
     let prefixes = ["REFRAIN_", "OTEL_"];
     name.to_str().is_some_and(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)) || name == "RUST_LOG")
 }
 
 /// The example and its address in `serving NAMESPACE/NAME[@VERSION] (...) on ADDRESS`.
-fn serving(line: &str) -> Option<(String, SocketAddr)> {
+pub fn serving(line: &str) -> Option<(String, SocketAddr)> {
     let rest = line.strip_prefix("serving ")?;
     let service = rest.split_whitespace().next()?;
     let (_, address) = rest.rsplit_once(" on ")?;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::args::Args;
+use crate::cluster::{Cluster, Layout};
 use crate::process::Process;
 use crate::report::Side;
 use crate::server::{Durability, Server};
@@ -87,6 +88,20 @@ impl Setup {
         let folder = self.next_folder("refrain");
         let server = Server::start(program, &self.examples, &[name], Durability::Fsync, &folder, variables)?;
         Ok(Target { side, address: server.address(name)?, _running: Running::Refrain(server) })
+    }
+
+    /// Writes the files of a cluster, whose nodes are then started one by one.
+    ///
+    /// # Errors
+    /// Also when Refrain is not to be measured.
+    pub fn cluster(&self, layout: &Layout<'_>) -> Result<Cluster> {
+        let program = self.refrain.as_deref().context("a cluster of Refrain is not measured with --native-only")?;
+        Cluster::create(program, &self.examples, &self.folder().join("code"), &self.next_folder("cluster"), layout)
+    }
+
+    /// Whether Refrain is to be measured.
+    pub fn has_refrain(&self) -> bool {
+        self.refrain.is_some()
     }
 
     /// A name that no other server of this run has.

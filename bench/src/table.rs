@@ -89,6 +89,7 @@ fn quantity(quantity: Quantity) -> String {
         Unit::MegabytesPerSecond => format!("{} MB/s", grouped(value)),
         Unit::Bytes => format!("{} bytes", grouped(value)),
         Unit::Entries => format!("{} entries", grouped(value)),
+        Unit::Writes => format!("{} writes", grouped(value)),
         Unit::PercentOfCore => format!("{value:.1} % of a core"),
         Unit::PercentOfPayload => format!("{value:.3} %"),
     }
@@ -99,6 +100,7 @@ fn ratio(ratio: Ratio) -> String {
     let of = match ratio.of {
         RatioOf::Time => "time",
         RatioOf::Rate => "rate",
+        RatioOf::P99 => "p99",
     };
     match ratio.to {
         Side::Native => format!("{:.2} x {of}", ratio.value),

@@ -12,6 +12,7 @@
 //! else; so a simulation runs what production runs.
 
 pub mod admin;
+mod background;
 pub mod config;
 mod feed;
 mod forensics;

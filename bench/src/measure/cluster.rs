@@ -1,15 +1,15 @@
-//! Three members side by side on this machine, in turns: the floor of raw replication, etcd, and a Redis that
-//! is durable and not replicated. Each client has one request under way.
+//! Three members side by side on this machine, in turns: the floor of raw replication, Refrain's nodes, etcd, and a
+//! Redis that is durable and not replicated. Each client has one request under way.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use self::contender::{Contender, Player};
+use self::contender::{Contender, Player, Work};
 use super::Rows;
 use crate::latency::{Latencies, Summary, median};
 use crate::ping::{self, Plan};
-use crate::report::{Ratio, RatioOf, Row, Side, Unit};
+use crate::report::{Aim, Ratio, RatioOf, Row, Side, Unit};
 use crate::setup::Setup;
 
 pub mod contender;
@@ -71,7 +71,23 @@ fn row(outcome: &Outcome<'_>, floor: Option<&Outcome<'_>>, clients: u16) -> Row 
         1 => Ratio { value: outcome.latency.p50_ms / floor.latency.p50_ms, of: RatioOf::Time, to: Side::Floor },
         _ => Ratio { value: outcome.rate / floor.rate, of: RatioOf::Rate, to: Side::Floor },
     });
+    if side == Side::Refrain {
+        row.aims = aims(work, clients, &outcome.latency, outcome.rate);
+    }
     row
+}
+
+/// What three nodes should reach on a quiet machine.
+fn aims(work: Work, clients: u16, latency: &Summary, rate: f64) -> Vec<Aim> {
+    match (work, clients) {
+        (Work::Set, 1) => vec![Aim::at_most("p50 <= 0.6 ms", 0.6, latency.p50_ms)],
+        (Work::Set, 64) => vec![Aim::at_least(">= 25,000/s", 25_000.0, rate)],
+        (Work::Echo, 1) => {
+            vec![Aim::at_most("p50 <= 1 ms", 1.0, latency.p50_ms), Aim::at_most("p99 <= 3 ms", 3.0, latency.p99_ms)]
+        }
+        (Work::Echo, 64) => vec![Aim::at_least(">= 15,000/s", 15_000.0, rate)],
+        _ => Vec::new(),
+    }
 }
 
 fn counted(clients: u16) -> String {

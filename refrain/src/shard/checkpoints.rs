@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use super::Inner;
 use super::join::Transfer;
+use crate::background;
 
 /// States that are kept. The oldest and the newest stay, and those in between as evenly as may be.
 const MAX_STATES: usize = 16;
@@ -121,7 +122,7 @@ impl Inner {
                 let Some(newest) = newest else { break };
                 let (root, found) = (Root(newest.root), Arc::clone(&store));
                 let there = move || found.list(id).is_ok_and(|all| all.contains(&(newest.position, root)));
-                if tokio::task::spawn_blocking(there).await.unwrap_or(false) {
+                if background::run(there).await.unwrap_or(false) {
                     break;
                 }
                 // It is never closed.
@@ -130,7 +131,7 @@ impl Inner {
                 match transfer.run(&inner.checkpoint_peers(id)).await {
                     Ok((manifest, stash)) => {
                         wait = Duration::ZERO;
-                        let stored = tokio::task::spawn_blocking(move || stash.store(&manifest)).await;
+                        let stored = background::run(move || stash.store(&manifest)).await;
                         if let Ok(Err(error)) = stored {
                             let error = &error as &dyn std::error::Error;
                             tracing::warn!(group = %id, error, "a checkpoint of another node cannot be kept");
@@ -237,7 +238,7 @@ impl Inner {
             };
             needed.into_iter().find(|(id, any)| !has(*id, any)).map(|(id, _)| id)
         };
-        tokio::task::spawn_blocking(find).await.ok().flatten()
+        background::run(find).await.ok().flatten()
     }
 
     /// The leader says up to where entries may go.

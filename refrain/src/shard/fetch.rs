@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::Inner;
 use super::peers::DialError;
+use crate::background;
 use crate::feed::{MAX_QUESTIONS, Older};
 use crate::history::SourceError;
 use crate::link::{Inbox, LinkError, Outbox};
@@ -78,13 +79,13 @@ impl Checkpoints {
             let whole = manifest.chunks().iter().filter(|id| !kept.has(id)).count() == 0;
             whole.then(|| Bytes::copy_from_slice(manifest.bytes()))
         };
-        tokio::task::spawn_blocking(read).await.ok()?
+        background::run(read).await.ok()?
     }
 
     async fn chunk(&self, id: ChunkId) -> Option<Bytes> {
         let store = self.store.clone()?;
         let read = move || store.chunk(&id).map(Bytes::from);
-        let read = tokio::task::spawn_blocking(read).await.ok()?;
+        let read = background::run(read).await.ok()?;
         read.inspect_err(|error| tracing::debug!(%error, "a chunk that was asked for cannot be given")).ok()
     }
 }

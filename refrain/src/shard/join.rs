@@ -15,6 +15,7 @@ use refrain_service::BundleDigest;
 use refrain_wire::{GroupId, NodeId, Position};
 
 use super::Inner;
+use crate::background;
 
 mod stash;
 mod transfer;
@@ -97,7 +98,7 @@ impl Inner {
         let restored = {
             let (manifest, source) = (Arc::clone(&manifest), Arc::clone(&source));
             let restore = move || Replica::restore(id, blueprint, &manifest, source);
-            tokio::task::spawn_blocking(restore).await.context("the thread that restores ended")?
+            background::run(restore).await.context("the thread that restores ended")?
         };
         let replica = restored.context("the guest could not be put back")?;
         let replica = replica.with_blueprints(Arc::clone(&self.catalog.blueprints));
@@ -115,7 +116,7 @@ impl Inner {
         }
         self.bind_replica(id);
         // What others gave is kept here too, so that this node can give it on.
-        tokio::task::spawn_blocking(move || {
+        background::run(move || {
             if let Err(error) = stash.store(&manifest) {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "the checkpoint that was fetched is not kept");
@@ -179,7 +180,7 @@ impl ChunkSource for Source {
 async fn kept_manifest(store: &Arc<CheckpointStore>, group: GroupId, root: Root) -> Option<Manifest> {
     let store = Arc::clone(store);
     let read = move || store.manifest(group, root);
-    match tokio::task::spawn_blocking(read).await {
+    match background::run(read).await {
         Ok(Ok(manifest)) => manifest,
         Ok(Err(error)) => {
             tracing::warn!(%group, error = ?anyhow::Error::new(error), "a kept checkpoint is of no use");

@@ -87,6 +87,7 @@ impl Inner {
         self.create_missing();
         self.want_again();
         self.tell_upgrades();
+        self.tell_joined();
     }
 
     /// There is none any more.

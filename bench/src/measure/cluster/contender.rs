@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 
+use crate::cluster::{ALL, Cluster, Layout};
 use crate::etcd::Etcd;
 use crate::ping::Exchange;
+use crate::ping::echo::Echo;
 use crate::ping::put::Put;
 use crate::ping::set::Set;
 use crate::program;
@@ -23,6 +25,10 @@ pub enum Contender {
     Etcd,
     /// Redis with a synced log.
     Redis,
+    /// Our key-value server on three nodes, through the one that leads.
+    Kv,
+    /// Our echo server, the same.
+    Echo,
 }
 
 /// What a request has done.
@@ -32,6 +38,8 @@ pub enum Work {
     Commit,
     /// A value written.
     Set,
+    /// 64 bytes there and back.
+    Echo,
 }
 
 impl Work {
@@ -40,6 +48,7 @@ impl Work {
         match self {
             Self::Commit => "commit 256 B, 3 members, fsync",
             Self::Set => "SET 64 B, fsync",
+            Self::Echo => "echo 64 B, 3 nodes, fsync",
         }
     }
 }
@@ -62,6 +71,7 @@ enum Running {
     Raw(RawReplication),
     Etcd(Etcd),
     Redis(RedisServer),
+    Refrain(Cluster),
 }
 
 impl Player {
@@ -77,6 +87,9 @@ pub fn start(setup: &Setup, contenders: &[Contender]) -> (Vec<Player>, Vec<Strin
         Contender::Floor => raw(setup),
         Contender::Etcd => etcd(setup),
         Contender::Redis => redis(setup),
+        Contender::Kv | Contender::Echo if !setup.has_refrain() => Ok(Vec::new()),
+        Contender::Kv => refrain(setup, "kv-server", Work::Set, Box::new(Set)),
+        Contender::Echo => refrain(setup, "echo", Work::Echo, Box::new(Echo)),
     });
     let (mut players, mut missing) = (Vec::new(), Vec::new());
     for started in all {
@@ -104,4 +117,12 @@ fn redis(setup: &Setup) -> Result<Vec<Player>> {
     let redis = RedisServer::start(&program::installed("redis-server", "redis-server")?, setup.folder())?;
     let (side, work, address) = (Side::Redis, Work::Set, redis.address());
     Ok(vec![Player { side, work, address, exchange: Box::new(Set), _running: Running::Redis(redis) }])
+}
+
+fn refrain(setup: &Setup, service: &str, work: Work, exchange: Box<dyn Exchange>) -> Result<Vec<Player>> {
+    let mut cluster = setup.cluster(&Layout { services: &[service], nodes: &[ALL; 3], settings: &[] })?;
+    cluster.start(&[1, 2, 3])?;
+    cluster.until_active(service)?;
+    let address = cluster.address(cluster.leader()?, service)?;
+    Ok(vec![Player { side: Side::Refrain, work, address, exchange, _running: Running::Refrain(cluster) }])
 }

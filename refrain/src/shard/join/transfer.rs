@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use super::super::Inner;
 use super::super::fetch::FetchError;
 use super::{Stash, kept_manifest};
+use crate::background;
 use crate::link::{LinkError, Outbox};
 
 /// Peers that are asked at once.
@@ -146,7 +147,7 @@ impl<'a> Transfer<'a> {
     /// What the store does not have is to be fetched.
     async fn begin(&self, manifest: &Manifest) -> anyhow::Result<Fetch> {
         let (stash, named) = (Arc::clone(&self.stash), manifest.clone());
-        let there = tokio::task::spawn_blocking(move || stash.there(&named)).await?;
+        let there = background::run(move || stash.there(&named)).await?;
         Ok(Fetch::new(manifest, |id| there.contains(id)))
     }
 
@@ -193,7 +194,7 @@ impl<'a> Transfer<'a> {
                 }
                 if self.stash.is_full() {
                     let stash = Arc::clone(&self.stash);
-                    tokio::task::spawn_blocking(move || stash.spill()).await??;
+                    background::run(move || stash.spill()).await??;
                 }
             }
             News::Chunk(id, None) => {

@@ -27,6 +27,8 @@ struct Channel {
     last: Position,
     told: Position,
     quiet: bool,
+    /// A vote of it was counted.
+    counted: bool,
     /// The list that came before the vote that it goes with.
     list: Option<Arc<TurnEffects>>,
 }
@@ -66,8 +68,8 @@ pub(in crate::shard) async fn serve(
                 }
                 let Some(released) = inner.front().rejoin(group, seat, incarnation) else { continue };
                 let quiet = inner.brings_lists(group);
-                let bound = Channel { group, seat, incarnation, last: released, told: released, quiet, list: None };
-                channels.insert(channel, bound);
+                let (last, told, counted, list) = (released, released, false, None);
+                channels.insert(channel, Channel { group, seat, incarnation, last, told, quiet, counted, list });
                 if let Some(stream) = inner.voting.engines.borrow_mut().get_mut(&node) {
                     stream.channels.insert((group, seat), (incarnation, channel));
                 }
@@ -112,6 +114,10 @@ async fn take(inner: &Inner, outbox: &Outbox, channel: &mut Channel, vote: &Vote
     // Before this process has an epoch, votes are for one of its predecessor's, whose flows are gone.
     if inner.epoch.get() != Epoch(0) {
         inner.front().vote(group, CastVote { seat, incarnation, position, digest: vote.digest, list });
+        if !std::mem::replace(&mut channel.counted, true) {
+            let text = "first vote of a replica on this stream";
+            tracing::debug!(target: "refrain::join", %group, %seat, %incarnation, %position, "{text}");
+        }
     }
     let (released, quiet) = (inner.front().released(group), inner.brings_lists(group));
     if released.0 >= channel.told.0 + TELL_EVERY {
