@@ -75,6 +75,7 @@ fn a_majority_does_not_wait_for_a_slow_engine_for_ever_nor_for_one_that_is_gone(
     slow.says(A, Preparation::Ready);
     slow.says(B, Preparation::Ready);
     slow.says(C, Preparation::Fetching);
+    assert_eq!(slow.asked(), [], "the third is not slow yet");
     slow.wait(slow.office.options.upgrade_patience - millis(1));
     assert_eq!(slow.asked(), [], "nothing yet");
     slow.wait(millis(1));
