@@ -45,7 +45,7 @@ fn bundles(data_dir: &Path) -> Result<Vec<Value>> {
 #[test]
 fn a_replica_that_diverged_leaves_a_bundle_and_a_replay_names_the_page_that_was_flipped() -> Result<()> {
     let mut site = Site::of("forensics", &[Example::KvServer])?;
-    let server = site.argument("--allow-fault-injection").start()?;
+    let server = site.argument("--allow-fault-injection").argument("--rebuild=false").start()?;
     write(&server, 0, 50)?;
     let corrupt = ["service", "corrupt-replica", "kv-server", "--seat", "1", "--address", "0x8040", "--bit", "3"];
     let audit = server.rctl_json(&corrupt)?["position"].as_u64().context("no position of the audit")?;

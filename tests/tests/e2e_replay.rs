@@ -15,6 +15,8 @@ use refrain_tests::resp::{RespClient, kv_server_scenario};
 use refrain_tests::server::{Server, Site};
 use refrain_tests::tools::output_of;
 
+/// Every turn is to be replayed.
+const NO_CHECKPOINTS: [&str; 2] = ["--checkpoint-batches=1000000000", "--checkpoint-bytes=1TiB"];
 const SERVICES: [&str; 4] = ["echo", "image-server", "kv-server", "oracle"];
 /// Makes the server tell the digest of every turn of every replica.
 const TRACE: &str = "info,openraft=warn,refrain::turn=trace";
@@ -108,7 +110,7 @@ fn a_log_replayed_in_another_process_under_load_gives_the_same_digest_at_every_p
     let mut site = Site::of("replay", &[Example::Echo, Example::ImageServer, Example::KvServer])?;
     site.service(&oracle_manifest(), &wat::parse_str(ORACLE)?)?.variable("RUST_LOG", TRACE);
     // Every turn is to be replayed.
-    site.argument("--checkpoint-interval=1h");
+    site.argument(NO_CHECKPOINTS[0]).argument(NO_CHECKPOINTS[1]);
     let server = site.start()?;
     mixed_traffic(&server)?;
     let told = digests(server.log())?;
@@ -120,7 +122,8 @@ fn a_log_replayed_in_another_process_under_load_gives_the_same_digest_at_every_p
     let mut other = Site::new("replay-copy")?;
     other
         .data_in(&copy)
-        .argument("--checkpoint-interval=1h")
+        .argument(NO_CHECKPOINTS[0])
+        .argument(NO_CHECKPOINTS[1])
         .argument("--engine-workers")
         .argument("1")
         .variable("RUST_LOG", TRACE);

@@ -4,6 +4,7 @@
 //! What to do is decided by the sequencer's office, a pure value that begins afresh with each term; this module
 //! connects it with streams and the clock.
 
+mod seats;
 mod upgrades;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,8 +77,6 @@ const MAX_ASKED: usize = 4096;
 const APART: Duration = Duration::from_secs(600);
 /// How long after it passed the lead on a member whose disk is full refuses instead, when the lead comes back to it.
 const PASSED_ON: Duration = Duration::from_secs(30);
-/// How often it is looked whether a seat can be taken.
-const COMPLETE_LOOK: Duration = Duration::from_millis(20);
 /// Above this share of a group's limit its flows are no longer read, below half of it they are again, in percent.
 const HOLD_PERCENT: usize = 50;
 
@@ -399,30 +398,6 @@ impl Inner {
             }
             leader.asked.push(asked);
         }
-    }
-
-    /// Proxies say what they have released with each renewal: it is waited for.
-    fn order_when_complete(&self, from: SessionId, request: u64, group: GroupId, control: Control) {
-        let Some(inner) = self.me.upgrade() else { return };
-        let deadline = tokio::time::Instant::now() + self.config.lease;
-        tokio::task::spawn_local(async move {
-            while inner.complete(group, &control).is_none() {
-                if tokio::time::Instant::now() >= deadline {
-                    let text = "a proxy has not said for a whole lease what it has released".to_owned();
-                    return inner.say(from, FromLeader::Answer { request, result: Err((0, text)) });
-                }
-                tokio::time::sleep(COMPLETE_LOOK).await;
-            }
-            inner.order_control(from, request, group, control);
-        });
-    }
-
-    /// A seat is taken with the newest checkpoint that may be used. None while that cannot be told.
-    fn complete(&self, id: GroupId, control: &Control) -> Option<Control> {
-        let &Control::TakeSeat { seat, incarnation, node, .. } = control else { return Some(control.clone()) };
-        let leader = self.leader.borrow();
-        let from = self.view.with_shard(|shard| leader.as_ref()?.office.checkpoint_for(id, shard))?;
-        Some(Control::TakeSeat { seat, incarnation, node, from })
     }
 
     /// The creation of a service is done, or came to nothing.
