@@ -5,7 +5,7 @@
 //! - [`player`]: a real replica that applies them, and tells what its guest does
 //! - [`evidence`]: what the folder says of replicas: digests of checkpoints and of those that diverged, and whether the
 //!   replay agrees
-//! - [`compare`]: two folders side by side, to the first position at which they part
+//! - [`mod@compare`]: two folders side by side, to the first position at which they part
 //! - [`words`]: records, effects and differences for people
 //!
 //! Guarantees: nothing is written; equal folders give equal results, whatever the machine. A replay shows what this
