@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use self::head::{Head, MAX_HEAD_BYTES};
+use crate::stream;
 
 pub mod head;
 
@@ -22,12 +23,7 @@ pub struct Client {
 impl Client {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, STALL_LIMIT)
-            .with_context(|| format!("cannot connect to {address}"))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(STALL_LIMIT))?;
-        stream.set_write_timeout(Some(STALL_LIMIT))?;
-        Ok(Self { stream })
+        Ok(Self { stream: stream::connect(address, STALL_LIMIT)? })
     }
 
     /// Sends a request; `head` ends with an empty line.

@@ -36,6 +36,7 @@ mod run;
 mod server;
 mod service_copy;
 mod setup;
+mod stream;
 mod table;
 
 fn main() -> ExitCode {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::stream;
+
 /// How long an answer may take.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// The most bytes of a value.
@@ -17,12 +19,7 @@ pub struct Resp(BufReader<TcpStream>);
 impl Resp {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, STALL_LIMIT)
-            .with_context(|| format!("cannot connect to {address}"))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(STALL_LIMIT))?;
-        stream.set_write_timeout(Some(STALL_LIMIT))?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self(BufReader::new(stream::connect(address, STALL_LIMIT)?)))
     }
 
     /// Writes a value.

@@ -8,6 +8,7 @@ use crate::hosts::Hosts;
 use crate::native::Example;
 use crate::resp::RespClient;
 use crate::server::Server;
+use crate::traffic::Traffic;
 use crate::wait;
 
 /// The service.
@@ -48,6 +49,14 @@ fn with(mut cluster: Cluster, examples: &[Example]) -> Result<Cluster> {
 /// The nodes but one.
 pub fn others(than: u64) -> Vec<u64> {
     NODES.into_iter().filter(|id| *id != than).collect()
+}
+
+/// One node was lost: the clients of the others go on, and the others have everything that was answered.
+pub fn others_have_everything(cluster: &Cluster, traffic: Traffic, lost: u64) -> Result<()> {
+    traffic.until_more(500)?;
+    let mut outcome = traffic.stop()?;
+    outcome.unbroken_but_at(&[lost])?;
+    others(lost).into_iter().try_for_each(|id| outcome.check(cluster.doors(), id))
 }
 
 /// A client of the keys at a node.

@@ -6,11 +6,11 @@ use refrain_tests::http::{HttpClient, put, request};
 use refrain_tests::native::Example;
 use refrain_tests::resp::RespClient;
 use refrain_tests::server::{Server, Site};
+use refrain_tests::three::{KV, active_seats, others_have_everything, prepared, seats};
 use refrain_tests::traffic::{Traffic, writers};
 use refrain_tests::transcript::noise;
 use refrain_tests::wait;
 
-const KV: &str = "kv-server";
 /// Checkpoints and cuts so often that a test sees many.
 const OFTEN: [(&str, &str); 2] = [("checkpoint-interval", "200ms"), ("log-cut-interval", "200ms")];
 const BATCHES: i64 = 50;
@@ -40,8 +40,7 @@ fn until_cut_behind(server: &Server, position: u64) -> Result<u64> {
 
 fn until_all_active(server: &Server) -> Result<()> {
     server.until(KV, "active in all seats", |service| {
-        let seats = service["seats"].as_array().map_or(&[][..], Vec::as_slice);
-        !seats.is_empty() && seats.iter().all(|seat| seat["state"] == "active")
+        !seats(service).is_empty() && active_seats(service) == seats(service).len()
     })?;
     Ok(())
 }
@@ -81,8 +80,7 @@ fn a_killed_server_comes_back_from_its_checkpoint_behind_which_the_log_was_cut()
 
 #[test]
 fn a_node_that_was_away_while_the_log_was_cut_begins_with_a_checkpoint() -> Result<()> {
-    let mut cluster = Cluster::new("away", 3)?;
-    cluster.example(Example::KvServer, |_| {})?;
+    let mut cluster = prepared("away", &[Example::KvServer])?;
     often(&mut cluster);
     cluster.start()?;
     cluster.until_equal(KV)?;
@@ -109,8 +107,7 @@ fn a_node_that_was_away_while_the_log_was_cut_begins_with_a_checkpoint() -> Resu
 
 #[test]
 fn a_frozen_node_begins_anew_when_the_log_was_cut_meanwhile() -> Result<()> {
-    let mut cluster = Cluster::new("frozen-long", 3)?;
-    cluster.example(Example::KvServer, |_| {})?;
+    let mut cluster = prepared("frozen-long", &[Example::KvServer])?;
     often(&mut cluster);
     // A frozen proxy holds the log until its lease is over.
     cluster.set("lease", "1500ms");
@@ -155,8 +152,7 @@ fn a_node_without_a_member_follows_a_log_that_was_cut() -> Result<()> {
 
 #[test]
 fn the_only_machine_with_replicas_is_lost_after_the_log_was_cut() -> Result<()> {
-    let mut cluster = Cluster::new("mirrored", 3)?;
-    cluster.example(Example::KvServer, |_| {})?;
+    let mut cluster = prepared("mirrored", &[Example::KvServer])?;
     often(&mut cluster);
     cluster.embedded(1).set_on(2, "join", true).set_on(3, "join", true);
     cluster.start_node(1)?;
@@ -172,17 +168,12 @@ fn the_only_machine_with_replicas_is_lost_after_the_log_was_cut() -> Result<()> 
         until_cut_behind(cluster.server(id), begin)?;
     }
     cluster.kill(1)?;
-    traffic.until_more(500)?;
-    let mut outcome = traffic.stop()?;
-    outcome.unbroken_but_at(&[1])?;
-    outcome.check(cluster.doors(), 2)?;
-    outcome.check(cluster.doors(), 3)
+    others_have_everything(&cluster, traffic, 1)
 }
 
 #[test]
 fn replicas_that_join_in_the_middle_of_uploads_are_not_noticed() -> Result<()> {
-    let mut cluster = Cluster::new("joins", 3)?;
-    cluster.example(Example::ImageServer, |_| {})?;
+    let mut cluster = prepared("joins", &[Example::ImageServer])?;
     often(&mut cluster);
     cluster.start()?;
     let image = noise(5, 10 << 20);

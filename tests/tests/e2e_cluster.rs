@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use refrain_tests::native::Example;
 use refrain_tests::three::{
-    KV, NODES, active_seats, client, others, prepared, seats, started, until_its_seat_is_active,
+    KV, NODES, active_seats, client, others, others_have_everything, prepared, seats, started, until_its_seat_is_active,
 };
 use refrain_tests::traffic::{Traffic, writers};
 use refrain_tests::wait;
@@ -131,11 +131,7 @@ fn one_node_grows_to_three_and_its_first_machine_may_be_lost() -> Result<()> {
         Ok((voters == NODES.len()).then_some(()))
     })?;
     cluster.kill(1)?;
-    traffic.until_more(500)?;
-    let mut outcome = traffic.stop()?;
-    outcome.unbroken_but_at(&[1])?;
-    outcome.check(cluster.doors(), 2)?;
-    outcome.check(cluster.doors(), 3)
+    others_have_everything(&cluster, traffic, 1)
 }
 
 #[test]

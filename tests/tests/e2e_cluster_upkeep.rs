@@ -9,7 +9,9 @@ use anyhow::{Context, Result, ensure};
 use refrain_tests::cluster::Cluster;
 use refrain_tests::native::Example;
 use refrain_tests::server::Server;
-use refrain_tests::three::{KV, NODES, active_seats, others, prepared, seats, until_its_seat_is_active};
+use refrain_tests::three::{
+    KV, NODES, active_seats, others, others_have_everything, prepared, seats, until_its_seat_is_active,
+};
 use refrain_tests::tools::{installed, output_of};
 use refrain_tests::traffic::{Traffic, crowd, writers};
 
@@ -112,11 +114,7 @@ fn one_node_grows_under_a_benchmark_and_its_machine_is_lost() -> Result<()> {
     ensure!(voters.count() == NODES.len(), "{list:#}");
     cluster.kill(1)?;
     cluster.lose_disk(1)?;
-    traffic.until_more(500)?;
-    let mut outcome = traffic.stop()?;
-    outcome.unbroken_but_at(&[1])?;
-    outcome.check(cluster.doors(), 2)?;
-    outcome.check(cluster.doors(), 3)
+    others_have_everything(&cluster, traffic, 1)
 }
 
 #[test]

@@ -120,12 +120,8 @@ async fn serve(stream: BoxStream, checkpoints: &Path, manner: Manner, asked: &At
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn manifest(checkpoints: &Path, root: &[u8; 32]) -> Option<Bytes> {
-    let name = format!("{}.manifest", hex(root));
+    let name = format!("{}.manifest", blake3::Hash::from_bytes(*root));
     let groups = std::fs::read_dir(checkpoints.join("groups")).ok()?.flatten();
     let files = groups.flat_map(|group| std::fs::read_dir(group.path()).into_iter().flatten().flatten());
     let found = files.map(|file| file.path()).find(|path| path.to_string_lossy().ends_with(&name))?;
@@ -242,9 +238,5 @@ fn cluster_id() -> ClusterId {
 
 fn root_of(name: &str) -> Option<[u8; 32]> {
     let text = name.strip_suffix(".manifest")?.split_once('-')?.1;
-    let mut root = [0; 32];
-    for (index, byte) in root.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
-    }
-    Some(root)
+    Some(*blake3::Hash::from_hex(text).ok()?.as_bytes())
 }

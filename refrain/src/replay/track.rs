@@ -198,7 +198,7 @@ impl Survey {
 
     fn begin(track: &Track<'_>, group: GroupId) -> anyhow::Result<Self> {
         let known = track.shard().groups().get(&group).context("a group that was created is there")?;
-        let kept = [known.earlier_checkpoint, known.checkpoint].into_iter().flatten();
+        let kept = known.checkpoints().rev();
         Ok(Self {
             service: known.service.clone(),
             group,

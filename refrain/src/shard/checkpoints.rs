@@ -84,29 +84,27 @@ impl States {
 
 /// The checkpoints of a group that seats may be taken with.
 fn roots(group: &LogGroup) -> Vec<Root> {
-    let kept = [group.checkpoint, group.earlier_checkpoint];
-    kept.into_iter().flatten().map(|checkpoint| Root(checkpoint.root)).collect()
+    group.checkpoints().map(|checkpoint| Root(checkpoint.root)).collect()
+}
+
+/// Whether a checkpoint is in the store. Reads a folder.
+pub(super) fn is_stored(store: &CheckpointStore, id: GroupId, checkpoint: Checkpoint) -> bool {
+    store.list(id).is_ok_and(|all| all.contains(&(checkpoint.position, Root(checkpoint.root))))
 }
 
 impl Inner {
-    /// The store keeps what the log says was agreed on.
-    pub(super) fn keep_agreed(&self, id: GroupId) {
-        let Some(store) = &self.checkpoints.store else { return };
-        self.view.with_shard(|shard| {
-            if let Some(group) = shard.groups().get(&id) {
-                store.agreed(id, &roots(group));
-            }
-        });
-    }
-
-    /// A checkpoint of a group was agreed on.
+    /// The log says which checkpoints of a group were agreed on: the store keeps them, and a member gets the newest.
     pub(super) fn agreed_on(&self, id: GroupId) {
-        self.keep_agreed(id);
+        if let Some(store) = &self.checkpoints.store
+            && let Some(roots) = self.view.with_shard(|shard| shard.groups().get(&id).map(roots))
+        {
+            store.agreed(id, &roots);
+        }
         self.mirror(id);
     }
 
     /// A member sees to it that it has a group's newest agreed checkpoint.
-    pub(super) fn mirror(&self, id: GroupId) {
+    fn mirror(&self, id: GroupId) {
         let (Some(inner), Some(store)) = (self.me.upgrade(), self.checkpoints.store.clone()) else { return };
         if self.view.member().is_none() || !self.checkpoints.mirrored.borrow_mut().insert(id) {
             return;
@@ -120,14 +118,14 @@ impl Inner {
                 wait = MIRROR_AFTER;
                 let newest = inner.view.with_shard(|shard| shard.groups().get(&id)?.checkpoint);
                 let Some(newest) = newest else { break };
-                let (root, found) = (Root(newest.root), Arc::clone(&store));
-                let there = move || found.list(id).is_ok_and(|all| all.contains(&(newest.position, root)));
+                let found = Arc::clone(&store);
+                let there = move || is_stored(&found, id, newest);
                 if background::run(there).await.unwrap_or(false) {
                     break;
                 }
                 // It is never closed.
                 let _one_of_few = inner.checkpoints.at_once.acquire().await;
-                let mut transfer = Transfer::new(&inner, Arc::clone(&store), id, root);
+                let mut transfer = Transfer::new(&inner, Arc::clone(&store), id, Root(newest.root));
                 match transfer.run(&inner.checkpoint_peers(id)).await {
                     Ok((manifest, stash)) => {
                         wait = Duration::ZERO;
@@ -225,17 +223,11 @@ impl Inner {
         let store = self.checkpoints.store.clone()?;
         let needed: Vec<(GroupId, Vec<Checkpoint>)> = self.view.with_shard(|shard| {
             let groups = shard.groups().iter().filter(|(_, group)| group.created <= at);
-            let kept = |group: &LogGroup| {
-                let kept = [group.checkpoint, group.earlier_checkpoint].into_iter().flatten();
-                kept.filter(|checkpoint| checkpoint.position >= at).collect()
-            };
+            let kept = |group: &LogGroup| group.checkpoints().filter(|checkpoint| checkpoint.position >= at).collect();
             groups.map(|(id, group)| (*id, kept(group))).collect()
         });
         let find = move || {
-            let has = |id: GroupId, any: &[Checkpoint]| {
-                let there = store.list(id).unwrap_or_default();
-                any.iter().any(|checkpoint| there.contains(&(checkpoint.position, Root(checkpoint.root))))
-            };
+            let has = |id: GroupId, any: &[Checkpoint]| any.iter().any(|checkpoint| is_stored(&store, id, *checkpoint));
             needed.into_iter().find(|(id, any)| !has(*id, any)).map(|(id, _)| id)
         };
         background::run(find).await.ok().flatten()

@@ -1,4 +1,4 @@
-//! What one node asks another for that is kept: old entries, bundles.
+//! What one node asks another for that is kept: old entries, bundles, checkpoints.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,10 +38,10 @@ pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) 
                 let answer = inner.entries_for(from, max_bytes as usize);
                 outbox.push(|frames| answer.encode(frames));
             }
-            Get::Bundle(digest) => match Bundle::open(&inner.bundles(), BundleDigest::new(digest)) {
-                Ok(bundle) => send(outbox, &Bytes::from(bundle.pack())).await,
-                Err(_) => outbox.push(|frames| Answer::Missing.encode(frames)),
-            },
+            Get::Bundle(digest) => {
+                let bundle = Bundle::open(&inner.bundles(), BundleDigest::new(digest)).ok();
+                send_or_miss(outbox, bundle.map(|bundle| Bytes::from(bundle.pack()))).await;
+            }
             Get::Manifest(root) => send_or_miss(outbox, checkpoints.manifest(Root(root)).await).await,
             Get::Chunk(id) => send_or_miss(outbox, checkpoints.chunk(ChunkId(id)).await).await,
         }
@@ -53,9 +53,10 @@ pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) 
 }
 
 async fn send_or_miss(outbox: &Outbox, whole: Option<Bytes>) {
-    match whole {
-        Some(whole) => send(outbox, &whole).await,
-        None => outbox.push(|frames| Answer::Missing.encode(frames)),
+    let Some(whole) = whole else { return outbox.push(|frames| Answer::Missing.encode(frames)) };
+    for piece in Piece::cut(&whole) {
+        outbox.push(|frames| Answer::Piece(piece).encode(frames));
+        outbox.drained(AHEAD_BYTES).await;
     }
 }
 
@@ -96,13 +97,6 @@ impl Drop for Checkpoints {
         if let Some(kept) = self.kept.take().and_then(Arc::into_inner) {
             kept.keep_chunks();
         }
-    }
-}
-
-async fn send(outbox: &Outbox, whole: &Bytes) {
-    for piece in Piece::cut(whole) {
-        outbox.push(|frames| Answer::Piece(piece).encode(frames));
-        outbox.drained(AHEAD_BYTES).await;
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use refrain_engine::checkpoint::{CheckpointStore, ChunkError, ChunkId, ChunkSource, Manifest, Root};
 use refrain_engine::{Replica, ReplicaId};
-use refrain_sequencer::shard::Checkpoint;
+use refrain_sequencer::shard::{Checkpoint, Group as LogGroup};
 use refrain_service::BundleDigest;
 use refrain_wire::{GroupId, NodeId, Position};
 
@@ -69,8 +69,8 @@ impl Inner {
     /// The checkpoint that a seat was taken with, and an earlier one that will do when nobody has the first.
     fn checkpoints_up_to(&self, id: GroupId, from: Position) -> Vec<Checkpoint> {
         self.view.with_shard(|shard| {
-            let kept = shard.groups().get(&id).map(|group| [group.checkpoint, group.earlier_checkpoint]);
-            kept.into_iter().flatten().flatten().filter(|checkpoint| checkpoint.position <= from).collect()
+            let kept = shard.groups().get(&id).into_iter().flat_map(LogGroup::checkpoints);
+            kept.filter(|checkpoint| checkpoint.position <= from).collect()
         })
     }
 

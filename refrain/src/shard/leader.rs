@@ -124,11 +124,10 @@ impl Inner {
         let member = self.view.member()?;
         let term = member.leading()?;
         let now = self.monotonic();
-        let (office, next_group) = self.view.with_shard(|shard| {
+        let (mut office, next_group) = self.view.with_shard(|shard| {
             let next = shard.groups().last_key_value().map_or(1, |(id, _)| id.0 + 1);
             (Office::take_office(self.office_options(), now, shard), next)
         });
-        let mut office = office;
         for group in self.groups.borrow().values().filter(|group| !group.can_be_saved()) {
             office.can_be_saved(group.id, false);
         }

@@ -207,7 +207,7 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
     history.set_epochs(&view.with_shard(open_epochs));
     traces.begin_after(view.position());
     let checkpoints = Checkpoints::new(open_checkpoints(&config)?);
-    let inner = make(config, platform, services, seams, (view, traces), history, checkpoints, asked)?;
+    let inner = make(config, platform, services, seams, view, traces, history, checkpoints, asked)?;
     inner.history.attach(inner.view.source());
     assert!(handle.set(Rc::downgrade(&inner)).is_ok(), "set once, here");
     start_front(&inner);
@@ -241,7 +241,8 @@ fn make(
     platform: Platform,
     services: Vec<Arc<Service>>,
     seams: Seams,
-    (view, traces): (View, Traces),
+    view: View,
+    traces: Traces,
     history: Arc<History>,
     checkpoints: Checkpoints,
     questions: mpsc::Receiver<crate::feed::Older>,

@@ -159,9 +159,9 @@ impl Office {
     }
 
     fn cut_of(&self, id: GroupId, group: &Group, shard: &ShardState, now: Duration) -> Position {
-        let kept = [group.checkpoint, group.earlier_checkpoint].into_iter().flatten();
-        let mut released =
-            kept.filter(|checkpoint| self.leases.released(shard, id, checkpoint.position) == Released::Yes);
+        let mut released = group
+            .checkpoints()
+            .filter(|checkpoint| self.leases.released(shard, id, checkpoint.position) == Released::Yes);
         let Some(newest) = released.next() else { return Position(group.created.0.saturating_sub(1)) };
         let Some(replicas) = self.groups.get(&id) else { return newest.position };
         let reading = replicas.counting().filter(|(_, replica)| {

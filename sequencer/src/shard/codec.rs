@@ -98,7 +98,7 @@ impl Writer {
             self.u64(capture.position.0);
             self.u64(capture.time.micros());
         }
-        for checkpoint in [group.checkpoint, group.earlier_checkpoint].into_iter().flatten() {
+        for checkpoint in group.checkpoints() {
             self.u64(checkpoint.position.0);
             self.bytes(&checkpoint.root);
         }

@@ -143,11 +143,15 @@ impl Group {
         self.programs().take_while(|program| program.from <= position).last()
     }
 
+    /// The agreed checkpoints that seats may be taken with, newest first.
+    pub fn checkpoints(&self) -> impl DoubleEndedIterator<Item = Checkpoint> + use<> {
+        [self.checkpoint, self.earlier_checkpoint].into_iter().flatten()
+    }
+
     /// The agreed checkpoint at a position, if it is kept.
     #[must_use]
     pub fn checkpoint_at(&self, position: Position) -> Option<Checkpoint> {
-        let kept = [self.checkpoint, self.earlier_checkpoint];
-        kept.into_iter().flatten().find(|checkpoint| checkpoint.position == position)
+        self.checkpoints().find(|checkpoint| checkpoint.position == position)
     }
 
     /// Whether a checkpoint was asked for that may still be agreed on.

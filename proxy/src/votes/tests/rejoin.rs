@@ -44,14 +44,7 @@ fn what_a_seat_did_not_vote_on_before_the_loss_is_no_denial() {
 #[test]
 fn what_a_seat_leaves_out_when_it_votes_again_it_denies() {
     let turns: Vec<TurnEffects> = [10, 11, 12].map(|p| turn(Position(p), "a")).to_vec();
-    let mut votes = group(3, Agreement::Majority);
-    for seat in [0, 1] {
-        vote(&mut votes, seat, &turns[0]);
-    }
-    vote(&mut votes, 2, &turns[1]);
-    for seat in [0, 1] {
-        assert_eq!(votes.rejoin(Seat(seat), FIRST), Some(P));
-    }
+    let mut votes = two_that_vote_again(&turns);
     vote(&mut votes, 0, &turns[2]);
     let told = diverged(2, Position(11), digest(&turns[1]), Digest::default(), Why::NoSuchTurn);
     assert_eq!(vote(&mut votes, 1, &turns[2]), [told, agreed(&turns[2])]);
