@@ -128,11 +128,15 @@ impl Inner {
                 let mut transfer = Transfer::new(&inner, Arc::clone(&store), id, Root(newest.root));
                 match transfer.run(&inner.checkpoint_peers(id)).await {
                     Ok((manifest, stash)) => {
-                        wait = Duration::ZERO;
                         let stored = background::run(move || stash.store(&manifest)).await;
-                        if let Ok(Err(error)) = stored {
-                            let error = &error as &dyn std::error::Error;
-                            tracing::warn!(group = %id, error, "a checkpoint of another node cannot be kept");
+                        match stored {
+                            // There may be a newer one by now.
+                            Ok(Ok(())) => wait = Duration::ZERO,
+                            Ok(Err(error)) => {
+                                let error = &error as &dyn std::error::Error;
+                                tracing::warn!(group = %id, error, "a checkpoint of another node cannot be kept");
+                            }
+                            Err(_) => {}
                         }
                     }
                     Err(error) => tracing::warn!(group = %id, %error, "no copy of a checkpoint yet"),

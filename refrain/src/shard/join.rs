@@ -15,6 +15,7 @@ use refrain_service::BundleDigest;
 use refrain_wire::{GroupId, NodeId, Position};
 
 use super::Inner;
+use super::checkpoints::is_stored;
 use crate::background;
 
 mod stash;
@@ -89,7 +90,7 @@ impl Inner {
         let mut transfer = Transfer::new(self, Arc::clone(&store), id.group, Root(checkpoint.root));
         let (manifest, stash) = transfer.run(&peers).await?;
         let fetched = begin.elapsed();
-        let source = Arc::new(Source { stash: Arc::clone(&stash), store });
+        let source = Arc::new(Source { stash: Arc::clone(&stash), store: Arc::clone(&store) });
         let bundle = manifest.parts().bundle;
         let blueprint = self.catalog.blueprint(id.group, &bundle);
         let blueprint = blueprint
@@ -117,6 +118,9 @@ impl Inner {
         self.bind_replica(id);
         // What others gave is kept here too, so that this node can give it on.
         background::run(move || {
+            if stash.fetched_bytes() == 0 && is_stored(&store, id.group, checkpoint) {
+                return;
+            }
             if let Err(error) = stash.store(&manifest) {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "the checkpoint that was fetched is not kept");
