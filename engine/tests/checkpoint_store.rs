@@ -203,3 +203,60 @@ fn a_disk_that_cannot_be_written_costs_the_checkpoint_alone() {
     one.1.iter().for_each(|(id, bytes)| assert_eq!(&opened.chunk(id).unwrap(), bytes));
     store(&opened, &two);
 }
+
+#[test]
+fn checkpoints_that_are_finished_while_others_are_removed_keep_every_chunk() {
+    const ROUNDS: u64 = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let opened = CheckpointStore::open(folder.path()).unwrap();
+    std::thread::scope(|scope| {
+        for group in 1..=4u32 {
+            let opened = &opened;
+            scope.spawn(move || {
+                for at in 1..=ROUNDS {
+                    // Each has a page of its own, and one that others write, name and remove all the time.
+                    let one = checkpoint(group, at, &[group as u8 * 64 + at as u8, (at % 3) as u8]);
+                    store(opened, &one);
+                    assert!(opened.holds(GroupId(group), one.0.root()).unwrap(), "group {group}, position {at}");
+                }
+            });
+        }
+    });
+    let mut named = std::collections::BTreeSet::new();
+    for group in 1..=4 {
+        for (_, root) in opened.list(GroupId(group)).unwrap() {
+            assert!(opened.holds(GroupId(group), root).unwrap(), "{root}");
+            named.extend(opened.manifest(GroupId(group), root).unwrap().unwrap().chunks());
+        }
+    }
+    drop(opened.draft());
+    assert_eq!(chunk_files(folder.path()), named.len(), "nothing else is left");
+}
+
+#[test]
+fn a_checkpoint_without_one_of_its_chunks_is_not_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = CheckpointStore::open(folder.path()).unwrap();
+    let one = checkpoint(1, 1, &[1, 2]);
+    store(&opened, &one);
+    assert!(opened.holds(GroupId(1), one.0.root()).unwrap());
+    assert!(!opened.holds(GroupId(2), one.0.root()).unwrap());
+    let id = one.1[1].0.to_string();
+    let chunk = files(&folder.path().join("chunks")).into_iter().find(|path| path.ends_with(&id)).unwrap();
+    fs::remove_file(chunk).unwrap();
+    assert!(!opened.holds(GroupId(1), one.0.root()).unwrap());
+}
+
+#[test]
+fn a_manifest_of_another_version_is_an_error_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    store(&CheckpointStore::open(folder.path()).unwrap(), &checkpoint(1, 1, &[1]));
+    let path = files(&folder.path().join("groups")).pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4] += 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = CheckpointStore::open(folder.path()).err().unwrap();
+    assert!(error.to_string().ends_with("cannot be used"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert_eq!(chunk_files(folder.path()), 2);
+}

@@ -54,8 +54,8 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// A manifest is not what its name says.
-    #[error("the manifest {path} is damaged")]
+    /// A manifest is not what its name says, or is one of another version.
+    #[error("the manifest {path} cannot be used")]
     Manifest {
         /// Its file.
         path: PathBuf,
@@ -68,11 +68,54 @@ pub enum StoreError {
     Chunk(#[from] ChunkError),
 }
 
+/// Chunks that are kept though no manifest that was looked at names them.
+#[derive(Default)]
+struct Held {
+    /// Those of checkpoints that are not complete yet, by draft.
+    drafts: BTreeMap<u64, BTreeSet<ChunkId>>,
+    /// How many threads are removing chunks.
+    collecting: usize,
+    /// Those of drafts that ended while some thread was: it may have read the manifests before the draft's was there.
+    ended: BTreeSet<ChunkId>,
+}
+
+impl Held {
+    fn has(&self, id: &ChunkId) -> bool {
+        self.ended.contains(id) || self.drafts.values().any(|chunks| chunks.contains(id))
+    }
+
+    fn end(&mut self, draft: u64) {
+        let chunks = self.drafts.remove(&draft).unwrap_or_default();
+        if self.collecting > 0 {
+            self.ended.extend(chunks);
+        }
+    }
+}
+
+/// A thread that removes chunks, until this is dropped.
+struct Collecting<'a>(&'a Mutex<Held>);
+
+impl<'a> Collecting<'a> {
+    fn begin(held: &'a Mutex<Held>) -> Self {
+        held.lock().collecting += 1;
+        Self(held)
+    }
+}
+
+impl Drop for Collecting<'_> {
+    fn drop(&mut self) {
+        let mut held = self.0.lock();
+        held.collecting -= 1;
+        if held.collecting == 0 {
+            held.ended.clear();
+        }
+    }
+}
+
 /// The folder. Used by several threads at once, of one process.
 pub struct CheckpointStore {
     files: Files,
-    /// Chunks of checkpoints that are not complete yet, by draft.
-    drafts: Mutex<BTreeMap<u64, BTreeSet<ChunkId>>>,
+    held: Mutex<Held>,
     /// The agreed checkpoints of each group.
     agreed: Mutex<BTreeMap<GroupId, Vec<Root>>>,
 }
@@ -85,7 +128,7 @@ impl CheckpointStore {
     /// When the folder cannot be read or written.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let files = Files::open(folder)?;
-        let store = Self { files, drafts: Mutex::default(), agreed: Mutex::default() };
+        let store = Self { files, held: Mutex::default(), agreed: Mutex::default() };
         let named = store.named_chunks()?;
         for id in store.files.chunks()? {
             if !named.contains(&id) {
@@ -131,6 +174,15 @@ impl CheckpointStore {
     #[must_use]
     pub fn has(&self, id: &ChunkId) -> bool {
         self.files.has(id)
+    }
+
+    /// Whether a checkpoint is there with every chunk. Looks at as many files as it has chunks.
+    ///
+    /// # Errors
+    /// When its manifest is damaged or cannot be read.
+    pub fn holds(&self, group: GroupId, root: Root) -> Result<bool, StoreError> {
+        let manifest = self.manifest(group, root)?;
+        Ok(manifest.is_some_and(|manifest| manifest.chunks().iter().all(|id| self.has(id))))
     }
 
     /// The checkpoints of a group, newest first.
@@ -199,26 +251,30 @@ impl CheckpointStore {
 
     /// Removes chunks that nothing names.
     fn collect(&self) -> Result<(), StoreError> {
+        let collecting = Collecting::begin(&self.held);
         // In this order: a chunk that is stored after the list was made is not in it.
         let there = self.files.chunks()?;
         let named = self.named_chunks()?;
         for id in there.iter().filter(|id| !named.contains(id)) {
             // With the lock: a draft that wants the chunk from now on finds that it is gone.
-            let drafts = self.drafts.lock();
-            if !drafts.values().any(|chunks| chunks.contains(id)) {
+            let held = self.held.lock();
+            if !held.has(id) {
                 self.files.remove_chunk(id)?;
             }
         }
+        drop(collecting);
         Ok(())
     }
 
-    /// The chunks of all manifests. A damaged manifest names none, and is removed.
+    /// The chunks of all manifests. A damaged manifest names none, and is removed; one of another version is somebody
+    /// else's, and an error.
     fn named_chunks(&self) -> Result<BTreeSet<ChunkId>, StoreError> {
         let mut named = BTreeSet::new();
         for group in self.files.groups()? {
             for (position, root) in self.files.manifests(group)? {
                 match self.files.manifest(group, position, root) {
                     Ok(manifest) => named.extend(manifest.chunks()),
+                    Err(error @ StoreError::Manifest { source: ManifestError::Version(_), .. }) => return Err(error),
                     Err(error @ StoreError::Manifest { .. }) => {
                         tracing::warn!(%group, %position, %error, "damaged manifest removed");
                         self.files.remove_manifest(group, position, root)?;

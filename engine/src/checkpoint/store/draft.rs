@@ -1,5 +1,6 @@
 //! A checkpoint that is being written: its chunks are kept from being collected until it is finished or given up.
 
+use std::fs::File;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,14 +14,18 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub struct Draft<S: Deref<Target = CheckpointStore>> {
     store: S,
     number: u64,
+    /// The folder of chunks, opened before any was written: whatever goes wrong with their way to the disk from then on
+    /// is told to who syncs it.
+    chunks: Option<Result<File, StoreError>>,
     finished: bool,
 }
 
 impl<S: Deref<Target = CheckpointStore>> Draft<S> {
     pub(super) fn new(store: S) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        store.drafts.lock().insert(number, std::collections::BTreeSet::new());
-        Self { store, number, finished: false }
+        store.held.lock().drafts.insert(number, std::collections::BTreeSet::new());
+        let chunks = Some(store.files.open_chunks());
+        Self { store, number, chunks, finished: false }
     }
 
     /// Whether a chunk is there; from now on it stays.
@@ -49,7 +54,8 @@ impl<S: Deref<Target = CheckpointStore>> Draft<S> {
         if let Some(id) = manifest.chunks().into_iter().find(|id| !self.has(id)) {
             return Err(ChunkError::Missing { id }.into());
         }
-        self.store.files.write_manifest(manifest)?;
+        let chunks = self.chunks.take().expect("a draft is finished once")?;
+        self.store.files.write_manifest(manifest, &chunks)?;
         self.finished = true;
         if let Err(error) = self.store.tidy(manifest.parts().group) {
             tracing::warn!(%error, "old checkpoints could not be removed");
@@ -63,7 +69,7 @@ impl<S: Deref<Target = CheckpointStore>> Draft<S> {
     }
 
     fn hold(&self, id: ChunkId) {
-        if let Some(chunks) = self.store.drafts.lock().get_mut(&self.number) {
+        if let Some(chunks) = self.store.held.lock().drafts.get_mut(&self.number) {
             chunks.insert(id);
         }
     }
@@ -71,7 +77,7 @@ impl<S: Deref<Target = CheckpointStore>> Draft<S> {
 
 impl<S: Deref<Target = CheckpointStore>> Drop for Draft<S> {
     fn drop(&mut self) {
-        self.store.drafts.lock().remove(&self.number);
+        self.store.held.lock().end(self.number);
         if self.finished {
             return;
         }

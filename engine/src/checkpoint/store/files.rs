@@ -136,10 +136,15 @@ impl Files {
         manifest.map_err(|source| StoreError::Manifest { path, source })
     }
 
-    /// Everything that was written before is on the disk before the manifest is.
-    pub(super) fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        let chunks = File::open(&self.chunks).map_err(failed("open", &self.chunks))?;
-        rustix::fs::syncfs(&chunks).map_err(|error| failed("sync", &self.chunks)(error.into()))?;
+    /// The folder of chunks, for [`Files::write_manifest`].
+    pub(super) fn open_chunks(&self) -> Result<File, StoreError> {
+        File::open(&self.chunks).map_err(failed("open", &self.chunks))
+    }
+
+    /// Everything that was written before is on the disk before the manifest is. `chunks` was opened before the first
+    /// chunk was written.
+    pub(super) fn write_manifest(&self, manifest: &Manifest, chunks: &File) -> Result<(), StoreError> {
+        rustix::fs::syncfs(chunks).map_err(|error| failed("sync", &self.chunks)(error.into()))?;
         let parts = manifest.parts();
         let folder = self.group_path(parts.group);
         fs::create_dir_all(&folder).map_err(failed("make the folder", &folder))?;
