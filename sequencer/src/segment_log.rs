@@ -177,6 +177,11 @@ impl SegmentLog {
         self.run(Op::Prepare { bytes, done });
     }
 
+    /// Sees to it that a snapshot of `bytes` can take the place of the log, or says that the disk is full.
+    pub(crate) fn fit_snapshot(&self, bytes: u64, done: Done) {
+        self.run(Op::FitSnapshot { bytes, done });
+    }
+
     /// Makes everything durable and notes that the log was closed; refuses everything afterwards.
     pub fn close(&self, done: Done) {
         self.run(Op::Close { done });

@@ -14,13 +14,39 @@ use crate::writer::{Done, Fault};
 
 /// One piece of work for the flush worker.
 pub(crate) enum Op {
-    Append { entries: Vec<LogEntry>, done: Done },
-    Prepare { bytes: u64, done: Done },
-    Truncate { from: u64, last: Option<EntryId>, done: Done },
-    Purge { upto: EntryId, done: Done },
-    Meta { change: Box<dyn FnOnce(&mut Meta) + Send>, done: Done },
-    Snapshot { file: SnapshotFile, done: Done },
-    Close { done: Done },
+    Append {
+        entries: Vec<LogEntry>,
+        done: Done,
+    },
+    Prepare {
+        bytes: u64,
+        done: Done,
+    },
+    /// Sees to it that a snapshot of so many bytes can take the place of the log.
+    FitSnapshot {
+        bytes: u64,
+        done: Done,
+    },
+    Truncate {
+        from: u64,
+        last: Option<EntryId>,
+        done: Done,
+    },
+    Purge {
+        upto: EntryId,
+        done: Done,
+    },
+    Meta {
+        change: Box<dyn FnOnce(&mut Meta) + Send>,
+        done: Done,
+    },
+    Snapshot {
+        file: SnapshotFile,
+        done: Done,
+    },
+    Close {
+        done: Done,
+    },
 }
 
 pub(crate) struct Shared {

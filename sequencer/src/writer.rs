@@ -291,6 +291,7 @@ impl Writer {
         let (outcome, done) = match op {
             Op::Append { .. } => unreachable!("appends are planned"),
             Op::Prepare { bytes, done } => (self.usable().and_then(|()| self.prepare(bytes)), done),
+            Op::FitSnapshot { bytes, done } => (self.usable().and_then(|()| self.fit_snapshot(bytes)), done),
             Op::Truncate { from, last, done } => (self.usable().and_then(|()| self.truncate(from, last)), done),
             Op::Purge { upto, done } => (self.usable().and_then(|()| self.purge(upto)), done),
             Op::Meta { change, done } => (self.usable().and_then(|()| self.change_meta(change)), done),
@@ -334,6 +335,17 @@ impl Writer {
         }
         let dropped = self.shared.index.lock().drop_below(first);
         self.remove(&dropped)
+    }
+
+    /// Reserves the segment that a log begins anew with, and tries whether a snapshot would fit beside it.
+    fn fit_snapshot(&mut self, bytes: u64) -> Result<(), WriteError> {
+        self.prepare(0)?;
+        let reserved = self.disk.create(NEW_SNAPSHOT_FILE).and_then(|file| file.preallocate(bytes));
+        self.disk.remove(NEW_SNAPSHOT_FILE).map_err(self.fail(NEW_SNAPSHOT_FILE, "remove"))?;
+        reserved.map_err(|error| match is_full(&error) {
+            true => WriteError::DiskFull { path: self.disk.path(SNAPSHOT_FILE), needed_bytes: bytes },
+            false => self.fail(NEW_SNAPSHOT_FILE, "reserve space for")(error),
+        })
     }
 
     fn write_snapshot(&self, file: &SnapshotFile) -> Result<(), WriteError> {

@@ -1,6 +1,7 @@
 //! Several members of one log: elections, partitions, slow disks, lost disks, changes of members.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join;
@@ -354,6 +355,33 @@ fn a_member_behind_the_cut_gets_the_state_in_pieces_and_goes_on_from_there() {
         assert_eq!(*cluster.hosts[&3].restored.lock(), Some((at, state)), "the snapshot is on its disk");
         cluster.append().await;
         cluster.agree(&[1, 2, 3]).await;
+    });
+}
+
+#[test]
+fn a_member_behind_the_cut_with_a_full_disk_refuses_the_state_until_there_is_space() {
+    simulated(async {
+        let mut cluster = Cluster::of(&[1, 2, 3]).await;
+        cluster.append_many(20).await;
+        cluster.agree(&[1, 2, 3]).await;
+        cluster.kill(3);
+        cluster.append_many(200).await;
+        cluster.agree(&[1, 2]).await;
+        let (at, state) = (cluster.acknowledged[150].0, Bytes::from(vec![6; 500_000]));
+        for node in [1, 2] {
+            cluster.log(node).cut(at, state.clone()).await.unwrap();
+            until_cut(&cluster, node, at).await;
+        }
+        cluster.start(3, initial(&[1, 2, 3])).await.unwrap();
+        let disk = cluster.disks[&3].clone();
+        disk.set_capacity(Some(disk.used() + 100_000));
+        cluster.append_many(20).await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(*cluster.hosts[&3].restored.lock(), None);
+        disk.set_capacity(None);
+        cluster.append_many(5).await;
+        cluster.agree(&[1, 2, 3]).await;
+        assert_eq!(*cluster.hosts[&3].restored.lock(), Some((at, state)));
     });
 }
 

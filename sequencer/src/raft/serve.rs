@@ -218,6 +218,9 @@ impl RaftServer {
         if !self.beginning.begun() {
             return Response::Failed("this member does not take part in a log yet".to_owned());
         }
+        if let Err(error) = self.space.admit_state(state.len() as u64).await {
+            return Response::Failed(error.to_string());
+        }
         let snapshot = Snapshot { meta: piece.meta, snapshot: state };
         match self.raft.install_full_snapshot(piece.vote, snapshot).await {
             Ok(response) => Response::Installed(response.vote),

@@ -58,14 +58,27 @@ impl Space {
     pub(crate) async fn admit_led(&self, bytes: u64) -> Result<InFlight<'_>, WriteError> {
         let in_flight = self.count(bytes);
         let reserved = self.reserve().await;
+        self.tell_if_full(&reserved);
+        reserved.map(|()| in_flight)
+    }
+
+    /// The same for a state that another member gives in place of entries. openraft ends when it cannot be written.
+    pub(crate) async fn admit_state(&self, bytes: u64) -> Result<(), WriteError> {
+        let (done, receiver) = completion();
+        self.log.fit_snapshot(bytes + RESERVE_BYTES, done);
+        let reserved = completed(receiver).await;
+        self.tell_if_full(&reserved);
+        reserved
+    }
+
+    fn tell_if_full(&self, reserved: &Result<(), WriteError>) {
         let full = matches!(reserved, Err(WriteError::DiskFull { .. }));
-        match (self.full.swap(full, Ordering::Relaxed), &reserved) {
+        match (self.full.swap(full, Ordering::Relaxed), reserved) {
             // The leader tries again and again; the operator is told once.
             (false, Err(error)) if full => tracing::warn!(%error, "this member takes no entries, the others go on"),
             (true, Ok(())) => tracing::info!("this member takes entries again"),
             _ => {}
         }
-        reserved.map(|()| in_flight)
     }
 
     fn count(&self, bytes: u64) -> InFlight<'_> {
