@@ -21,6 +21,8 @@ use crate::shard::{CAPTURE_PATIENCE, Checkpoint, Group, ShardState};
 
 /// A replica that did not get any farther for so long does not keep the log from being cut.
 const CATCHING_UP: Duration = Duration::from_secs(10);
+/// One that did not get anywhere yet is fetching what it begins with, and may take longer.
+const BEGINNING: Duration = Duration::from_secs(120);
 
 /// The part of a root that stands for it in a quarantine.
 fn short(root: &[u8; 32]) -> Digest {
@@ -165,8 +167,9 @@ impl Office {
         let Some(newest) = released.next() else { return Position(group.created.0.saturating_sub(1)) };
         let Some(replicas) = self.groups.get(&id) else { return newest.position };
         let reading = replicas.counting().filter(|(_, replica)| {
+            let patience = if replica.runs { CATCHING_UP } else { BEGINNING };
             replica.position < newest.position
-                && replica.moved.is_some_and(|moved| now.saturating_sub(moved) < CATCHING_UP)
+                && replica.moved.is_some_and(|moved| now.saturating_sub(moved) < patience)
         });
         let least = reading.map(|(_, replica)| replica.position).min();
         // One that begins with the group reads from there on.

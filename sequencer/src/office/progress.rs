@@ -60,6 +60,8 @@ pub(super) struct Replica {
     heard: Option<Duration>,
     /// When it was last reported to be farther than before.
     pub(super) moved: Option<Duration>,
+    /// It was, at least once: it has what it began with.
+    pub(super) runs: bool,
     pub(super) position: Position,
     wants: Option<Time>,
     pub(super) root: Option<Checkpoint>,
@@ -95,7 +97,7 @@ impl Replica {
 
     fn report(&mut self, progress: &Progress, now: Duration) {
         if progress.position > self.position {
-            self.moved = Some(now);
+            (self.moved, self.runs) = (Some(now), true);
         }
         self.heard = Some(now);
         self.position = progress.position;

@@ -284,3 +284,21 @@ fn the_log_is_not_cut_under_a_replica_that_is_on_its_way_but_under_one_that_stan
     desk.wait(millis(1));
     assert_eq!(cut(&mut desk), at);
 }
+
+#[test]
+fn the_log_waits_longer_for_a_replica_that_is_fetching_what_it_begins_with() {
+    let mut desk = three();
+    let at = checkpoint(&mut desk);
+    roots(&mut desk, at, &[(0, 1), (1, 1)]);
+    // Its engine says that it is there, and nothing more.
+    let third = Progress { position: Position(0), ..desk.at(ONE, at)[2] };
+    desk.office.progress(&third, desk.now);
+    desk.work();
+    let created = desk.group(ONE).created;
+    let cut = |desk: &mut Desk| desk.office.cut_position(&desk.shard, desk.now);
+    // It took its seat a second before the checkpoint.
+    desk.wait(millis(118_999));
+    assert_eq!(cut(&mut desk).next(), created);
+    desk.wait(millis(1));
+    assert_eq!(cut(&mut desk), at);
+}
