@@ -8,7 +8,7 @@
 //! still has everything that was acknowledged.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,8 @@ const MAX_STATES: usize = 16;
 const AT_ONCE: usize = 4;
 /// How long after a checkpoint was agreed on a member asks others for it.
 const MIRROR_AFTER: Duration = Duration::from_secs(2);
+/// The longest wait after one that could not be kept.
+const MIRROR_AT_LEAST: Duration = Duration::from_secs(300);
 /// How long a new member may take to copy the checkpoints, and how often it is asked.
 const COPY_PATIENCE: Duration = Duration::from_secs(600);
 const COPY_LOOK: Duration = Duration::from_millis(100);
@@ -42,6 +44,8 @@ pub(super) struct Checkpoints {
     pub(super) store: Option<Arc<CheckpointStore>>,
     states: RefCell<States>,
     cutting: Cell<bool>,
+    /// How far other members were when the log was to be cut last, on the leader.
+    followers: RefCell<BTreeMap<NodeId, Position>>,
     /// Groups whose checkpoint is being fetched.
     mirrored: RefCell<BTreeSet<GroupId>>,
     /// Transfers and restorations that may go on at once: each may hold a guest's whole state in memory.
@@ -50,8 +54,14 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     pub(super) fn new(store: Option<Arc<CheckpointStore>>) -> Self {
-        let (states, mirrored, at_once) = (RefCell::default(), RefCell::default(), Semaphore::new(AT_ONCE));
-        Self { store, states, cutting: Cell::new(false), mirrored, at_once }
+        Self {
+            store,
+            states: RefCell::default(),
+            cutting: Cell::new(false),
+            followers: RefCell::default(),
+            mirrored: RefCell::default(),
+            at_once: Semaphore::new(AT_ONCE),
+        }
     }
 }
 
@@ -87,9 +97,12 @@ fn roots(group: &LogGroup) -> Vec<Root> {
     group.checkpoints().map(|checkpoint| Root(checkpoint.root)).collect()
 }
 
-/// Whether a checkpoint is in the store. Reads a folder.
+/// Whether a checkpoint is in the store, with every chunk. Looks at many files.
 pub(super) fn is_stored(store: &CheckpointStore, id: GroupId, checkpoint: Checkpoint) -> bool {
-    store.list(id).is_ok_and(|all| all.contains(&(checkpoint.position, Root(checkpoint.root))))
+    store.holds(id, Root(checkpoint.root)).unwrap_or_else(|error| {
+        tracing::warn!(group = %id, error = ?anyhow::Error::new(error), "a kept checkpoint is of no use");
+        false
+    })
 }
 
 impl Inner {
@@ -113,9 +126,10 @@ impl Inner {
         let runs = self.groups.borrow().get(&id).is_some_and(|group| group.local_replicas().next().is_some());
         let mut wait = if runs { MIRROR_AFTER } else { Duration::ZERO };
         tokio::task::spawn_local(async move {
+            let mut next_wait = MIRROR_AFTER;
             loop {
                 tokio::time::sleep(wait).await;
-                wait = MIRROR_AFTER;
+                wait = next_wait;
                 let newest = inner.view.with_shard(|shard| shard.groups().get(&id)?.checkpoint);
                 let Some(newest) = newest else { break };
                 let found = Arc::clone(&store);
@@ -131,8 +145,10 @@ impl Inner {
                         let stored = background::run(move || stash.store(&manifest)).await;
                         match stored {
                             // There may be a newer one by now.
-                            Ok(Ok(())) => wait = Duration::ZERO,
+                            Ok(Ok(())) => (wait, next_wait) = (Duration::ZERO, MIRROR_AFTER),
                             Ok(Err(error)) => {
+                                // A full disk stays so for a while, and each try moves the whole checkpoint.
+                                next_wait = (next_wait * 2).min(MIRROR_AT_LEAST);
                                 let error = &error as &dyn std::error::Error;
                                 tracing::warn!(group = %id, error, "a checkpoint of another node cannot be kept");
                             }
@@ -146,16 +162,19 @@ impl Inner {
         });
     }
 
-    /// Waits until another node has, of each group, a checkpoint that seats may be taken with.
+    /// Waits until another node has, of each group, a checkpoint that stands for what the log has lost.
     ///
     /// # Errors
     /// When it does not get them.
     pub(super) async fn until_it_holds_checkpoints(&self, node: NodeId) -> Result<(), String> {
         let deadline = tokio::time::Instant::now() + COPY_PATIENCE;
         loop {
+            let cut = self.view.member().and_then(|member| member.log().snapshot()).map(|(position, _)| position);
             let wanted: Vec<(String, Vec<Root>)> = self.view.with_shard(|shard| {
-                let all = shard.groups().values().map(|group| (group.service.clone(), roots(group)));
-                all.filter(|(_, roots)| !roots.is_empty()).collect()
+                let concerned = shard.groups().values().filter(|group| cut.is_some_and(|cut| group.created <= cut));
+                let stands = |checkpoint: &Checkpoint| cut.is_none_or(|cut| checkpoint.position >= cut);
+                let roots = |group: &LogGroup| group.checkpoints().filter(stands).map(|kept| Root(kept.root)).collect();
+                concerned.map(|group| (group.service.clone(), roots(group))).collect()
             });
             let Some(service) = self.first_that_is_missing(node, &wanted).await else { return Ok(()) };
             if tokio::time::Instant::now() >= deadline {
@@ -245,7 +264,22 @@ impl Inner {
             None => return,
         };
         self.office_due.notify_one();
+        let needed = self.needed_by_followers();
+        let position = needed.map_or(position, |needed| needed.min(position));
         self.say_to_all(&FromLeader::Cut { position });
+    }
+
+    /// The least position that another member has reached which has moved since this was asked last. One that copies the
+    /// log goes on with entries, and does not begin anew with a state; one that stands still is not waited for.
+    fn needed_by_followers(&self) -> Option<Position> {
+        let members = self.view.member()?.log().members();
+        let mut seen = self.checkpoints.followers.borrow_mut();
+        let before = std::mem::take(&mut *seen);
+        for member in members.into_iter().filter(|member| member.node != self.node) {
+            seen.insert(member.node, Position(member.matched.unwrap_or_default()));
+        }
+        let moved = seen.iter().filter(|(node, at)| before.get(node).is_none_or(|before| before < at));
+        moved.map(|(_, at)| *at).min()
     }
 }
 

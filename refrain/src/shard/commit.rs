@@ -14,6 +14,10 @@ use super::group::{SeatRuntime, SeatState};
 impl Inner {
     /// Acts on a committed entry. Called in order, on the loop thread, once for each.
     pub(super) fn committed(&self, applied: &Applied) {
+        if self.again.get() {
+            // The loop begins anew with a state; entries after it do not follow what is here.
+            return;
+        }
         let at = applied.position;
         for (group, control) in &applied.controls {
             if matches!(control, Control::Create { .. }) {

@@ -22,13 +22,18 @@ impl Inner {
                 self.tell_leader(ToLeader::OpenEpoch { proxy, nonce });
             }
             epoch => {
-                let released: Vec<(GroupId, Position)> = {
-                    let groups = self.groups.borrow();
-                    groups.keys().take(MAX_RENEW_GROUPS).map(|id| (*id, self.front().released(*id))).collect()
-                };
+                let released = self.released();
                 self.tell_leader(ToLeader::Renew { epoch, beat: self.lease.beat(), released });
             }
         }
+    }
+
+    /// How far this proxy has released each group of the log. One that it does not serve, because its bundle is not
+    /// here or cannot run, it needs no votes of: it would release nothing up to now if it served it from now on.
+    fn released(&self) -> Vec<(GroupId, Position)> {
+        let (groups, at) = (self.groups.borrow(), self.view.position());
+        let of = |id: &GroupId| if groups.contains_key(id) { self.front().released(*id) } else { at };
+        self.view.with_shard(|shard| shard.groups().keys().take(MAX_RENEW_GROUPS).map(|id| (*id, of(id))).collect())
     }
 
     /// Acts on epochs that an entry opened and ended.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use refrain_engine::checkpoint::store::Draft;
@@ -25,6 +26,8 @@ use crate::link::{Inbox, LinkError, Outbox};
 
 /// Bytes that may wait for a slow node before its next question is answered.
 const AHEAD_BYTES: usize = 4 * 1024 * 1024;
+/// How long a node may say nothing to a question: it may have to read and pack a bundle first.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 type Entries = Vec<(Position, Bytes)>;
 
@@ -39,8 +42,9 @@ pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) 
                 outbox.push(|frames| answer.encode(frames));
             }
             Get::Bundle(digest) => {
-                let bundle = Bundle::open(&inner.bundles(), BundleDigest::new(digest)).ok();
-                send_or_miss(outbox, bundle.map(|bundle| Bytes::from(bundle.pack()))).await;
+                let (bundles, wanted) = (inner.bundles(), BundleDigest::new(digest));
+                let packed = move || Bundle::open(&bundles, wanted).ok().map(|bundle| Bytes::from(bundle.pack()));
+                send_or_miss(outbox, background::run(packed).await.ok().flatten()).await;
             }
             Get::Manifest(root) => send_or_miss(outbox, checkpoints.manifest(Root(root)).await).await,
             Get::Chunk(id) => send_or_miss(outbox, checkpoints.chunk(ChunkId(id)).await).await,
@@ -122,6 +126,12 @@ pub(super) enum FetchError {
         /// Its words.
         text: String,
     },
+    /// The node lives, and does not answer.
+    #[error("node {node} gave no answer for {PATIENCE:?}")]
+    Silent {
+        /// Who was asked.
+        node: NodeId,
+    },
     /// The node answers something else.
     #[error("node {node} gave an answer that does not fit the question")]
     Answer {
@@ -167,7 +177,8 @@ impl Inner {
         outbox.push(|frames| question.encode(frames));
         let reading = async {
             loop {
-                let frame = inbox.next().await?;
+                let next = tokio::time::timeout(PATIENCE, inbox.next());
+                let frame = next.await.map_err(|_| FetchError::Silent { node })??;
                 let answer = Answer::decode(frame.kind, &frame.payload).map_err(LinkError::Message)?;
                 if let Some(whole) = take(answer)? {
                     return Ok(whole);
@@ -214,21 +225,27 @@ impl Inner {
     /// # Errors
     /// When no node that can be reached has it.
     pub(super) async fn obtain_bundle(&self, digest: [u8; 32]) -> anyhow::Result<()> {
-        let wanted = BundleDigest::new(digest);
-        if Bundle::open(&self.bundles(), wanted).is_ok() {
+        let (bundles, wanted) = (self.bundles(), BundleDigest::new(digest));
+        if background::run(move || Bundle::open(&bundles, wanted).is_ok()).await? {
             return Ok(());
         }
         let mut faults = Vec::new();
         for node in self.other_nodes() {
             match self.fetch_whole(node, Get::Bundle(digest), MAX_PACKED_BYTES).await {
-                Ok(Some(packed)) => match Bundle::unpack(&packed, wanted) {
-                    Ok(bundle) => {
-                        bundle.store(&self.bundles())?;
-                        tracing::info!(bundle = %wanted, %node, "bundle fetched");
-                        return Ok(());
+                Ok(Some(packed)) => {
+                    let bundles = self.bundles();
+                    let keep = move || -> anyhow::Result<()> {
+                        Bundle::unpack(&packed, wanted)?.store(&bundles)?;
+                        Ok(())
+                    };
+                    match background::run(keep).await? {
+                        Ok(()) => {
+                            tracing::info!(bundle = %wanted, %node, "bundle fetched");
+                            return Ok(());
+                        }
+                        Err(error) => faults.push(format!("node {node}: {error:#}")),
                     }
-                    Err(error) => faults.push(format!("node {node}: {error}")),
-                },
+                }
                 Ok(None) => faults.push(format!("node {node} does not have it")),
                 Err(error) => faults.push(error.to_string()),
             }

@@ -150,12 +150,15 @@ impl Inner {
             feed.recent.begin_after(position);
         }
         self.restored(position);
-        Ok(())
+        if self.again.get() { Err(LinkError::Done) } else { Ok(()) }
     }
 
     /// The next committed entry has come.
     fn fed(&self, position: Position, bytes: Bytes) -> Result<(), LinkError> {
         let View::Feed(feed) = &self.view else { return Ok(()) };
+        if self.again.get() {
+            return Err(LinkError::Done);
+        }
         if position <= self.view.position() {
             return Ok(());
         }

@@ -202,6 +202,10 @@ impl Inner {
         leader.proxies.retain(|_, session| *session != id);
         leader.stalled.remove(&id);
         leader.asked.retain(|asked| asked.from != id);
+        leader.upgrading.retain(|_, asked| {
+            asked.retain(|(from, _)| *from != id);
+            !asked.is_empty()
+        });
         if !leader.sessions.values().any(|other| other.node == session.node) {
             leader.office.node_gone(session.node, now);
         }

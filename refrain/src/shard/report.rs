@@ -22,6 +22,9 @@ const HOLDER_PATIENCE: Duration = Duration::from_secs(2);
 impl Inner {
     /// Takes in everything that workers have reported since the last wake.
     pub(super) fn take_reports(&self, reports: &mut Vec<Report>) {
+        if self.again.get() {
+            return reports.clear();
+        }
         let mut progress: Vec<Progress> = Vec::new();
         for report in reports.drain(..) {
             match report {

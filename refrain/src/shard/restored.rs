@@ -3,6 +3,7 @@
 //! A node that knows nothing yet begins with the state. One that does, a member or not, was away for so long that
 //! neither its flows nor its replicas follow from it: the loop begins anew, as after a restart of the process.
 
+use refrain_engine::ReplicaId;
 use refrain_wire::{GroupId, Position};
 
 use super::Inner;
@@ -22,6 +23,7 @@ impl Inner {
         if !self.is_fresh() {
             tracing::warn!(position = position.0, "this node was too far behind: the others gave it their state");
             self.again.set(true);
+            self.stop_replicas();
             self.ended.send_replace(true);
             return;
         }
@@ -36,5 +38,14 @@ impl Inner {
         groups.into_iter().for_each(|group| self.created(group));
         self.applied.send_replace(position);
         self.office_due.notify_one();
+    }
+
+    /// Nothing that replicas do from now on follows from what they did before: entries lie between that they never got.
+    /// What they report is not looked at any more; see `take_reports`.
+    fn stop_replicas(&self) {
+        let leaving: Vec<ReplicaId> = self.leaving.take().into_keys().collect();
+        for id in self.local_replicas().into_iter().chain(leaving) {
+            self.remove_replica(id);
+        }
     }
 }

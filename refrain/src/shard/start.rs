@@ -324,6 +324,8 @@ async fn open_log(
         let _entered = local.enter();
         let inner = handle.get().and_then(Weak::upgrade);
         match event {
+            // The loop is about to begin anew with a state that this entry follows.
+            Event::Committed(_) if inner.as_ref().is_some_and(|inner| inner.again.get()) => {}
             Event::Committed(applied) => {
                 note(&history, &applied);
                 if let Some(inner) = inner {

@@ -62,7 +62,7 @@ fn write(data_dir: &Path, mut report: ForensicReport, retired: Option<Retired>) 
     let all = data_dir.join(FORENSICS_FOLDER);
     let service = all.join(&report.service);
     let (folder, part) = (service.join(report.folder_name()), service.join(format!(".{}", report.folder_name())));
-    remove(&part)?;
+    remove_parts(&all)?;
     fs::create_dir_all(&part)?;
     let written = fill(&part, &mut report, retired).and_then(|()| {
         remove(&folder)?;
@@ -134,6 +134,23 @@ fn tidy(data_dir: &Path, newest: &Path) -> io::Result<()> {
             remove(path)?;
         } else {
             kept += more;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a crash left half written. One bundle is written at a time, so none of it is anybody's.
+fn remove_parts(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            remove(&entry.path())?;
+        } else if entry.file_type()?.is_dir() && !entry.path().join(FORENSIC_REPORT_FILE).exists() {
+            remove_parts(&entry.path())?;
         }
     }
     Ok(())
@@ -219,6 +236,17 @@ mod tests {
         let kept = ForensicReport::read(&data.path().join("forensics/tests/one/5-seat2")).unwrap();
         assert_eq!(kept.note.as_deref(), Some("the replica was gone already"));
         assert!(kept.engine.program.is_some() && !kept.host.name.is_empty() && kept.unix_seconds > 0);
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_is_removed() {
+        let data = tempfile::tempdir().unwrap();
+        let left = data.path().join("forensics/tests/other/.9-seat1");
+        fs::create_dir_all(left.join("state")).unwrap();
+        write(data.path(), report(1), None).unwrap();
+        let path = write(data.path(), report(2), None).unwrap();
+        assert!(!left.exists() && path.exists());
+        assert_eq!(ForensicReport::list(data.path()).unwrap().len(), 2);
     }
 
     #[test]

@@ -74,10 +74,20 @@ impl Stash {
 
     /// Makes the checkpoint one of the store. Takes a while.
     pub(in crate::shard) fn store(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        self.spill()?;
-        match self.draft.lock().take() {
-            Some(draft) => draft.finish(manifest),
-            None => Ok(()),
+        let spilled = self.spill();
+        let draft = self.draft.lock().take();
+        if matches!(spilled, Err(StoreError::Full { .. })) {
+            // The log needs the space more than the next try needs these chunks: dropping the draft removes them.
+            drop(draft);
+            return spilled;
+        }
+        let Some(draft) = draft else { return spilled };
+        match spilled {
+            Ok(()) => draft.finish(manifest),
+            Err(error) => {
+                draft.keep_chunks();
+                Err(error)
+            }
         }
     }
 }

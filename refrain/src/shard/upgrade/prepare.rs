@@ -127,8 +127,8 @@ impl Inner {
             for bundle in programs {
                 let Some(service) = inner.obtain_at_last(id.group, bundle, holds).await else { return };
                 if !service.can_run() {
-                    let (service, why) = (service.full_name.clone(), service.why_refused());
-                    return tracing::error!(service, why, "the replica cannot replay what the group ran before");
+                    let why = format!("what the group ran before cannot run here: {}", service.why_refused());
+                    return inner.replica_failed(id, why);
                 }
             }
             if holds() {
