@@ -92,6 +92,8 @@ pub enum What {
     },
     /// SETs with checkpoints five times a second and without.
     CheckpointPause,
+    /// The examples as committed and without what makes their guests savable in checkpoints: size and speed.
+    Asyncify,
 }
 
 /// How to print.

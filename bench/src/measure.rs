@@ -8,6 +8,7 @@ use crate::args::What;
 use crate::report::Row;
 use crate::setup::Setup;
 
+mod asyncify;
 mod checkpoint_pause;
 mod cluster;
 mod echo;
@@ -70,6 +71,7 @@ impl What {
             Self::Failover => "failover",
             Self::Join { .. } => "join",
             Self::CheckpointPause => "checkpoint-pause",
+            Self::Asyncify => "asyncify",
         }
     }
 
@@ -89,6 +91,7 @@ impl What {
                 | Self::Failover
                 | Self::Join { .. }
                 | Self::CheckpointPause
+                | Self::Asyncify
         )
     }
 
@@ -107,6 +110,7 @@ impl What {
             Self::Failover => failover::measure(setup, rows),
             Self::Join { history } => join::measure(setup, history, rows),
             Self::CheckpointPause => checkpoint_pause::measure(setup, rows),
+            Self::Asyncify => asyncify::measure(setup, rows),
             _ => cluster::measure(setup, self.contenders(), rows),
         }
     }

@@ -90,6 +90,19 @@ impl Setup {
         Ok(Target { side, address: server.address(name)?, _running: Running::Refrain(server) })
     }
 
+    /// Starts an example of this folder or another one, with durability none.
+    pub fn without_sync(&self, side: Side, examples: &Path, name: &str) -> Result<Target> {
+        let program = self.refrain.as_deref().context("Refrain is not to be measured")?;
+        let folder = self.next_folder("refrain");
+        let server = Server::start(program, examples, &[name], Durability::None, &folder, &[])?;
+        Ok(Target { side, address: server.address(name)?, _running: Running::Refrain(server) })
+    }
+
+    /// The folder of the examples.
+    pub fn examples(&self) -> &Path {
+        &self.examples
+    }
+
     /// Writes the files of a cluster, whose nodes are then started one by one.
     ///
     /// # Errors

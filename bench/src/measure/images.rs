@@ -16,7 +16,7 @@ use crate::setup::Setup;
 pub(super) mod noise;
 
 const IMAGES: usize = 20;
-const IMAGE_BYTES: usize = 10_000_000;
+pub(super) const IMAGE_BYTES: usize = 10_000_000;
 /// Names in use at a time, so that the quota on files is not what is measured.
 const NAMES: usize = 4;
 const UPLOAD_AIM: f64 = 100.0;
@@ -82,7 +82,8 @@ pub(super) fn upload_head(address: SocketAddr, path: &str, bytes: usize) -> Stri
     format!("PUT {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {bytes}\r\n\r\n")
 }
 
-fn download(client: &mut Client, address: SocketAddr, path: &str, into: &mut Vec<u8>) -> Result<Duration> {
+/// Downloads into `into`; the time until all of it is there.
+pub(super) fn download(client: &mut Client, address: SocketAddr, path: &str, into: &mut Vec<u8>) -> Result<Duration> {
     let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     let start = Instant::now();
     client.send(head.as_bytes(), &[])?;
@@ -112,7 +113,7 @@ fn add(rows: &mut Rows, what: &str, aim: f64, outcomes: &[Outcome], of: impl Fn(
 }
 
 /// Millions of bytes a second of the median transfer.
-fn rate(summary: &Summary) -> f64 {
+pub(super) fn rate(summary: &Summary) -> f64 {
     IMAGE_BYTES as f64 / 1e6 / (summary.p50_ms / 1e3)
 }
 

@@ -63,7 +63,8 @@ fn row(side: Side, line: Line, native: Option<f64>) -> Row {
     row
 }
 
-fn run(benchmark: &Path, address: SocketAddr, requests: usize) -> Result<Line> {
+/// One run against a server.
+pub(super) fn run(benchmark: &Path, address: SocketAddr, requests: usize) -> Result<Line> {
     let mut command = Command::new(benchmark);
     command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()]);
     command.args(["-t", "set", "-n", &requests.to_string(), "-c", CONNECTIONS, "-P", PIPELINE, "--csv"]);
