@@ -17,9 +17,10 @@ guests *names:
 test *options:
     tests/run {{ options }} build test
 
-# Seeds 0 to N - 1 of the simulation; one seed with its trace: `cargo run --release -p refrain-sim -- SEED`.
+# Seeds 0 to N - 1 of both scenarios of the simulation; one with its trace: `cargo run -p refrain-sim -- node SEED`.
 sim seeds='100':
-    cargo run --release --package refrain-sim -- 0..{{ seeds }}
+    cargo run --release --package refrain-sim -- order 0..{{ seeds }}
+    cargo run --release --package refrain-sim -- node 0..{{ seeds }}
 
 # Side-by-side benchmarks against other systems.
 bench *options:

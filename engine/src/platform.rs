@@ -31,7 +31,8 @@ pub enum PlatformError {
 pub struct Platform {
     pub(crate) engine: Engine,
     pub(crate) linker: Arc<Linker<Host>>,
-    pub(crate) ticker: Arc<Ticker>,
+    /// None when guests never yield their core.
+    pub(crate) ticker: Option<Arc<Ticker>>,
     pub(crate) cache: Option<PathBuf>,
     /// Tells what guests wrote since their last checkpoint, where the kernel can.
     pub(crate) tracker: Option<Arc<Tracker>>,
@@ -41,11 +42,18 @@ pub struct Platform {
 impl Platform {
     /// Sets wasmtime up. Compiled code is kept in the folder `cache`, if one is given.
     pub fn new(cache: Option<PathBuf>) -> Result<Self, PlatformError> {
+        let mut platform = Self::without_ticker(cache)?;
+        platform.ticker = Some(Arc::new(Ticker::start(platform.engine.clone())));
+        Ok(platform)
+    }
+
+    /// The same without the ticker, which is the only real time in an engine: a guest never yields its core, and a turn
+    /// is over when the call is. For engines whose turns run inline ([`crate::Workers::inline`]).
+    pub fn without_ticker(cache: Option<PathBuf>) -> Result<Self, PlatformError> {
         let engine = Engine::new(&config().map_err(PlatformError::Engine)?).map_err(PlatformError::Engine)?;
         let linker = linker(&engine, false)?;
         let key = compatibility_key(&engine);
-        let ticker = Arc::new(Ticker::start(engine.clone()));
-        Ok(Self { engine, linker, ticker, cache, tracker: tracker(), key })
+        Ok(Self { engine, linker, ticker: None, cache, tracker: tracker(), key })
     }
 
     /// The same, for guests whose replicas can tell the calls that they make ([`crate::Replica::tell_calls`]). Their

@@ -389,7 +389,8 @@ fn poll_run(run: &mut Option<Run>, shared: &Mutex<Shared>, compiled: &Compiled) 
     let polled = {
         let run = run.as_mut()?;
         shared.lock().blocked = false;
-        let _running = compiled.platform.ticker.turn_begins();
+        let ticker = compiled.platform.ticker.as_ref();
+        let _running = ticker.map(|ticker| ticker.turn_begins());
         run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     };
     match polled {

@@ -4,10 +4,13 @@
 //! that outlives two epoch ticks moves to a background worker (nice 19) until its guest blocks, and so does a replica
 //! that has to catch up from the log. Every queue is bounded: a replica whose queue is full drops it and reads the log
 //! instead. What replicas capture for checkpoints is hashed and stored by one more thread at nice 19.
+//!
+//! The same worker and background also run without threads ([`Workers::inline`]), for the simulation.
 
 mod background;
 mod checkpoints;
 mod inbox;
+mod inline;
 mod life;
 mod slot;
 mod worker;
@@ -23,7 +26,9 @@ use crate::replica::{Flip, Heir, Replica, ReplicaId, TurnBatch, TurnOutcome};
 use background::Background;
 use checkpoints::Checkpoints;
 use inbox::Inbox;
+use inline::Inline;
 use life::Life;
+use worker::Worker;
 
 /// Where replicas read batches that they were not handed: the committed log. A batch is there before it is delivered.
 pub trait BatchSource: Send + Sync + 'static {
@@ -111,6 +116,8 @@ pub(crate) enum Command {
 pub struct Workers {
     inboxes: Vec<Arc<Inbox>>,
     threads: Vec<JoinHandle<()>>,
+    /// Instead of threads.
+    inline: Option<Inline>,
     background: Arc<Background>,
     checkpoints: Arc<Checkpoints>,
 }
@@ -136,20 +143,54 @@ impl Workers {
         let background = Background::start(count, source, Arc::clone(&sink), inboxes.clone(), Arc::clone(&checkpoints));
         let threads = (inboxes.iter().enumerate())
             .map(|(index, inbox)| {
-                let (inbox, background, sink) = (Arc::clone(inbox), Arc::clone(&background), Arc::clone(&sink));
-                let checkpoints = Arc::clone(&checkpoints);
+                let (background, checkpoints) = (Arc::clone(&background), Arc::clone(&checkpoints));
+                let worker = Worker::new(index, Arc::clone(inbox), background, checkpoints, Arc::clone(&sink));
                 std::thread::Builder::new()
                     .name(format!("engine-{index}"))
-                    .spawn(move || worker::run(index, &inbox, &background, &checkpoints, &sink))
+                    .spawn(move || worker.run())
                     .expect("a thread can be started at start-up")
             })
             .collect();
-        Self { inboxes, threads, background, checkpoints }
+        Self { inboxes, threads, inline: None, background, checkpoints }
+    }
+
+    /// One worker and its background without threads: turns run when [`Workers::work`] is called, in one order alone.
+    /// `wake` is called when there is something to do; it must not call back. For the simulation, whose hosts share a
+    /// thread; the platform should be one without a ticker.
+    #[must_use]
+    pub fn inline(
+        source: Arc<dyn BatchSource>,
+        sink: ReportSink,
+        store: Option<Arc<CheckpointStore>>,
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        let checkpoints = Checkpoints::without_thread(store, &sink);
+        let inbox = Arc::new(Inbox::default());
+        let homes = vec![Arc::clone(&inbox)];
+        let background = Background::start(0, source, Arc::clone(&sink), homes, Arc::clone(&checkpoints));
+        let worker = Worker::new(0, Arc::clone(&inbox), Arc::clone(&background), Arc::clone(&checkpoints), sink);
+        let inline = Some(Inline::new(worker, wake));
+        Self { inboxes: vec![inbox], threads: Vec::new(), inline, background, checkpoints }
+    }
+
+    /// Does everything that waits, on this thread, until nothing is left. For inline workers; others do it by
+    /// themselves.
+    pub fn work(&self) {
+        if let Some(inline) = &self.inline {
+            inline.work(&self.inboxes[0], &self.background, &self.checkpoints);
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(inline) = &self.inline {
+            inline.wake();
+        }
     }
 
     /// Gives a replica to the worker of its seat; it catches up from the log and then follows.
     pub fn install(&self, replica: Replica) {
         self.home(replica.id()).push(Command::Install(Box::new(replica)));
+        self.wake();
     }
 
     /// The worker that a replica is sticky to.
@@ -163,6 +204,7 @@ impl Workers {
         for inbox in &self.inboxes {
             inbox.push_all(batches.iter().map(|batch| Command::Batch(Arc::clone(batch))));
         }
+        self.wake();
     }
 
     /// Drops a replica, wherever it is. A report of it may still come until its worker has taken note.
@@ -173,6 +215,7 @@ impl Workers {
     /// Drops a replica, wherever it is, and hands it to `heir` between two of its steps.
     pub fn retire(&self, id: ReplicaId, heir: Heir) {
         self.home(id).push(Command::Retire(id, heir));
+        self.wake();
     }
 
     /// Flips a bit in a replica's guest memory when its next turn begins.
@@ -184,6 +227,7 @@ impl Workers {
         for inbox in &self.inboxes {
             inbox.push(command());
         }
+        self.wake();
     }
 
     /// Ends all threads; turns that are under way are given up.
@@ -192,6 +236,9 @@ impl Workers {
     }
 
     fn end(&mut self) {
+        if self.inline.take().is_some() {
+            return;
+        }
         self.each(|| Command::Stop);
         for thread in self.threads.drain(..) {
             let _ = thread.join();

@@ -369,3 +369,47 @@ fn what_replicas_capture_is_stored_under_one_root_and_a_replica_restored_from_it
     assert_eq!(positions(&turns, id), (2..=21).collect::<Vec<_>>());
     assert_eq!(turns.last().unwrap().after, ends[0]);
 }
+
+#[test]
+fn inline_workers_run_when_they_are_called_and_in_one_order() {
+    let platform = Platform::without_ticker(None).expect("this machine runs x86-64-v2 code");
+    let order = || {
+        let log = Arc::new(Log::default());
+        let (told, woken) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
+        let (telling, waking) = (Arc::clone(&told), Arc::clone(&woken));
+        let sink = Arc::new(move |report| telling.lock().push(report));
+        let source = Arc::clone(&log) as Arc<dyn BatchSource>;
+        let workers = Workers::inline(source, sink, None, Box::new(move || *waking.lock() += 1));
+        let mut echo = group(&platform, 1, ECHO, LIMITS);
+        let mut commit = |records: &[Record]| {
+            let batch = Arc::new(echo.rig.batch(records));
+            log.batches.lock().push(Arc::clone(&batch));
+            batch
+        };
+        // Two turns are in the log before there are replicas; what is delivered then follows.
+        commit(&[]);
+        commit(&[open(1, 7)]);
+        for seat in 0..3 {
+            let id = ReplicaId { group: GroupId(1), seat: Seat(seat), incarnation: Incarnation(1) };
+            workers.install(Replica::new(id, Arc::clone(&echo.blueprint)));
+        }
+        assert!(told.lock().is_empty() && *woken.lock() == 3, "nothing runs before the call");
+        workers.work();
+        workers.deliver(&[commit(&[data(1, b"hello")])]);
+        workers.work();
+        assert_eq!(*woken.lock(), 4);
+        let turn = |report: &Report| match report {
+            Report::Turn { id, outcome, replaying, .. } => (id.seat, outcome.position, outcome.after, *replaying),
+            other => panic!("{other:?}"),
+        };
+        told.lock().iter().map(turn).collect::<Vec<_>>()
+    };
+    let first = order();
+    assert_eq!(first, order());
+    let of = |position| first.iter().filter(move |(_, at, ..)| *at == Position(position)).collect::<Vec<_>>();
+    for position in 1..=3 {
+        let turns = of(position);
+        assert_eq!(turns.len(), 3, "every replica has turn {position} once");
+        assert!(turns.iter().all(|turn| turn.2 == turns[0].2 && turn.3 == (position < 3)));
+    }
+}

@@ -7,6 +7,7 @@ mod socket;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub use socket::Sockets;
@@ -15,6 +16,12 @@ pub use socket::Sockets;
 pub trait Net {
     /// Listens on an address; port 0 takes any free one.
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>>;
+}
+
+impl<N: Net + ?Sized> Net for Arc<N> {
+    fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>> {
+        (**self).bind(addr)
+    }
 }
 
 /// Accepts connections.

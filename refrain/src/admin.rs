@@ -195,7 +195,7 @@ async fn corrupt_replica(
         return Err(Failure::of(ErrorCode::BadRequest, format!("bit is {bit}, a byte has bits 0 to 7")));
     }
     let (seat, flip) = (Seat(body.seat), Flip { address: body.address.unwrap_or(DEFAULT_ADDRESS), bit });
-    admin.ask(|reply| Command::Corrupt { service: service(name), seat, flip, reply }).await
+    admin.ask(|reply| Command::Corrupt { service: service(name), seat, flip, audit: true, reply }).await
 }
 
 /// A byte low in the guest's stack, which is there in every module and seldom used.

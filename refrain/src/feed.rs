@@ -42,12 +42,13 @@ struct Newest {
 /// The entries that this node got.
 pub(crate) struct Recent {
     newest: Mutex<Newest>,
-    questions: mpsc::Sender<Older>,
+    questions: Option<mpsc::Sender<Older>>,
 }
 
 impl Recent {
-    /// Nothing yet; `questions` goes to whoever can ask other nodes.
-    pub(crate) fn new(questions: mpsc::Sender<Older>) -> Self {
+    /// Nothing yet; `questions` goes to whoever can ask other nodes. Without, what is not kept cannot be read: where
+    /// turns run inline, whoever would answer waits for the question to return.
+    pub(crate) fn new(questions: Option<mpsc::Sender<Older>>) -> Self {
         Self { newest: Mutex::default(), questions }
     }
 
@@ -88,9 +89,10 @@ impl EntrySource for Recent {
         if let Some(entries) = self.kept(from, max_bytes) {
             return Ok(entries);
         }
-        let (reply, answer) = sync_channel(1);
-        let asked = self.questions.try_send(Older { from, max_bytes, reply });
         let failed = |text: &str| SourceError::Failed(text.to_owned());
+        let questions = self.questions.as_ref().ok_or_else(|| failed("old entries are not kept here"))?;
+        let (reply, answer) = sync_channel(1);
+        let asked = questions.try_send(Older { from, max_bytes, reply });
         asked.map_err(|_| failed("too many replicas ask for old entries at once"))?;
         match answer.recv_timeout(PATIENCE) {
             Ok(entries) => entries,
@@ -113,7 +115,7 @@ mod tests {
     #[test]
     fn recent_entries_are_read_here_and_older_ones_are_asked_for() {
         let (questions, mut asked) = mpsc::channel(1);
-        let recent = Recent::new(questions);
+        let recent = Recent::new(Some(questions));
         let half = Bytes::from(vec![0; KEPT_BYTES / 2]);
         recent.push(Position(3), half.clone());
         recent.push(Position(7), half.clone());

@@ -94,7 +94,8 @@ impl Service {
     }
 
     /// What replicas of the group are made of; none when the module cannot run.
-    pub(crate) fn blueprint(&self, group: GroupId) -> Option<Arc<Blueprint>> {
+    #[must_use]
+    pub fn blueprint(&self, group: GroupId) -> Option<Arc<Blueprint>> {
         let compiled = Arc::clone(self.parts.code.as_ref().ok()?);
         let (config, bundle) = (self.parts.config.clone(), self.parts.files.clone());
         let (digest, limits) = (self.bundle, self.parts.limits);

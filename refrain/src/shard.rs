@@ -31,6 +31,7 @@ mod services;
 mod start;
 mod status;
 mod traces;
+mod turns;
 mod upgrade;
 mod uplink;
 mod upstream;
@@ -47,9 +48,10 @@ use refrain_api::{Appended, ErrorBody, ErrorCode, Members, Status, UpgradeStatus
 use refrain_engine::Workers;
 use refrain_engine::replica::{Flip, ReplicaId};
 use refrain_proxy::tcp::FrontEnd;
+use refrain_sequencer::watch;
 use refrain_wire::message::uplink::{MemberChange, ToLeader};
 use refrain_wire::{ClusterId, Control, Digest, Epoch, GroupId, Incarnation, NodeId, Position, Seat};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::config::Config;
 use crate::feed::Older;
@@ -60,8 +62,9 @@ use group::{Group, SeatState};
 use leader::Leader;
 use lease::Lease;
 pub(crate) use start::note;
-pub use start::{Options, Seams, Served, Started, start};
+pub use start::{Options, Seams, Served, Started, run_here, start};
 use traces::Traces;
+pub use turns::Turns;
 use upgrade::Upgrades;
 use uplink::Link;
 use view::View;
@@ -85,7 +88,7 @@ pub enum Command {
         /// The answer.
         reply: Reply<Appended>,
     },
-    /// Flip a bit in a replica's guest memory, then audit.
+    /// Flip a bit in a replica's guest memory.
     Corrupt {
         /// `namespace/name`.
         service: String,
@@ -93,6 +96,8 @@ pub enum Command {
         seat: Seat,
         /// Which bit.
         flip: Flip,
+        /// Whether an audit follows at once; without one the bit is found when it reaches an effect.
+        audit: bool,
         /// The answer.
         reply: Reply<Appended>,
     },
@@ -454,7 +459,7 @@ impl Inner {
         match command {
             Command::Status(reply) => drop(reply.send(Ok(self.status()))),
             Command::Replace { service, seat, reply } => self.replace(&service, seat, reply),
-            Command::Corrupt { service, seat, flip, reply } => self.corrupt(&service, seat, flip, reply),
+            Command::Corrupt { service, seat, flip, audit, reply } => self.corrupt(&service, seat, flip, audit, reply),
             Command::Audit { service, reply } => self.on_group(&service, false, Control::Audit, reply),
             Command::Resume { service, reply } => self.on_group(&service, true, Control::Resume, reply),
             Command::Scale { service, replicas, reply } => {
@@ -531,7 +536,7 @@ impl Inner {
         })
     }
 
-    fn corrupt(&self, service: &str, seat: Seat, flip: Flip, reply: Reply<Appended>) {
+    fn corrupt(&self, service: &str, seat: Seat, flip: Flip, audit: bool, reply: Reply<Appended>) {
         let checked = self.find(service).and_then(|id| {
             self.check_seat(id, seat)?;
             self.check_halted(id, false)?;
@@ -551,7 +556,11 @@ impl Inner {
                 if let Some(workers) = self.workers() {
                     workers.inject(replica, flip);
                 }
-                self.append(replica.group, Control::Audit, reply);
+                if audit {
+                    self.append(replica.group, Control::Audit, reply);
+                } else {
+                    let _ = reply.send(Ok(Appended { position: self.view.position().0 }));
+                }
             }
             Err(failure) => drop(reply.send(Err(failure))),
         }

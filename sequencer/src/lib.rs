@@ -36,4 +36,5 @@ pub mod shard;
 mod shared;
 pub mod sim;
 pub mod snapshot;
+pub mod watch;
 pub mod writer;

@@ -15,12 +15,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::watch;
 use bytes::Bytes;
 use refrain_wire::batch::BATCH_FRAME_BYTES;
 use refrain_wire::entry::Draft;
 use refrain_wire::limits::{MAX_BATCHES_PER_ENTRY, MAX_ENTRY_BYTES, MAX_SUBMISSIONS_PER_ENTRY};
 use refrain_wire::{Generation, NodeId, Position};
-use tokio::sync::watch;
 
 pub use crate::segment_log::{Durability, ReadError};
 use crate::writer::{Fault, WriteError};

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::watch;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use refrain_wire::entry::Draft;
 use refrain_wire::{Generation, NodeId, Position};
-use tokio::sync::watch;
 
 use crate::log::{
     AppendError, CommitSink, Delivery, Durability, Leadership, LogStats, OrderedLog, ReadError, check_draft,

@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::watch;
 use bytes::Bytes;
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use openraft::error::{ClientWriteError, ForwardReason, RaftError};
 use refrain_wire::entry::Draft;
 use refrain_wire::{Generation, NodeId, Position};
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::disk::Disk;

@@ -12,10 +12,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::watch;
 use bytes::Bytes;
 use refrain_wire::entry::Draft;
 use refrain_wire::{Control, DecodeError, Entry, Epoch, GroupId, Position, ProxyId, ShardControl, SubmissionId, Time};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 use crate::batcher::{Batcher, Limits, Refused, Returned, Submission, Usage};
 use crate::clock::{BatchClock, Clock};

@@ -83,6 +83,7 @@ pub(crate) struct Background {
 }
 
 impl Background {
+    /// Without threads, `count` being 0, jobs are run by [`Background::run_next`].
     pub(crate) fn start(
         count: usize,
         source: Arc<dyn BatchSource>,
@@ -155,20 +156,32 @@ impl Background {
         if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), nice) {
             tracing::warn!(%error, "background worker stays at normal priority");
         }
-        while let Some(mut job) = self.next(lane) {
-            match self.slice(&mut job) {
-                Ok(Sliced::Over) => self.homes[job.home].push(Command::Return(job.replica, job.life)),
-                Ok(Sliced::More) => self.push(job),
-                Ok(Sliced::Dropped) => {
-                    if let Some(heir) = job.life.heir() {
-                        heir(Some(Retired::new(job.replica, job.in_turn.is_some())));
-                    }
+        while let Some(job) = self.next(lane) {
+            self.go_on(job);
+        }
+    }
+
+    /// Runs a slice of the next job on this thread; false when there is none.
+    pub(crate) fn run_next(&self) -> bool {
+        let long = self.long_turns.jobs.lock().pop_front();
+        let Some(job) = long.or_else(|| self.catching_up.jobs.lock().pop_front()) else { return false };
+        self.go_on(job);
+        true
+    }
+
+    fn go_on(&self, mut job: Job) {
+        match self.slice(&mut job) {
+            Ok(Sliced::Over) => self.homes[job.home].push(Command::Return(job.replica, job.life)),
+            Ok(Sliced::More) => self.push(job),
+            Ok(Sliced::Dropped) => {
+                if let Some(heir) = job.life.heir() {
+                    heir(Some(Retired::new(job.replica, job.in_turn.is_some())));
                 }
-                Err(reason) => {
-                    let id = job.replica.id();
-                    job.life.report(&self.sink, Report::Failed { id, reason });
-                    self.homes[job.home].push(Command::Gone(id, job.life));
-                }
+            }
+            Err(reason) => {
+                let id = job.replica.id();
+                job.life.report(&self.sink, Report::Failed { id, reason });
+                self.homes[job.home].push(Command::Gone(id, job.life));
             }
         }
     }

@@ -44,17 +44,31 @@ pub(crate) struct Checkpoints {
 
 impl Checkpoints {
     pub(crate) fn start(store: Option<Arc<CheckpointStore>>, sink: &ReportSink) -> Arc<Self> {
-        let shared = store.map(|store| {
-            let (queue, filled) = (Mutex::default(), Condvar::new());
-            Arc::new(Shared { queue, filled, store, sink: Arc::clone(sink) })
-        });
-        let thread = shared.clone().map(|shared| {
+        let lane = Self::without_thread(store, sink);
+        let thread = lane.shared.clone().map(|shared| {
             std::thread::Builder::new()
                 .name("checkpoint".into())
                 .spawn(move || shared.run())
                 .expect("a thread can be started at start-up")
         });
-        Arc::new(Self { shared, thread: Mutex::new(thread) })
+        *lane.thread.lock() = thread;
+        lane
+    }
+
+    /// A lane whose captures are stored by [`Checkpoints::store_next`].
+    pub(crate) fn without_thread(store: Option<Arc<CheckpointStore>>, sink: &ReportSink) -> Arc<Self> {
+        let shared = store.map(|store| {
+            let (queue, filled) = (Mutex::default(), Condvar::new());
+            Arc::new(Shared { queue, filled, store, sink: Arc::clone(sink) })
+        });
+        Arc::new(Self { shared, thread: Mutex::default() })
+    }
+
+    /// Stores the next capture on this thread; false when there is none.
+    pub(crate) fn store_next(&self) -> bool {
+        let Some(shared) = &self.shared else { return false };
+        let next = shared.queue.lock().waiting.pop_front();
+        next.map(|waiting| shared.store(&waiting)).is_some()
     }
 
     /// Takes what the turn captured, if it did.
@@ -83,21 +97,24 @@ impl Shared {
         if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
             tracing::warn!(%error, "checkpoints are stored at normal priority");
         }
-        while let Some(Waiting { id, life, captured }) = self.next() {
-            if life.ended() {
-                continue;
+        while let Some(waiting) = self.next() {
+            self.store(&waiting);
+        }
+    }
+
+    fn store(&self, Waiting { id, life, captured }: &Waiting) {
+        if life.ended() {
+            return;
+        }
+        let began = Instant::now();
+        match self.store.save(captured) {
+            Ok(manifest) => {
+                let (position, root, took) = (captured.position(), manifest.root(), began.elapsed());
+                life.report(&self.sink, Report::Rooted { id: *id, position, root, took });
             }
-            let began = Instant::now();
-            match self.store.save(&captured) {
-                Ok(manifest) => {
-                    let (position, root) = (captured.position(), manifest.root());
-                    let took = began.elapsed();
-                    life.report(&self.sink, Report::Rooted { id, position, root, took });
-                }
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(%id, position = %captured.position(), error, "checkpoint dropped");
-                }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%id, position = %captured.position(), error, "checkpoint dropped");
             }
         }
     }

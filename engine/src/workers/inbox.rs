@@ -26,6 +26,10 @@ impl Inbox {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commands.lock().is_empty()
+    }
+
     /// Moves everything queued into `out`; with `wait`, waits until there is something.
     pub(crate) fn take(&self, out: &mut Vec<Command>, wait: bool) {
         let mut queue = self.commands.lock();

@@ -1,4 +1,4 @@
-//! One worker thread: turns of the replicas that are its own, one turn of each in rotation.
+//! One worker: turns of the replicas that are its own, one turn of each in rotation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,35 +15,54 @@ use crate::replica::{Heir, Progress, Replica, ReplicaId, Retired, TurnBatch};
 /// How often a guest may yield in one turn before the turn goes on in the background.
 const YIELDS_IN_FOREGROUND: u32 = 2;
 
-struct Worker<'a> {
+pub(crate) struct Worker {
     index: usize,
     slots: BTreeMap<ReplicaId, Slot>,
-    background: &'a Background,
-    checkpoints: &'a Checkpoints,
-    sink: &'a ReportSink,
+    inbox: Arc<Inbox>,
+    background: Arc<Background>,
+    checkpoints: Arc<Checkpoints>,
+    sink: ReportSink,
 }
 
-pub(crate) fn run(index: usize, inbox: &Inbox, background: &Background, checkpoints: &Checkpoints, sink: &ReportSink) {
-    let mut worker = Worker { index, slots: BTreeMap::new(), background, checkpoints, sink };
-    let mut commands = Vec::new();
-    loop {
-        let idle = !worker.slots.values().any(Slot::is_ready);
-        inbox.take(&mut commands, idle);
-        for command in commands.drain(..) {
-            if matches!(command, Command::Stop) {
-                return;
-            }
-            worker.command(command);
-        }
-        let ready: Vec<ReplicaId> =
-            worker.slots.iter().filter(|(_, slot)| slot.is_ready()).map(|(id, _)| *id).collect();
-        for id in ready {
-            worker.step(id);
-        }
+impl Worker {
+    pub(crate) fn new(
+        index: usize,
+        inbox: Arc<Inbox>,
+        background: Arc<Background>,
+        checkpoints: Arc<Checkpoints>,
+        sink: ReportSink,
+    ) -> Self {
+        Self { index, slots: BTreeMap::new(), inbox, background, checkpoints, sink }
     }
-}
 
-impl Worker<'_> {
+    /// Runs until it is told to stop.
+    pub(crate) fn run(mut self) {
+        while self.round(true) {}
+    }
+
+    /// Takes in what it was told and goes one step on with each replica; with `wait`, waits for something to do. False
+    /// when it is to stop.
+    pub(crate) fn round(&mut self, wait: bool) -> bool {
+        let mut commands = Vec::new();
+        self.inbox.take(&mut commands, wait && self.is_idle());
+        for command in commands {
+            if matches!(command, Command::Stop) {
+                return false;
+            }
+            self.command(command);
+        }
+        let ready: Vec<ReplicaId> = self.slots.iter().filter(|(_, slot)| slot.is_ready()).map(|(id, _)| *id).collect();
+        for id in ready {
+            self.step(id);
+        }
+        true
+    }
+
+    /// Whether no replica has anything to do here.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.slots.values().any(Slot::is_ready)
+    }
+
     fn command(&mut self, command: Command) {
         match command {
             Command::Install(replica) => self.install(replica),
@@ -150,7 +169,7 @@ impl Worker<'_> {
             Progress::Done(outcome) => {
                 let lasted = Lasted::since(slot.in_turn.take().expect("it has begun"));
                 self.checkpoints.take(id, &slot.life, &outcome);
-                slot.life.report(self.sink, Report::Turn { id, outcome, replaying: false, lasted });
+                slot.life.report(&self.sink, Report::Turn { id, outcome, replaying: false, lasted });
             }
             Progress::Yielded if slot.yields + 1 < YIELDS_IN_FOREGROUND => slot.yields += 1,
             Progress::Yielded => {
@@ -159,7 +178,7 @@ impl Worker<'_> {
                 self.background.push(Job::finish_turn(replica, slot.life.clone(), self.index, began));
             }
             Progress::Failed(reason) => {
-                slot.life.report(self.sink, Report::Failed { id, reason });
+                slot.life.report(&self.sink, Report::Failed { id, reason });
                 self.slots.remove(&id);
             }
         }

@@ -24,7 +24,6 @@ use tokio::sync::Semaphore;
 
 use super::Inner;
 use super::join::Transfer;
-use crate::background;
 
 /// States that are kept. The oldest and the newest stay, and those in between as evenly as may be.
 const MAX_STATES: usize = 16;
@@ -134,7 +133,7 @@ impl Inner {
                 let Some(newest) = newest else { break };
                 let found = Arc::clone(&store);
                 let there = move || is_stored(&found, id, newest);
-                if background::run(there).await.unwrap_or(false) {
+                if inner.seams.turns.beside(there).await.unwrap_or(false) {
                     break;
                 }
                 // It is never closed.
@@ -142,7 +141,7 @@ impl Inner {
                 let mut transfer = Transfer::new(&inner, Arc::clone(&store), id, Root(newest.root));
                 match transfer.run(&inner.checkpoint_peers(id)).await {
                     Ok((manifest, stash)) => {
-                        let stored = background::run(move || stash.store(&manifest)).await;
+                        let stored = inner.seams.turns.beside(move || stash.store(&manifest)).await;
                         match stored {
                             // There may be a newer one by now.
                             Ok(Ok(())) => (wait, next_wait) = (Duration::ZERO, MIRROR_AFTER),
@@ -253,7 +252,7 @@ impl Inner {
             let has = |id: GroupId, any: &[Checkpoint]| any.iter().any(|checkpoint| is_stored(&store, id, *checkpoint));
             needed.into_iter().find(|(id, any)| !has(*id, any)).map(|(id, _)| id)
         };
-        background::run(find).await.ok().flatten()
+        self.seams.turns.beside(find).await.ok().flatten()
     }
 
     /// The leader says up to where entries may go.

@@ -26,7 +26,7 @@ impl Inner {
                 biased;
                 () = drained.notified() => return Ended::Over(self.failure.take()),
                 // What it gives back would keep others from saying that they have ended.
-                () = async { drop(ended.wait_for(|ended| *ended).await) }, if !draining => {
+                _ = ended.wait_for(|ended| *ended), if !draining => {
                     if self.again.get() {
                         self.close_log().await;
                         return Ended::Again(self.listens());

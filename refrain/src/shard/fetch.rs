@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::Inner;
 use super::peers::DialError;
-use crate::background;
+use super::turns::Turns;
 use crate::feed::{MAX_QUESTIONS, Older};
 use crate::history::SourceError;
 use crate::link::{Inbox, LinkError, Outbox};
@@ -33,7 +33,7 @@ type Entries = Vec<(Position, Bytes)>;
 
 /// Answers another node's questions to the end of the stream.
 pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) -> Result<(), LinkError> {
-    let mut checkpoints = Checkpoints::new(inner.checkpoints.store.clone());
+    let mut checkpoints = Checkpoints::new(inner.checkpoints.store.clone(), inner.seams.turns.clone());
     loop {
         let frame = inbox.next().await?;
         match Get::decode(frame.kind, &frame.payload)? {
@@ -67,12 +67,13 @@ async fn send_or_miss(outbox: &Outbox, whole: Option<Bytes>) {
 /// Checkpoints as one stream asks for them. What a manifest that was given names is kept until the stream ends.
 struct Checkpoints {
     store: Option<Arc<CheckpointStore>>,
+    turns: Turns,
     kept: Option<Arc<Draft<Arc<CheckpointStore>>>>,
 }
 
 impl Checkpoints {
-    fn new(store: Option<Arc<CheckpointStore>>) -> Self {
-        Self { store, kept: None }
+    fn new(store: Option<Arc<CheckpointStore>>, turns: Turns) -> Self {
+        Self { store, turns, kept: None }
     }
 
     async fn manifest(&mut self, root: Root) -> Option<Bytes> {
@@ -84,13 +85,13 @@ impl Checkpoints {
             let whole = manifest.chunks().iter().filter(|id| !kept.has(id)).count() == 0;
             whole.then(|| Bytes::copy_from_slice(manifest.bytes()))
         };
-        background::run(read).await.ok()?
+        self.turns.beside(read).await.ok()?
     }
 
     async fn chunk(&self, id: ChunkId) -> Option<Bytes> {
         let store = self.store.clone()?;
         let read = move || store.chunk(&id).map(Bytes::from);
-        let read = background::run(read).await.ok()?;
+        let read = self.turns.beside(read).await.ok()?;
         read.inspect_err(|error| tracing::debug!(%error, "a chunk that was asked for cannot be given")).ok()
     }
 }

@@ -18,6 +18,10 @@ impl Inner {
         let Control::Quarantine { seat, incarnation, .. } = control else { return };
         let replica = ReplicaId { group: id, seat: *seat, incarnation: *incarnation };
         let Some(workers) = self.workers() else { return };
+        if self.seams.turns.are_inline() {
+            // Bundles are written by a thread of their own.
+            return workers.remove(replica);
+        }
         let Some(report) = self.forensic_report(replica, control, at) else { return };
         let data_dir = self.config.data_dir.clone();
         workers.retire(replica, Box::new(move |retired| keeper::keep(data_dir, report, retired)));

@@ -16,7 +16,7 @@ use refrain_wire::{GroupId, NodeId, Position};
 
 use super::Inner;
 use super::checkpoints::is_stored;
-use crate::background;
+use super::turns::Turns;
 
 mod stash;
 mod transfer;
@@ -99,7 +99,7 @@ impl Inner {
         let restored = {
             let (manifest, source) = (Arc::clone(&manifest), Arc::clone(&source));
             let restore = move || Replica::restore(id, blueprint, &manifest, source);
-            background::run(restore).await.context("the thread that restores ended")?
+            self.seams.turns.beside(restore).await.context("the thread that restores ended")?
         };
         let replica = restored.context("the guest could not be put back")?;
         let replica = replica.with_blueprints(Arc::clone(&self.catalog.blueprints));
@@ -117,7 +117,7 @@ impl Inner {
         }
         self.bind_replica(id);
         // What others gave is kept here too, so that this node can give it on.
-        background::run(move || {
+        self.seams.turns.beside(move || {
             if stash.fetched_bytes() == 0 && is_stored(&store, id.group, checkpoint) {
                 return;
             }
@@ -181,10 +181,10 @@ impl ChunkSource for Source {
 }
 
 /// A manifest that is in the store, read on another thread.
-async fn kept_manifest(store: &Arc<CheckpointStore>, group: GroupId, root: Root) -> Option<Manifest> {
+async fn kept_manifest(turns: &Turns, store: &Arc<CheckpointStore>, group: GroupId, root: Root) -> Option<Manifest> {
     let store = Arc::clone(store);
     let read = move || store.manifest(group, root);
-    match background::run(read).await {
+    match turns.beside(read).await {
         Ok(Ok(manifest)) => manifest,
         Ok(Err(error)) => {
             tracing::warn!(%group, error = ?anyhow::Error::new(error), "a kept checkpoint is of no use");

@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use refrain_engine::checkpoint::CheckpointStore;
-use refrain_engine::{BatchSource, Platform, Report, Workers};
+use refrain_engine::{BatchSource, Platform, Report};
 use refrain_proxy::nat::Limits as FlowLimits;
+use refrain_proxy::net::Sockets;
 use refrain_proxy::tcp::FrontEnd;
 use refrain_sequencer::batcher::Limits;
-use refrain_sequencer::clock::SystemClock;
+use refrain_sequencer::clock::{Clock, SystemClock};
 use refrain_sequencer::disk::{Disk, Entropy, RealDisk, os_entropy};
 use refrain_sequencer::flush::{Exec, FlushThread};
 use refrain_sequencer::log::{Durability, OrderedLog as _};
@@ -23,15 +24,17 @@ use refrain_sequencer::raft::{Bootstrap, ElectionTimes, RaftLog, RaftOptions};
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sequencer::{self, Event, Sequencer};
 use refrain_sequencer::shard::{Applied, ShardState};
+use refrain_sequencer::watch;
 use refrain_telemetry::Telemetry;
 use refrain_wire::{Control, Epoch, NodeId};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::catalog::Catalog;
 use super::checkpoints::{self, Checkpoints};
 use super::traces::Traces;
+use super::turns::Turns;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{Command, Commands, Engine, Inner, epoch, fetch, follow, leader, peers, uplink};
@@ -59,6 +62,14 @@ pub struct Seams {
     pub net: Arc<dyn Net>,
     /// Secret randomness.
     pub entropy: Entropy,
+    /// The clocks.
+    pub clock: Arc<dyn Clock + Send + Sync>,
+    /// How clients reach this node.
+    pub clients: Arc<dyn refrain_proxy::net::Net + Send + Sync>,
+    /// Who runs the turns of guests.
+    pub turns: Turns,
+    /// How the log's files are cut; whether they are synced is the configuration's affair.
+    pub segments: SegmentOptions,
 }
 
 impl Seams {
@@ -69,7 +80,16 @@ impl Seams {
     pub fn real(config: &Config) -> anyhow::Result<Self> {
         let folder = config.data_dir.join("log");
         let disk = RealDisk::open(&folder).with_context(|| format!("cannot open the log in {}", folder.display()))?;
-        Ok(Self { disk: Arc::new(disk), exec: Arc::new(FlushThread), net: Arc::new(Tcp), entropy: os_entropy() })
+        Ok(Self {
+            disk: Arc::new(disk),
+            exec: Arc::new(FlushThread),
+            net: Arc::new(Tcp),
+            entropy: os_entropy(),
+            clock: Arc::new(SystemClock::new()),
+            clients: Arc::new(Sockets),
+            turns: Turns::Threads,
+            segments: SegmentOptions::default(),
+        })
     }
 }
 
@@ -176,6 +196,30 @@ fn run(
     }
 }
 
+/// Runs a shard on the caller's thread and runtime until it is drained or its log fails; `ready` is told each time it runs.
+/// What [`start`] does on a thread of its own, for callers that have many nodes on one thread.
+///
+/// # Errors
+/// As [`start`].
+pub async fn run_here(
+    mut options: Options,
+    mut inbox: mpsc::Receiver<Command>,
+    ready: impl Fn(),
+) -> anyhow::Result<Option<String>> {
+    loop {
+        let local = Rc::new(LocalSet::new());
+        let running = async {
+            let inner = bring_up(options.clone(), &local).await?;
+            ready();
+            anyhow::Ok(inner.go_on(&mut inbox).await)
+        };
+        match local.run_until(running).await? {
+            Ended::Again(listened) => options.config.listen = listened,
+            Ended::Over(failure) => return Ok(failure),
+        }
+    }
+}
+
 async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<Inner>> {
     let Options { config, platform, services, seams, telemetry } = options;
     let seams = Seams { net: Metered::over(seams.net, telemetry.metrics().streams.clone()), ..seams };
@@ -196,7 +240,7 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
     } else {
         View::Feed(Feed {
             state: RefCell::new(ShardState::new()),
-            recent: Arc::new(Recent::new(questions)),
+            recent: Arc::new(Recent::new((!seams.turns.are_inline()).then_some(questions))),
             generation: RefCell::new(None),
         })
     };
@@ -315,8 +359,11 @@ async fn open_log(
     observer: Arc<dyn Observer>,
 ) -> anyhow::Result<Sequencer<Arc<RaftLog>>> {
     let options = raft_options(config, seams, observer);
-    let parts =
-        sequencer::Seams { clock: Box::new(SystemClock::new()), entropy: Arc::clone(&seams.entropy), limits: LIMITS };
+    let parts = sequencer::Seams {
+        clock: Box::new(Arc::clone(&seams.clock)),
+        entropy: Arc::clone(&seams.entropy),
+        limits: LIMITS,
+    };
     let (history, handle, local) = (Arc::clone(history), Rc::clone(handle), Rc::downgrade(local));
     let on_event = move |event| {
         // The log calls from tasks of its own, and what follows may begin tasks of the loop.
@@ -370,7 +417,7 @@ fn raft_options(config: &Config, seams: &Seams, observer: Arc<dyn Observer>) -> 
         members,
         net: Arc::clone(&seams.net),
         election: ElectionTimes { timeout: config.election_timeout, heartbeat: config.heartbeat_interval },
-        segments: SegmentOptions { durability, entropy, observer: Some(observer), ..SegmentOptions::default() },
+        segments: SegmentOptions { durability, entropy, observer: Some(observer), ..seams.segments.clone() },
         max_log_bytes: Some(config.max_log_bytes),
         ..RaftOptions::default()
     }
@@ -392,7 +439,8 @@ fn start_front(inner: &Rc<Inner>) {
     let shortest = inner.catalog.given.iter().filter_map(|service| service.idle).min();
     let idle = shortest.unwrap_or(FlowLimits::default().idle).min(FlowLimits::default().idle);
     let limits = FlowLimits { connections: inner.config.max_connections as usize, idle, ..FlowLimits::default() };
-    let front = FrontEnd::new(limits, Rc::new(ToLeaderOrOperator(Rc::downgrade(inner))));
+    let clients = Box::new(Arc::clone(&inner.seams.clients));
+    let front = FrontEnd::with_net(limits, Rc::new(ToLeaderOrOperator(Rc::downgrade(inner))), clients);
     assert!(inner.front.set(front).is_ok(), "set once, here");
 }
 
@@ -413,7 +461,7 @@ fn start_engine(inner: &Rc<Inner>) {
     };
     let source = Arc::clone(&inner.history) as Arc<dyn BatchSource>;
     let store = inner.checkpoints.store.clone();
-    let workers = Workers::start_with(inner.config.engine_workers, source, Arc::new(sink), store);
+    let workers = inner.seams.turns.start(inner, source, Arc::new(sink), store);
     assert!(engine.workers.set(workers).is_ok(), "set once, here");
     let inner = Rc::downgrade(inner);
     tokio::task::spawn_local(async move {

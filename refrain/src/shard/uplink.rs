@@ -231,7 +231,7 @@ fn in_parts(mut all: Vec<Progress>) -> impl Iterator<Item = Vec<Progress>> {
 /// Controls that may wait to be in the log at once.
 const MAX_INSISTED: usize = 1024;
 
-/// Keeps a way to the leader open, wherever it is.
+/// Keeps a way to the leader open, wherever it is, until this node's log ends, and the node with it.
 pub(super) async fn run(inner: Rc<Inner>) {
     let mut leadership = inner.view.member().map(|member| member.log().leadership());
     let (mut wait, mut hint) = (RETRY, None);
@@ -243,13 +243,16 @@ pub(super) async fn run(inner: Rc<Inner>) {
                 tokio::time::sleep(RETRY).await;
                 continue;
             };
-            if let Some(leadership) = &mut leadership {
-                // The log outlives this task.
-                let _ = leadership.wait_for(|now| !now.leading || now.term != term).await;
-            }
+            let goes_on = match &mut leadership {
+                Some(leadership) => leadership.wait_for(|now| !now.leading || now.term != term).await.is_ok(),
+                None => false,
+            };
             inner.leave_office();
             inner.link_down();
-            continue;
+            if goes_on {
+                continue;
+            }
+            return;
         }
         let candidates = inner.member_nodes();
         let next = hint.take().or(known.as_ref().and_then(|known| known.leader)).filter(|node| *node != inner.node);
@@ -257,13 +260,13 @@ pub(super) async fn run(inner: Rc<Inner>) {
         turn += 1;
         let changed = async {
             match &mut leadership {
-                Some(leadership) => drop(leadership.changed().await),
+                Some(leadership) => leadership.changed().await.is_ok(),
                 None => std::future::pending().await,
             }
         };
         let outcome = tokio::select! {
             biased;
-            () = changed => None,
+            goes_on = changed => if goes_on { None } else { return inner.link_down() },
             outcome = follow(&inner, candidate) => Some(outcome),
         };
         inner.link_down();

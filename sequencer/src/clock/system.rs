@@ -1,5 +1,6 @@
 //! The clock seam: the two clocks of a machine.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use refrain_wire::Time;
@@ -10,6 +11,16 @@ pub trait Clock {
     fn wall(&self) -> Time;
     /// Time since some fixed moment; never goes back.
     fn elapsed(&self) -> Duration;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn wall(&self) -> Time {
+        (**self).wall()
+    }
+
+    fn elapsed(&self) -> Duration {
+        (**self).elapsed()
+    }
 }
 
 /// The clocks of the operating system.

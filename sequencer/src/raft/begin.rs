@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::watch;
 use bytes::Bytes;
 use refrain_wire::{ClusterId, Generation, NodeId};
-use tokio::sync::watch;
 
 use super::link::Lane;
 use super::membership;
@@ -203,8 +203,8 @@ impl Beginning {
             return self.begin_all(initial, raft, peers, pause).await;
         }
         let mut place = self.place.subscribe();
-        let settled = place.wait_for(|place| !matches!(place, Place::Outside)).await;
-        drop(settled);
+        // The sender is this very object's.
+        let _ = place.wait_for(|place| !matches!(place, Place::Outside)).await;
         self.refusal().map_or(Ok(()), Err)
     }
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::watch;
 use openraft::RaftTypeConfig;
 use openraft::async_runtime::{Instant, WatchReceiver};
 use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
 use openraft::rt::AsyncRuntime;
 use openraft::type_config::alias::WatchReceiverOf;
 use refrain_wire::NodeId;
-use tokio::sync::watch;
 
 use super::types::{Raft, Types};
 use crate::log::Leadership;

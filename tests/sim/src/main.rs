@@ -1,34 +1,76 @@
-//! Runs seeds of the simulation: `refrain-sim 0..1000`, or one seed with its trace: `refrain-sim 17`.
+//! Runs seeds of the simulation: `refrain-sim node 0..1000`, or one seed with its trace: `refrain-sim order 17`.
 
 use std::ops::Range;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use refrain_sim::order::{Options, Outcome, run};
+use refrain_sim::check::Finding;
+use refrain_sim::{node, order};
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(seeds), None) = (arguments.next().as_deref().and_then(parse), arguments.next()) else {
-        eprintln!("usage: refrain-sim SEED | FIRST..END");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let ran = match words[..] {
+        ["order", seeds] => parse(seeds).map(|seeds| sweep("order", seeds, order_seed)),
+        ["node", seeds] => parse(seeds).map(|seeds| sweep("node", seeds, node_seed)),
+        _ => None,
+    };
+    let Some(all_hold) = ran else {
+        eprintln!("usage: refrain-sim order|node SEED | FIRST..END");
         return ExitCode::from(2);
     };
+    if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What a seed gave: events, findings, and what to print of it alone.
+struct Ran {
+    events: u64,
+    findings: Vec<Finding>,
+    lines: Vec<String>,
+    words: String,
+}
+
+/// Runs seeds; true when all hold.
+fn sweep(scenario: &str, seeds: Range<u64>, run: impl Fn(u64, bool) -> Ran) -> bool {
     // What the crates say for themselves, with `RUST_LOG`, on standard error.
     let silent = tracing_subscriber::filter::LevelFilter::OFF.into();
     let filter = tracing_subscriber::EnvFilter::builder().with_default_directive(silent).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    let options = Options { readable: seeds.end - seeds.start == 1, ..Options::default() };
+    let readable = seeds.end - seeds.start == 1;
     let (began, mut failed, mut events) = (Instant::now(), Vec::new(), 0);
     for seed in seeds.clone() {
-        let outcome = run(seed, &options);
-        events += outcome.events;
-        if report(seed, &outcome) {
+        let ran = run(seed, readable);
+        events += ran.events;
+        ran.lines.iter().for_each(|line| println!("{line}"));
+        if readable {
+            println!("{scenario} {seed}: {} events, {}", ran.events, ran.words);
+        }
+        ran.findings.iter().for_each(|finding| println!("{scenario} {seed}: {finding}"));
+        if !ran.findings.is_empty() {
             failed.push(seed);
         }
     }
-    let seconds = began.elapsed().as_secs_f64();
-    let count = seeds.end - seeds.start;
-    println!("{count} seeds, {events} events, {:.3} s a seed, failed: {failed:?}", seconds / count.max(1) as f64);
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let (seconds, count) = (began.elapsed().as_secs_f64(), seeds.end - seeds.start);
+    println!(
+        "{count} {scenario} seeds, {events} events, {:.3} s a seed, failed: {failed:?}",
+        seconds / count.max(1) as f64
+    );
+    failed.is_empty()
+}
+
+fn order_seed(seed: u64, readable: bool) -> Ran {
+    let outcome = order::run(seed, &order::Options { readable, ..order::Options::default() });
+    let order::Outcome { findings, digest, events, acknowledged, terms, lines } = outcome;
+    let words = format!("{acknowledged} writes acknowledged, {terms} terms, digest {digest}");
+    Ran { events, findings, lines, words }
+}
+
+fn node_seed(seed: u64, readable: bool) -> Ran {
+    let outcome = node::run(seed, &node::Options { readable, ..node::Options::default() });
+    let node::Outcome { findings, digest, events, writes, answers, flows, lasted, lines } = outcome;
+    let words =
+        format!("{writes} writes and {answers} operations, {flows} flows, {lasted:?} simulated, digest {digest}");
+    Ran { events, findings, lines, words }
 }
 
 fn parse(text: &str) -> Option<Range<u64>> {
@@ -39,17 +81,4 @@ fn parse(text: &str) -> Option<Range<u64>> {
             Some(seed..seed.checked_add(1)?)
         }
     }
-}
-
-/// Prints what is wrong with a run; false when nothing is.
-fn report(seed: u64, outcome: &Outcome) -> bool {
-    outcome.lines.iter().for_each(|line| println!("{line}"));
-    if !outcome.lines.is_empty() {
-        println!(
-            "seed {seed}: {} events, {} writes acknowledged, {} terms, digest {}",
-            outcome.events, outcome.acknowledged, outcome.terms, outcome.digest
-        );
-    }
-    outcome.findings.iter().for_each(|finding| println!("seed {seed}: {finding}"));
-    !outcome.findings.is_empty()
 }

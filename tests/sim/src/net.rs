@@ -14,7 +14,9 @@ use turmoil::net::{TcpListener, TcpStream};
 
 use crate::dice::Dice;
 
+pub mod clients;
 pub mod gates;
+pub mod socket;
 mod stream;
 
 use gates::{Gates, Host};
@@ -39,18 +41,18 @@ impl SimNet {
         Self { host, gates, dice: Mutex::new(dice) }
     }
 
-    /// Connects to `address`, `name:port`.
+    /// Connects to `address`, `name:port` or what [`clients::ip_of`] gives with a port.
     ///
     /// # Errors
     /// When nobody listens, the time is over, or the answer was lost; the other side may have a connection then.
     pub async fn connect(&self, address: &str) -> io::Result<SimStream> {
-        let to = Host::of_address(address).ok_or(io::ErrorKind::InvalidInput)?;
+        let (to, port) = Host::of_address(address).ok_or(io::ErrorKind::InvalidInput)?;
         let open = async {
             self.gates.until_open(self.host, to).await;
             self.gates.until_open(to, self.host).await;
         };
         tokio::time::timeout(CONNECT_TIMEOUT, open).await.map_err(|_| io::ErrorKind::TimedOut)?;
-        let stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(to.address(port)).await?;
         if self.dice.lock().percent(self.gates.orphan_percent()) {
             tokio::spawn(async move {
                 tokio::time::sleep(ORPHAN_LIFE).await;

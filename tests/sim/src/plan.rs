@@ -49,6 +49,12 @@ pub enum Fault {
     Latency(Host, Host, u64),
     /// An operator wants something of the leader.
     Wanted(Wish),
+    /// The engine loses one of its replicas, whichever the number picks.
+    LoseReplica(Host, u64),
+    /// A bit of the memory of one of its replicas changes; both as the numbers pick.
+    FlipMemory(Host, u64, u64),
+    /// Turns wait as long as this for the engine, in milliseconds.
+    SlowEngine(Host, u64, u64),
 }
 
 /// What an operator wants.
@@ -103,9 +109,15 @@ pub enum Kind {
     Members,
     /// Leaders that hand over.
     Transfer,
+    /// Engines that lose replicas.
+    Replica,
+    /// Memory of guests that changes.
+    Memory,
+    /// Slow engines.
+    Engine,
 }
 
-/// All kinds.
+/// Kinds that the ordered log knows.
 pub const KINDS: [Kind; 16] = [
     Kind::Partition,
     Kind::Isolate,
@@ -125,6 +137,28 @@ pub const KINDS: [Kind; 16] = [
     Kind::Transfer,
 ];
 
+/// Kinds that whole nodes know.
+pub const NODE_KINDS: [Kind; 18] = [
+    Kind::Partition,
+    Kind::Isolate,
+    Kind::Reset,
+    Kind::Pause,
+    Kind::Kill,
+    Kind::Power,
+    Kind::Torn,
+    Kind::Sync,
+    Kind::Full,
+    Kind::Flip,
+    Kind::Slow,
+    Kind::Clock,
+    Kind::Orphans,
+    Kind::Latency,
+    Kind::Transfer,
+    Kind::Replica,
+    Kind::Memory,
+    Kind::Engine,
+];
+
 /// Who may be hit.
 #[derive(Debug, Clone)]
 pub struct Targets {
@@ -134,6 +168,8 @@ pub struct Targets {
     pub spares: Vec<Host>,
     /// All others.
     pub others: Vec<Host>,
+    /// Hosts that run replicas.
+    pub engines: Vec<Host>,
 }
 
 /// The faults of a run in the order of their times.
@@ -216,6 +252,10 @@ impl Drawing<'_> {
         *self.dice.pick(&all)
     }
 
+    fn engine(&mut self) -> Option<Host> {
+        (!self.targets.engines.is_empty()).then(|| *self.dice.pick(&self.targets.engines))
+    }
+
     /// Two hosts of which the first is a member.
     fn pair(&mut self) -> (Host, Host) {
         let first = self.member();
@@ -293,6 +333,26 @@ impl Drawing<'_> {
             Kind::Transfer => {
                 let (to, at) = (self.member(), self.dice.below(self.end));
                 self.at(at, Fault::Wanted(Wish::Transfer(to)));
+            }
+            Kind::Replica => {
+                let (at, pick) = (self.dice.below(self.end), self.dice.roll());
+                if let Some(host) = self.engine() {
+                    self.at(at, Fault::LoseReplica(host, pick));
+                }
+            }
+            Kind::Memory => {
+                let (at, pick, bit) = (self.dice.below(self.end), self.dice.roll(), self.dice.roll());
+                if let Some(host) = self.engine() {
+                    self.at(at, Fault::FlipMemory(host, pick, bit));
+                }
+            }
+            Kind::Engine => {
+                let ((begin, end), most) = (self.span(100, 2000), self.dice.between(1, 200));
+                let least = self.dice.below(most);
+                if let Some(host) = self.engine() {
+                    self.at(begin, Fault::SlowEngine(host, least, most));
+                    self.at(end, Fault::SlowEngine(host, 0, 0));
+                }
             }
         }
     }
@@ -372,6 +432,7 @@ mod tests {
             members: (1..=3).map(Host).collect(),
             spares: vec![Host(4), Host(5)],
             others: vec![Host(11), Host(12)],
+            engines: vec![Host(1), Host(11)],
         };
         Plan::draw(&mut Dice::new(seed), &targets, kinds, Duration::from_secs(5)).0
     }
@@ -386,7 +447,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_fault_is_drawn_by_some_seed() {
-        for kind in KINDS {
+        for kind in KINDS.into_iter().chain(NODE_KINDS) {
             assert!((0..50).any(|seed| !draw(seed, &[kind]).is_empty()), "{kind:?}");
         }
         assert!(draw(1, &[]).is_empty());

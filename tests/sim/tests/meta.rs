@@ -1,5 +1,6 @@
 //! The simulation itself: one seed is one run, whatever ran before it and whoever watches.
 
+use refrain_sim::node;
 use refrain_sim::order::{Options, run};
 
 /// Seeds that are run twice.
@@ -27,4 +28,20 @@ fn a_trace_that_is_kept_is_the_same_trace() {
     let counted = run(3, &Options::default());
     assert_eq!((kept.digest, kept.events), (counted.digest, counted.events));
     assert_eq!(kept.lines.len() as u64, kept.events);
+}
+
+/// Seeds of whole nodes that are run twice.
+const NODE_SEEDS: u64 = 6;
+
+#[test]
+fn one_seed_of_nodes_gives_one_trace_whatever_ran_before() {
+    let digests = |seeds: &mut dyn Iterator<Item = u64>| {
+        let run = |seed| (seed, node::run(seed, &node::Options::default()).digest);
+        let mut digests: Vec<_> = seeds.map(run).collect();
+        digests.sort_unstable();
+        digests
+    };
+    let forward = digests(&mut (0..NODE_SEEDS));
+    let backward = digests(&mut (0..NODE_SEEDS).rev());
+    assert_eq!(forward, backward);
 }

@@ -1,6 +1,8 @@
 //! The simulation proves itself: each fault that is put in on purpose is found by a few seeds.
 
+use refrain_service::Agreement;
 use refrain_sim::machine::DiskMutant;
+use refrain_sim::node;
 use refrain_sim::order::member::MemberMutant;
 use refrain_sim::order::{Options, run};
 use refrain_sim::plan::Kind;
@@ -71,4 +73,21 @@ fn submissions_that_are_acknowledged_before_they_are_committed_are_caught() {
 #[test]
 fn a_log_that_is_cut_behind_a_state_that_is_too_old_is_caught() {
     caught(&member(MemberMutant::TrimEarly), &["a snapshot is a state that members had there"]);
+}
+
+/// A proxy that takes the first vote for the agreed one.
+#[test]
+fn answers_that_nobody_agreed_on_are_caught() {
+    let options = node::Options {
+        agreement: Agreement::None,
+        kinds: Some(vec![Kind::Memory, Kind::Engine]),
+        ..node::Options::default()
+    };
+    for seed in 0..SEEDS {
+        let outcome = node::run(seed, &options);
+        if let Some(finding) = outcome.findings.first() {
+            return println!("seed {seed}: {finding}");
+        }
+    }
+    panic!("{SEEDS} seeds did not find {options:?}");
 }

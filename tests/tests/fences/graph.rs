@@ -32,7 +32,20 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // The simulation runs the real crates on a machine of its own.
-    ("refrain-sim", &["refrain-sequencer", "refrain-wire"]),
+    (
+        "refrain-sim",
+        &[
+            "refrain",
+            "refrain-api",
+            "refrain-engine",
+            "refrain-kernel",
+            "refrain-proxy",
+            "refrain-sequencer",
+            "refrain-service",
+            "refrain-telemetry",
+            "refrain-wire",
+        ],
+    ),
     // These see servers from outside: over sockets, files and the admin API.
     ("refrain-bench", &["refrain-api", "refrain-service", "refrain-tests"]),
     // And one false node speaks to them as nodes do.

@@ -26,7 +26,6 @@ use tokio::time::Instant;
 use super::super::Inner;
 use super::super::fetch::FetchError;
 use super::{Stash, kept_manifest};
-use crate::background;
 use crate::link::{LinkError, Outbox};
 
 /// Peers that are asked at once.
@@ -89,7 +88,7 @@ impl<'a> Transfer<'a> {
     /// # Errors
     /// When no peer that can be reached has what is missing.
     pub(in crate::shard) async fn run(&mut self, candidates: &[NodeId]) -> anyhow::Result<(Manifest, Arc<Stash>)> {
-        let kept = kept_manifest(&self.store, self.group, self.root).await;
+        let kept = kept_manifest(&self.inner.seams.turns, &self.store, self.group, self.root).await;
         let mut transfer = None;
         if let Some(manifest) = kept {
             let fetch = self.begin(&manifest).await?;
@@ -147,7 +146,7 @@ impl<'a> Transfer<'a> {
     /// What the store does not have is to be fetched.
     async fn begin(&self, manifest: &Manifest) -> anyhow::Result<Fetch> {
         let (stash, named) = (Arc::clone(&self.stash), manifest.clone());
-        let there = background::run(move || stash.there(&named)).await?;
+        let there = self.inner.seams.turns.beside(move || stash.there(&named)).await?;
         Ok(Fetch::new(manifest, |id| there.contains(id)))
     }
 
@@ -194,7 +193,7 @@ impl<'a> Transfer<'a> {
                 }
                 if self.stash.is_full() {
                     let stash = Arc::clone(&self.stash);
-                    background::run(move || stash.spill()).await??;
+                    self.inner.seams.turns.beside(move || stash.spill()).await??;
                 }
             }
             News::Chunk(id, None) => {

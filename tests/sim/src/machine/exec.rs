@@ -27,7 +27,9 @@ impl Pace {
         (pace.0, pace.1) = (least, most);
     }
 
-    fn next(&self) -> Duration {
+    /// How long the next one takes.
+    #[must_use]
+    pub fn next(&self) -> Duration {
         let (least, most, dice) = &mut *self.0.lock();
         dice.millis(*least, *most)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -24,10 +25,15 @@ impl Host {
         name.strip_prefix('n')?.parse().ok().map(Self)
     }
 
-    /// The host of `name:port`.
+    /// The host and port of `name:port`, or of an IP address and a port.
     #[must_use]
-    pub fn of_address(address: &str) -> Option<Self> {
-        Self::of_name(address.split_once(':')?.0)
+    pub fn of_address(address: &str) -> Option<(Self, u16)> {
+        let (name, port) = address.rsplit_once(':')?;
+        let of_ip = || {
+            let [_, _, high, low] = name.parse::<Ipv4Addr>().ok()?.octets();
+            Some(Self(u16::from_be_bytes([high, low])))
+        };
+        Some((Self::of_name(name).or_else(of_ip)?, port.parse().ok()?))
     }
 
     /// Its address at `port`.
@@ -45,6 +51,8 @@ struct State {
     /// How often the streams between two hosts were reset.
     resets: BTreeMap<(Host, Host), u64>,
     orphan_percent: u64,
+    /// Everything that passed, when somebody wants to compare it.
+    passed: Option<blake3::Hasher>,
 }
 
 /// The gates between all hosts; clones share them.
@@ -98,6 +106,25 @@ impl Gates {
     #[must_use]
     pub fn orphan_percent(&self) -> u64 {
         self.state.lock().orphan_percent
+    }
+
+    /// Everything that passes is hashed from now on.
+    pub fn tap(&self) {
+        self.state.lock().passed = Some(blake3::Hasher::new());
+    }
+
+    /// The digest of everything that has passed since the tap.
+    #[must_use]
+    pub fn passed(&self) -> Option<blake3::Hash> {
+        self.state.lock().passed.as_ref().map(blake3::Hasher::finalize)
+    }
+
+    pub(super) fn passes(&self, from: Host, to: Host, bytes: &[u8]) {
+        if let Some(passed) = &mut self.state.lock().passed {
+            passed.update(&from.0.to_le_bytes());
+            passed.update(&to.0.to_le_bytes());
+            passed.update(bytes);
+        }
     }
 
     /// Every host reaches every other again.

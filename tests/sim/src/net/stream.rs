@@ -60,6 +60,7 @@ async fn pump_out(
         if count == 0 {
             return to.shutdown().await;
         }
+        gates.passes(here, there, &buffer[..count]);
         to.write_all(&buffer[..count]).await?;
     }
 }

@@ -1,6 +1,6 @@
 //! Histories that are known to be good or bad, and random ones against a search through all orders.
 
-use super::key_value::{Register, Step, Value};
+use super::key_value::{History, Register, Step, Value};
 use super::{Model, Operation, Verdict, check};
 use crate::dice::Dice;
 
@@ -113,9 +113,26 @@ fn random_histories_are_judged_as_by_trying_all_orders() {
             .collect();
         let expected = by_all_orders(0, &history);
         assert_eq!(is_good(&history), expected, "seed {seed}: {history:?}");
+        let mut store = History::default();
+        history.iter().for_each(|operation| store.push(1, operation.clone()));
+        assert_eq!(store.findings().is_empty(), expected, "seed {seed}: {history:?}");
         if expected { good += 1 } else { bad += 1 }
     }
     assert!(good > 300 && bad > 300, "{good} good, {bad} bad");
+}
+
+#[test]
+fn many_writes_without_an_answer_are_judged_quickly() {
+    // Forty writes that nobody sees, and one that everybody does.
+    let mut store = History::default();
+    (0..40).for_each(|nth| store.push(1, set(nth, None, 1_000 + nth)));
+    store.push(1, set(45, None, 7));
+    (50..250).for_each(|nth| store.push(1, get(nth * 2, nth * 2 + 1, 7)));
+    assert_eq!(store.findings(), []);
+    store.push(1, get(600, 601, 1_039));
+    assert_eq!(store.findings(), [], "one of them takes effect late");
+    store.push(1, get(602, 603, 7));
+    assert_eq!(store.findings().len(), 1, "it is not taken back");
 }
 
 #[test]
