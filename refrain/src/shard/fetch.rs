@@ -44,7 +44,7 @@ pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) 
             Get::Bundle(digest) => {
                 let (bundles, wanted) = (inner.bundles(), BundleDigest::new(digest));
                 let packed = move || Bundle::open(&bundles, wanted).ok().map(|bundle| Bytes::from(bundle.pack()));
-                send_or_miss(outbox, background::run(packed).await.ok().flatten()).await;
+                send_or_miss(outbox, inner.seams.turns.beside(packed).await.ok().flatten()).await;
             }
             Get::Manifest(root) => send_or_miss(outbox, checkpoints.manifest(Root(root)).await).await,
             Get::Chunk(id) => send_or_miss(outbox, checkpoints.chunk(ChunkId(id)).await).await,
@@ -227,7 +227,7 @@ impl Inner {
     /// When no node that can be reached has it.
     pub(super) async fn obtain_bundle(&self, digest: [u8; 32]) -> anyhow::Result<()> {
         let (bundles, wanted) = (self.bundles(), BundleDigest::new(digest));
-        if background::run(move || Bundle::open(&bundles, wanted).is_ok()).await? {
+        if self.seams.turns.beside(move || Bundle::open(&bundles, wanted).is_ok()).await? {
             return Ok(());
         }
         let mut faults = Vec::new();
@@ -239,7 +239,7 @@ impl Inner {
                         Bundle::unpack(&packed, wanted)?.store(&bundles)?;
                         Ok(())
                     };
-                    match background::run(keep).await? {
+                    match self.seams.turns.beside(keep).await? {
                         Ok(()) => {
                             tracing::info!(bundle = %wanted, %node, "bundle fetched");
                             return Ok(());
