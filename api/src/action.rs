@@ -56,6 +56,9 @@ pub struct AddMember {
     pub node: u64,
     /// Where the others reach it.
     pub address: String,
+    /// Of which shard's log; may be absent when there is one shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u16>,
 }
 
 /// Names a member of the log: to be removed, or to lead.
@@ -64,17 +67,30 @@ pub struct AddMember {
 pub struct NameMember {
     /// Its number.
     pub node: u64,
+    /// Of which shard's log; may be absent when there is one shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u16>,
 }
 
-/// The members of the log.
+/// The members of a shard's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
+    /// The shard.
+    #[serde(default)]
+    pub shard: u16,
+    /// How many shards there are.
+    #[serde(default = "one")]
+    pub shards: u16,
     /// The one that leads, if one is known to.
     pub leader: Option<u64>,
     /// Its term.
     pub term: u64,
     /// All of them, by number.
     pub members: Vec<Member>,
+}
+
+fn one() -> u16 {
+    1
 }
 
 /// One member of the log.

@@ -25,7 +25,7 @@ pub use forensics::{
 };
 pub use status::{
     Agreement, Durability, ExitKind, ExitReason, LogStatus, PortStatus, ProxyStatus, SeatState, SeatStatus,
-    ServiceState, ServiceStatus, Status,
+    ServiceState, ServiceStatus, ShardStatus, Status,
 };
 pub use token::{TOKEN_CHARS_MAX, TOKEN_CHARS_MIN, Token, TokenError};
 pub use trace::{Attribute, Span, Trace, Traces};

@@ -20,7 +20,7 @@ pub const BUNDLE: &str = "/v1/bundles/{digest}";
 /// `POST` [`crate::Upgrade`]: has a service run another bundle. Answers [`crate::UpgradeStatus`] when that is on its
 /// way. `GET`: [`crate::UpgradeStatus`] of the last upgrade that the server knows of.
 pub const UPGRADE: &str = "/v1/services/{namespace}/{name}/upgrade";
-/// `GET`: [`crate::Members`].
+/// `GET` with `shard`, the first one when it is absent: [`crate::Members`].
 pub const MEMBERS: &str = "/v1/sequencer";
 /// `POST` [`crate::AddMember`]: makes a node a member of the log.
 pub const ADD_MEMBER: &str = "/v1/sequencer/add";
@@ -39,6 +39,11 @@ pub const METRICS: &str = "/metrics";
 /// hyphens.
 pub fn of_service(template: &str, namespace: &str, name: &str) -> String {
     template.replace("{namespace}", namespace).replace("{name}", name)
+}
+
+/// The path of the members of a shard's log.
+pub fn of_members(shard: u16) -> String {
+    format!("{MEMBERS}?shard={shard}")
 }
 
 /// The path of a bundle.

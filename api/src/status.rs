@@ -16,12 +16,26 @@ pub struct Status {
     pub data_dir: String,
     /// What an acknowledged write survives.
     pub durability: Durability,
-    /// The log.
+    /// The log; with several shards that of the first one.
     pub log: LogStatus,
-    /// The proxy.
+    /// The proxy; with several shards its epoch in the first one, and the flows of all.
     pub proxy: ProxyStatus,
+    /// All shards, by number; empty when there is one alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<ShardStatus>,
     /// All services, sorted by name.
     pub services: Vec<ServiceStatus>,
+}
+
+/// The state of one of several shards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardStatus {
+    /// Its number.
+    pub shard: u16,
+    /// Its log.
+    pub log: LogStatus,
+    /// The proxy in it.
+    pub proxy: ProxyStatus,
 }
 
 /// The state of the log.
@@ -62,6 +76,9 @@ pub struct ProxyStatus {
 pub struct ServiceStatus {
     /// `namespace/name@version`.
     pub name: String,
+    /// The shard that it is on.
+    #[serde(default)]
+    pub shard: u16,
     /// Its group.
     pub group: u32,
     /// What it does.

@@ -27,6 +27,9 @@ pub struct Trace {
     /// The service, `namespace/name`; absent when the node does not serve it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    /// The batch's shard.
+    #[serde(default)]
+    pub shard: u16,
     /// The batch's group.
     pub group: u32,
     /// The batch's position.

@@ -9,6 +9,7 @@ use refrain_service::{Name, parse_duration};
 
 use crate::output::Format;
 use crate::replay::Replay;
+use crate::sequencer::Of;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,7 +73,7 @@ pub enum Command {
         #[command(subcommand)]
         command: ServiceCommand,
     },
-    /// Show and change the members of the log
+    /// Show and change the members of the log, of each shard's where there are several
     Sequencer {
         #[command(subcommand)]
         command: SequencerCommand,
@@ -127,28 +128,43 @@ pub enum ForensicsCommand {
 #[derive(Debug, Subcommand)]
 pub enum SequencerCommand {
     /// List the members, and who leads
-    #[command(after_help = "Example:\n  rctl sequencer list")]
-    List,
+    #[command(after_help = "Examples:\n  rctl sequencer list\n  rctl sequencer list --shard 1")]
+    List {
+        /// The shard whose log is meant, or `all` [default: all]
+        #[arg(long, value_name = "N|all")]
+        shard: Option<Of>,
+    },
     /// Make a node a member; it runs with `--join` and learns the log before it votes
-    #[command(after_help = "Example:\n  rctl sequencer add 2 127.0.0.1:7102")]
+    #[command(
+        after_help = "Examples:\n  rctl sequencer add 2 127.0.0.1:7102\n  rctl sequencer add 2 127.0.0.1:7102 --shard all"
+    )]
     Add {
         /// Number of the node; one that was never used
         node: u64,
         /// Where the others reach it
         #[arg(value_parser = address)]
         address: String,
+        /// The shard whose log is meant, or `all`; needed where there are several
+        #[arg(long, value_name = "N|all")]
+        shard: Option<Of>,
     },
     /// End a node's membership; its number must not be used again
     #[command(after_help = "Example:\n  rctl sequencer remove 2")]
     Remove {
         /// Number of the node
         node: u64,
+        /// The shard whose log is meant, or `all`; needed where there are several
+        #[arg(long, value_name = "N|all")]
+        shard: Option<Of>,
     },
     /// Have a member lead, without an interruption
-    #[command(after_help = "Example:\n  rctl sequencer transfer 2")]
+    #[command(after_help = "Examples:\n  rctl sequencer transfer 2\n  rctl sequencer transfer 2 --shard 1")]
     Transfer {
         /// Number of the node
         node: u64,
+        /// The shard whose log is meant, or `all`; needed where there are several
+        #[arg(long, value_name = "N|all")]
+        shard: Option<Of>,
     },
 }
 

@@ -64,6 +64,17 @@ pub enum RctlError {
 }
 
 impl RctlError {
+    /// The same, of one of several shards that were asked one after the other.
+    pub fn of_shard(self, shard: u16, of: usize) -> Self {
+        match self {
+            Self::Api(ErrorBody { code, message }) if of > 1 => {
+                let before = if shard > 0 { "; it was done on the shards before" } else { "" };
+                Self::Api(ErrorBody { code, message: format!("shard {shard}: {message}{before}") })
+            }
+            other => other,
+        }
+    }
+
     /// The whole story in one line: the error and its causes.
     pub fn told(&self) -> String {
         let mut text = self.to_string();

@@ -27,6 +27,7 @@ use args::{Command, ForensicsCommand, Options, SequencerCommand, ServiceCommand}
 use client::Client;
 use error::RctlError;
 use output::{Format, Output};
+use sequencer::Change;
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
@@ -56,10 +57,12 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
         Command::Sequencer { command } => {
             let client = Client::find(options)?;
             match command {
-                SequencerCommand::List => sequencer::list(&client),
-                SequencerCommand::Add { node, address } => sequencer::add(&client, node, &address),
-                SequencerCommand::Remove { node } => sequencer::remove(&client, node),
-                SequencerCommand::Transfer { node } => sequencer::transfer(&client, node),
+                SequencerCommand::List { shard } => sequencer::list(&client, shard),
+                SequencerCommand::Add { node, address, shard } => {
+                    sequencer::change(&client, node, Change::Add(&address), shard)
+                }
+                SequencerCommand::Remove { node, shard } => sequencer::change(&client, node, Change::Remove, shard),
+                SequencerCommand::Transfer { node, shard } => sequencer::change(&client, node, Change::Transfer, shard),
             }
         }
         Command::Replay(replay) => Err(replay.run(options)),

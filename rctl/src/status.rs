@@ -1,6 +1,6 @@
 //! `rctl status`: the server in a few lines, then a table of services and one of seats.
 
-use refrain_api::{Durability, LogStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, Status};
+use refrain_api::{Durability, LogStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status};
 
 use crate::human::size;
 use crate::output::Output;
@@ -23,9 +23,16 @@ fn text(status: &Status, address: &str, colour: bool) -> String {
         text.push_str("\nno services\n");
         return text;
     }
-    let services: Vec<_> = status.services.iter().map(service).collect();
+    let mut services: Vec<_> = status.services.iter().map(service).collect();
+    let mut header = SERVICE_HEADER.to_vec();
+    if !status.shards.is_empty() {
+        header.insert(1, "SHARD");
+        for (row, service) in services.iter_mut().zip(&status.services) {
+            row.insert(1, Cell::number(service.shard));
+        }
+    }
     text.push('\n');
-    text.push_str(&render(&SERVICE_HEADER, &services, colour));
+    text.push_str(&render(&header, &services, colour));
     let seats = status.services.iter().flat_map(|s| s.seats.iter().map(|seat_status| seat(s, seat_status)));
     let seats: Vec<_> = seats.collect();
     if !seats.is_empty() {
@@ -40,16 +47,24 @@ fn head(status: &Status, address: &str) -> String {
         Durability::None => " (a loss of power loses acknowledged writes)",
         _ => "",
     };
-    format!(
-        "refrain {}, node {} at {address}\ndata        {}\ndurability  {}{note}\nlog         {}\nproxy       epoch {}, {} flows\n",
+    let head = format!(
+        "refrain {}, node {} at {address}\ndata        {}\ndurability  {}{note}\n",
         printable(&status.version),
         status.node,
         printable(&status.data_dir),
         status.durability,
-        log(&status.log),
-        status.proxy.epoch,
-        status.proxy.flows,
-    )
+    );
+    if !status.shards.is_empty() {
+        return head + &status.shards.iter().map(shard).collect::<String>();
+    }
+    let (log, proxy) = (log(&status.log), &status.proxy);
+    format!("{head}log         {log}\nproxy       epoch {}, {} flows\n", proxy.epoch, proxy.flows)
+}
+
+fn shard(shard: &ShardStatus) -> String {
+    let (log, proxy) = (log(&shard.log), &shard.proxy);
+    let name = format!("shard {}", shard.shard);
+    format!("{name:<12}{log}\n            proxy epoch {}, {} flows\n", proxy.epoch, proxy.flows)
 }
 
 fn log(log: &LogStatus) -> String {
@@ -136,6 +151,23 @@ mod tests {
         let text = text(&status, "a:1", false);
         assert!(text.contains("none (a loss of power loses acknowledged writes)"), "{text}");
         assert!(text.contains("no leader") && text.contains("(80 %: nearly full)"), "{text}");
+    }
+
+    #[test]
+    fn several_shards_have_a_log_each_and_services_say_theirs() {
+        let mut status = example();
+        let (log, proxy) = (status.log.clone(), status.proxy.clone());
+        status.shards = (0..2).map(|shard| ShardStatus { shard, log: log.clone(), proxy: proxy.clone() }).collect();
+        status.services[1].shard = 1;
+        let text = text(&status, "a:1", false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[3].starts_with("shard 0     generation") && lines[5].starts_with("shard 1     generation"),
+            "{text}"
+        );
+        assert_eq!(lines[4], "            proxy epoch 5, 12 flows");
+        let kv = lines.iter().find(|line| line.starts_with("examples/kv-server@")).unwrap();
+        assert_eq!(kv.split_whitespace().nth(1), Some("1"), "{text}");
     }
 
     #[test]

@@ -170,7 +170,7 @@ mod tests {
             span("e", Some("gone"), "proxy.egress", 2, (2500, 1_500)),
         ];
         let (trace, service) = (spans[0].trace.clone(), Some("examples/kv-server".to_owned()));
-        let text = block(&Trace { trace, service, group: 1, position: 9, spans }, false);
+        let text = block(&Trace { trace, service, shard: 0, group: 1, position: 9, spans }, false);
         let rows: Vec<&str> = text.lines().collect();
         let head =
             "examples/kv-server, position 9, 1970-01-01 00:00:00.001000 UTC, trace f9cdfd195e1e0a1a710c470f667e35f4";

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, JsonRejection};
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -21,16 +21,17 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
 use refrain_api::{
     AddMember, Appended, CorruptReplica, ErrorBody, ErrorCode, KillReplica, Members, NameMember, RebuildReplica, Scale,
-    StoredBundle, Token, Upgrade, UpgradeStatus, paths,
+    ShardStatus, StoredBundle, Token, Upgrade, UpgradeStatus, paths,
 };
 use refrain_engine::replica::Flip;
 use refrain_service::{Bundle, BundleDigest, MAX_PACKED_BYTES};
-use refrain_telemetry::Telemetry;
 use refrain_wire::message::uplink::MemberChange;
-use refrain_wire::{NodeId, Seat};
+use refrain_wire::{NodeId, Seat, ShardId};
+use serde::Deserialize;
 use tokio::net::TcpListener;
 
-use crate::shard::{Command, Commands};
+use crate::shard::Command;
+use crate::shards::{Handle, Shards};
 
 /// The most bytes of a request's body.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -39,16 +40,14 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the handlers share.
 pub struct Admin {
-    /// The way to the loop thread.
-    pub commands: Commands,
+    /// The ways to the loop threads.
+    pub shards: Shards,
     /// What requests have to bear.
     pub token: Token,
     /// Whether replicas may be damaged on purpose.
     pub allow_fault_injection: bool,
     /// Where bundles are kept.
     pub bundles: PathBuf,
-    /// Traces and metrics.
-    pub telemetry: Arc<Telemetry>,
     /// This node.
     pub node: NodeId,
 }
@@ -141,11 +140,43 @@ type Answer<T> = Result<Json<T>, Failure>;
 type Name = Path<(String, String)>;
 
 impl Admin {
-    /// Sends a command to the loop thread and waits for its answer.
-    async fn ask<T>(&self, command: impl FnOnce(crate::shard::Reply<T>) -> Command) -> Answer<T> {
+    /// Has the shard of a service do something.
+    async fn ask_of<T>(
+        &self,
+        service: String,
+        command: impl FnOnce(String, crate::shard::Reply<T>) -> Command,
+    ) -> Answer<T> {
+        let shard = self.shards.place_of(&service);
+        let handle = self.shards.get(shard).ok_or_else(|| {
+            let text = format!("{service} is on shard {shard}, which this node does not run; ask another node");
+            Failure::of(ErrorCode::ServiceNotFound, text)
+        })?;
+        self.ask(handle, |reply| command(service, reply)).await
+    }
+
+    /// The shard that a request names; it need not when there is one alone.
+    fn named_shard(&self, shard: Option<u16>) -> Result<&Handle, Failure> {
+        let count = self.shards.count();
+        let bad = |text| Failure::of(ErrorCode::BadRequest, text);
+        match shard {
+            None if count == 1 => Ok(self.shards.first()),
+            None => {
+                let text =
+                    format!("there are {count} shards, 0 to {}: say which one (--shard N, or --shard all)", count - 1);
+                Err(bad(text))
+            }
+            Some(shard) => {
+                let text = || format!("shard is {shard}, this node has {count}, numbered from 0");
+                self.shards.get(ShardId(shard)).ok_or_else(|| bad(text()))
+            }
+        }
+    }
+
+    /// Sends a command to a loop thread and waits for its answer.
+    async fn ask<T>(&self, shard: &Handle, command: impl FnOnce(crate::shard::Reply<T>) -> Command) -> Answer<T> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         let draining = || Failure::of(ErrorCode::Draining, "the server is ending");
-        self.commands.send(command(reply)).await.map_err(|_| draining())?;
+        shard.commands.send(command(reply)).await.map_err(|_| draining())?;
         match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
             Ok(Ok(answer)) => answer.map(Json).map_err(Failure),
             Ok(Err(_)) => Err(draining()),
@@ -159,7 +190,19 @@ fn service((namespace, name): (String, String)) -> String {
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Answer<refrain_api::Status> {
-    admin.ask(Command::Status).await
+    let Json(mut status) = admin.ask(admin.shards.first(), Command::Status).await?;
+    if admin.shards.count() == 1 {
+        return Ok(Json(status));
+    }
+    status.shards.push(ShardStatus { shard: 0, log: status.log.clone(), proxy: status.proxy.clone() });
+    for handle in admin.shards.iter().skip(1) {
+        let Json(other) = admin.ask(handle, Command::Status).await?;
+        status.proxy.flows += other.proxy.flows;
+        status.services.extend(other.services);
+        status.shards.push(ShardStatus { shard: handle.id.0, log: other.log, proxy: other.proxy });
+    }
+    status.services.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Json(status))
 }
 
 async fn kill_replica(
@@ -168,7 +211,7 @@ async fn kill_replica(
     body: Result<Json<KillReplica>, JsonRejection>,
 ) -> Answer<Appended> {
     let seat = Seat(body?.seat);
-    admin.ask(|reply| Command::Replace { service: service(name), seat, reply }).await
+    admin.ask_of(service(name), |service, reply| Command::Replace { service, seat, reply }).await
 }
 
 async fn rebuild(
@@ -177,7 +220,7 @@ async fn rebuild(
     body: Result<Json<RebuildReplica>, JsonRejection>,
 ) -> Answer<Appended> {
     let seat = Seat(body?.seat);
-    admin.ask(|reply| Command::Replace { service: service(name), seat, reply }).await
+    admin.ask_of(service(name), |service, reply| Command::Replace { service, seat, reply }).await
 }
 
 async fn corrupt_replica(
@@ -195,18 +238,18 @@ async fn corrupt_replica(
         return Err(Failure::of(ErrorCode::BadRequest, format!("bit is {bit}, a byte has bits 0 to 7")));
     }
     let (seat, flip) = (Seat(body.seat), Flip { address: body.address.unwrap_or(DEFAULT_ADDRESS), bit });
-    admin.ask(|reply| Command::Corrupt { service: service(name), seat, flip, audit: true, reply }).await
+    admin.ask_of(service(name), |service, reply| Command::Corrupt { service, seat, flip, audit: true, reply }).await
 }
 
 /// A byte low in the guest's stack, which is there in every module and seldom used.
 const DEFAULT_ADDRESS: u64 = 64;
 
 async fn audit(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<Appended> {
-    admin.ask(|reply| Command::Audit { service: service(name), reply }).await
+    admin.ask_of(service(name), |service, reply| Command::Audit { service, reply }).await
 }
 
 async fn resume(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<Appended> {
-    admin.ask(|reply| Command::Resume { service: service(name), reply }).await
+    admin.ask_of(service(name), |service, reply| Command::Resume { service, reply }).await
 }
 
 async fn scale(
@@ -218,7 +261,7 @@ async fn scale(
     if let Err(error) = refrain_service::Replicas::new(u64::from(replicas)) {
         return Err(Failure::of(ErrorCode::BadRequest, format!("replicas: {error}")));
     }
-    admin.ask(|reply| Command::Scale { service: service(name), replicas, reply }).await
+    admin.ask_of(service(name), |service, reply| Command::Scale { service, replicas, reply }).await
 }
 
 fn digest(text: &str) -> Result<BundleDigest, Failure> {
@@ -254,40 +297,52 @@ async fn upgrade(
     body: Result<Json<Upgrade>, JsonRejection>,
 ) -> Answer<UpgradeStatus> {
     let bundle = *digest(&body?.bundle)?.as_bytes();
-    admin.ask(|reply| Command::Upgrade { service: service(name), bundle, reply }).await
+    admin.ask_of(service(name), |service, reply| Command::Upgrade { service, bundle, reply }).await
 }
 
 async fn upgrade_status(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<UpgradeStatus> {
-    admin.ask(|reply| Command::UpgradeStatus { service: service(name), reply }).await
+    admin.ask_of(service(name), |service, reply| Command::UpgradeStatus { service, reply }).await
 }
 
-async fn members(State(admin): State<Arc<Admin>>) -> Answer<Members> {
-    admin.ask(Command::Members).await
+/// Which shard is wanted; the first one when nothing is said.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedShard {
+    shard: Option<u16>,
+}
+
+async fn members(
+    State(admin): State<Arc<Admin>>,
+    wanted: Result<Query<WantedShard>, QueryRejection>,
+) -> Answer<Members> {
+    let wanted = wanted.map_err(|rejection| Failure::of(ErrorCode::BadRequest, rejection.body_text()))?;
+    let handle = admin.named_shard(Some(wanted.shard.unwrap_or(0)))?;
+    admin.ask(handle, Command::Members).await
 }
 
 async fn add_member(State(admin): State<Arc<Admin>>, body: Result<Json<AddMember>, JsonRejection>) -> Answer<Appended> {
-    let Json(AddMember { node, address }) = body?;
+    let Json(AddMember { node, address, shard }) = body?;
     check_node(node)?;
     if address.parse::<SocketAddr>().is_err() {
         let text = format!("address is {address:?}, an address and a port are needed, such as 127.0.0.1:7102");
         return Err(Failure::of(ErrorCode::BadRequest, text));
     }
-    change_members(&admin, MemberChange::Add { node: NodeId(node), address }).await
+    change_members(&admin, shard, MemberChange::Add { node: NodeId(node), address }).await
 }
 
 async fn remove_member(
     State(admin): State<Arc<Admin>>,
     body: Result<Json<NameMember>, JsonRejection>,
 ) -> Answer<Appended> {
-    let node = body?.node;
+    let Json(NameMember { node, shard }) = body?;
     check_node(node)?;
-    change_members(&admin, MemberChange::Remove(NodeId(node))).await
+    change_members(&admin, shard, MemberChange::Remove(NodeId(node))).await
 }
 
 async fn transfer(State(admin): State<Arc<Admin>>, body: Result<Json<NameMember>, JsonRejection>) -> Answer<Appended> {
-    let node = body?.node;
+    let Json(NameMember { node, shard }) = body?;
     check_node(node)?;
-    change_members(&admin, MemberChange::Transfer(NodeId(node))).await
+    change_members(&admin, shard, MemberChange::Transfer(NodeId(node))).await
 }
 
 fn check_node(node: u64) -> Result<(), Failure> {
@@ -297,6 +352,6 @@ fn check_node(node: u64) -> Result<(), Failure> {
     Err(Failure::of(ErrorCode::BadRequest, format!("node is {node}, nodes have the numbers 1 to {}", u16::MAX)))
 }
 
-async fn change_members(admin: &Admin, change: MemberChange) -> Answer<Appended> {
-    admin.ask(|reply| Command::ChangeMembers { change, reply }).await
+async fn change_members(admin: &Admin, shard: Option<u16>, change: MemberChange) -> Answer<Appended> {
+    admin.ask(admin.named_shard(shard)?, |reply| Command::ChangeMembers { change, reply }).await
 }

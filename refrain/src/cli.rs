@@ -57,6 +57,7 @@ Examples:
   refrain up examples/image-server
   refrain up examples/kv-server --replicas 5 --durability none
   refrain up examples/echo --listen examples/echo/echo=127.0.0.1:9000
+  refrain up examples/echo examples/kv-server --shards 2 --place examples/kv-server=1
   refrain up examples/echo --print-config
 
 Flags win over the environment (REFRAIN_*), that over the file of --config, that over defaults.
@@ -70,9 +71,10 @@ Examples:
 
 node.toml:                               cluster.toml, the same on every node:
   node = 1                                 name = \"default\"
-  cluster = \"cluster.toml\"                 [[node]]
-  data-dir = \"/srv/refrain\"                id = 1
-  services = [\"examples/kv-server\"]        address = \"127.0.0.1:7101\"
+  cluster = \"cluster.toml\"                 shards = 1
+  data-dir = \"/srv/refrain\"                [[node]]
+  services = [\"examples/kv-server\"]        id = 1
+                                           address = \"127.0.0.1:7101\"
                                            roles = [\"proxy\", \"sequencer\", \"engine\"]";
 
 const REPLAY_EXAMPLES: &str = "\
@@ -99,13 +101,13 @@ struct ProcessArgs {
     /// Lets `rctl service corrupt-replica` damage replicas.
     #[arg(long, env = "REFRAIN_ALLOW_FAULT_INJECTION")]
     allow_fault_injection: bool,
-    /// The most bytes of log on disk, like 16GiB; requests are refused when it is full [default: 16GiB].
+    /// The most bytes of each log on disk, like 16GiB; requests are refused when it is full [default: 16GiB].
     #[arg(long, value_name = "SIZE", env = "REFRAIN_MAX_LOG_BYTES")]
     max_log_bytes: Option<String>,
-    /// Threads that run guests [default: one a core].
+    /// Threads that run guests; shards have equal parts of them, one at least [default: one a core].
     #[arg(long, value_name = "N", env = "REFRAIN_ENGINE_WORKERS")]
     engine_workers: Option<usize>,
-    /// The most client connections of all services together [default: 20000].
+    /// The most client connections of all services of a shard together [default: 20000].
     #[arg(long, value_name = "N", env = "REFRAIN_MAX_CONNECTIONS")]
     max_connections: Option<u32>,
     /// How long open connections may go on at the end, like 10s [default: 10s].
@@ -168,6 +170,12 @@ struct UpArgs {
     /// Where other nodes reach this one, so that it can grow into a cluster.
     #[arg(long, value_name = "ADDR", env = "REFRAIN_PEER_LISTEN")]
     peer_listen: Option<SocketAddr>,
+    /// Independent logs, 1 to 64, each with a loop thread of its own; may grow, never shrink [default: 1].
+    #[arg(long, value_name = "N", env = "REFRAIN_SHARDS")]
+    shards: Option<u16>,
+    /// The shard of a service that is new, instead of the one that its name chooses; may be given several times.
+    #[arg(long, value_name = "NAMESPACE/NAME=SHARD")]
+    place: Vec<String>,
     #[command(flatten)]
     process: ProcessArgs,
 }
@@ -223,8 +231,10 @@ impl ProcessArgs {
 pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => {
-            let (services, replicas, peer_listen) = (args.services, args.replicas, args.peer_listen);
-            start(args.process, |settings| Config::of_up(Settings { services, replicas, peer_listen, ..settings }))
+            let UpArgs { services, replicas, peer_listen, shards, place, process } = *args;
+            start(process, |settings| {
+                Config::of_up(Settings { services, replicas, peer_listen, shards, place, ..settings })
+            })
         }
         Command::Node(args) => node(*args, None),
         Command::Proxy(args) => node(*args, Some(Role::Proxy)),

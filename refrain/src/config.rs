@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use refrain_wire::NodeId;
+use refrain_wire::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
 mod cluster;
 mod listen;
+mod shards;
 
 pub use cluster::{Cluster, Node, Role, Roles};
 pub use listen::ListenAt;
+pub use shards::{MAX_SHARDS, PlaceAt, Shards, further_shards, shard_dir};
 
 /// Whether an answer waits for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -82,6 +84,10 @@ pub struct Settings {
     pub rebuild: Option<bool>,
     /// Where other nodes reach `up`.
     pub peer_listen: Option<SocketAddr>,
+    /// How many shards `up` has.
+    pub shards: Option<u16>,
+    /// `NAMESPACE/NAME=SHARD` each, for `up`.
+    pub place: Vec<String>,
     /// The node's number.
     pub node: Option<u64>,
     /// The cluster file.
@@ -121,6 +127,9 @@ struct File {
     log_cut_interval: Option<String>,
     rebuild: Option<bool>,
     peer_listen: Option<SocketAddr>,
+    shards: Option<u16>,
+    #[serde(default)]
+    place: Vec<PlaceAt>,
     node: Option<u64>,
     cluster: Option<PathBuf>,
     roles: Option<Vec<Role>>,
@@ -145,11 +154,11 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// Whether replicas may be damaged on purpose.
     pub allow_fault_injection: bool,
-    /// The most bytes of log on disk.
+    /// The most bytes of each shard's log on disk.
     pub max_log_bytes: u64,
     /// Threads that run guests.
     pub engine_workers: usize,
-    /// The most client connections of all services together.
+    /// The most client connections of all services of a shard together.
     pub max_connections: u32,
     /// How long open connections may go on at the end.
     #[serde(serialize_with = "duration_text")]
@@ -256,7 +265,9 @@ impl Config {
                 faults.push(format!("{key}: is for `refrain node`, not for `refrain up`"));
             }
         }
-        let cluster = Cluster::alone(settings.peer_listen.or(file.peer_listen));
+        let of_file = (file.shards, file.place.clone());
+        let shards = Shards::merge(of_file, (settings.shards, &settings.place), &mut faults);
+        let cluster = Cluster { shards, ..Cluster::alone(settings.peer_listen.or(file.peer_listen)) };
         Self::merge(settings, file, cluster, faults)
     }
 
@@ -281,10 +292,28 @@ impl Config {
         if settings.peer_listen.or(file.peer_listen).is_some() {
             faults.push("peer-listen: is for `refrain up`; a node listens where the cluster file says".to_owned());
         }
+        if file.shards.is_some() || !file.place.is_empty() {
+            faults.push("shards, place: are for `refrain up`; those of a node stand in the cluster file".to_owned());
+        }
         let roles = settings.roles.clone().or(file.roles.clone());
         let join = settings.join.or(file.join).unwrap_or(false);
         let cluster = Cluster::of(read(&path)?, NodeId(node), roles, join, &mut faults);
         Self::merge(settings, file, cluster, faults)
+    }
+
+    /// The configuration of one of the process's shards.
+    #[must_use]
+    pub fn of_shard(&self, shard: ShardId) -> Self {
+        let mut config = self.clone();
+        config.cluster.shard = shard;
+        config.engine_workers = (self.engine_workers / usize::from(self.cluster.shards.count)).max(1);
+        config
+    }
+
+    /// The folder of this shard's log and checkpoints: that of the first is the data folder itself.
+    #[must_use]
+    pub fn shard_dir(&self) -> PathBuf {
+        shard_dir(&self.data_dir, self.cluster.shard)
     }
 
     fn merge(given: Settings, file: File, cluster: Cluster, mut faults: Vec<String>) -> Result<Self, ConfigError> {

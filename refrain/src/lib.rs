@@ -1,10 +1,10 @@
 //! The server: every role of a node on one loop thread, its configuration, its admin API.
 //!
 //! - [`config`]: flag over environment over file over default
-//! - [`shard`]: the loop thread; read its header for the map
+//! - [`shards`]: all shards of a process; [`shard`]: the loop thread of one, read its header for the map
 //! - [`service`]: from a bundle to what replicas and proxies need
 //! - `history`, `feed`: the committed log as replicas read it
-//! - `link`: a stream between nodes; `metered` counts them
+//! - `link`: a stream between nodes; `metered` counts them; `exchange` listens for several shards
 //! - [`admin`]: the API for operators
 //! - [`replay`]: a service's log replayed outside a cluster; `forensics`: what is kept of replicas that diverged
 //!
@@ -14,6 +14,7 @@
 pub mod admin;
 mod background;
 pub mod config;
+mod exchange;
 mod feed;
 mod forensics;
 mod history;
@@ -22,3 +23,4 @@ mod metered;
 pub mod replay;
 pub mod service;
 pub mod shard;
+pub mod shards;

@@ -4,18 +4,18 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use refrain::admin::{self, Admin};
 use refrain::config::{Config, Durability};
 use refrain::service::Service;
-use refrain::shard::{self, Command, Commands, Options, Seams, Served, Started};
+use refrain::shard::Served;
+use refrain::shards::{Running, Shards, check_number, start_telemetry};
 use refrain_api::Token;
 use refrain_api::discovery::{self, AdminFile};
 use refrain_engine::Platform;
 use refrain_service::Bundle;
-use refrain_telemetry::{Identity, Telemetry};
 use tokio::sync::oneshot;
 
 /// How long the start waits for guests to listen before it says that they do not.
@@ -38,48 +38,47 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
     let _lock = lock(&config.data_dir)?;
+    check_number(config)?;
     let bundles = load_bundles(config)?;
     let platform = Platform::new(Some(config.data_dir.join("code")))?;
     let prepare = |bundle| Arc::new(Service::prepare(bundle, &platform, config.replicas));
-    let services = bundles.into_iter().map(prepare).collect();
-    let seams = Seams::real(config)?;
-    let identity =
-        Identity { cluster: config.cluster.id(), node: config.cluster.node, version: env!("CARGO_PKG_VERSION") };
-    let telemetry = Arc::new(Telemetry::start(identity, &traced)?);
-    let (for_shard, platform) = (Arc::clone(&telemetry), platform.clone());
-    let options = Options { config: config.clone(), platform, services, seams, telemetry: for_shard };
+    let services: Vec<_> = bundles.into_iter().map(prepare).collect();
+    let telemetry = start_telemetry(config, &traced)?;
     let cold = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("cold")
         .enable_all()
         .build()
         .context("cannot start the cold runtime")?;
-    let ended = cold.block_on(serve(config, options, &telemetry));
-    let lost = telemetry.shutdown(EXPORT_GRACE).lost;
+    let ended = cold.block_on(async {
+        let running = Running::start(config, &platform, &services, telemetry.clone()).await?;
+        serve(config, running).await
+    });
+    let until = Instant::now() + EXPORT_GRACE;
+    let left = || until.saturating_duration_since(Instant::now());
+    let lost: usize = telemetry.iter().map(|telemetry| telemetry.shutdown(left()).lost).sum();
     if lost > 0 {
         tracing::warn!(spans = lost, "the collector did not take the last spans in time");
     }
     ended
 }
 
-async fn serve(config: &Config, options: Options, telemetry: &Arc<Telemetry>) -> anyhow::Result<()> {
-    let started = shard::start(options).await?;
+async fn serve(config: &Config, running: Running) -> anyhow::Result<()> {
     let listener = admin::bind(config.admin_listen).await?;
     let address = listener.local_addr().context("the admin API has no address")?;
     let file = AdminFile { address: address.to_string(), token: Token::of(random()?) };
     let admin = Admin {
-        commands: started.commands.clone(),
+        shards: running.shards.clone(),
         token: file.token.clone(),
         allow_fault_injection: config.allow_fault_injection,
         bundles: config.data_dir.join("bundles"),
-        telemetry: Arc::clone(telemetry),
         node: config.cluster.node,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(admin::serve(listener, admin, async move { drop(stopped.await) }));
     let runtime = publish(&config.data_dir, &file)?;
-    let announcing = announce(config, started.commands.clone(), started.refused.clone(), &file);
-    let ended = until_stopped(config, started, announcing).await;
+    let announcing = announce(config, running.shards.clone(), running.refused.clone(), &file);
+    let ended = until_stopped(config, running, announcing).await;
     let _ = stop.send(());
     // A request that is under way may end; the process does not wait long for it.
     let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
@@ -93,27 +92,17 @@ async fn serve(config: &Config, options: Options, telemetry: &Arc<Telemetry>) ->
 /// Says what is served and where, once this node takes part and guests listen.
 async fn announce(
     config: &Config,
-    commands: Commands,
+    shards: Shards,
     refused: Vec<(String, String)>,
     admin: &AdminFile,
 ) -> anyhow::Result<()> {
-    let (reply, mut joined) = oneshot::channel();
-    let _ = commands.send(Command::Joined(reply)).await;
-    if tokio::time::timeout(JOIN_NOTICE, &mut joined).await.is_err() {
-        eprintln!("no leader of the log yet: waiting for the other nodes");
-        let _ = joined.await;
-    }
-    let (reply, settled) = oneshot::channel();
-    let _ = commands.send(Command::Settled(reply)).await;
-    let settled = tokio::time::timeout(SETTLE, settled).await;
+    let waits = |shard| eprintln!("no leader of the log{} yet: waiting for the other nodes", shards.named(shard));
+    shards.joined(JOIN_NOTICE, waits).await;
+    let settled = tokio::time::timeout(SETTLE, shards.settled()).await;
     let is_settled = settled.is_ok();
     let served = match settled {
-        Ok(served) => served.unwrap_or_default(),
-        Err(_) => {
-            let (reply, served) = oneshot::channel();
-            let _ = commands.send(Command::Served(reply)).await;
-            served.await.unwrap_or_default()
-        }
+        Ok(served) => served,
+        Err(_) => shards.served().await,
     };
     tell(config, &served, &refused, is_settled, admin)
 }
@@ -148,6 +137,10 @@ fn tell(
             config.cluster.node, config.cluster.name
         )?;
     }
+    let shards = config.cluster.shards.count;
+    if shards > 1 {
+        writeln!(out, "{shards} shards; `rctl status` tells which has which service")?;
+    }
     let durability = match config.durability {
         Durability::Fsync => "fsync",
         Durability::None => "none (answers do not wait for the disk)",
@@ -160,7 +153,7 @@ fn tell(
 
 async fn until_stopped(
     config: &Config,
-    mut started: Started,
+    mut running: Running,
     announcing: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let announcing = async {
@@ -173,22 +166,17 @@ async fn until_stopped(
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         told = announcing => return told,
-        ended = &mut started.ended => {
-            let reason = ended.ok().flatten().unwrap_or_else(|| "the loop thread ended".into());
-            bail!("the log has failed: {reason}");
-        }
+        ended = running.one_ended() => bail!(ended.unwrap_or_else(|| "a loop thread ended by itself".to_owned())),
     }
     eprintln!("draining: open connections have {} to end", refrain_service::format_duration(config.drain_timeout));
-    let (done, drained) = oneshot::channel();
-    let _ = started.commands.send(Command::Drain { deadline: config.drain_timeout, done }).await;
     tokio::select! {
-        _ = drained => {}
+        () = running.shards.drain(config.drain_timeout) => {}
         _ = interrupt.recv() => bail!("ended before the drain was over"),
         _ = terminate.recv() => bail!("ended before the drain was over"),
     }
-    match started.ended.await {
-        Ok(Some(reason)) => bail!("the log has failed: {reason}"),
-        _ => Ok(()),
+    match running.all_ended().await {
+        Some(failure) => bail!(failure),
+        None => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! This module is the loop's state and its commands; `start` brings it up, `services` adopts groups, `commit` acts on
 //! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `catalog` has the bundles,
-//! `upgrade` changes what groups run. `uplink` tells the leader, `leader` is what the leader's node does, `epoch` keeps
+//! `placement` knows which shard has which service, `upgrade` changes what groups run. `uplink` tells the leader, `leader` is what the leader's node does, `epoch` keeps
 //! the proxy's epoch and lease. `peers` connects nodes, `follow`
 //! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `checkpoints` cuts the log behind
 //! checkpoints, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all, `traces`
@@ -25,6 +25,7 @@ mod join;
 mod leader;
 mod lease;
 mod peers;
+mod placement;
 mod report;
 mod restored;
 mod services;
@@ -61,6 +62,7 @@ use checkpoints::Checkpoints;
 use group::{Group, SeatState};
 use leader::Leader;
 use lease::Lease;
+pub use placement::Places;
 pub(crate) use start::note;
 pub use start::{Options, Seams, Served, Started, run_here, start};
 use traces::Traces;
@@ -212,6 +214,8 @@ struct Inner {
     view: View,
     history: Arc<History>,
     catalog: Catalog,
+    /// Where the services of all shards are.
+    places: Places,
     checkpoints: Checkpoints,
     front: OnceCell<FrontEnd>,
     /// None when this node is no engine.
@@ -337,6 +341,9 @@ impl Inner {
     }
 
     fn has_joined(&self) -> bool {
+        if self.is_unused() {
+            return true;
+        }
         let epoch = !self.config.cluster.roles.proxy || self.epoch.get() != Epoch(0);
         // A member that the log does not know, or no longer takes, applies nothing.
         let follows = self.view.position() > Position(0);

@@ -12,6 +12,7 @@
 //!   twice) is dropped and cut out, so that nobody acts on it.
 //! - A group that is halted is given the leader's records alone.
 //! - A record that opens an epoch and was sent twice opens it once.
+//! - A service is a group here or placed on another shard, never both: whichever record comes first counts.
 //! - Time and term never go back.
 //!
 //! The state after any entry can be encoded; what is decoded goes on exactly as the original would.
@@ -19,7 +20,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use refrain_wire::batch::BATCH_FRAME_BYTES;
-use refrain_wire::{Batch, Control, Entry, Epoch, GroupId, Position, ProxyId, ShardControl, SubmissionId, Time};
+use refrain_wire::{
+    Batch, Control, Entry, Epoch, GroupId, Position, ProxyId, ShardControl, ShardId, SubmissionId, Time,
+};
 
 mod applied;
 mod codec;
@@ -35,6 +38,8 @@ use group::At;
 
 /// The most groups of a shard.
 pub const MAX_GROUPS: usize = 65_536;
+/// The most services that the first shard can have placed on others.
+pub const MAX_PLACED: usize = 65_536;
 
 /// An open epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +67,7 @@ pub struct ShardState {
     epochs: BTreeMap<Epoch, EpochState>,
     groups: BTreeMap<GroupId, Group>,
     services: BTreeSet<String>,
+    placed: BTreeMap<String, ShardId>,
 }
 
 impl ShardState {
@@ -99,6 +105,12 @@ impl ShardState {
     #[must_use]
     pub fn groups(&self) -> &BTreeMap<GroupId, Group> {
         &self.groups
+    }
+
+    /// Services that other shards have, in the state of the first one.
+    #[must_use]
+    pub fn placed(&self) -> &BTreeMap<String, ShardId> {
+        &self.placed
     }
 
     /// Applies the next committed entry.
@@ -202,12 +214,25 @@ impl ShardState {
     }
 
     fn create(&mut self, id: GroupId, group: Group) -> bool {
-        let known = self.groups.contains_key(&id) || self.services.contains(&group.service);
+        let known = self.groups.contains_key(&id) || self.is_somewhere(&group.service);
         if known || self.groups.len() >= MAX_GROUPS {
             return false;
         }
         self.services.insert(group.service.clone());
         self.groups.insert(id, group);
+        true
+    }
+
+    /// Whether a service has a group here or was placed.
+    fn is_somewhere(&self, service: &str) -> bool {
+        self.services.contains(service) || self.placed.contains_key(service)
+    }
+
+    fn place(&mut self, service: &str, shard: ShardId) -> bool {
+        if shard == ShardId::FIRST || self.is_somewhere(service) || self.placed.len() >= MAX_PLACED {
+            return false;
+        }
+        self.placed.insert(service.to_owned(), shard);
         true
     }
 
@@ -227,6 +252,11 @@ impl ShardState {
                 let ended = self.epochs.remove(epoch).is_some();
                 applied.ended.extend(ended.then_some(*epoch));
                 ended
+            }
+            ShardControl::Place { service, shard } => {
+                let placed = self.place(service, *shard);
+                applied.placed |= placed;
+                placed
             }
         }
     }

@@ -24,6 +24,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     services: Services,
     settings: Table,
+    /// Keys of the cluster file besides the nodes.
+    of_cluster: Table,
     environment: Vec<(String, String)>,
     doors: Doors,
     scratch: Arc<ScratchFolder>,
@@ -61,7 +63,8 @@ impl Cluster {
         let services = Services::new(&scratch.path().join("services"));
         let (nodes, settings, doors) = (Vec::new(), Table::new(), Doors::default());
         let environment = Vec::new();
-        let mut cluster = Self { nodes, services, settings, environment, doors, scratch, hosts: None };
+        let of_cluster = Table::new();
+        let mut cluster = Self { nodes, services, settings, of_cluster, environment, doors, scratch, hosts: None };
         cluster.set("admin-listen", "127.0.0.1:0").set("drain-timeout", "2s");
         for id in 1..=count {
             let address = ports::free()?;
@@ -138,6 +141,17 @@ impl Cluster {
         self
     }
 
+    /// Has so many shards, and these services on these of them, on nodes that start from now on.
+    pub fn shards(&mut self, count: u16, place: &[(&str, u16)]) -> &mut Self {
+        let entry = |(service, shard): &(&str, u16)| {
+            let entry = [("service", Value::from(*service)), ("shard", i64::from(*shard).into())];
+            Value::from(Table::from_iter(entry.map(|(key, value)| (key.to_owned(), value))))
+        };
+        self.of_cluster.insert("shards".to_owned(), i64::from(count).into());
+        self.of_cluster.insert("place".to_owned(), place.iter().map(entry).collect::<Vec<_>>().into());
+        self
+    }
+
     /// Sets a variable of the environment of all nodes that start from now on.
     pub fn variable(&mut self, name: &str, value: &str) -> &mut Self {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -183,7 +197,13 @@ impl Cluster {
     pub fn join(&mut self, id: u64, through: u64) -> Result<()> {
         let starting = self.spawn(id)?;
         let address = self.peer_address(id).to_string();
-        self.server(through).rctl_json(&["sequencer", "add", &id.to_string(), &address])?;
+        let id_text = id.to_string();
+        let mut add = vec!["sequencer", "add", &id_text, &address];
+        let several = self.of_cluster.get("shards").and_then(Value::as_integer).is_some_and(|count| count > 1);
+        if several {
+            add.extend(["--shard", "all"]);
+        }
+        self.server(through).rctl_json(&add)?;
         self.now_runs(id, starting)
     }
 
@@ -265,6 +285,18 @@ impl Cluster {
         self.leader_among(&self.running())
     }
 
+    /// The node whose member leads the log of one of several shards, when all running nodes agree.
+    pub fn leader_of(&self, shard: usize) -> Result<u64> {
+        let running = self.running();
+        wait::until(&format!("nodes {running:?} have a leader of shard {shard}"), || {
+            let seen_by =
+                |id: &u64| self.server(*id).rctl_json(&["status"]).ok()?["shards"][shard]["log"]["leader"].as_u64();
+            let leaders: Vec<Option<u64>> = running.iter().map(seen_by).collect();
+            let first = leaders.first().copied().flatten();
+            Ok(first.filter(|leader| running.contains(leader) && leaders.iter().all(|other| *other == first)))
+        })
+    }
+
     /// None also while the node does not answer.
     fn leader_as_seen_by(&self, id: u64) -> Option<u64> {
         self.server(id).rctl_json(&["status"]).ok()?["log"]["leader"].as_u64()
@@ -333,7 +365,9 @@ impl Cluster {
             entry
         };
         let nodes: Vec<Table> = self.nodes.iter().map(entry).collect();
-        Table::from_iter([("node".to_owned(), nodes.into())])
+        let mut file = self.of_cluster.clone();
+        file.insert("node".to_owned(), nodes.into());
+        file
     }
 
     fn node_file(&self, node: &Node) -> Table {
@@ -341,6 +375,7 @@ impl Cluster {
         let mut file = Table::from_iter([("data-dir".to_owned(), text(&node.data_dir))]);
         if node.embedded {
             file.insert("peer-listen".to_owned(), node.address.to_string().into());
+            file.extend(self.of_cluster.clone());
         } else {
             let services: Vec<Value> = self.services.folders().iter().map(|folder| text(folder)).collect();
             file.insert("node".to_owned(), integer(node.id));

@@ -4,7 +4,7 @@
 
 use crate::limits::{MAX_SEATS, MAX_SERVICE_NAME_BYTES};
 use crate::reader::{DecodeError, Reader, bounded};
-use crate::{Digest, Epoch, Incarnation, NodeId, Position, ProxyId, Seat};
+use crate::{Digest, Epoch, Incarnation, NodeId, Position, ProxyId, Seat, ShardId};
 
 /// The rule by which votes release effects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +123,13 @@ pub enum ShardControl {
     },
     /// An epoch is over: its flows are reset and their effects dropped.
     EndEpoch(Epoch),
+    /// A service is given to another shard than this one, the first, for good.
+    Place {
+        /// `namespace/name`.
+        service: String,
+        /// The shard that has it.
+        shard: ShardId,
+    },
 }
 
 const CREATE: u8 = 1;
@@ -138,6 +145,7 @@ const ROOTED: u8 = 10;
 const TERM: u8 = 32;
 const OPEN_EPOCH: u8 = 33;
 const END_EPOCH: u8 = 34;
+const PLACE: u8 = 35;
 
 impl Control {
     /// Appends the control's bytes.
@@ -266,6 +274,12 @@ impl ShardControl {
                 out.push(END_EPOCH);
                 out.extend_from_slice(&epoch.0.to_le_bytes());
             }
+            Self::Place { service, shard } => {
+                out.push(PLACE);
+                out.extend_from_slice(&shard.0.to_le_bytes());
+                out.extend_from_slice(&(service.len() as u16).to_le_bytes());
+                out.extend_from_slice(service.as_bytes());
+            }
         }
     }
 
@@ -274,6 +288,10 @@ impl ShardControl {
             TERM => Self::Term { term: reader.u64("term")?, entropy: reader.array("entropy")? },
             OPEN_EPOCH => Self::OpenEpoch { proxy: ProxyId(reader.u16("proxy")?), nonce: reader.u64("nonce")? },
             END_EPOCH => Self::EndEpoch(Epoch(reader.u32("epoch")?)),
+            PLACE => {
+                let shard = ShardId(reader.u16("shard")?);
+                Self::Place { service: reader.text("service name", MAX_SERVICE_NAME_BYTES)?, shard }
+            }
             _ => {
                 return Err(DecodeError::Unknown { what: "control kind", value: u64::from(kind) });
             }

@@ -27,6 +27,10 @@ id!(
     GroupId(u32)
 );
 id!(
+    /// One of a cluster's replicated logs, counted from 0. Shard 0's says which shard has which service.
+    ShardId(u16)
+);
+id!(
     /// The number of one run of one proxy, given out by the log and never again.
     Epoch(u32)
 );
@@ -50,6 +54,11 @@ id!(
     /// How many replicas have held a seat before this one, plus one.
     Incarnation(u32)
 );
+
+impl ShardId {
+    /// The first shard: every cluster has it, and its log says where the services of the others are.
+    pub const FIRST: Self = Self(0);
+}
 
 impl GroupId {
     /// The shard's own group: epochs and the entropy of terms.

@@ -30,7 +30,8 @@ pub use digest::{Digest, RunningDigest};
 pub use effect::{EffectEntry, EffectKind};
 pub use entry::Entry;
 pub use id::{
-    ClusterId, Epoch, FlowId, Generation, GroupId, Incarnation, NodeId, Position, ProxyId, Seat, Serial, SubmissionId,
+    ClusterId, Epoch, FlowId, Generation, GroupId, Incarnation, NodeId, Position, ProxyId, Seat, Serial, ShardId,
+    SubmissionId,
 };
 pub use reader::DecodeError;
 pub use record::{Record, RecordWriter, ResetReason};

@@ -9,7 +9,7 @@ use refrain_wire::entry::{Draft, GroupRecords};
 use refrain_wire::record::records;
 use refrain_wire::{
     Batch, Control, Digest, EffectEntry, EffectKind, Entry, Epoch, FlowId, GroupId, Incarnation, NodeId, Position,
-    ProxyId, Record, RecordWriter, ResetReason, Seat, Serial, ShardControl, SubmissionId, Time, Vote,
+    ProxyId, Record, RecordWriter, ResetReason, Seat, Serial, ShardControl, ShardId, SubmissionId, Time, Vote,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -80,6 +80,10 @@ fn every_record() -> Vec<(Record, &'static str)> {
             "080b000000000000 21 0100 0200000000000000",
         ),
         (Record::Control(Control::Shard(ShardControl::EndEpoch(Epoch(8)))), "0805000000000000 22 08000000"),
+        (
+            Record::Control(Control::Shard(ShardControl::Place { service: "a/b".into(), shard: ShardId(258) })),
+            "0808000000000000 23 0201 0300 612f62",
+        ),
     ]
 }
 

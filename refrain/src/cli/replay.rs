@@ -87,9 +87,8 @@ pub(crate) fn run(args: &ReplayArgs) -> ExitCode {
 }
 
 fn replay(args: &ReplayArgs) -> anyhow::Result<bool> {
-    let folder = Folder::open(&args.data_dir)?;
     let to = Position(args.to.unwrap_or(u64::MAX));
-    let survey = Survey::of(&folder, &args.service, to)?;
+    let (folder, survey) = Survey::find(&args.data_dir, &args.service, to)?;
     let platform = Platform::new(None)?.traced()?;
     let mut notes = Vec::new();
     if survey.engine != platform.key() {
@@ -119,8 +118,7 @@ fn replay(args: &ReplayArgs) -> anyhow::Result<bool> {
             finish(args, &survey, last_turn, verifier.findings, notes, out)
         }
         Some(other) => {
-            let other = Folder::open(other)?;
-            let there = Survey::of(&other, &survey.service, to)?;
+            let (other, there) = Survey::find(other, &survey.service, to)?;
             let mut found = compare((&folder, &survey), (&other, &there), &platform, start, to)?;
             found.notes.splice(..0, notes);
             tell(args, &found, out)

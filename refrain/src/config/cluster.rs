@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use refrain_wire::{ClusterId, NodeId, ProxyId};
+use refrain_wire::{ClusterId, NodeId, ProxyId, ShardId};
 use serde::{Deserialize, Serialize};
+
+use super::shards::{MAX_SHARDS, PlaceAt, Shards};
 
 /// What a node can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -81,6 +83,9 @@ fn every_role() -> Roles {
 pub(super) struct File {
     #[serde(default = "default_name")]
     name: String,
+    shards: Option<u16>,
+    #[serde(default)]
+    place: Vec<PlaceAt>,
     #[serde(default, rename = "node")]
     nodes: Vec<Node>,
 }
@@ -109,6 +114,12 @@ pub struct Cluster {
     pub listen: Option<SocketAddr>,
     /// The cluster runs already, and this node was added to it.
     pub join: bool,
+    /// Its shards: every node runs all of them.
+    #[serde(flatten)]
+    pub shards: Shards,
+    /// The one of them that this configuration is for.
+    #[serde(skip)]
+    pub shard: ShardId,
     /// All nodes that the file names.
     pub nodes: Vec<Node>,
 }
@@ -124,6 +135,8 @@ impl Cluster {
             roles: Roles::ALL,
             listen,
             join: false,
+            shards: Shards::default(),
+            shard: ShardId::FIRST,
             nodes: nodes.into_iter().collect(),
         }
     }
@@ -144,17 +157,38 @@ impl Cluster {
             roles: roles.map_or(theirs, Roles::from),
             listen: found.map(|node| node.address),
             join,
+            shards: Shards::merge((file.shards, file.place), (None, &[]), faults),
+            shard: ShardId::FIRST,
             nodes: file.nodes,
         }
     }
 
-    /// What streams of this cluster name.
+    /// What streams and traces of this shard name: nodes of other clusters, and other shards, have nothing to say to
+    /// it.
     #[must_use]
     pub fn id(&self) -> ClusterId {
-        let hash = blake3::Hasher::new().update(b"refrain cluster ").update(self.name.as_bytes()).finalize();
+        self.id_of(self.shard)
+    }
+
+    /// What those of another shard name. The first shard of a cluster has no number in its id: a cluster with one shard
+    /// is the same to nodes that know of no others.
+    #[must_use]
+    pub fn id_of(&self, shard: ShardId) -> ClusterId {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"refrain cluster ").update(self.name.as_bytes());
+        if shard != ShardId::FIRST {
+            hasher.update(b"\0shard ").update(&shard.0.to_le_bytes());
+        }
+        let hash = hasher.finalize();
         let mut id = [0; 16];
         id.copy_from_slice(&hash.as_bytes()[..16]);
         ClusterId(id)
+    }
+
+    /// Whose id that is, if it is one of this cluster's, whether or not this node runs that shard.
+    #[must_use]
+    pub fn shard_of(&self, id: ClusterId) -> Option<ShardId> {
+        (0..MAX_SHARDS).map(ShardId).find(|shard| self.id_of(*shard) == id)
     }
 
     /// This node's proxy, as the log knows it.
@@ -191,6 +225,7 @@ impl Cluster {
                 faults.push(format!("cluster: two nodes have the address {}", node.address));
             }
         }
+        self.shards.check(faults);
         let members = self.members().count();
         if !self.nodes.is_empty() && !self.join && !matches!(members, 1 | 3 | 5) {
             faults.push(format!("cluster: {members} nodes have the role sequencer; a log has 1, 3 or 5 members"));

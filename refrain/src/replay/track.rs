@@ -2,6 +2,7 @@
 //! it. The rules are the shard's own and those of `history`, which replicas of a node read too.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -182,7 +183,23 @@ impl Survey {
     /// # Errors
     /// When no service, or more than one, has that name, or the log cannot be read.
     pub fn of(folder: &Folder, given: &str, to: Position) -> anyhow::Result<Self> {
-        let service = full_name(folder, given, to)?;
+        let (_, service) = full_name(std::slice::from_ref(folder), given, to)?;
+        Self::named(folder, service, to)
+    }
+
+    /// Finds the shard of a data folder whose log has a service, and reads that.
+    ///
+    /// # Errors
+    /// When the folder cannot be opened, and as [`Survey::of`].
+    pub fn find(data_dir: &Path, given: &str, to: Position) -> anyhow::Result<(Folder, Self)> {
+        let mut shards = Folder::open_all(data_dir)?;
+        let (shard, service) = full_name(&shards, given, to)?;
+        let folder = shards.swap_remove(shard);
+        let survey = Self::named(&folder, service, to)?;
+        Ok((folder, survey))
+    }
+
+    fn named(folder: &Folder, service: String, to: Position) -> anyhow::Result<Self> {
         let mut track = Track::open(folder, &service)?;
         let mut survey = track.group().map(|group| Self::begin(&track, group)).transpose()?;
         while let Some(step) = track.advance()?.filter(|step| step.position <= to) {
@@ -234,19 +251,24 @@ impl Survey {
     }
 }
 
-/// The service that is meant; the log is read for it.
-fn full_name(folder: &Folder, given: &str, to: Position) -> anyhow::Result<String> {
+/// The service that is meant, and which of the shards has it; the logs are read for it.
+fn full_name(shards: &[Folder], given: &str, to: Position) -> anyhow::Result<(usize, String)> {
     let given = given.split('@').next().unwrap_or(given);
-    // A track of nobody still learns which services there are.
-    let mut track = Track::open(folder, "")?;
-    while track.advance()?.is_some_and(|step| step.position < to) {}
-    let names: BTreeSet<String> = track.shard().groups().values().map(|group| group.service.clone()).collect();
-    let is_meant = |name: &&String| *name == given || name.split_once('/').is_some_and(|(_, name)| name == given);
-    let meant: Vec<&String> = names.iter().filter(is_meant).collect();
+    let mut names: BTreeSet<(String, usize)> = BTreeSet::new();
+    for (shard, folder) in shards.iter().enumerate() {
+        // A track of nobody still learns which services there are.
+        let mut track = Track::open(folder, "")?;
+        while track.advance()?.is_some_and(|step| step.position < to) {}
+        names.extend(track.shard().groups().values().map(|group| (group.service.clone(), shard)));
+    }
+    let is_meant =
+        |(name, _): &&(String, usize)| *name == given || name.split_once('/').is_some_and(|(_, name)| name == given);
+    let meant: Vec<&(String, usize)> = names.iter().filter(is_meant).collect();
+    let all = || names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     match meant[..] {
-        [one] => Ok(one.clone()),
-        [] if names.is_empty() => bail!("the log in {} has no services up to there", folder.path().display()),
-        [] => bail!("no service is called {given}; there are: {}", names.into_iter().collect::<Vec<_>>().join(", ")),
-        _ => bail!("{given} is not unique, say which: {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+        [(name, shard)] => Ok((*shard, name.clone())),
+        [] if names.is_empty() => bail!("the log in {} has no services up to there", shards[0].path().display()),
+        [] => bail!("no service is called {given}; there are: {}", all()),
+        _ => bail!("{given} is not unique, say which: {}", all()),
     }
 }

@@ -19,6 +19,11 @@ impl Inner {
             return;
         }
         let at = applied.position;
+        if applied.placed {
+            // Before anybody hears that this shard has all that it was given: the others must know their part.
+            self.tell_places();
+            self.tell_joined();
+        }
         for (group, control) in &applied.controls {
             if matches!(control, Control::Create { .. }) {
                 self.created(*group);

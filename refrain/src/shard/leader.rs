@@ -375,6 +375,7 @@ impl Inner {
                 Some(group) => group,
                 None => return,
             },
+            Control::Shard(ShardControl::Place { service, .. }) if self.is_placed(service) => return,
             Control::Upgrade { bundle, engine } => {
                 return self.begin_upgrade_of(from, request, group, (*bundle, *engine));
             }
@@ -410,6 +411,11 @@ impl Inner {
         {
             leader.creating.remove(service);
         }
+    }
+
+    /// Whether every node says again what is done.
+    fn is_placed(&self, service: &str) -> bool {
+        self.view.with_shard(|shard| shard.placed().contains_key(service))
     }
 
     /// The number of a group that is to be created; none when that is on its way or done.

@@ -89,9 +89,15 @@ impl Inner {
 
     /// Why a stream is turned away; none when it is welcome.
     fn refuse(&self, hello: &Hello) -> Option<(RefusalCode, String)> {
+        let cluster = &self.config.cluster;
         if hello.cluster != self.cluster {
-            let text =
-                format!("this node is of the cluster {:?}, whose id is {}", self.config.cluster.name, self.cluster);
+            let text = match cluster.shard_of(hello.cluster) {
+                Some(shard) => format!(
+                    "this node has no shard {shard} that runs; `shards` is {} here, and must be the same on every node",
+                    cluster.shards.count
+                ),
+                None => format!("this node is of the cluster {:?}, whose id is {}", cluster.name, self.cluster),
+            };
             return Some((RefusalCode::Cluster, text));
         }
         if hello.node == self.node {

@@ -34,6 +34,7 @@ impl Inner {
             (open_epochs(shard), shard.groups().keys().copied().collect())
         });
         self.history.set_epochs(&open);
+        self.tell_places();
         self.watch_proxies();
         groups.into_iter().for_each(|group| self.created(group));
         self.applied.send_replace(position);

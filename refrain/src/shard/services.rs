@@ -3,7 +3,6 @@
 //! A group begins with its record. A node adopts it when it has the group's bundle prepared: with the bundles given at
 //! the start at once, with others when they were found in the data folder or fetched from another node.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use refrain_proxy::nat::GroupLimits;
 use refrain_sequencer::shard::Group as LogGroup;
 use refrain_service::BundleDigest;
 use refrain_wire::message::uplink::ToLeader;
-use refrain_wire::{Control, Epoch, GroupId, Position, Seat};
+use refrain_wire::{Epoch, GroupId, Position, Seat};
 
 use super::Inner;
 use super::group::Group;
@@ -29,6 +28,7 @@ impl Inner {
     /// # Errors
     /// When a group cannot be run here as the log says, in the operator's words.
     pub(super) async fn adopt_known(&self) -> anyhow::Result<()> {
+        self.check_places()?;
         let known = self.view.with_shard(|shard| shard.groups().clone());
         for (id, group) in &known {
             self.check_given(group)?;
@@ -229,39 +229,21 @@ impl Inner {
         served
     }
 
-    /// Services that the operator gave and that are not in the log.
-    pub(super) fn missing_services(&self) -> Vec<Arc<Service>> {
-        if self.catalog.given.is_empty() {
-            return Vec::new();
-        }
-        self.view.with_shard(|shard| {
-            let known: BTreeSet<&str> = shard.groups().values().map(|group| group.service.as_str()).collect();
-            let missing = self.catalog.given.iter().filter(|service| !known.contains(service.name.as_str()));
-            missing.cloned().collect()
-        })
-    }
-
     /// Whether every group that can be adopted was.
     pub(super) fn all_adopted(&self) -> bool {
         self.catalog.waiting.borrow().is_empty()
     }
 
-    /// Has the leader create the services that are not in the log. A proxy has its epoch first: what new groups say in
-    /// their first turn is then released.
+    /// Has the leader create, or place, the services that are missing here. A proxy has its epoch first: what new groups
+    /// say in their first turn is then released.
     pub(super) fn create_missing(&self) {
         let waits = self.config.cluster.roles.proxy && self.epoch.get() == Epoch(0);
         if !self.link_is_up() || waits {
             return;
         }
         for service in self.missing_services() {
-            let control = Control::Create {
-                service: service.name.clone(),
-                bundle: service.bundle,
-                engine: self.catalog.key(),
-                seats: service.seats,
-                agreement: service.agreement,
-            };
-            // The leader gives the group its number.
+            // The leader gives a group its number.
+            let control = self.beginning_of(&service);
             self.tell_leader(ToLeader::Control { request: 0, group: GroupId::SHARD, control });
         }
     }

@@ -26,7 +26,7 @@ use refrain_sequencer::sequencer::{self, Event, Sequencer};
 use refrain_sequencer::shard::{Applied, ShardState};
 use refrain_sequencer::watch;
 use refrain_telemetry::Telemetry;
-use refrain_wire::{Control, Epoch, NodeId};
+use refrain_wire::{Control, Epoch, NodeId, ShardId};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
@@ -37,7 +37,7 @@ use super::traces::Traces;
 use super::turns::Turns;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
-use super::{Command, Commands, Engine, Inner, epoch, fetch, follow, leader, peers, uplink};
+use super::{Command, Commands, Engine, Inner, Places, epoch, fetch, follow, leader, peers, placement, uplink};
 use crate::config::{Config, ListenAt};
 use crate::feed::{MAX_QUESTIONS, Recent};
 use crate::history::History;
@@ -78,7 +78,7 @@ impl Seams {
     /// # Errors
     /// When the log's folder cannot be opened.
     pub fn real(config: &Config) -> anyhow::Result<Self> {
-        let folder = config.data_dir.join("log");
+        let folder = config.shard_dir().join("log");
         let disk = RealDisk::open(&folder).with_context(|| format!("cannot open the log in {}", folder.display()))?;
         Ok(Self {
             disk: Arc::new(disk),
@@ -106,6 +106,8 @@ pub struct Options {
     pub seams: Seams,
     /// Where traces and metrics go.
     pub telemetry: Arc<Telemetry>,
+    /// Where services are, shared by all shards of the process.
+    pub places: Places,
 }
 
 /// One served port.
@@ -150,7 +152,7 @@ pub async fn start(options: Options) -> anyhow::Result<Started> {
     let refused = options.services.iter().filter(|service| !service.can_run());
     let refused = refused.map(|service| (service.full_name.clone(), service.why_refused())).collect();
     std::thread::Builder::new()
-        .name("shard-0".into())
+        .name(format!("shard-{}", options.config.cluster.shard))
         .spawn(move || run(options, inbox, ready, end))
         .context("cannot start the loop thread")?;
     is_ready.await.context("the loop thread ended at its start")??;
@@ -221,7 +223,7 @@ pub async fn run_here(
 }
 
 async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<Inner>> {
-    let Options { config, platform, services, seams, telemetry } = options;
+    let Options { config, platform, services, seams, telemetry, places } = options;
     let seams = Seams { net: Metered::over(seams.net, telemetry.metrics().streams.clone()), ..seams };
     let traces = Traces::new(&telemetry);
     let history = Arc::new(History::default());
@@ -251,12 +253,13 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
     history.set_epochs(&view.with_shard(open_epochs));
     traces.begin_after(view.position());
     let checkpoints = Checkpoints::new(open_checkpoints(&config)?);
-    let inner = make(config, platform, services, seams, view, traces, history, checkpoints, asked)?;
+    let inner = make(config, platform, services, places, seams, view, traces, history, checkpoints, asked)?;
     inner.history.attach(inner.view.source());
     assert!(handle.set(Rc::downgrade(&inner)).is_ok(), "set once, here");
     start_front(&inner);
     start_engine(&inner);
     inner.watch_proxies();
+    inner.tell_places();
     inner.adopt_known().await?;
     spawn(&inner, listener);
     Ok(inner)
@@ -267,7 +270,7 @@ fn open_checkpoints(config: &Config) -> anyhow::Result<Option<Arc<CheckpointStor
     if !config.cluster.roles.engine && !config.cluster.roles.sequencer {
         return Ok(None);
     }
-    let folder = config.data_dir.join("checkpoints");
+    let folder = config.shard_dir().join("checkpoints");
     let store = CheckpointStore::open(&folder);
     let store = store.with_context(|| format!("cannot open the checkpoints in {}", folder.display()))?;
     Ok(Some(Arc::new(store)))
@@ -284,6 +287,7 @@ fn make(
     config: Config,
     platform: Platform,
     services: Vec<Arc<Service>>,
+    places: Places,
     seams: Seams,
     view: View,
     traces: Traces,
@@ -314,6 +318,7 @@ fn make(
         view,
         history,
         catalog,
+        places,
         checkpoints,
         front: OnceCell::new(),
         engine,
@@ -393,7 +398,7 @@ async fn open_log(
     };
     let (disk, exec) = (Arc::clone(&seams.disk), Arc::clone(&seams.exec));
     let open = |sink| async move { RaftLog::open(disk, &*exec, options, sink).await.map(Arc::new) };
-    let folder = config.data_dir.join("log");
+    let folder = config.shard_dir().join("log");
     Sequencer::open(parts, on_event, open).await.with_context(|| format!("cannot open the log in {}", folder.display()))
 }
 
@@ -489,6 +494,9 @@ fn spawn(inner: &Rc<Inner>, listener: Option<Box<dyn refrain_sequencer::net::Lis
         tokio::task::spawn_local(follow::run(Rc::clone(inner)));
         let questions = inner.questions.take().expect("taken once, here");
         tokio::task::spawn_local(fetch::answer_questions(Rc::clone(inner), questions));
+    }
+    if inner.shard() != ShardId::FIRST {
+        tokio::task::spawn_local(placement::follow(Rc::clone(inner)));
     }
     tokio::task::spawn_local(uplink::run(Rc::clone(inner)));
     tokio::task::spawn_local(epoch::run(Rc::clone(inner)));

@@ -8,8 +8,8 @@ use refrain_engine::LoadError;
 use refrain_inspect::InspectError;
 use refrain_sequencer::log::OrderedLog as _;
 use refrain_sequencer::shard::ShardState;
-use refrain_wire::Digest;
 use refrain_wire::control::Agreement;
+use refrain_wire::{Digest, ShardId};
 
 use super::Inner;
 use super::group::{Group, SeatRuntime, SeatState};
@@ -18,7 +18,9 @@ use crate::service::Service;
 impl Inner {
     pub(super) fn status(&self) -> Status {
         let mut services: Vec<ServiceStatus> = self.groups.borrow().values().map(|group| self.service(group)).collect();
-        services.extend(self.catalog.refused.iter().map(|service| refused(service)));
+        // Each shard was given all of them; the first one tells of those that cannot run.
+        let refused_here = self.catalog.refused.iter().filter(|_| self.shard() == ShardId::FIRST);
+        services.extend(refused_here.map(|service| refused(service)));
         services.sort_by(|a, b| a.name.cmp(&b.name));
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -30,6 +32,7 @@ impl Inner {
             },
             log: self.log_status(),
             proxy: ProxyStatus { epoch: u64::from(self.epoch.get().0), flows: self.front().stats().connections as u64 },
+            shards: Vec::new(),
             services,
         }
     }
@@ -47,7 +50,8 @@ impl Inner {
                 listed.map(|node| Member { node: node.id, address: node.address.to_string(), voter: true }).collect()
             }
         };
-        Members { leader: log.leader, term: log.term, members }
+        let (shard, shards) = (self.shard().0, self.config.cluster.shards.count);
+        Members { shard, shards, leader: log.leader, term: log.term, members }
     }
 
     fn log_status(&self) -> LogStatus {
@@ -86,6 +90,7 @@ impl Inner {
         let released = self.front().released(group.id);
         ServiceStatus {
             name: group.service.full_name.clone(),
+            shard: self.shard().0,
             group: group.id.0,
             state: state(group),
             exit_reason: guest.last_end.as_ref().map(|(code, reason, at)| exit_reason(*code, reason, at.0)),
@@ -185,6 +190,7 @@ fn refused(service: &Service) -> ServiceStatus {
     let message = service.why_refused();
     ServiceStatus {
         name: service.full_name.clone(),
+        shard: 0,
         group: 0,
         state: ServiceState::Exited,
         exit_reason: Some(ExitReason { kind, message, position: 0 }),

@@ -46,6 +46,8 @@ pub struct Applied {
     pub term: Option<TermEntropy>,
     /// The randomness of all terms before this entry, folded: what a group that this entry creates takes in first.
     pub fold: [u8; 32],
+    /// A service was placed on another shard.
+    pub placed: bool,
     /// Controls of groups that were honoured.
     pub controls: Vec<(GroupId, Control)>,
     /// Controls that made no sense and were dropped.

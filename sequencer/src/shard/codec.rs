@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use refrain_wire::control::Agreement;
 use refrain_wire::limits::{MAX_SEATS, MAX_SERVICE_NAME_BYTES};
-use refrain_wire::{DecodeError, Digest, Epoch, GroupId, Incarnation, NodeId, Position, ProxyId, Time};
+use refrain_wire::{DecodeError, Digest, Epoch, GroupId, Incarnation, NodeId, Position, ProxyId, ShardId, Time};
 
 use super::group::{Capture, Checkpoint, MAX_EARLIER_PROGRAMS, Program};
-use super::{EpochState, Group, MAX_GROUPS, SeatState, ShardState};
+use super::{EpochState, Group, MAX_GROUPS, MAX_PLACED, SeatState, ShardState};
 
 const VERSION: u8 = 1;
+/// That of a state with services that other shards have.
+const VERSION_PLACED: u8 = 2;
 
 const HALTED: u8 = 1;
 const CAPTURES: u8 = 2;
@@ -55,7 +57,7 @@ impl Writer {
     }
 
     fn state(&mut self, state: &ShardState) {
-        self.u8(VERSION);
+        self.u8(if state.placed.is_empty() { VERSION } else { VERSION_PLACED });
         self.u64(state.position.0);
         self.u64(state.time.micros());
         self.u64(state.term);
@@ -73,6 +75,14 @@ impl Writer {
         for (id, group) in &state.groups {
             self.u32(id.0);
             self.group(group);
+        }
+        if !state.placed.is_empty() {
+            self.u32(state.placed.len() as u32);
+        }
+        for (service, shard) in &state.placed {
+            self.u16(service.len() as u16);
+            self.bytes(service.as_bytes());
+            self.u16(shard.0);
         }
     }
 
@@ -190,10 +200,11 @@ impl Reader<'_> {
     }
 
     fn state(&mut self) -> Read<ShardState> {
-        match self.u8("version of the shard's state")? {
-            VERSION => {}
+        let has_placed = match self.u8("version of the shard's state")? {
+            VERSION => false,
+            VERSION_PLACED => true,
             other => return Err(unknown("version of the shard's state", other)),
-        }
+        };
         let mut state = ShardState {
             position: self.position("position")?,
             time: self.time("time")?,
@@ -212,7 +223,27 @@ impl Reader<'_> {
             }
             state.groups.insert(id, group);
         }
+        if has_placed {
+            self.placed(&mut state)?;
+        }
         Ok(state)
+    }
+
+    fn placed(&mut self, state: &mut ShardState) -> Read<()> {
+        let what = "placed service";
+        let count = bounded("placed count", self.u32("placed count")? as usize, MAX_PLACED)?;
+        if count == 0 {
+            return Err(unknown("placed count", 0_u32));
+        }
+        for nth in 0..count {
+            let (service, shard) = (self.service()?, ShardId(self.u16("shard")?));
+            let rises = state.placed.last_key_value().is_none_or(|(last, _)| *last < service);
+            if !rises || shard == ShardId::FIRST || state.services.contains(&service) {
+                return Err(unknown(what, nth as u64));
+            }
+            state.placed.insert(service, shard);
+        }
+        Ok(())
     }
 
     fn epochs(&mut self, newest: Epoch) -> Read<BTreeMap<Epoch, EpochState>> {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::{any, prop};
 use proptest::proptest;
 use refrain_wire::entry::{Draft, GroupRecords};
-use refrain_wire::{Digest, Incarnation, NodeId, Record, RecordWriter, Seat, Serial};
+use refrain_wire::{Digest, Incarnation, NodeId, Record, RecordWriter, Seat, Serial, ShardId};
 
 use refrain_wire::control::Agreement;
 
@@ -131,6 +131,23 @@ fn a_group_id_or_service_name_used_twice_is_dropped_and_cut_out() {
     assert_eq!(applied.batches[0].records, batch(ONE, &[Record::Tick(Time::from_micros(9))]).records);
     assert_eq!(state.groups().len(), 1);
     assert_eq!(apply(&mut state, &[], &[batch(GroupId(2), &[create("x/y")])]).controls.len(), 1);
+}
+
+#[test]
+fn a_service_is_here_or_placed_elsewhere_whichever_record_came_first() {
+    let place = |service: &str, shard| {
+        let control = ShardControl::Place { service: service.into(), shard: ShardId(shard) };
+        batch(GroupId::SHARD, &[Record::Control(Control::Shard(control))])
+    };
+    let mut state = started();
+    let applied = apply(&mut state, &[], &[place("a/b", 1)]);
+    assert_eq!((applied.placed, applied.ignored.len()), (false, 1), "it has a group here");
+    assert!(apply(&mut state, &[], &[place("x/y", 1)]).placed);
+    assert_eq!(apply(&mut state, &[], &[place("x/y", 2)]).ignored.len(), 1, "it is never moved");
+    assert_eq!(apply(&mut state, &[], &[place("p/q", 0)]).ignored.len(), 1, "here it begins with a group");
+    let applied = apply(&mut state, &[], &[batch(GroupId(2), &[create("x/y")])]);
+    assert_eq!((applied.controls.len(), applied.ignored.len()), (0, 1));
+    assert_eq!(state.placed().clone().into_iter().collect::<Vec<_>>(), [("x/y".to_owned(), ShardId(1))]);
 }
 
 #[test]

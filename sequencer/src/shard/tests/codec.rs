@@ -5,7 +5,7 @@ use proptest::prelude::{Just, Strategy, any, prop};
 use proptest::{prop_assert_eq, prop_oneof, proptest};
 use refrain_wire::control::Agreement;
 use refrain_wire::entry::GroupRecords;
-use refrain_wire::{Digest, Incarnation, NodeId, Record, Seat};
+use refrain_wire::{Digest, Incarnation, NodeId, Record, Seat, ShardId};
 
 use super::{
     Control, Epoch, GroupId, Position, ProxyId, ShardControl, ShardState, SubmissionId, apply_at, batch, create, open,
@@ -55,6 +55,8 @@ fn shard_control() -> impl Strategy<Value = ShardControl> {
         (0u64..6, any::<u8>()).prop_map(|(term, byte)| ShardControl::Term { term, entropy: [byte; 32] }),
         (0u16..3, 0u64..3).prop_map(|(proxy, nonce)| ShardControl::OpenEpoch { proxy: ProxyId(proxy), nonce }),
         (0u32..6).prop_map(|epoch| ShardControl::EndEpoch(Epoch(epoch))),
+        (0u8..4, 0u16..3)
+            .prop_map(|(n, shard)| ShardControl::Place { service: format!("a/{n}"), shard: ShardId(shard) }),
     ]
 }
 
@@ -125,6 +127,23 @@ fn the_bytes_of_a_state_are_fixed() {
 }
 
 #[test]
+fn placed_services_stand_at_the_end_of_a_state_of_another_version() {
+    let mut state = ShardState::new();
+    let without = state.encode();
+    let place = |service: &str, shard| {
+        let control = ShardControl::Place { service: service.into(), shard: ShardId(shard) };
+        Record::Control(Control::Shard(control))
+    };
+    apply_at(&mut state, 1, &[], &[batch(GroupId::SHARD, &[place("b/c", 2), place("a/b", 258)])]);
+    let bytes = hex(&state.encode());
+    assert!(hex(&without).starts_with("01") && bytes.starts_with("02"), "{bytes}");
+    assert!(bytes.ends_with("0000000002000000 0300612f620201 0300622f630200".replace(' ', "").as_str()), "{bytes}");
+    assert_eq!(ShardState::decode(&state.encode()).unwrap(), state);
+    let none_placed = [&[2][..], &without[1..], &[0; 4]].concat();
+    assert!(ShardState::decode(&none_placed).is_err(), "one state has one form");
+}
+
+#[test]
 fn what_does_not_stand_for_a_state_is_refused() {
     let bytes = started().encode();
     assert!(ShardState::decode(&bytes).is_ok());
@@ -134,10 +153,10 @@ fn what_does_not_stand_for_a_state_is_refused() {
     let longer = [&bytes[..], &[0]].concat();
     assert!(ShardState::decode(&longer).is_err());
     let mut other = bytes.to_vec();
-    other[0] = 2;
+    other[0] = 3;
     assert_eq!(
         ShardState::decode(&other).unwrap_err().to_string(),
-        "version of the shard's state has the unknown value 2"
+        "version of the shard's state has the unknown value 3"
     );
 }
 

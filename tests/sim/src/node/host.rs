@@ -7,12 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use refrain::config::{Cluster, Config, Durability, Node, Roles};
-use refrain::shard::{self, Commands, Seams, Turns};
+use refrain::config::{Cluster, Config, Durability, Node, Roles, Shards};
+use refrain::shard::{self, Commands, Places, Seams, Turns};
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sim::sim_entropy;
 use refrain_telemetry::{Identity, Telemetry};
-use refrain_wire::NodeId;
+use refrain_wire::{NodeId, ShardId};
 use tokio::sync::mpsc;
 
 use super::NODE_PORT;
@@ -136,6 +136,7 @@ impl NodeHost {
             services: vec![self.guests.store.clone(), self.guests.echo.clone()],
             seams: self.seams(),
             telemetry: Arc::new(Telemetry::off(&identity)),
+            places: Places::default(),
         };
         // Each run has a folder of its own, which is no part of what happens.
         let folder = format!("{}/", self.folder.display());
@@ -197,6 +198,8 @@ impl NodeHost {
                 roles,
                 listen: Some(address(self.host)),
                 join: false,
+                shards: Shards::default(),
+                shard: ShardId::FIRST,
                 nodes: self.nodes.iter().map(node).collect(),
             },
         }
