@@ -215,7 +215,7 @@ fn checkpoints_that_are_finished_while_others_are_removed_keep_every_chunk() {
             scope.spawn(move || {
                 for at in 1..=ROUNDS {
                     // Each has a page of its own, and one that others write, name and remove all the time.
-                    let one = checkpoint(group, at, &[group as u8 * 64 + at as u8, (at % 3) as u8]);
+                    let one = checkpoint(group, at, &[(group * 61) as u8 ^ at as u8, (at % 3) as u8]);
                     store(opened, &one);
                     assert!(opened.holds(GroupId(group), one.0.root()).unwrap(), "group {group}, position {at}");
                 }
@@ -254,6 +254,9 @@ fn a_manifest_of_another_version_is_an_error_and_stays() {
     let path = files(&folder.path().join("groups")).pop().unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[4] += 1;
+    fs::remove_file(&path).unwrap();
+    // What another version writes is what its name says, too.
+    let path = path.with_file_name(format!("{:020}-{}.manifest", 1, blake3::hash(&bytes).to_hex()));
     fs::write(&path, &bytes).unwrap();
     let error = CheckpointStore::open(folder.path()).err().unwrap();
     assert!(error.to_string().ends_with("cannot be used"), "{error}");
