@@ -79,6 +79,16 @@ impl Inbox {
             }
         }
     }
+
+    /// The next frame, if it has come already.
+    pub(crate) fn buffered(&mut self) -> Result<Option<Frame>, LinkError> {
+        loop {
+            match self.frames.buffered()? {
+                Some(frame) if is_alive(&frame)? => {}
+                other => return Ok(other),
+            }
+        }
+    }
 }
 
 /// Where an [`Outbox`] is written.

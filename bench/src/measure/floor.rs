@@ -79,6 +79,39 @@ fn loopback(count: usize) -> Result<Latencies> {
     latencies
 }
 
+/// So many bytes from one thread to another over a connection; the last one is waited for.
+pub fn bulk(bytes: usize, count: usize) -> Result<Latencies> {
+    const PIECE_BYTES: usize = 256 * 1024;
+    let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
+    let mut client = TcpStream::connect(listener.local_addr()?).context("cannot connect")?;
+    let (mut server, _) = listener.accept().context("cannot accept")?;
+    let sink = thread::spawn(move || {
+        let mut buffer = vec![0; PIECE_BYTES];
+        loop {
+            let mut left = bytes;
+            while left > 0 {
+                match server.read(&mut buffer) {
+                    Ok(0) | Err(_) => return,
+                    Ok(read) => left = left.saturating_sub(read),
+                }
+            }
+            if server.write_all(&[0]).is_err() {
+                return;
+            }
+        }
+    });
+    let whole = vec![0x2e; bytes];
+    let mut latencies = Latencies::default();
+    for _ in 0..count {
+        let begin = Instant::now();
+        client.write_all(&whole).and_then(|()| client.read_exact(&mut [0])).context("the connection broke")?;
+        latencies.push(begin.elapsed());
+    }
+    drop(client);
+    sink.join().map_err(|_| anyhow!("the thread that reads panicked"))?;
+    Ok(latencies)
+}
+
 /// Two threads wake each other in turns; one wake is half a turn.
 fn wake(count: usize) -> Result<Latencies> {
     const PING: u32 = 1;

@@ -57,7 +57,7 @@ pub enum ChunkError {
     },
 }
 
-/// Where chunks are read from, by several threads at once.
+/// Where chunks are read from, by several threads at once. A call may wait until the chunk has come.
 pub trait ChunkSource: Send + Sync {
     /// The bytes of a chunk, checked: their digest is `id`.
     ///

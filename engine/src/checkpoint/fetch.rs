@@ -3,8 +3,8 @@
 //! Chunks that are in the store already are not asked for. Every peer has a few asks under way, so all are used at
 //! once and a quick one does more. An ask that is not answered in time goes to another peer as well, and whichever
 //! answer comes first counts. A peer that does not answer again and again is set aside while there are others; one that
-//! sends bytes with another digest is never asked again. Whoever drives this sends what [`Fetch::asks`] returns, hands
-//! in what comes, stores what is accepted, and asks again whenever something came or [`Fetch::deadline`] has passed.
+//! sends bytes with another digest is never asked again. Whoever drives this sends what [`Fetch::asks`] returns, checks
+//! what comes and says so here, and asks again whenever something came or [`Fetch::deadline`] has passed.
 //! Times are from any clock that only goes forward.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use refrain_wire::NodeId;
 
-use super::chunk::{CHUNK_BYTES, ChunkId, verify};
+use super::chunk::{CHUNK_BYTES, ChunkError, ChunkId};
 use super::manifest::Manifest;
 
 mod peer;
@@ -20,8 +20,8 @@ mod peer;
 use peer::Peer;
 pub use peer::PeerFault;
 
-/// The most asks under way to one peer: 1 MiB.
-pub const MAX_ASKS: usize = 16;
+/// The most asks under way to one peer, 2 MiB: it reads the next ones while those before are on their way.
+pub const MAX_ASKS: usize = 32;
 /// How long an answer may take before the chunk is asked of another peer too.
 pub const STALL: Duration = Duration::from_secs(2);
 /// Answers in a row that may be late before a peer is set aside.
@@ -39,7 +39,7 @@ pub struct Ask {
 /// What became of bytes that came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
-    /// They are the chunk: store them.
+    /// They are the chunk.
     Accepted,
     /// The chunk was there already, or nobody asked for it.
     NotNeeded,
@@ -71,9 +71,9 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    /// The transfer of what `has` does not have.
+    /// The transfer of what `has` does not have, in the order in which a replica is restored from it.
     pub fn new(manifest: &Manifest, has: impl Fn(&ChunkId) -> bool) -> Self {
-        let all = manifest.chunks();
+        let all = manifest.chunks_as_read();
         let of = all.len();
         let waiting = all.into_iter().filter(|id| !has(id)).collect();
         let (asked, lacking, peers, faults) = Default::default();
@@ -131,14 +131,14 @@ impl Fetch {
         asked.min().map(|since| *since + STALL)
     }
 
-    /// Bytes came from a peer.
-    pub fn received(&mut self, peer: NodeId, chunk: ChunkId, bytes: &[u8]) -> Received {
+    /// Bytes came from a peer, and were checked: [`super::chunk::verify`].
+    pub fn received(&mut self, peer: NodeId, chunk: ChunkId, checked: Result<(), ChunkError>) -> Received {
         let asked_for = self.asked.contains_key(&chunk) || self.waiting.contains(&chunk);
         if !asked_for {
             self.answered(peer, &chunk);
             return Received::NotNeeded;
         }
-        if let Err(error) = verify(&chunk, bytes) {
+        if let Err(error) = checked {
             let fault = PeerFault::WrongChunk { chunk, what: error.to_string() };
             self.left(peer);
             self.faults.insert(peer, fault.clone());

@@ -11,6 +11,7 @@
 //!
 //! Canonical: pages and contents rise, a chunk of zeros is never named, nothing follows the end.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use refrain_inspect::asyncify::MAX_MEMORIES;
@@ -171,12 +172,22 @@ impl Manifest {
     /// Every chunk that it needs, each once, in the order of their names.
     #[must_use]
     pub fn chunks(&self) -> Vec<ChunkId> {
-        let guest = self.parts.guest.iter().flat_map(|guest| &guest.memories).flat_map(|memory| &memory.chunks);
-        let all = guest.map(|(_, id)| id).chain(&self.parts.kernel.chunks).chain(&self.parts.contents);
-        let mut all: Vec<ChunkId> = all.copied().collect();
+        let mut all: Vec<ChunkId> = self.named().collect();
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// The same, in the order in which a replica that is restored reads them.
+    #[must_use]
+    pub fn chunks_as_read(&self) -> Vec<ChunkId> {
+        let mut seen = BTreeSet::new();
+        self.named().filter(|id| seen.insert(*id)).collect()
+    }
+
+    fn named(&self) -> impl Iterator<Item = ChunkId> {
+        let guest = self.parts.guest.iter().flat_map(|guest| &guest.memories).flat_map(|memory| &memory.chunks);
+        self.parts.kernel.chunks.iter().chain(&self.parts.contents).chain(guest.map(|(_, id)| id)).copied()
     }
 
     /// Bytes of the guest's memories that are not zero, of its kernel and of its files.

@@ -1,6 +1,7 @@
 //! From a checkpoint to a replica that goes on from it.
 //!
-//! Chunks are read, checked and unpacked by several threads, straight into the guest's memory. Nothing is taken on
+//! Chunks are read, checked and unpacked by several threads, straight into the guest's memory; a source may let them
+//! wait for chunks that are still on their way, which come in the order in which they are read. Nothing is taken on
 //! trust: a chunk that is not what its name says, a kernel that does not decode or a guest that does not come to wait
 //! again gives an error, and no replica.
 
@@ -178,14 +179,18 @@ fn fill(memory: &mut [u8], fresh: u64, parts: &MemoryParts, chunks: &dyn ChunkSo
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(MAX_THREADS).min(wanted.len().div_ceil(PAGES_A_THREAD)).max(1);
-    let a_thread = wanted.len().div_ceil(threads).max(1);
-    let read =
-        |part: &mut [(&ChunkId, &mut [u8])]| part.iter_mut().try_for_each(|(id, target)| chunks.chunk_into(id, target));
+    let wanted = Mutex::new(wanted.into_iter());
+    let read = || {
+        loop {
+            // In a statement of its own: the lock is let go before the chunk is read.
+            let next = wanted.lock().next();
+            let Some((id, target)) = next else { return Ok(()) };
+            chunks.chunk_into(id, target)?;
+        }
+    };
     std::thread::scope(|scope| {
-        let mut parts = wanted.chunks_mut(a_thread);
-        let first = parts.next();
-        let others: Vec<_> = parts.map(|part| scope.spawn(|| read(part))).collect();
-        let first = first.map_or(Ok(()), read);
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(read)).collect();
+        let first = read();
         let others = others.into_iter().map(|thread| thread.join().expect("reading a chunk does not panic"));
         others.fold(first, Result::and)
     })

@@ -23,7 +23,7 @@ use refrain_wire::{Control, GroupId, NodeId, Position};
 use tokio::sync::Semaphore;
 
 use super::Inner;
-use super::join::Transfer;
+use super::join::{Stash, Transfer};
 
 /// States that are kept. The oldest and the newest stay, and those in between as evenly as may be.
 const MAX_STATES: usize = 16;
@@ -138,9 +138,10 @@ impl Inner {
                 }
                 // It is never closed.
                 let _one_of_few = inner.checkpoints.at_once.acquire().await;
-                let mut transfer = Transfer::new(&inner, Arc::clone(&store), id, Root(newest.root));
-                match transfer.run(&inner.checkpoint_peers(id)).await {
-                    Ok((manifest, stash)) => {
+                let stash = Arc::new(Stash::new(Arc::clone(&store)));
+                let transfer = Transfer::new(&inner, Arc::clone(&stash), id, Root(newest.root));
+                match transfer.run(&inner.checkpoint_peers(id), |_| {}).await {
+                    Ok(manifest) => {
                         let stored = inner.seams.turns.beside(move || stash.store(&manifest)).await;
                         match stored {
                             // There may be a newer one by now.

@@ -1,5 +1,6 @@
 //! What one node asks another for that is kept: old entries, bundles, checkpoints.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,14 +30,27 @@ const AHEAD_BYTES: usize = 4 * 1024 * 1024;
 /// How long a node may say nothing to a question: it may have to read and pack a bundle first.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Chunks that are read in one go, 1 MiB, when so many were asked for.
+const CHUNKS_AT_ONCE: usize = 16;
+
 type Entries = Vec<(Position, Bytes)>;
 
 /// Answers another node's questions to the end of the stream.
 pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) -> Result<(), LinkError> {
     let mut checkpoints = Checkpoints::new(inner.checkpoints.store.clone(), inner.seams.turns.clone());
+    let mut asked = VecDeque::new();
     loop {
-        let frame = inbox.next().await?;
-        match Get::decode(frame.kind, &frame.payload)? {
+        if asked.is_empty() {
+            let frame = inbox.next().await?;
+            asked.push_back(Get::decode(frame.kind, &frame.payload)?);
+        }
+        while asked.len() < CHUNKS_AT_ONCE
+            && let Some(frame) = inbox.buffered()?
+        {
+            asked.push_back(Get::decode(frame.kind, &frame.payload)?);
+        }
+        let Some(next) = asked.pop_front() else { continue };
+        match next {
             Get::Entries { from, max_bytes } => {
                 let answer = inner.entries_for(from, max_bytes as usize);
                 outbox.push(|frames| answer.encode(frames));
@@ -47,7 +61,16 @@ pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) 
                 send_or_miss(outbox, inner.seams.turns.beside(packed).await.ok().flatten()).await;
             }
             Get::Manifest(root) => send_or_miss(outbox, checkpoints.manifest(Root(root)).await).await,
-            Get::Chunk(id) => send_or_miss(outbox, checkpoints.chunk(ChunkId(id)).await).await,
+            Get::Chunk(first) => {
+                let mut ids = vec![ChunkId(first)];
+                while let Some(Get::Chunk(id)) = asked.front() {
+                    ids.push(ChunkId(*id));
+                    asked.pop_front();
+                }
+                for chunk in checkpoints.chunks(ids).await {
+                    send_or_miss(outbox, chunk).await;
+                }
+            }
         }
         outbox.drained(AHEAD_BYTES).await;
         if outbox.has_ended() {
@@ -88,11 +111,15 @@ impl Checkpoints {
         self.turns.beside(read).await.ok()?
     }
 
-    async fn chunk(&self, id: ChunkId) -> Option<Bytes> {
-        let store = self.store.clone()?;
-        let read = move || store.chunk(&id).map(Bytes::from);
-        let read = self.turns.beside(read).await.ok()?;
-        read.inspect_err(|error| tracing::debug!(%error, "a chunk that was asked for cannot be given")).ok()
+    /// Chunks, or that they are not here, in the order in which they are asked for.
+    async fn chunks(&self, ids: Vec<ChunkId>) -> Vec<Option<Bytes>> {
+        let (store, count) = (self.store.clone(), ids.len());
+        let read = move |store: &CheckpointStore, id: &ChunkId| {
+            let read = store.chunk(id).map(Bytes::from);
+            read.inspect_err(|error| tracing::debug!(%error, "a chunk that was asked for cannot be given")).ok()
+        };
+        let all = move || ids.iter().map(|id| read(store.as_deref()?, id)).collect();
+        self.turns.beside(all).await.unwrap_or_else(|_| vec![None; count])
     }
 }
 

@@ -568,6 +568,7 @@ impl Inner {
             tracing::error!(service = self.service_name(group), ?alert, "an operator should know");
         }
         for (group, control) in controls {
+            self.note_plan(group, &control);
             self.order(group, control);
         }
         for (group, at) in ticks {

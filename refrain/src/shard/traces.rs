@@ -181,6 +181,11 @@ impl Traces {
         self.metrics.checkpoint.hash.observe(took);
     }
 
+    /// A replica of this node was made from a checkpoint.
+    pub(super) fn restored(&self, took: Duration) {
+        self.metrics.checkpoint.restore.observe(took);
+    }
+
     /// A replica of this node has taken a seat and is to catch up.
     pub(super) fn joins(&self, id: ReplicaId) {
         self.joining.borrow_mut().insert((id.group, id.seat), (id.incarnation, Instant::now()));

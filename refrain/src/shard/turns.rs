@@ -7,6 +7,7 @@ use std::time::Duration;
 use refrain_engine::checkpoint::CheckpointStore;
 use refrain_engine::workers::ReportSink;
 use refrain_engine::{BatchSource, Workers};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -38,6 +39,19 @@ impl Turns {
                     tokio::time::sleep(pause).await;
                     work()
                 })
+            }
+        }
+    }
+
+    /// The same for work that waits for others in between.
+    pub(super) fn alongside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        match self {
+            Self::Threads => {
+                let runtime = Handle::current();
+                background::run(move || runtime.block_on(work));
+            }
+            Self::Inline(_) => {
+                tokio::task::spawn_local(work);
             }
         }
     }

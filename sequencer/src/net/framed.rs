@@ -58,6 +58,14 @@ impl<R> FrameReader<R> {
     pub fn map<W>(self, wrap: impl FnOnce(R) -> W) -> FrameReader<W> {
         FrameReader { half: wrap(self.half), buffer: self.buffer, decoder: self.decoder }
     }
+
+    /// The next frame, if it was read already.
+    ///
+    /// # Errors
+    /// When what was read is no frame; the stream is of no use afterwards.
+    pub fn buffered(&mut self) -> Result<Option<Frame>, FrameError> {
+        Ok(self.decoder.decode(&mut self.buffer)?)
+    }
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -67,7 +75,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// When the stream breaks or what it brings is no frame; it is of no use afterwards.
     pub async fn next(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
-            if let Some(frame) = self.decoder.decode(&mut self.buffer)? {
+            if let Some(frame) = self.buffered()? {
                 return Ok(Some(frame));
             }
             self.buffer.reserve(READ_BYTES);

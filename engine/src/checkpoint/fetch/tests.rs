@@ -6,7 +6,7 @@ use std::time::Duration;
 use refrain_wire::{Digest, GroupId, NodeId, Position, RunningDigest};
 
 use super::{Ask, Fetch, MAX_ASKS, MAX_STALLS, PeerFault, Received, STALL};
-use crate::checkpoint::chunk::ChunkId;
+use crate::checkpoint::chunk::{ChunkId, verify};
 use crate::checkpoint::manifest::{Blob, Manifest, Parts};
 
 const CHUNKS: usize = 100;
@@ -43,7 +43,11 @@ fn secs(seconds: u64) -> Duration {
 }
 
 fn answer(fetch: &mut Fetch, ask: &Ask) -> Received {
-    fetch.received(ask.peer, ask.chunk, &everything()[&ask.chunk])
+    received(fetch, ask, &everything()[&ask.chunk])
+}
+
+fn received(fetch: &mut Fetch, ask: &Ask, bytes: &[u8]) -> Received {
+    fetch.received(ask.peer, ask.chunk, verify(&ask.chunk, bytes))
 }
 
 /// Answers everything until the end; the number of chunks that each peer gave.
@@ -131,7 +135,7 @@ fn a_peer_that_sends_a_wrong_chunk_is_named_and_never_asked_again() {
     let mut fetch = fetch(&[1, 2]);
     let asks = fetch.asks(secs(0));
     let ask = asks.iter().find(|ask| ask.peer == NodeId(1)).unwrap();
-    let Received::Wrong(fault) = fetch.received(ask.peer, ask.chunk, b"something else") else {
+    let Received::Wrong(fault) = received(&mut fetch, ask, b"something else") else {
         panic!("it was taken");
     };
     assert!(fault.to_string().contains(&ask.chunk.to_string()), "{fault}");
@@ -149,7 +153,7 @@ fn a_peer_that_sends_a_wrong_chunk_is_named_and_never_asked_again() {
 fn bytes_that_are_too_many_are_wrong_without_being_hashed() {
     let mut fetch = fetch(&[1]);
     let ask = fetch.asks(secs(0))[0];
-    assert!(matches!(fetch.received(ask.peer, ask.chunk, &[0; 65537]), Received::Wrong(_)));
+    assert!(matches!(received(&mut fetch, &ask, &[0; 65537]), Received::Wrong(_)));
 }
 
 #[test]
@@ -177,5 +181,5 @@ fn without_any_peer_it_is_stuck_and_asks_nobody() {
     let mut fetch = fetch(&[]);
     assert_eq!(fetch.asks(secs(0)), []);
     assert!(fetch.stuck().is_some());
-    assert_eq!(fetch.received(NodeId(9), ChunkId([0; 32]), b"x"), Received::NotNeeded);
+    assert_eq!(fetch.received(NodeId(9), ChunkId([0; 32]), Ok(())), Received::NotNeeded);
 }

@@ -131,3 +131,15 @@ fn every_difference_is_named() {
     let sizes = Difference::MemorySize { memory: 1, pages: (64, 65) };
     assert_eq!(differences(|parts| guest(parts).memories[1].pages = 65), [sizes]);
 }
+
+#[test]
+fn chunks_are_named_once_by_name_or_in_the_order_in_which_they_are_read() {
+    let mut parts = parts();
+    if let Some(guest) = &mut parts.guest {
+        guest.memories[1].chunks = vec![(5, ChunkId([0xa1; 32])), (6, ChunkId([0x01; 32]))];
+    }
+    let manifest = Manifest::new(parts);
+    let first_bytes = |chunks: Vec<ChunkId>| chunks.iter().map(|id| id.0[0]).collect::<Vec<u8>>();
+    assert_eq!(first_bytes(manifest.chunks()), [0x01, 0xa0, 0xa1, 0xb0, 0xb1, 0xc0]);
+    assert_eq!(first_bytes(manifest.chunks_as_read()), [0xb0, 0xb1, 0xc0, 0xa0, 0xa1, 0x01]);
+}

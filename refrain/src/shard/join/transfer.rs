@@ -1,5 +1,5 @@
 //! The transfer of one checkpoint from several peers at once. Which chunk is asked of whom is decided by the engine's
-//! [`Fetch`]; here are the streams.
+//! [`Fetch`]; what comes is checked by `checking`, away from the loop; here are the streams.
 //!
 //! Every peer is asked for the manifest first: it keeps what the manifest names as long as its stream is open.
 
@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use refrain_engine::checkpoint::fetch::{Fetch, Received};
+use refrain_engine::checkpoint::fetch::{Fetch, MAX_ASKS, Received};
 use refrain_engine::checkpoint::manifest::MAX_MANIFEST_BYTES;
-use refrain_engine::checkpoint::{CHUNK_BYTES, CheckpointStore, ChunkId, Manifest, Root};
+use refrain_engine::checkpoint::{CHUNK_BYTES, ChunkId, Manifest, Root};
 use refrain_wire::message::Message as _;
 use refrain_wire::message::fetch::{Answer, Get};
 use refrain_wire::message::pieces::Assembly;
@@ -25,6 +24,7 @@ use tokio::time::Instant;
 
 use super::super::Inner;
 use super::super::fetch::FetchError;
+use super::checking::{Came, News, check};
 use super::{Stash, kept_manifest};
 use crate::link::{LinkError, Outbox};
 
@@ -32,16 +32,6 @@ use crate::link::{LinkError, Outbox};
 const MAX_PEERS: usize = 4;
 /// How long a transfer may go on without anything coming.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// What a peer's stream brings.
-enum News {
-    /// It has the checkpoint and can be asked.
-    Manifest(Manifest),
-    /// A chunk, or that it does not have it.
-    Chunk(ChunkId, Option<Bytes>),
-    /// Its stream ended.
-    Left(FetchError),
-}
 
 /// A peer that is being asked.
 struct Peer {
@@ -64,10 +54,9 @@ impl Drop for Peer {
     }
 }
 
-/// One transfer.
+/// One transfer. When it is dropped, whoever reads the stash waits no longer.
 pub(in crate::shard) struct Transfer<'a> {
     inner: &'a Inner,
-    store: Arc<CheckpointStore>,
     group: GroupId,
     root: Root,
     stash: Arc<Stash>,
@@ -77,27 +66,39 @@ pub(in crate::shard) struct Transfer<'a> {
     faults: Vec<String>,
 }
 
+/// What is to be got.
+type Wanted = (Arc<Manifest>, Fetch);
+
 impl<'a> Transfer<'a> {
-    pub(in crate::shard) fn new(inner: &'a Inner, store: Arc<CheckpointStore>, group: GroupId, root: Root) -> Self {
-        let stash = Arc::new(Stash::new(&store));
-        Self { inner, store, group, root, stash, peers: BTreeMap::new(), unheard: BTreeSet::new(), faults: Vec::new() }
+    pub(in crate::shard) fn new(inner: &'a Inner, stash: Arc<Stash>, group: GroupId, root: Root) -> Self {
+        Self { inner, group, root, stash, peers: BTreeMap::new(), unheard: BTreeSet::new(), faults: Vec::new() }
     }
 
-    /// Gets everything that is not in the store. Returns the manifest and what came.
+    /// Gets everything that is not in the store. `begun` hears of the manifest as soon as it is known: the chunks then
+    /// come into the stash in the order in which they are restored. Returns the manifest.
     ///
     /// # Errors
-    /// When no peer that can be reached has what is missing.
-    pub(in crate::shard) async fn run(&mut self, candidates: &[NodeId]) -> anyhow::Result<(Manifest, Arc<Stash>)> {
-        let kept = kept_manifest(&self.inner.seams.turns, &self.store, self.group, self.root).await;
+    /// When no peer that can be reached has what is missing, or there is no room.
+    pub(in crate::shard) async fn run(
+        mut self,
+        candidates: &[NodeId],
+        mut begun: impl FnMut(&Arc<Manifest>),
+    ) -> anyhow::Result<Arc<Manifest>> {
+        let kept = kept_manifest(&self.inner.seams.turns, self.stash.kept_in(), self.group, self.root).await;
         let mut transfer = None;
         if let Some(manifest) = kept {
-            let fetch = self.begin(&manifest).await?;
+            let (manifest, fetch) = self.begin(manifest).await?;
+            begun(&manifest);
             if fetch.is_complete() {
-                return Ok((manifest, Arc::clone(&self.stash)));
+                return Ok(manifest);
             }
             transfer = Some((manifest, fetch));
         }
-        let (tell, mut news) = mpsc::channel(MAX_PEERS * 4);
+        // Of every peer as much may be here as it may have been asked for.
+        let (tell, came) = mpsc::channel(MAX_PEERS * MAX_ASKS);
+        let (checked, mut news) = mpsc::channel(MAX_PEERS);
+        let (stash, root) = (Arc::clone(&self.stash), self.root);
+        self.inner.seams.turns.alongside(check(came, checked, stash, root));
         let mut waiting: VecDeque<NodeId> = candidates.iter().copied().collect();
         let begin = Instant::now();
         let mut last = begin;
@@ -126,10 +127,11 @@ impl<'a> Transfer<'a> {
             let until = deadline.map_or(last + PATIENCE, |at| at.min(last + PATIENCE));
             tokio::select! {
                 biased;
-                came = news.recv() => {
-                    let (node, came) = came.context("this transfer holds a sender itself")?;
+                some = news.recv() => {
                     last = Instant::now();
-                    self.take(node, came, &mut transfer).await?;
+                    for (node, news) in some.context("the thread that checks what comes has ended")? {
+                        self.take(node, news, &mut transfer, &mut begun).await?;
+                    }
                 }
                 () = tokio::time::sleep_until(until) => {
                     if last.elapsed() >= PATIENCE {
@@ -138,20 +140,22 @@ impl<'a> Transfer<'a> {
                 }
             }
             if let Some((manifest, _)) = transfer.take_if(|(_, fetch)| fetch.is_complete()) {
-                return Ok((manifest, Arc::clone(&self.stash)));
+                return Ok(manifest);
             }
         }
     }
 
     /// What the store does not have is to be fetched.
-    async fn begin(&self, manifest: &Manifest) -> anyhow::Result<Fetch> {
-        let (stash, named) = (Arc::clone(&self.stash), manifest.clone());
+    async fn begin(&self, manifest: Manifest) -> anyhow::Result<Wanted> {
+        let (stash, manifest) = (Arc::clone(&self.stash), Arc::new(manifest));
+        let named = Arc::clone(&manifest);
         let there = self.inner.seams.turns.beside(move || stash.there(&named)).await?;
-        Ok(Fetch::new(manifest, |id| there.contains(id)))
+        let fetch = Fetch::new(&manifest, |id| there.contains(id));
+        Ok((manifest, fetch))
     }
 
     /// Begins to ask a peer.
-    fn open(&mut self, node: NodeId, tell: &mpsc::Sender<(NodeId, News)>) {
+    fn open(&mut self, node: NodeId, tell: &mpsc::Sender<(NodeId, Came)>) {
         let Some(inner) = self.inner.me.upgrade() else { return };
         let (outbox, asked) = (Outbox::default(), Rc::new(RefCell::new(VecDeque::new())));
         outbox.push(|frames| Get::Manifest(self.root.0).encode(frames));
@@ -161,46 +165,46 @@ impl<'a> Transfer<'a> {
                 let ended = converse(&inner, node, root, &outbox, &asked, &tell).await;
                 let error = ended.err().unwrap_or(LinkError::Closed.into());
                 // Whoever listened may be done.
-                let _ = tell.send((node, News::Left(error))).await;
+                let _ = tell.send((node, Came::Left(error))).await;
             })
         };
         self.unheard.insert(node);
         self.peers.insert(node, Peer { outbox, asked, reading: reading.abort_handle() });
     }
 
-    async fn take(&mut self, node: NodeId, came: News, transfer: &mut Option<(Manifest, Fetch)>) -> anyhow::Result<()> {
-        match came {
+    async fn take(
+        &mut self,
+        node: NodeId,
+        news: News,
+        transfer: &mut Option<Wanted>,
+        begun: &mut impl FnMut(&Arc<Manifest>),
+    ) -> anyhow::Result<()> {
+        match news {
             News::Manifest(manifest) => {
                 self.unheard.remove(&node);
                 if transfer.is_none() {
-                    let mut fetch = self.begin(&manifest).await?;
-                    // Those that said so before the first manifest was taken in are joined by their own words.
-                    fetch.joined(node);
+                    let (manifest, fetch) = self.begin(manifest).await?;
+                    begun(&manifest);
                     *transfer = Some((manifest, fetch));
-                } else if let Some((_, fetch)) = transfer {
+                }
+                // Those that say so before the first manifest is taken in are joined by their own words.
+                if let Some((_, fetch)) = transfer {
                     fetch.joined(node);
                 }
             }
-            News::Chunk(id, Some(bytes)) => {
+            News::Chunk(id, checked) => {
                 let Some((_, fetch)) = transfer else { return Ok(()) };
-                match fetch.received(node, id, &bytes) {
-                    Received::Accepted => self.stash.take(id, bytes),
-                    Received::NotNeeded => {}
-                    Received::Wrong(fault) => {
-                        tracing::error!(%node, group = %self.group, %fault, "a node sent a wrong chunk: it is not asked again");
-                        self.give_up(node, fault.to_string());
-                    }
-                }
-                if self.stash.is_full() {
-                    let stash = Arc::clone(&self.stash);
-                    self.inner.seams.turns.beside(move || stash.spill()).await??;
+                if let Received::Wrong(fault) = fetch.received(node, id, checked) {
+                    tracing::error!(%node, group = %self.group, %fault, "a node sent a wrong chunk: it is not asked again");
+                    self.give_up(node, fault.to_string());
                 }
             }
-            News::Chunk(id, None) => {
+            News::Missing(id) => {
                 if let Some((_, fetch)) = transfer {
                     fetch.missing(node, id);
                 }
             }
+            News::Full(error) => return Err(error).context("what came cannot be kept"),
             News::Left(error) => {
                 if let Some((_, fetch)) = transfer {
                     fetch.left(node);
@@ -218,6 +222,12 @@ impl<'a> Transfer<'a> {
     }
 }
 
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        self.stash.end();
+    }
+}
+
 /// Asks one peer for the manifest and then for what it is asked for, to the end of the stream.
 async fn converse(
     inner: &Inner,
@@ -225,7 +235,7 @@ async fn converse(
     root: Root,
     outbox: &Outbox,
     asked: &RefCell<VecDeque<ChunkId>>,
-    tell: &mpsc::Sender<(NodeId, News)>,
+    tell: &mpsc::Sender<(NodeId, Came)>,
 ) -> Result<(), FetchError> {
     let (mut inbox, writer) = inner.dial(node, Role::Fetch).await?;
     let reading = async {
@@ -244,17 +254,16 @@ async fn converse(
                 Answer::Entries(_) | Answer::Purged { .. } => return Err(FetchError::Answer { node }),
             };
             assembly = Assembly::new(CHUNK_BYTES);
-            let news = if named {
+            let came = if named {
                 let chunk = asked.borrow_mut().pop_front().ok_or(FetchError::Answer { node })?;
-                News::Chunk(chunk, whole)
+                Came::Chunk(chunk, whole)
             } else {
                 let bytes = whole
                     .ok_or_else(|| FetchError::Failed { node, text: format!("it does not have checkpoint {root}") })?;
                 named = true;
-                let opened = Manifest::open(&bytes, root);
-                News::Manifest(opened.map_err(|error| FetchError::Failed { node, text: error.to_string() })?)
+                Came::Manifest(bytes)
             };
-            if tell.send((node, news)).await.is_err() {
+            if tell.send((node, came)).await.is_err() {
                 return Ok(());
             }
         }

@@ -28,6 +28,14 @@ impl Inner {
         });
     }
 
+    /// Joins are timed from here.
+    pub(super) fn note_plan(&self, group: GroupId, control: &Control) {
+        if let Control::TakeSeat { seat, incarnation, node, from } = control {
+            let position = self.view.position();
+            tracing::debug!(target: "refrain::join", %group, %seat, %incarnation, %node, %from, %position, "seat planned");
+        }
+    }
+
     /// A seat is taken with the newest checkpoint that may be used. None while that cannot be told.
     pub(super) fn complete(&self, id: GroupId, control: &Control) -> Option<Control> {
         let &Control::TakeSeat { seat, incarnation, node, .. } = control else { return Some(control.clone()) };
