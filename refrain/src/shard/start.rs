@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use refrain_engine::checkpoint::CheckpointStore;
 use refrain_engine::{BatchSource, Platform, Report, Workers};
@@ -24,7 +25,7 @@ use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sequencer::{self, Event, Sequencer};
 use refrain_sequencer::shard::{Applied, ShardState};
 use refrain_telemetry::Telemetry;
-use refrain_wire::{Control, Epoch, NodeId};
+use refrain_wire::{Control, Epoch, NodeId, Position};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
@@ -35,9 +36,10 @@ use super::traces::Traces;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{Command, Commands, Engine, Inner, epoch, fetch, follow, leader, peers, uplink};
+use crate::background;
 use crate::config::{Config, ListenAt};
-use crate::feed::{MAX_QUESTIONS, Recent};
-use crate::history::History;
+use crate::feed::{MAX_QUESTIONS, Questions, Recent};
+use crate::history::{Histories, History};
 use crate::metered::Metered;
 use crate::service::Service;
 use crate::shard::lease::Lease;
@@ -53,6 +55,8 @@ pub(super) const LIMITS: Limits =
 pub struct Seams {
     /// The log's folder.
     pub disk: Arc<dyn Disk>,
+    /// The folder of histories.
+    pub histories: Arc<dyn Disk>,
     /// Who runs the log's writes.
     pub exec: Arc<dyn Exec>,
     /// How nodes reach each other.
@@ -69,7 +73,16 @@ impl Seams {
     pub fn real(config: &Config) -> anyhow::Result<Self> {
         let folder = config.data_dir.join("log");
         let disk = RealDisk::open(&folder).with_context(|| format!("cannot open the log in {}", folder.display()))?;
-        Ok(Self { disk: Arc::new(disk), exec: Arc::new(FlushThread), net: Arc::new(Tcp), entropy: os_entropy() })
+        let folder = config.data_dir.join("history");
+        let histories = RealDisk::open(&folder);
+        let histories = histories.with_context(|| format!("cannot open the histories in {}", folder.display()))?;
+        Ok(Self {
+            disk: Arc::new(disk),
+            histories: Arc::new(histories),
+            exec: Arc::new(FlushThread),
+            net: Arc::new(Tcp),
+            entropy: os_entropy(),
+        })
     }
 }
 
@@ -191,6 +204,8 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
         None => None,
     };
     let (questions, asked) = mpsc::channel(MAX_QUESTIONS);
+    let questions = Questions::new(questions);
+    history.attach_elsewhere(questions.clone());
     let view = if config.cluster.roles.sequencer {
         View::Member(open_log(&config, &seams, &history, &handle, local, traces.observer()).await?)
     } else {
@@ -201,8 +216,11 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
         })
     };
     let begins_with = view.member().and_then(|member| member.log().snapshot());
-    if let Some((position, _)) = begins_with {
-        view.with_shard(|shard| history.restore(position, shard.groups()));
+    if let Some((position, _)) = &begins_with {
+        view.with_shard(|shard| history.restore(*position, shard.groups()));
+    }
+    if view.member().is_some() {
+        history.attach_kept(Arc::new(open_histories(&config, &seams, begins_with).await?));
     }
     history.set_epochs(&view.with_shard(open_epochs));
     traces.begin_after(view.position());
@@ -227,6 +245,20 @@ fn open_checkpoints(config: &Config) -> anyhow::Result<Option<Arc<CheckpointStor
     let store = CheckpointStore::open(&folder);
     let store = store.with_context(|| format!("cannot open the checkpoints in {}", folder.display()))?;
     Ok(Some(Arc::new(store)))
+}
+
+/// The histories that stand for entries that are gone. Reads all of them.
+async fn open_histories(
+    config: &Config,
+    seams: &Seams,
+    begins_with: Option<(Position, Bytes)>,
+) -> anyhow::Result<Histories> {
+    let state = begins_with.map(|(_, state)| ShardState::decode(&state));
+    let state = state.transpose().context("the state that the log begins with cannot be decoded")?;
+    let disk = Arc::clone(&seams.histories);
+    let opened = background::run(move || Histories::open(disk, state.as_ref())).await?;
+    let folder = config.data_dir.join("history");
+    opened.with_context(|| format!("cannot open the histories in {}", folder.display()))
 }
 
 pub(super) fn open_epochs(shard: &ShardState) -> Vec<Epoch> {
@@ -437,9 +469,9 @@ fn spawn(inner: &Rc<Inner>, listener: Option<Box<dyn refrain_sequencer::net::Lis
         tokio::task::spawn_local(checkpoints::run(Rc::clone(inner), inner.config.log_cut_interval));
     } else {
         tokio::task::spawn_local(follow::run(Rc::clone(inner)));
-        let questions = inner.questions.take().expect("taken once, here");
-        tokio::task::spawn_local(fetch::answer_questions(Rc::clone(inner), questions));
     }
+    let questions = inner.questions.take().expect("taken once, here");
+    tokio::task::spawn_local(fetch::answer_questions(Rc::clone(inner), questions));
     tokio::task::spawn_local(uplink::run(Rc::clone(inner)));
     tokio::task::spawn_local(epoch::run(Rc::clone(inner)));
 }
