@@ -24,8 +24,8 @@ pub use forensics::{
     ForensicState,
 };
 pub use status::{
-    Agreement, Durability, ExitKind, ExitReason, LogStatus, PortStatus, ProxyStatus, SeatState, SeatStatus,
-    ServiceState, ServiceStatus, ShardStatus, Status,
+    Agreement, Durability, ExitKind, ExitReason, HistoryStatus, LogStatus, PortStatus, ProxyStatus, SeatState,
+    SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status,
 };
 pub use token::{TOKEN_CHARS_MAX, TOKEN_CHARS_MIN, Token, TokenError};
 pub use trace::{Attribute, Span, Trace, Traces};

@@ -101,6 +101,20 @@ pub struct ServiceStatus {
     pub files_bytes: u64,
     /// Bytes of linear memory of one replica.
     pub memory_bytes: u64,
+    /// Its history, when its guests cannot be saved in checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryStatus>,
+}
+
+/// What a service lives on whose guests cannot be saved in checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryStatus {
+    /// Bytes of everything that its replicas were given.
+    pub bytes: u64,
+    /// Bytes at which it takes no new work.
+    pub max_bytes: u64,
+    /// Why its guests cannot be saved.
+    pub reasons: Vec<String>,
 }
 
 /// How a guest ended.

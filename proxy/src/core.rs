@@ -44,6 +44,8 @@ pub struct GroupConfig {
 struct Group {
     config: GroupConfig,
     votes: Votes,
+    /// It takes no new work.
+    full: bool,
 }
 
 /// What a call wants done and told, in order.
@@ -125,7 +127,17 @@ impl Proxy {
         if let Some(nat) = &mut self.nat {
             nat.add_group(id, config.limits);
         }
-        self.groups.insert(id, Group { config, votes });
+        self.groups.insert(id, Group { config, votes, full: false });
+    }
+
+    /// Whether the group's history is full, so that it takes no new work; see [`Nat::fill`].
+    pub fn fill(&mut self, id: GroupId, full: bool) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.full = full;
+        }
+        if let Some(nat) = &mut self.nat {
+            nat.fill(id, full);
+        }
     }
 
     /// Flows can be accepted from now on, and votes on positions after `at`, the position of the record that opened
@@ -137,6 +149,7 @@ impl Proxy {
             if group.votes.is_halted() {
                 nat.halt(*id);
             }
+            nat.fill(*id, group.full);
             group.votes.begin_epoch(epoch, at);
         }
         self.nat = Some(nat);

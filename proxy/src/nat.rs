@@ -107,6 +107,9 @@ impl Nat {
         if state.halted {
             return Err(Refused::Halted(group));
         }
+        if state.full {
+            return Err(Refused::Full(group));
+        }
         if self.flows.len() >= limits.connections {
             return Err(Refused::TooMany { limit: limits.connections });
         }
@@ -163,6 +166,16 @@ impl Nat {
         Some(flow.group)
     }
 
+    /// The client sent something and its group takes no new work: the flow is over, by a record. False when the group
+    /// does.
+    pub fn refuse_if_full(&mut self, serial: Serial) -> bool {
+        let full = live(&mut self.flows, &mut self.groups, serial).is_some_and(|(_, group)| group.full);
+        if full {
+            self.reset(serial, Ending::Refused);
+        }
+        full
+    }
+
     /// The client will send nothing more.
     pub fn client_shutdown(&mut self, serial: Serial, now: Duration) {
         let Some((flow, group)) = live(&mut self.flows, &mut self.groups, serial) else {
@@ -183,7 +196,7 @@ impl Nat {
         let reason = match ending {
             Ending::Idle => ResetReason::Idle,
             Ending::Drained => ResetReason::Drain,
-            Ending::Operator => ResetReason::Operator,
+            Ending::Operator | Ending::Refused => ResetReason::Operator,
             _ => ResetReason::Client,
         };
         group.reset(&Record::Reset { serial, reason }, flow);
@@ -269,6 +282,14 @@ impl Nat {
     pub fn resume(&mut self, group: GroupId) {
         if let Some(state) = self.groups.get_mut(&group) {
             state.halted = false;
+        }
+    }
+
+    /// Whether the group's history is full: it takes no new work then, neither connections nor bytes of those that are
+    /// there. What waits to be submitted, and what relieves, still goes.
+    pub fn fill(&mut self, group: GroupId, full: bool) {
+        if let Some(state) = self.groups.get_mut(&group) {
+            state.full = full;
         }
     }
 

@@ -158,6 +158,11 @@ impl FrontEnd {
         self.shell.core.borrow().epoch()
     }
 
+    /// Whether the group's history is full: new connections are refused then, and those that send something are closed.
+    pub fn fill(&self, group: GroupId, full: bool) {
+        self.shell.core.borrow_mut().fill(group, full);
+    }
+
     /// The leader takes no open or data of the group for now.
     pub fn hold(&self, group: GroupId) {
         self.shell.run(|core, _, _| {

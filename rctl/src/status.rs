@@ -1,6 +1,9 @@
-//! `rctl status`: the server in a few lines, then a table of services and one of seats.
+//! `rctl status`: the server in a few lines, then a table of services and one of seats; and one of histories, of
+//! services whose guests cannot be saved in checkpoints.
 
-use refrain_api::{Durability, LogStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status};
+use refrain_api::{
+    Durability, HistoryStatus, LogStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status,
+};
 
 use crate::human::size;
 use crate::output::Output;
@@ -10,6 +13,7 @@ use crate::table::{Cell, Tone, printable, render};
 const DIGEST_SHOWN_CHARS: usize = 12;
 const SERVICE_HEADER: [&str; 10] =
     ["SERVICE", "STATE", "AGREEMENT", "POSITION", "FLOWS", "MEMORY", "FILES", "RESTARTS", "LISTENS", "LAST EXIT"];
+const HISTORY_HEADER: [&str; 4] = ["REPLAY-ONLY", "HISTORY", "LIMIT", "WHY"];
 const SEAT_HEADER: [&str; 9] = ["SERVICE", "SEAT", "NODE", "STATE", "POSITION", "LAG", "DIGEST", "SINCE", "REASON"];
 
 pub fn output(status: &Status, address: &str) -> Output {
@@ -39,6 +43,12 @@ fn text(status: &Status, address: &str, colour: bool) -> String {
         text.push('\n');
         text.push_str(&render(&SEAT_HEADER, &seats, colour));
     }
+    let histories = status.services.iter().filter_map(|s| Some(history(s, s.history.as_ref()?)));
+    let histories: Vec<_> = histories.collect();
+    if !histories.is_empty() {
+        text.push('\n');
+        text.push_str(&render(&HISTORY_HEADER, &histories, colour));
+    }
     text
 }
 
@@ -67,10 +77,15 @@ fn shard(shard: &ShardStatus) -> String {
     format!("{name:<12}{log}\n            proxy epoch {}, {} flows\n", proxy.epoch, proxy.flows)
 }
 
+/// How much of a limit is used, in percent, and whether that is much.
+fn used(bytes: u64, max_bytes: u64) -> (u128, &'static str) {
+    let percent = u128::from(bytes) * 100 / u128::from(max_bytes.max(1));
+    (percent, if percent >= 80 { ": nearly full" } else { "" })
+}
+
 fn log(log: &LogStatus) -> String {
     let leader = log.leader.map_or("no leader".to_owned(), |leader| format!("leader {leader}"));
-    let percent = u128::from(log.bytes) * 100 / u128::from(log.max_bytes.max(1));
-    let warning = if percent >= 80 { ": nearly full" } else { "" };
+    let (percent, warning) = used(log.bytes, log.max_bytes);
     format!(
         "generation {}, positions {} to {}, committed {}, {} of {} ({percent} %{warning}), term {}, {leader}",
         printable(&log.generation),
@@ -108,6 +123,22 @@ fn service(service: &ServiceStatus) -> Vec<Cell> {
         Cell::number(service.restarts),
         Cell::text(ports.join(", ")),
         Cell::text(exit.unwrap_or_default()),
+    ]
+}
+
+fn history(service: &ServiceStatus, history: &HistoryStatus) -> Vec<Cell> {
+    let (percent, warning) = used(history.bytes, history.max_bytes);
+    let full = history.bytes >= history.max_bytes;
+    let (tone, warning) = match warning {
+        _ if full => (Tone::Bad, ": full, requests are refused"),
+        "" => (Tone::Plain, ""),
+        warning => (Tone::Waiting, warning),
+    };
+    vec![
+        Cell::text(service.name.split('@').next().unwrap_or_default()),
+        Cell::toned(format!("{} ({percent} %{warning})", size(history.bytes)), tone),
+        Cell::text(size(history.max_bytes)),
+        Cell::text(history.reasons.join("; ")),
     ]
 }
 
@@ -175,6 +206,14 @@ mod tests {
         let mut status = example();
         status.services[0].agreement = Agreement::None;
         assert!(text(&status, "a:1", false).contains("not checked"));
+    }
+
+    #[test]
+    fn a_full_history_is_said() {
+        let mut status = example();
+        let history = status.services[1].history.as_mut().unwrap();
+        history.bytes = history.max_bytes;
+        assert!(text(&status, "a:1", false).contains("1 GiB (100 %: full, requests are refused)"));
     }
 
     #[test]

@@ -2,6 +2,14 @@
 //!
 //! The log's entries are raw; what they mean for a group (which submissions count, which epochs ended where) the
 //! shard's state decided when they were committed, and these few marks are kept here, in memory, rebuilt at start.
+//!
+//! Of a group whose guests cannot be saved, what was cut from the log is in a file: `folder` keeps those of this node,
+//! `file` is one of them. Where there is none, as on a node that is no member, other nodes are asked.
+
+mod file;
+mod folder;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +20,14 @@ use refrain_engine::{BatchSource, TurnBatch};
 use refrain_kernel::ShardEvent;
 use refrain_sequencer::log::{OrderedLog, ReadError};
 use refrain_sequencer::raft::RaftLog;
-use refrain_sequencer::shard::Group as LogGroup;
+use refrain_sequencer::shard::{Group as LogGroup, RecordedTurn, ShardState};
 use refrain_wire::{Entry, Epoch, GroupId, Position, Time};
+
+use crate::feed::{Questions, Wanted};
+pub(crate) use folder::{Histories, HistoryError};
+
+/// Bytes of turns that are moved into a history at a time.
+const MOVED_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a position means beyond its entry's bytes.
 #[derive(Debug, Clone, Default)]
@@ -73,12 +87,31 @@ impl EntrySource for RaftLog {
 pub(crate) struct History {
     source: RwLock<Option<Arc<dyn EntrySource>>>,
     marks: RwLock<Marks>,
+    /// What this node keeps of entries that are gone; none when it is no member.
+    kept: RwLock<Option<Arc<Histories>>>,
+    /// Where turns are asked for that are not here.
+    elsewhere: RwLock<Option<Questions>>,
 }
 
 impl History {
     /// Where entries are read from, once it is known.
     pub(crate) fn attach(&self, source: Arc<dyn EntrySource>) {
         *self.source.write() = Some(source);
+    }
+
+    /// Where histories are kept, if they are.
+    pub(crate) fn attach_kept(&self, kept: Arc<Histories>) {
+        *self.kept.write() = Some(kept);
+    }
+
+    /// Where turns are asked for that are not here.
+    pub(crate) fn attach_elsewhere(&self, questions: Questions) {
+        *self.elsewhere.write() = Some(questions);
+    }
+
+    /// The histories that this node keeps; none when it is no member.
+    pub(crate) fn kept(&self) -> Option<Arc<Histories>> {
+        self.kept.read().clone()
     }
 
     /// The epochs that replicas vote to from now on.
@@ -104,7 +137,9 @@ impl History {
     /// Whether a group can be replayed from its first turn on.
     pub(crate) fn has_beginning_of(&self, group: GroupId) -> bool {
         let marks = self.marks.read();
-        marks.created.get(&group).is_some_and(|(created, _)| *created > marks.forgotten)
+        let Some((created, _)) = marks.created.get(&group) else { return false };
+        let kept = || self.kept().is_some_and(|kept| kept.begins_before(group, *created));
+        *created > marks.forgotten || kept()
     }
 
     /// Nobody reads what was committed up to a position any more.
@@ -180,37 +215,185 @@ impl Marks {
     }
 }
 
-impl BatchSource for History {
-    fn read(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<Arc<TurnBatch>>, String> {
-        let source = self.source.read().clone().ok_or("the log is not open yet")?;
-        let (created, committed, forgotten) = {
-            let marks = self.marks.read();
-            (marks.created.get(&group).map(|(position, _)| *position), marks.committed, marks.forgotten)
-        };
-        let created = created.ok_or_else(|| format!("group {group} is not in the log"))?;
-        let (mut from, mut previous) = (after.next().max(created), after);
-        if from <= forgotten {
-            return Err(format!("the log was cut behind position {forgotten}, and this begins at {from}"));
+/// Why turns were not read.
+#[derive(Debug, thiserror::Error)]
+enum ReadTurns {
+    /// They are not in the log any more, or never were on this node.
+    #[error("the log was cut behind position {behind}, and this begins at {from}")]
+    Cut {
+        /// The last position that is gone.
+        behind: Position,
+        /// The first that is wanted.
+        from: Position,
+    },
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl History {
+    /// Turns of a group after a position: from its history, or from the log behind it. Empty at the end.
+    ///
+    /// # Errors
+    /// When they are not on this node.
+    pub(crate) fn turns(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<TurnBatch>, String> {
+        self.turns_here(group, after, max_bytes).map_err(|error| error.to_string())
+    }
+
+    fn turns_here(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<TurnBatch>, ReadTurns> {
+        let mut gone = None;
+        loop {
+            let (created, forgotten) = {
+                let marks = self.marks.read();
+                (marks.created.get(&group).map(|(position, _)| *position), marks.forgotten)
+            };
+            let created = created.ok_or_else(|| ReadTurns::Failed(format!("group {group} is not in the log")))?;
+            let behind = forgotten.max(gone.unwrap_or_default());
+            let mut from = after.next().max(created);
+            if from <= behind {
+                let before = Position(from.0.saturating_sub(1));
+                let kept = self.kept().and_then(|kept| kept.read(group, before, behind, max_bytes));
+                let kept = kept.ok_or(ReadTurns::Cut { behind, from })?;
+                let kept = kept.map_err(|error| ReadTurns::Failed(format!("reading the group's history: {error}")))?;
+                if !kept.is_empty() {
+                    return Ok(self.batches(group, after, kept));
+                }
+                from = behind.next();
+            }
+            match self.turns_of_log(group, from, after, max_bytes) {
+                // It was cut meanwhile: what is gone is in the history now, where there is one.
+                Err(ReadTurns::Cut { behind: now, .. }) if gone < Some(now) => gone = Some(now),
+                other => return other,
+            }
         }
+    }
+
+    fn turns_of_log(
+        &self,
+        group: GroupId,
+        mut from: Position,
+        mut previous: Position,
+        max_bytes: usize,
+    ) -> Result<Vec<TurnBatch>, ReadTurns> {
+        let source = self.source.read().clone();
+        let source = source.ok_or_else(|| ReadTurns::Failed("the log is not open yet".to_owned()))?;
+        let committed = self.marks.read().committed;
         let mut turns = Vec::new();
         while turns.is_empty() && from <= committed {
-            let read = source.read(from, max_bytes);
-            let entries = read.map_err(|error| format!("reading the log from {from}: {error}"))?;
+            let entries = source.read(from, max_bytes).map_err(|error| match error {
+                SourceError::Purged { first } => ReadTurns::Cut { behind: Position(first.0.saturating_sub(1)), from },
+                error => ReadTurns::Failed(format!("reading the log from {from}: {error}")),
+            })?;
             let Some((last, _)) = entries.last() else { break };
-            from = last.next();
+            let last = *last;
             for (position, bytes) in entries.iter().filter(|(position, _)| *position <= committed) {
-                let entry = Entry::decode(*position, bytes).map_err(|error| format!("entry {position}: {error}"))?;
+                let entry = Entry::decode(*position, bytes);
+                let entry = entry.map_err(|error| ReadTurns::Failed(format!("entry {position}: {error}")))?;
                 let marks = self.marks.read();
                 if *position <= marks.forgotten {
-                    return Err(format!("the log was cut behind position {} meanwhile", marks.forgotten));
+                    return Err(ReadTurns::Cut { behind: marks.forgotten, from });
                 }
                 let records = marks.records(group, &entry);
                 if let Some(turn) = marks.turn(group, previous, *position, entry.time, records) {
                     previous = turn.position;
-                    turns.push(Arc::new(turn));
+                    turns.push(turn);
                 }
             }
+            from = last.next();
         }
         Ok(turns)
+    }
+
+    /// Turns as replicas take them, the first after a position.
+    fn batches(&self, group: GroupId, after: Position, turns: Vec<RecordedTurn>) -> Vec<TurnBatch> {
+        let epochs = Arc::clone(&self.marks.read().epochs);
+        let mut previous = after;
+        let batch = |turn: RecordedTurn| {
+            let terms = turn.terms.into_iter().map(ShardEvent::Term);
+            let shard = terms.chain(turn.ended.into_iter().map(ShardEvent::EpochEnded)).collect();
+            let (position, time, records) = (turn.position, turn.time, turn.records);
+            let epochs = Arc::clone(&epochs);
+            TurnBatch {
+                group,
+                position,
+                previous: std::mem::replace(&mut previous, position),
+                time,
+                shard,
+                records,
+                epochs,
+            }
+        };
+        turns.into_iter().map(batch).collect()
+    }
+
+    /// Turns that other nodes have, up to what is committed here.
+    fn turns_elsewhere(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<TurnBatch>, String> {
+        let questions = self.elsewhere.read().clone().ok_or("no other node can be asked")?;
+        let turns = questions.ask(Wanted::Turns(group, after), max_bytes).map_err(|error| error.to_string())?;
+        let committed = self.marks.read().committed;
+        let mut decoded: Vec<RecordedTurn> = Vec::with_capacity(turns.len());
+        for (position, bytes) in turns.into_iter().take_while(|(position, _)| *position <= committed) {
+            decoded.push(decode_turn(position, &bytes)?);
+        }
+        Ok(self.batches(group, after, decoded))
+    }
+
+    /// Completes the history of a group that this node should keep, with turns of other nodes.
+    ///
+    /// # Errors
+    /// When they cannot be had or kept, or are not what the log says.
+    pub(crate) fn complete(&self, group: GroupId) -> Result<(), HistoryError> {
+        let (Some(kept), Some(questions)) = (self.kept(), self.elsewhere.read().clone()) else { return Ok(()) };
+        kept.complete(group, |after, up_to| {
+            let turns = questions.ask(Wanted::Turns(group, after), MOVED_BYTES).map_err(|error| error.to_string())?;
+            let wanted = turns.into_iter().take_while(|(position, _)| *position <= up_to);
+            wanted.map(|(position, bytes)| decode_turn(position, &bytes)).collect()
+        })
+    }
+
+    /// Sees to it that the histories of groups are kept up to the position of a state, at which the log is to be cut.
+    ///
+    /// # Errors
+    /// The first group whose history is not, and why.
+    pub(crate) fn keep(&self, shard: &ShardState, groups: &[GroupId]) -> Result<(), (GroupId, HistoryError)> {
+        let Some(kept) = self.kept().filter(|_| !groups.is_empty()) else { return Ok(()) };
+        kept.extend(shard, groups, |group, after| {
+            let turns = self.turns(group, after, MOVED_BYTES)?;
+            let up_to = turns.iter().take_while(|turn| turn.position <= shard.position());
+            Ok(up_to.map(recorded).collect())
+        })
+    }
+}
+
+/// A turn as histories have it.
+pub(crate) fn recorded(turn: &TurnBatch) -> RecordedTurn {
+    let (mut terms, mut ended) = (Vec::new(), Vec::new());
+    for event in &turn.shard {
+        match event {
+            ShardEvent::Term(entropy) => terms.push(*entropy),
+            ShardEvent::EpochEnded(epoch) => ended.push(*epoch),
+        }
+    }
+    RecordedTurn { position: turn.position, time: turn.time, terms, ended, records: turn.records.clone() }
+}
+
+/// A turn that another node sent for a position.
+pub(crate) fn decode_turn(position: Position, bytes: &Bytes) -> Result<RecordedTurn, String> {
+    let turn = RecordedTurn::decode(bytes).map_err(|error| format!("turn {position} of another node: {error}"))?;
+    if turn.position != position {
+        return Err(format!("another node sent turn {} for turn {position}", turn.position));
+    }
+    Ok(turn)
+}
+
+impl BatchSource for History {
+    fn read(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<Arc<TurnBatch>>, String> {
+        let turns = match self.turns_here(group, after, max_bytes) {
+            Err(here @ ReadTurns::Cut { .. }) => {
+                let elsewhere = self.turns_elsewhere(group, after, max_bytes);
+                elsewhere.map_err(|there| format!("{here}; of other nodes: {there}"))
+            }
+            here => here.map_err(|error| error.to_string()),
+        };
+        Ok(turns?.into_iter().map(Arc::new).collect())
     }
 }

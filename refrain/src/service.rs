@@ -36,6 +36,8 @@ pub struct Service {
     pub(crate) socket_buffer_bytes: u64,
     pub(crate) socket_buffers_bytes: u64,
     pub(crate) idle: Option<Duration>,
+    /// The limit of its history, where its guests cannot be saved.
+    pub(crate) history_bytes: u64,
     /// What it was made of.
     pub(crate) manifest: Manifest,
     pub(crate) parts: Parts,
@@ -78,6 +80,7 @@ impl Service {
                 IdleLimit::Off => None,
                 IdleLimit::After(duration) => Some(duration),
             },
+            history_bytes: limits.history.get(),
             parts: Parts { config: guest_config(&manifest), files, limits: run_limits(&manifest), code },
             manifest,
         }
@@ -91,6 +94,12 @@ impl Service {
     /// Why the module cannot run, in words; empty when it can.
     pub(crate) fn why_refused(&self) -> String {
         self.parts.code.as_ref().err().map(in_words).unwrap_or_default()
+    }
+
+    /// Why its guests cannot be saved in checkpoints, in words; nothing when they can.
+    pub(crate) fn why_not_saved(&self) -> Vec<String> {
+        let reasons = self.parts.code.as_ref().ok().and_then(|code| code.checkpointable.as_ref().err());
+        reasons.into_iter().flatten().map(ToString::to_string).collect()
     }
 
     /// What replicas of the group are made of; none when the module cannot run.

@@ -9,7 +9,7 @@
 //! `placement` knows which shard has which service, `upgrade` changes what groups run. `uplink` tells the leader, `leader` is what the leader's node does, `epoch` keeps
 //! the proxy's epoch and lease. `peers` connects nodes, `follow`
 //! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `checkpoints` cuts the log behind
-//! checkpoints, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all, `traces`
+//! checkpoints, `histories` keeps what stands for it where there are none, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all, `traces`
 //! tells what happens to batches, `drain` ends it; `forensics` keeps what a replica was that diverged.
 
 mod catalog;
@@ -21,6 +21,7 @@ mod fetch;
 mod follow;
 mod forensics;
 mod group;
+mod histories;
 mod join;
 mod leader;
 mod lease;
@@ -257,7 +258,7 @@ struct Inner {
     /// A submission was refused because its group is busy; it goes again when replicas have caught up.
     stalled: Cell<bool>,
     draining: Cell<bool>,
-    /// Questions of replicas for old entries, on a node without a member.
+    /// Questions of replicas for old entries and turns that are not here.
     questions: RefCell<Option<mpsc::Receiver<Older>>>,
     /// What is told of batches.
     traces: Traces,

@@ -63,8 +63,8 @@ pub struct Office {
     wishes: Queue<GroupId, Time>,
     told: BTreeMap<GroupId, BTreeSet<Alert>>,
     upgrades: BTreeMap<GroupId, Preparing>,
-    /// Groups whose guests cannot be saved.
-    replay_only: BTreeSet<GroupId>,
+    /// Groups whose guests cannot be saved, and the bytes at which the history of each is full.
+    replay_only: BTreeMap<GroupId, u64>,
 }
 
 impl Office {
@@ -92,19 +92,25 @@ impl Office {
             wishes: Queue::default(),
             told: BTreeMap::new(),
             upgrades: BTreeMap::new(),
-            replay_only: BTreeSet::new(),
+            replay_only: BTreeMap::new(),
             options,
         }
     }
 
-    /// Whether the guests of a group can be saved: no checkpoints are asked for of those that cannot.
-    pub fn can_be_saved(&mut self, group: GroupId, can: bool) {
-        if can {
-            self.replay_only.remove(&group);
-        } else {
-            self.replay_only.insert(group);
+    /// Whether the guests of a group cannot be saved, and the limit of its history then: no checkpoints are asked for, the
+    /// log is not kept for it, and it gets no ticks at the limit.
+    pub fn replay_only(&mut self, group: GroupId, max_bytes: Option<u64>) {
+        match max_bytes {
+            Some(max_bytes) => drop(self.replay_only.insert(group, max_bytes)),
+            None => drop(self.replay_only.remove(&group)),
         }
         self.touched.insert(group);
+    }
+
+    /// Whether the group lives on its history alone, and that is full.
+    fn is_full(&self, id: GroupId, group: &Group) -> bool {
+        let bytes = group.history.map_or(0, |history| history.bytes);
+        self.replay_only.get(&id).is_some_and(|max_bytes| bytes >= *max_bytes)
     }
 
     /// An engine is there. With another session number than before it has lost all replicas; else it is expected to
@@ -228,7 +234,7 @@ impl Office {
             self.want_checkpoint(id, group, look, &mut wanted);
         }
         self.want_upgrade(id, group, now, &mut wanted, due);
-        self.wish(id, now, &mut wanted);
+        self.wish(id, group, now, &mut wanted);
         due.controls.extend(self.asks.want(id, wanted.controls, now).into_iter().map(|control| (id, control)));
         let told = self.told.insert(id, wanted.alerts.clone()).unwrap_or_default();
         due.alerts.extend(wanted.alerts.difference(&told).map(|alert| (id, *alert)));

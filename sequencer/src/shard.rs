@@ -13,12 +13,14 @@
 //! - A group that is halted is given the leader's records alone.
 //! - A record that opens an epoch and was sent twice opens it once.
 //! - A service is a group here or placed on another shard, never both: whichever record comes first counts.
+//! - Of each group it is known what its turns come to since its checkpoint was asked for, or since its first turn.
 //! - Time and term never go back.
 //!
 //! The state after any entry can be encoded; what is decoded goes on exactly as the original would.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use refrain_wire::batch::BATCH_FRAME_BYTES;
 use refrain_wire::{
     Batch, Control, Entry, Epoch, GroupId, Position, ProxyId, ShardControl, ShardId, SubmissionId, Time,
@@ -28,10 +30,12 @@ mod applied;
 mod codec;
 mod cut;
 mod group;
+mod history;
 mod seat;
 
 pub use applied::{Applied, OpenedEpoch, TermEntropy};
 pub use group::{CAPTURE_PATIENCE, Capture, Checkpoint, Group, MAX_EARLIER_PROGRAMS, Program};
+pub use history::{HISTORY_FRAME_BYTES, MAX_TURN_BYTES, Recorded, RecordedTurn};
 pub use seat::{QUARANTINE_MEMORY, SeatState};
 
 use group::At;
@@ -154,9 +158,41 @@ impl ShardState {
                 group.note_batch(applied.position, BATCH_FRAME_BYTES + batch.records.len());
             }
         }
+        self.record_turns(applied);
         for (id, control) in &applied.controls {
             if let Some(group) = self.groups.get_mut(id) {
-                group.note_control(control);
+                group.note_control(control, applied.position);
+            }
+        }
+    }
+
+    /// Takes the turns of this entry into the groups' histories.
+    fn record_turns(&mut self, applied: &Applied) {
+        let mut turn = RecordedTurn {
+            position: applied.position,
+            time: applied.time,
+            terms: applied.term.iter().map(|term| term.entropy).collect(),
+            ended: applied.ended.clone(),
+            records: Bytes::new(),
+        };
+        let head = turn.head();
+        turn.terms.insert(0, applied.fold);
+        let first_head = turn.head();
+        let record = |group: &mut Group, records: &[u8]| {
+            let head = if group.created == applied.position { &first_head } else { &head };
+            group.record(&[head, records]);
+        };
+        if applied.concerns_all() {
+            let mut batches = applied.batches.iter().peekable();
+            for (id, group) in &mut self.groups {
+                let batch = batches.next_if(|batch| batch.group == *id);
+                record(group, batch.map_or(&[], |batch| &batch.records));
+            }
+        } else {
+            for batch in &applied.batches {
+                if let Some(group) = self.groups.get_mut(&batch.group) {
+                    record(group, &batch.records);
+                }
             }
         }
     }

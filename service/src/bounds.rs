@@ -46,6 +46,9 @@ pub const IDLE: Bound<Duration> =
     Bound { min: Duration::from_secs(1), default: Duration::from_secs(600), max: Duration::from_secs(7 * 24 * 3600) };
 /// Lines of standard output and error together, per second of log time; what is above is counted and dropped.
 pub const LOG_LINES_PER_SECOND: Bound<u64> = Bound { min: 1, default: 1_000, max: 1_000_000 };
+/// The history of a service whose guests cannot be saved in checkpoints; at the limit it takes no new work.
+pub const HISTORY: Bound<ByteSize> =
+    Bound { min: ByteSize::kib(64), default: ByteSize::gib(1), max: ByteSize::gib(1024) };
 /// First pause before a restart, in log time; doubles with each restart.
 pub const BACKOFF: Bound<Duration> =
     Bound { min: Duration::from_millis(1), default: Duration::from_millis(100), max: Duration::from_secs(3600) };

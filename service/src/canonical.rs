@@ -6,11 +6,14 @@
 //!
 //! Encoding: the tag [`TAG`], then the fields in the order of [`encode_manifest`]; integers are u64 little endian,
 //! texts and bytes are a u64 length and the bytes, lists a u64 count and the items, an absent limit is u64::MAX.
+//! `limits.history` is there only when it is not the default, which is no ambiguity: it is larger than any length of the
+//! text that follows.
 //! Module and files enter by length and BLAKE3, so that large ones need no copy.
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::bounds::HISTORY;
 use crate::files::BundleFile;
 use crate::manifest::{FuelPerTurn, IdleLimit, Limits, Manifest};
 
@@ -126,6 +129,10 @@ fn encode_limits(out: &mut Encoder, limits: &Limits) {
         IdleLimit::After(idle) => out.millis(idle),
     }
     out.number(limits.log_lines_per_second.into());
+    // Later than the others: where nothing is said about it, bundles keep the digest that they had before it was there.
+    if limits.history != HISTORY.default {
+        out.number(limits.history.get());
+    }
 }
 
 struct Encoder(blake3::Hasher);

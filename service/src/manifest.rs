@@ -155,6 +155,8 @@ pub struct Limits {
     pub idle: IdleLimit,
     /// Lines of standard output and error together, per second of log time.
     pub log_lines_per_second: u32,
+    /// The history of a service whose guests cannot be saved in checkpoints.
+    pub history: ByteSize,
 }
 
 /// What happens after the guest has ended.

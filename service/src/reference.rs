@@ -221,6 +221,13 @@ fn limits() -> Vec<Key> {
             "count",
         )
         .count(bounds::LOG_LINES_PER_SECOND),
+        key(
+            "limits.history",
+            "the history of a service whose guests cannot be saved in checkpoints; at the limit it takes no new work",
+            "bytes",
+        )
+        .size(bounds::HISTORY)
+        .effect("on the disk of every member, and longer replays"),
     ]
 }
 

@@ -177,6 +177,7 @@ fn limits(section: Option<&Section<'_>>) -> Limits {
         socket_buffers: size("socket_buffers", bounds::SOCKET_BUFFERS),
         idle: section.map_or(idle, |s| s.read("idle", idle, idle_limit)),
         log_lines_per_second: count("log_lines_per_second", bounds::LOG_LINES_PER_SECOND),
+        history: size("history", bounds::HISTORY),
     };
     if let Some(section) = section {
         relations(section, &mut limits);

@@ -87,6 +87,7 @@ fn the_digest_covers_everything_but_listen_addresses_and_spelling() {
         format!("{MANIFEST}[limits]\nsocket_buffers = \"2MiB\"\n"),
         format!("{MANIFEST}[limits]\nidle = \"off\"\n"),
         format!("{MANIFEST}[limits]\nlog_lines_per_second = 1\n"),
+        format!("{MANIFEST}[limits]\nhistory = \"2MiB\"\n"),
         format!("{MANIFEST}[restart]\npolicy = \"never\"\n"),
         format!("{MANIFEST}[restart]\nbackoff = \"1s\"\n"),
         format!("{MANIFEST}[restart]\nbackoff_max = \"1m\"\n"),

@@ -33,6 +33,7 @@ fn the_least_manifest_has_the_documented_defaults() {
     assert_eq!(manifest.limits.socket_buffers, ByteSize::mib(256));
     assert_eq!(manifest.limits.idle, IdleLimit::After(Duration::from_secs(600)));
     assert_eq!(manifest.limits.log_lines_per_second, 1_000);
+    assert_eq!(manifest.limits.history, ByteSize::gib(1));
     assert_eq!(manifest.restart.policy, RestartPolicy::Always);
     assert_eq!(manifest.restart.backoff, Duration::from_millis(100));
     assert_eq!(manifest.restart.backoff_max, Duration::from_secs(10));
@@ -61,6 +62,7 @@ fn every_key_is_read() {
     assert_eq!(manifest.limits.socket_buffers, ByteSize::bytes(1_048_576));
     assert_eq!(manifest.limits.idle, IdleLimit::Off);
     assert_eq!(manifest.limits.log_lines_per_second, 10);
+    assert_eq!(manifest.limits.history, ByteSize::gib(2));
     assert_eq!(manifest.restart.policy, RestartPolicy::OnFailure);
     assert_eq!(manifest.restart.backoff, Duration::from_millis(250));
     assert_eq!(manifest.restart.backoff_max, Duration::from_secs(2));
@@ -129,6 +131,7 @@ fn sizes_are_allowed_at_their_bounds_and_not_beyond() {
         ("files", bounds::FILES),
         ("socket_buffer", bounds::SOCKET_BUFFER),
         ("socket_buffers", bounds::SOCKET_BUFFERS),
+        ("history", bounds::HISTORY),
     ] {
         let neighbour = if key == "socket_buffers" { "socket_buffer = \"16KiB\"\n" } else { "" };
         let limits = |value: u64| with(&format!("[limits]\n{neighbour}{key} = {value}\n"));

@@ -135,6 +135,12 @@ impl Cluster {
         Ok(self)
     }
 
+    /// Adds a service of a test's own, likewise.
+    pub fn service(&mut self, manifest: &str, module: &[u8]) -> Result<&mut Self> {
+        self.services.add(manifest, module)?;
+        Ok(self)
+    }
+
     /// Sets a key in the files of all nodes that start from now on.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) -> &mut Self {
         self.settings.insert(key.to_owned(), value.into());

@@ -107,7 +107,7 @@ async fn serve(stream: BoxStream, checkpoints: &Path, manner: Manner, asked: &At
                     Manner::Stops | Manner::Dies => None,
                 }
             }
-            Get::Entries { .. } | Get::Bundle(_) => None,
+            Get::Entries { .. } | Get::Turns { .. } | Get::Bundle(_) => None,
         };
         let mut frames = FrameQueue::default();
         match &answer {

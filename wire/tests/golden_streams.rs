@@ -280,6 +280,11 @@ fn messages_of_a_fetch_have_their_golden_bytes() {
             (3, Get::Bundle([7; 32]), D32),
             (4, Get::Manifest([7; 32]), D32),
             (5, Get::Chunk([7; 32]), D32),
+            (
+                6,
+                Get::Turns { group: GroupId(1), after: Position(2), max_bytes: 3 },
+                "01000000 0200000000000000 03000000",
+            ),
         ],
     );
     let entries = vec![(Position(1), Bytes::from_static(b"ab")), (Position(3), Bytes::from_static(b"c"))];

@@ -14,6 +14,8 @@ pub(super) struct Group {
     pub(super) limits: GroupLimits,
     pub(super) held: bool,
     pub(super) halted: bool,
+    /// New connections are refused, and those that send something are closed.
+    pub(super) full: bool,
     /// Connections that have not been closed.
     pub(super) connections: usize,
     /// Delivered but not yet told, over all flows.
@@ -34,6 +36,7 @@ impl Group {
             limits,
             held: false,
             halted: false,
+            full: false,
             connections: 0,
             untold: 0,
             kept: 0,
@@ -160,8 +163,8 @@ impl Group {
 
     /// Nobody waits for the records any more: every flow of the group is over.
     pub(super) fn drop_pending(&mut self) {
-        let (held, halted, connections) = (self.held, self.halted, self.connections);
-        *self = Self { held, halted, connections, ..Self::new(self.limits) };
+        let (held, halted, full, connections) = (self.held, self.halted, self.full, self.connections);
+        *self = Self { held, halted, full, connections, ..Self::new(self.limits) };
     }
 
     /// Lets what waits go on after a hold.

@@ -74,6 +74,9 @@ pub enum Refused {
     /// The group was halted.
     #[error("group {0} is halted")]
     Halted(GroupId),
+    /// The group takes no new work: its history is full.
+    #[error("group {0} takes no new work: its history is full")]
+    Full(GroupId),
     /// No such group was added.
     #[error("group {0} is not known")]
     UnknownGroup(GroupId),

@@ -118,6 +118,25 @@ fn a_connection_for_an_unknown_or_halted_group_is_refused() {
 }
 
 #[test]
+fn a_group_whose_history_is_full_takes_no_new_work_but_what_relieves() {
+    let mut nat = nat();
+    let [quiet, busy] = [accept(&mut nat), accept(&mut nat)];
+    let other = nat.accept(OTHER, 80, peer(1), NOW).expect("the table has room");
+    assert!(!nat.refuse_if_full(busy));
+    nat.received(busy, b"before", NOW);
+    nat.fill(GROUP, true);
+    assert_eq!(nat.accept(GROUP, 80, peer(1), NOW), Err(Refused::Full(GROUP)));
+    assert!(nat.refuse_if_full(busy) && !nat.refuse_if_full(busy) && !nat.refuse_if_full(other));
+    nat.client_shutdown(quiet, NOW);
+    let records = taken(&mut nat);
+    assert!(records.contains(&Record::Reset { serial: busy, reason: ResetReason::Operator }), "{records:?}");
+    assert!(records.contains(&Record::Shutdown(quiet)), "{records:?}");
+    assert_eq!(nat.gone(busy, NOW).map(|closed| closed.ending), Some(Ending::Refused));
+    nat.fill(GROUP, false);
+    assert!(nat.accept(GROUP, 80, peer(1), NOW).is_ok());
+}
+
+#[test]
 fn serials_are_never_used_again() {
     let mut nat = nat();
     let first = accept(&mut nat);

@@ -228,6 +228,9 @@ impl Shell {
                     self.with_nat(|nat| nat.client_shutdown(serial, now));
                     return;
                 }
+                Poll::Ready(Ok(_)) if self.with_nat(|nat| nat.refuse_if_full(serial)) == Some(true) => {
+                    return connection.end(Fate::Reset);
+                }
                 Poll::Ready(Ok(count)) => {
                     self.counters.add_in(count);
                     let now = self.now();

@@ -3,9 +3,9 @@
 //! A log is cut where a state of the shard stands for what is gone. Members keep such states at positions at which a
 //! checkpoint was asked for: none of its captures lies before. The leader knows what replicas and proxies still need
 //! and says from time to time up to where entries may go; each member cuts its own log at its newest state up to there,
-//! and only when it has on its own disk, of every group, a checkpoint that stands for what it gives up. One that runs no
-//! replica of a group gets the checkpoint from those that do: whatever is lost with an engine, a majority of members
-//! still has everything that was acknowledged.
+//! and only when it has on its own disk, of every group, a checkpoint that stands for what it gives up, or else the
+//! group's history. One that runs no replica of a group gets the checkpoint from those that do: whatever is lost with an
+//! engine, a majority of members still has everything that was acknowledged.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use refrain_engine::checkpoint::manifest::MAX_MANIFEST_BYTES;
 use refrain_engine::checkpoint::{CheckpointStore, Root};
-use refrain_sequencer::shard::{Applied, Checkpoint, Group as LogGroup};
+use refrain_sequencer::shard::{Applied, Checkpoint, Group as LogGroup, ShardState};
 use refrain_wire::message::fetch::Get;
 use refrain_wire::message::uplink::FromLeader;
 use refrain_wire::{Control, GroupId, NodeId, Position};
@@ -47,6 +47,10 @@ pub(super) struct Checkpoints {
     followers: RefCell<BTreeMap<NodeId, Position>>,
     /// Groups whose checkpoint is being fetched.
     mirrored: RefCell<BTreeSet<GroupId>>,
+    /// Groups whose history is being fetched.
+    pub(super) completing: RefCell<BTreeSet<GroupId>>,
+    /// Batches and bytes that histories took since a state was kept.
+    unkept: Cell<(u64, u64)>,
     /// Transfers and restorations that may go on at once: each may hold a guest's whole state in memory.
     pub(super) at_once: Semaphore,
 }
@@ -59,9 +63,28 @@ impl Checkpoints {
             cutting: Cell::new(false),
             followers: RefCell::default(),
             mirrored: RefCell::default(),
+            completing: RefCell::default(),
+            unkept: Cell::new((0, 0)),
             at_once: Semaphore::new(AT_ONCE),
         }
     }
+
+    /// Histories took batches, for which nobody asks for checkpoints.
+    pub(super) fn note_history(&self, batches: u64, bytes: u64) {
+        let before = self.unkept.get();
+        self.unkept.set((before.0 + batches, before.1 + bytes));
+    }
+}
+
+/// What stands for entries that are to go.
+enum Standing {
+    /// Nothing does for this group's.
+    Lacking(GroupId),
+    /// Checkpoints, and for these groups their histories.
+    All {
+        /// The groups.
+        by_history: Vec<GroupId>,
+    },
 }
 
 /// Encoded states of the shard, in the order of their positions. Pure.
@@ -113,6 +136,7 @@ impl Inner {
             store.agreed(id, &roots);
         }
         self.mirror(id);
+        self.complete_history(id);
     }
 
     /// A member sees to it that it has a group's newest agreed checkpoint.
@@ -162,7 +186,7 @@ impl Inner {
         });
     }
 
-    /// Waits until another node has, of each group, a checkpoint that stands for what the log has lost.
+    /// Waits until another node has, of each group, a checkpoint that stands for what the log has lost, or its history.
     ///
     /// # Errors
     /// When it does not get them.
@@ -174,11 +198,18 @@ impl Inner {
                 let concerned = shard.groups().values().filter(|group| cut.is_some_and(|cut| group.created <= cut));
                 let stands = |checkpoint: &Checkpoint| cut.is_none_or(|cut| checkpoint.position >= cut);
                 let roots = |group: &LogGroup| group.checkpoints().filter(stands).map(|kept| Root(kept.root)).collect();
-                concerned.map(|group| (group.service.clone(), roots(group))).collect()
+                let all = concerned.map(|group| (group.service.clone(), roots(group)));
+                all.filter(|(_, roots)| !roots.is_empty()).collect()
             });
-            let Some(service) = self.first_that_is_missing(node, &wanted).await else { return Ok(()) };
+            let missing = match self.first_that_is_missing(node, &wanted).await {
+                None => self.first_history_that_is_missing(node).await,
+                missing => missing,
+            };
+            let Some(service) = missing else { return Ok(()) };
             if tokio::time::Instant::now() >= deadline {
-                return Err(format!("it has no copy of a checkpoint of {service} after {COPY_PATIENCE:?}"));
+                return Err(format!(
+                    "it has no copy of a checkpoint or the history of {service} after {COPY_PATIENCE:?}"
+                ));
             }
             tokio::time::sleep(COPY_LOOK).await;
         }
@@ -198,10 +229,13 @@ impl Inner {
         None
     }
 
-    /// A member keeps the state after an entry that asks for a checkpoint.
+    /// A member keeps the state after an entry that asks for a checkpoint, and as often for histories.
     pub(super) fn keep_state(&self, applied: &Applied) {
         let asks = applied.controls.iter().any(|(_, control)| matches!(control, Control::Checkpoint));
-        if asks && self.view.member().is_some() {
+        let (batches, bytes) = self.checkpoints.unkept.get();
+        let due = batches >= self.config.checkpoint_batches || bytes >= self.config.checkpoint_bytes;
+        if (asks || due) && self.view.member().is_some() {
+            self.checkpoints.unkept.set((0, 0));
             let state = self.view.with_shard(|shard| shard.encode());
             self.checkpoints.states.borrow_mut().keep(applied.position, state);
         }
@@ -227,33 +261,61 @@ impl Inner {
 
     async fn cut_at(&self, at: Position, state: Bytes) {
         let Some(member) = self.view.member() else { return };
-        if let Some(group) = self.lacks_checkpoint(at).await {
-            tracing::debug!(position = at.0, %group, "the log is not cut: no checkpoint of a group is here yet");
-            return self.mirror(group);
+        let shard = match ShardState::decode(&state) {
+            Ok(shard) => Arc::new(shard),
+            Err(error) => return tracing::error!(position = at.0, %error, "the log is not cut: a state is damaged"),
+        };
+        let by_history = match self.stand_for(&shard).await {
+            None => return,
+            Some(Standing::Lacking(group)) => {
+                tracing::debug!(position = at.0, %group, "the log is not cut: no checkpoint of a group is here yet");
+                return self.mirror(group);
+            }
+            Some(Standing::All { by_history }) => by_history,
+        };
+        if !self.keep_histories(&shard, &by_history).await {
+            return;
         }
         match member.log().cut(at, state).await {
             Ok(()) => {
                 self.checkpoints.states.borrow_mut().forget(at);
                 self.history.forget(at);
-                tracing::info!(position = at.0, "the log was cut: checkpoints stand for what is gone");
+                if let Some(kept) = self.history.kept() {
+                    self.seams.turns.beside(move || kept.cut(&shard, &by_history)).await.ok();
+                }
+                tracing::info!(position = at.0, "the log was cut: checkpoints and histories stand for what is gone");
             }
             Err(error) => tracing::warn!(position = at.0, error = ?anyhow::Error::new(error), "the log was not cut"),
         }
     }
 
-    /// A group for whose entries up to a position nothing stands here.
-    async fn lacks_checkpoint(&self, at: Position) -> Option<GroupId> {
+    /// What stands here for the entries of each group up to the position of a state; none when the node is ending.
+    async fn stand_for(&self, shard: &Arc<ShardState>) -> Option<Standing> {
+        let at = shard.position();
         let store = self.checkpoints.store.clone()?;
+        let replay_only = self.replay_only_groups();
         let needed: Vec<(GroupId, Vec<Checkpoint>)> = self.view.with_shard(|shard| {
             let groups = shard.groups().iter().filter(|(_, group)| group.created <= at);
             let kept = |group: &LogGroup| group.checkpoints().filter(|checkpoint| checkpoint.position >= at).collect();
             groups.map(|(id, group)| (*id, kept(group))).collect()
         });
+        let shard = Arc::clone(shard);
         let find = move || {
-            let has = |id: GroupId, any: &[Checkpoint]| any.iter().any(|checkpoint| is_stored(&store, id, *checkpoint));
-            needed.into_iter().find(|(id, any)| !has(*id, any)).map(|(id, _)| id)
+            let mut by_history = Vec::new();
+            for (id, any) in needed {
+                if any.iter().any(|checkpoint| is_stored(&store, id, *checkpoint)) {
+                    continue;
+                }
+                // A history goes on from the newest checkpoint before, if there is one.
+                let from = shard.groups().get(&id).and_then(|group| group.checkpoint);
+                if !replay_only.contains(&id) || !from.is_none_or(|from| is_stored(&store, id, from)) {
+                    return Standing::Lacking(id);
+                }
+                by_history.push(id);
+            }
+            Standing::All { by_history }
         };
-        self.seams.turns.beside(find).await.ok().flatten()
+        self.seams.turns.beside(find).await.ok()
     }
 
     /// The leader says up to where entries may go.

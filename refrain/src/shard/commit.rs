@@ -38,6 +38,7 @@ impl Inner {
         for (group, control) in &applied.ignored {
             self.fail_waiting(*group, control, "it was overtaken by another command");
         }
+        self.follow_histories(applied);
         self.keep_state(applied);
         self.follow_epochs(applied);
         let epoch = self.epoch.get();

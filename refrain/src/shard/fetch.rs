@@ -1,4 +1,4 @@
-//! What one node asks another for that is kept: old entries, bundles, checkpoints.
+//! What one node asks another for that is kept: old entries, turns of histories, bundles, checkpoints.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -14,15 +14,15 @@ use refrain_wire::message::Message as _;
 use refrain_wire::message::fetch::{Answer, Get};
 use refrain_wire::message::pieces::{Assembly, Piece};
 use refrain_wire::stream::Role;
-use refrain_wire::{NodeId, Position};
+use refrain_wire::{GroupId, NodeId, Position};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Inner;
 use super::peers::DialError;
 use super::turns::Turns;
-use crate::feed::{MAX_QUESTIONS, Older};
-use crate::history::SourceError;
+use crate::feed::{Entries, MAX_QUESTIONS, Older, Wanted};
+use crate::history::{SourceError, recorded};
 use crate::link::{Inbox, LinkError, Outbox};
 
 /// Bytes that may wait for a slow node before its next question is answered.
@@ -32,8 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Chunks that are read in one go, 1 MiB, when so many were asked for.
 const CHUNKS_AT_ONCE: usize = 16;
-
-type Entries = Vec<(Position, Bytes)>;
 
 /// Answers another node's questions to the end of the stream.
 pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) -> Result<(), LinkError> {
@@ -53,6 +51,10 @@ pub(super) async fn serve(inner: &Rc<Inner>, mut inbox: Inbox, outbox: &Outbox) 
         match next {
             Get::Entries { from, max_bytes } => {
                 let answer = inner.entries_for(from, max_bytes as usize);
+                outbox.push(|frames| answer.encode(frames));
+            }
+            Get::Turns { group, after, max_bytes } => {
+                let answer = inner.turns_for(group, after, max_bytes as usize).await;
                 outbox.push(|frames| answer.encode(frames));
             }
             Get::Bundle(digest) => {
@@ -193,6 +195,26 @@ impl Inner {
         }
     }
 
+    /// Turns of a group that are here, in its history or in the log.
+    async fn turns_for(&self, group: GroupId, after: Position, max_bytes: usize) -> Answer {
+        let history = Arc::clone(&self.history);
+        // The log gives entries of that size, which may have as much again for turns of the shard's own.
+        let max_bytes = max_bytes.min(MAX_FETCH_ENTRIES_BYTES / 2);
+        let read = self.seams.turns.beside(move || history.turns(group, after, max_bytes)).await;
+        let turns = match read {
+            Ok(Ok(turns)) => turns,
+            Ok(Err(text)) => return Answer::Failed(text),
+            Err(_) => return Answer::Failed("the node is ending".to_owned()),
+        };
+        let mut bytes = 0;
+        let encoded = turns.iter().map(|turn| (turn.position, recorded(turn).encode()));
+        let fitting = encoded.take(MAX_FETCH_ENTRIES).take_while(|(_, turn)| {
+            bytes += turn.len();
+            bytes <= MAX_FETCH_ENTRIES_BYTES
+        });
+        Answer::Entries(fitting.collect())
+    }
+
     /// Asks a node one question, and takes the answer as it comes.
     async fn ask<T>(
         &self,
@@ -222,7 +244,23 @@ impl Inner {
 
     async fn fetch_entries(&self, node: NodeId, from: Position, max_bytes: usize) -> Result<Entries, FetchError> {
         let max_bytes = max_bytes.min(MAX_FETCH_ENTRIES_BYTES) as u32;
-        self.ask(node, Get::Entries { from, max_bytes }, |answer| match answer {
+        self.ask_for_entries(node, Get::Entries { from, max_bytes }).await
+    }
+
+    /// Turns of a group after a position, each as histories have it.
+    pub(super) async fn fetch_turns(
+        &self,
+        node: NodeId,
+        group: GroupId,
+        after: Position,
+        max_bytes: usize,
+    ) -> Result<Entries, FetchError> {
+        let max_bytes = max_bytes.min(MAX_FETCH_ENTRIES_BYTES) as u32;
+        self.ask_for_entries(node, Get::Turns { group, after, max_bytes }).await
+    }
+
+    async fn ask_for_entries(&self, node: NodeId, question: Get) -> Result<Entries, FetchError> {
+        self.ask(node, question, |answer| match answer {
             Answer::Entries(entries) => Ok(Some(entries)),
             Answer::Purged { first } => Err(FetchError::Purged { node, first }),
             Answer::Failed(text) => Err(FetchError::Failed { node, text }),
@@ -282,7 +320,7 @@ impl Inner {
     }
 }
 
-/// Answers replicas of this node that want entries which are not kept here. A node that is slow to answer one of them
+/// Answers replicas of this node that want entries or turns which are not kept here. A node that is slow to answer one of them
 /// does not hold up the others; each replica asks one question at a time.
 pub(super) async fn answer_questions(inner: Rc<Inner>, mut questions: mpsc::Receiver<Older>) {
     let mut answering = JoinSet::new();
@@ -296,10 +334,14 @@ pub(super) async fn answer_questions(inner: Rc<Inner>, mut questions: mpsc::Rece
     }
 }
 
-async fn answer_question(inner: Rc<Inner>, Older { from, max_bytes, reply }: Older) {
+async fn answer_question(inner: Rc<Inner>, Older { wanted, max_bytes, reply }: Older) {
     let mut answer = Err(SourceError::Failed("no member of the log is known".to_owned()));
     for node in inner.member_nodes() {
-        answer = inner.fetch_entries(node, from, max_bytes).await.map_err(|error| match error {
+        let fetched = match wanted {
+            Wanted::Entries(from) => inner.fetch_entries(node, from, max_bytes).await,
+            Wanted::Turns(group, after) => inner.fetch_turns(node, group, after, max_bytes).await,
+        };
+        answer = fetched.map_err(|error| match error {
             FetchError::Purged { first, .. } => SourceError::Purged { first },
             other => SourceError::Failed(other.to_string()),
         });

@@ -10,6 +10,7 @@ use refrain_wire::message::uplink::Progress;
 use refrain_wire::turn::TurnEffects;
 use refrain_wire::{Digest, EffectKind, GroupId, Incarnation, NodeId, Position, Seat, Time};
 
+use super::histories::Level;
 use crate::service::Service;
 
 /// What a replica is doing.
@@ -191,6 +192,7 @@ pub(super) struct Group {
     /// The position of the last turn handed out.
     pub(super) last_turn: Position,
     pub(super) halted: bool,
+    pub(super) history_level: Level,
     /// Where the proxy listens, by guest port.
     pub(super) addresses: Vec<(u16, SocketAddr)>,
 }
@@ -206,6 +208,7 @@ impl Group {
             seats: known.seats.iter().map(|_| SeatRuntime::vacant()).collect(),
             last_turn: known.last_turn,
             halted: known.halted.is_some(),
+            history_level: Level::default(),
             addresses: Vec::new(),
         };
         for (seat, state) in group.seats.iter_mut().zip(&known.seats) {

@@ -128,8 +128,8 @@ impl Inner {
             let next = shard.groups().last_key_value().map_or(1, |(id, _)| id.0 + 1);
             (Office::take_office(self.office_options(), now, shard), next)
         });
-        for group in self.groups.borrow().values().filter(|group| !group.can_be_saved()) {
-            office.can_be_saved(group.id, false);
+        for group in self.groups.borrow().values() {
+            office.replay_only(group.id, group.history_limit());
         }
         tracing::info!(term, node = %self.node, "this node leads the log");
         member.leadership_changed();
@@ -152,11 +152,11 @@ impl Inner {
         Some(term)
     }
 
-    /// A leader asks for no checkpoints of guests that cannot be saved.
+    /// A leader asks for no checkpoints of guests that cannot be saved, and keeps no log for them.
     pub(super) fn tell_office_of(&self, id: GroupId) {
-        let can = self.groups.borrow().get(&id).is_some_and(Group::can_be_saved);
+        let limit = self.groups.borrow().get(&id).and_then(Group::history_limit);
         if let Some(leader) = self.leader.borrow_mut().as_mut() {
-            leader.office.can_be_saved(id, can);
+            leader.office.replay_only(id, limit);
         }
     }
 

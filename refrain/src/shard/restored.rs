@@ -31,6 +31,9 @@ impl Inner {
         self.started_at.set(position);
         let (open, groups): (_, Vec<GroupId>) = self.view.with_shard(|shard| {
             self.history.restore(position, shard.groups());
+            if let Some(kept) = self.history.kept() {
+                kept.restored(shard);
+            }
             (open_epochs(shard), shard.groups().keys().copied().collect())
         });
         self.history.set_epochs(&open);

@@ -160,6 +160,7 @@ impl Inner {
         self.groups.borrow_mut().insert(id, group);
         self.agreed_on(id);
         self.tell_office_of(id);
+        self.look_at_history(id);
         self.install_since_start(id, known);
         self.listen(id)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use refrain_engine::checkpoint::CheckpointStore;
 use refrain_engine::{BatchSource, Platform, Report};
@@ -26,7 +27,7 @@ use refrain_sequencer::sequencer::{self, Event, Sequencer};
 use refrain_sequencer::shard::{Applied, ShardState};
 use refrain_sequencer::watch;
 use refrain_telemetry::Telemetry;
-use refrain_wire::{Control, Epoch, NodeId, ShardId};
+use refrain_wire::{Control, Epoch, NodeId, Position, ShardId};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
@@ -39,8 +40,8 @@ use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{Command, Commands, Engine, Inner, Places, epoch, fetch, follow, leader, peers, placement, uplink};
 use crate::config::{Config, ListenAt};
-use crate::feed::{MAX_QUESTIONS, Recent};
-use crate::history::History;
+use crate::feed::{MAX_QUESTIONS, Questions, Recent};
+use crate::history::{Histories, History};
 use crate::metered::Metered;
 use crate::service::Service;
 use crate::shard::lease::Lease;
@@ -56,6 +57,8 @@ pub(super) const LIMITS: Limits =
 pub struct Seams {
     /// The log's folder.
     pub disk: Arc<dyn Disk>,
+    /// The folder of histories.
+    pub histories: Arc<dyn Disk>,
     /// Who runs the log's writes.
     pub exec: Arc<dyn Exec>,
     /// How nodes reach each other.
@@ -80,8 +83,12 @@ impl Seams {
     pub fn real(config: &Config) -> anyhow::Result<Self> {
         let folder = config.shard_dir().join("log");
         let disk = RealDisk::open(&folder).with_context(|| format!("cannot open the log in {}", folder.display()))?;
+        let folder = config.shard_dir().join("history");
+        let histories = RealDisk::open(&folder);
+        let histories = histories.with_context(|| format!("cannot open the histories in {}", folder.display()))?;
         Ok(Self {
             disk: Arc::new(disk),
+            histories: Arc::new(histories),
             exec: Arc::new(FlushThread),
             net: Arc::new(Tcp),
             entropy: os_entropy(),
@@ -237,18 +244,23 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
         None => None,
     };
     let (questions, asked) = mpsc::channel(MAX_QUESTIONS);
+    let questions = if seams.turns.are_inline() { Questions::of_nobody() } else { Questions::new(questions) };
+    history.attach_elsewhere(questions.clone());
     let view = if config.cluster.roles.sequencer {
         View::Member(open_log(&config, &seams, &history, &handle, local, traces.observer()).await?)
     } else {
         View::Feed(Feed {
             state: RefCell::new(ShardState::new()),
-            recent: Arc::new(Recent::new((!seams.turns.are_inline()).then_some(questions))),
+            recent: Arc::new(Recent::new(questions)),
             generation: RefCell::new(None),
         })
     };
     let begins_with = view.member().and_then(|member| member.log().snapshot());
-    if let Some((position, _)) = begins_with {
-        view.with_shard(|shard| history.restore(position, shard.groups()));
+    if let Some((position, _)) = &begins_with {
+        view.with_shard(|shard| history.restore(*position, shard.groups()));
+    }
+    if view.member().is_some() {
+        history.attach_kept(Arc::new(open_histories(&config, &seams, begins_with).await?));
     }
     history.set_epochs(&view.with_shard(open_epochs));
     traces.begin_after(view.position());
@@ -274,6 +286,20 @@ fn open_checkpoints(config: &Config) -> anyhow::Result<Option<Arc<CheckpointStor
     let store = CheckpointStore::open(&folder);
     let store = store.with_context(|| format!("cannot open the checkpoints in {}", folder.display()))?;
     Ok(Some(Arc::new(store)))
+}
+
+/// The histories that stand for entries that are gone. Reads all of them.
+async fn open_histories(
+    config: &Config,
+    seams: &Seams,
+    begins_with: Option<(Position, Bytes)>,
+) -> anyhow::Result<Histories> {
+    let state = begins_with.map(|(_, state)| ShardState::decode(&state));
+    let state = state.transpose().context("the state that the log begins with cannot be decoded")?;
+    let disk = Arc::clone(&seams.histories);
+    let opened = seams.turns.beside(move || Histories::open(disk, state.as_ref())).await?;
+    let folder = config.shard_dir().join("history");
+    opened.with_context(|| format!("cannot open the histories in {}", folder.display()))
 }
 
 pub(super) fn open_epochs(shard: &ShardState) -> Vec<Epoch> {
@@ -492,12 +518,12 @@ fn spawn(inner: &Rc<Inner>, listener: Option<Box<dyn refrain_sequencer::net::Lis
         tokio::task::spawn_local(checkpoints::run(Rc::clone(inner), inner.config.log_cut_interval));
     } else {
         tokio::task::spawn_local(follow::run(Rc::clone(inner)));
-        let questions = inner.questions.take().expect("taken once, here");
-        tokio::task::spawn_local(fetch::answer_questions(Rc::clone(inner), questions));
     }
     if inner.shard() != ShardId::FIRST {
         tokio::task::spawn_local(placement::follow(Rc::clone(inner)));
     }
+    let questions = inner.questions.take().expect("taken once, here");
+    tokio::task::spawn_local(fetch::answer_questions(Rc::clone(inner), questions));
     tokio::task::spawn_local(uplink::run(Rc::clone(inner)));
     tokio::task::spawn_local(epoch::run(Rc::clone(inner)));
 }

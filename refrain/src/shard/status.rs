@@ -1,8 +1,8 @@
 //! The state of everything, as the admin API shows it.
 
 use refrain_api::{
-    Durability, ExitKind, ExitReason, LogStatus, Member, Members, PortStatus, ProxyStatus, SeatState as ApiSeatState,
-    SeatStatus, ServiceState, ServiceStatus, Status,
+    Durability, ExitKind, ExitReason, HistoryStatus, LogStatus, Member, Members, PortStatus, ProxyStatus,
+    SeatState as ApiSeatState, SeatStatus, ServiceState, ServiceStatus, Status,
 };
 use refrain_engine::LoadError;
 use refrain_inspect::InspectError;
@@ -104,6 +104,11 @@ impl Inner {
             flows: best.map_or(0, |seat| u64::from(seat.flows)),
             files_bytes: best.map_or(0, |seat| seat.files_bytes),
             memory_bytes: best.map_or(0, |seat| seat.memory_bytes),
+            history: self.history_of(group).map(|used| HistoryStatus {
+                bytes: used.bytes,
+                max_bytes: used.max_bytes,
+                reasons: group.service.why_not_saved(),
+            }),
         }
     }
 }
@@ -202,5 +207,6 @@ fn refused(service: &Service) -> ServiceStatus {
         flows: 0,
         files_bytes: 0,
         memory_bytes: 0,
+        history: None,
     }
 }

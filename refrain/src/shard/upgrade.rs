@@ -211,6 +211,8 @@ impl Inner {
         }
         self.front().update_group(id, limits, name);
         self.tell_office_of(id);
+        self.look_at_history(id);
+        self.complete_history(id);
     }
 
     /// Forgets bundles that no replica can have to run any more.

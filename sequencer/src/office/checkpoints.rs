@@ -7,6 +7,8 @@
 //! - A seat is taken with the newest agreed checkpoint that all living proxies have released: none of them still needs
 //!   votes for what lies before. The log is cut behind the same one, but not while a replica that is on its way still
 //!   reads what lies before.
+//! - No checkpoint is asked for of a group whose guests cannot be saved, and the log is not kept for it: members have its
+//!   turns in its history.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -88,7 +90,7 @@ impl Office {
 
     pub(super) fn want_checkpoint(&self, id: GroupId, group: &Group, look: &Look<'_>, wanted: &mut Wanted) {
         let Some(replicas) = self.groups.get(&id) else { return };
-        if self.replay_only.contains(&id) {
+        if self.replay_only.contains_key(&id) {
             return;
         }
         let agreed = agreed(group, replicas);
@@ -150,8 +152,9 @@ impl Office {
     }
 
     /// The last position that no replica needs from the log any more: of each group, that of the newest agreed
-    /// checkpoint that all living proxies have released, or the one before its creation; the least of them all. Groups
-    /// in which nothing happens are looked at again, so that they do not hold the log for ever.
+    /// checkpoint that all living proxies have released, or the one before its creation; the least of them all. One that
+    /// lives on its history needs nothing. Groups in which nothing happens are looked at again, so that they do not hold
+    /// the log for ever.
     pub fn cut_position(&mut self, shard: &ShardState, now: Duration) -> Position {
         let distant = shard.groups().iter().filter(|(_, group)| self.is_distant(group, shard.position()));
         let distant: Vec<GroupId> = distant.map(|(id, _)| *id).collect();
@@ -160,12 +163,23 @@ impl Office {
         needs.min().unwrap_or(shard.position())
     }
 
+    /// Whether members have what replicas of the group need in its history, from its newest checkpoint on.
+    fn has_history(&self, id: GroupId, group: &Group, shard: &ShardState) -> bool {
+        self.replay_only.contains_key(&id) && group.history.is_some() && self.is_released(id, group, shard)
+    }
+
     fn cut_of(&self, id: GroupId, group: &Group, shard: &ShardState, now: Duration) -> Position {
+        if self.has_history(id, group, shard) {
+            return shard.position();
+        }
         let mut released = group
             .checkpoints()
             .filter(|checkpoint| self.leases.released(shard, id, checkpoint.position) == Released::Yes);
         let Some(newest) = released.next() else { return Position(group.created.0.saturating_sub(1)) };
-        let Some(replicas) = self.groups.get(&id) else { return newest.position };
+        // Should its guests be such from here on that they cannot be saved, its history begins there.
+        let history = group.history.filter(|_| group.checkpoint == Some(newest));
+        let behind = history.map_or(newest.position, |history| history.after.min(newest.position));
+        let Some(replicas) = self.groups.get(&id) else { return behind };
         let reading = replicas.counting().filter(|(_, replica)| {
             let patience = if replica.runs { CATCHING_UP } else { BEGINNING };
             replica.position < newest.position
@@ -173,6 +187,6 @@ impl Office {
         });
         let least = reading.map(|(_, replica)| replica.position).min();
         // One that begins with the group reads from there on.
-        least.map_or(newest.position, |position| position.max(Position(group.created.0.saturating_sub(1))))
+        least.map_or(behind, |position| position.max(Position(group.created.0.saturating_sub(1))).min(behind))
     }
 }

@@ -1,5 +1,5 @@
 //! Turns that replicas want by themselves: a tick is ordered when log time reaches the wish of a replica that has
-//! executed everything.
+//! executed everything. A group whose history is full gets none: its guest would fill it further without end.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use refrain_wire::{GroupId, Position, Time};
 
 use super::due::Wanted;
 use super::{Due, Office};
+use crate::shard::Group;
 
 /// A tick that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +20,10 @@ pub(super) struct AskedTick {
 
 impl Office {
     /// Puts the group's wish where it belongs: among those that wait for log time, or that were asked for.
-    pub(super) fn wish(&mut self, id: GroupId, now: Duration, wanted: &mut Wanted) {
+    pub(super) fn wish(&mut self, id: GroupId, group: &Group, now: Duration, wanted: &mut Wanted) {
+        let full = self.is_full(id, group);
         let Some(replicas) = self.groups.get_mut(&id) else { return };
-        let wish = replicas.wants();
+        let wish = replicas.wants().filter(|_| !full);
         let asked = replicas
             .asked_tick
             .filter(|asked| wish == Some(asked.time) && asked.last_turn == replicas.last_turn() && now < asked.again);

@@ -1,7 +1,7 @@
 //! The bytes of a shard's state: what a member keeps when it cuts its log, and gives to one that joins.
 //!
-//! Canonical: one state has one form, and only that form is read. Integers are little endian; `docs/formats.md` draws
-//! it. Whoever keeps the bytes adds a checksum.
+//! Canonical: one state has one form, and only that form is read, or that of version 1.
+//! Integers are little endian; `docs/formats.md` draws it. Whoever keeps the bytes adds a checksum.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,16 +11,20 @@ use refrain_wire::limits::{MAX_SEATS, MAX_SERVICE_NAME_BYTES};
 use refrain_wire::{DecodeError, Digest, Epoch, GroupId, Incarnation, NodeId, Position, ProxyId, ShardId, Time};
 
 use super::group::{Capture, Checkpoint, MAX_EARLIER_PROGRAMS, Program};
-use super::{EpochState, Group, MAX_GROUPS, MAX_PLACED, SeatState, ShardState};
+use super::{EpochState, Group, MAX_GROUPS, MAX_PLACED, Recorded, SeatState, ShardState};
 
-const VERSION: u8 = 1;
-/// That of a state with services that other shards have.
-const VERSION_PLACED: u8 = 2;
+const VERSION: u8 = 2;
+/// Without histories, and without services that other shards have.
+const VERSION_1: u8 = 1;
 
 const HALTED: u8 = 1;
 const CAPTURES: u8 = 2;
 const HAS_CHECKPOINT: u8 = 4;
 const HAS_EARLIER_CHECKPOINT: u8 = 8;
+const HAS_HISTORY: u8 = 16;
+const HAS_CAPTURED: u8 = 32;
+/// Those of version 1.
+const GROUP_FLAGS: u8 = HALTED | CAPTURES | HAS_CHECKPOINT | HAS_EARLIER_CHECKPOINT;
 
 const HELD: u8 = 1;
 const QUARANTINED: u8 = 2;
@@ -57,7 +61,7 @@ impl Writer {
     }
 
     fn state(&mut self, state: &ShardState) {
-        self.u8(if state.placed.is_empty() { VERSION } else { VERSION_PLACED });
+        self.u8(VERSION);
         self.u64(state.position.0);
         self.u64(state.time.micros());
         self.u64(state.term);
@@ -76,9 +80,7 @@ impl Writer {
             self.u32(id.0);
             self.group(group);
         }
-        if !state.placed.is_empty() {
-            self.u32(state.placed.len() as u32);
-        }
+        self.u32(state.placed.len() as u32);
         for (service, shard) in &state.placed {
             self.u16(service.len() as u16);
             self.bytes(service.as_bytes());
@@ -100,6 +102,8 @@ impl Writer {
             (group.capture.is_some(), CAPTURES),
             (group.checkpoint.is_some(), HAS_CHECKPOINT),
             (group.earlier_checkpoint.is_some(), HAS_EARLIER_CHECKPOINT),
+            (group.history.is_some(), HAS_HISTORY),
+            (group.captured.is_some(), HAS_CAPTURED),
         ]));
         if let Some(split) = group.halted {
             self.u64(split.0);
@@ -111,6 +115,11 @@ impl Writer {
         for checkpoint in group.checkpoints() {
             self.u64(checkpoint.position.0);
             self.bytes(&checkpoint.root);
+        }
+        for recorded in [group.history, group.captured].into_iter().flatten() {
+            self.u64(recorded.after.0);
+            self.u64(recorded.bytes);
+            self.bytes(&recorded.chain);
         }
         self.u16(group.earlier.len() as u16);
         for program in group.earlier.iter().copied().chain([group.program()]) {
@@ -200,9 +209,10 @@ impl Reader<'_> {
     }
 
     fn state(&mut self) -> Read<ShardState> {
-        let has_placed = match self.u8("version of the shard's state")? {
-            VERSION => false,
-            VERSION_PLACED => true,
+        let version = self.u8("version of the shard's state")?;
+        let known = match version {
+            VERSION => GROUP_FLAGS | HAS_HISTORY | HAS_CAPTURED,
+            VERSION_1 => GROUP_FLAGS,
             other => return Err(unknown("version of the shard's state", other)),
         };
         let mut state = ShardState {
@@ -217,13 +227,13 @@ impl Reader<'_> {
         for _ in 0..bounded("group count", self.u32("group count")? as usize, MAX_GROUPS)? {
             let id = GroupId(self.u32("group")?);
             let rises = state.groups.last_key_value().map_or(id != GroupId::SHARD, |(last, _)| *last < id);
-            let group = self.group()?;
+            let group = self.group(known)?;
             if !rises || !state.services.insert(group.service.clone()) {
                 return Err(unknown("group", id.0));
             }
             state.groups.insert(id, group);
         }
-        if has_placed {
+        if version > VERSION_1 {
             self.placed(&mut state)?;
         }
         Ok(state)
@@ -232,9 +242,6 @@ impl Reader<'_> {
     fn placed(&mut self, state: &mut ShardState) -> Read<()> {
         let what = "placed service";
         let count = bounded("placed count", self.u32("placed count")? as usize, MAX_PLACED)?;
-        if count == 0 {
-            return Err(unknown("placed count", 0_u32));
-        }
         for nth in 0..count {
             let (service, shard) = (self.service()?, ShardId(self.u16("shard")?));
             let rises = state.placed.last_key_value().is_none_or(|(last, _)| *last < service);
@@ -262,7 +269,7 @@ impl Reader<'_> {
         Ok(epochs)
     }
 
-    fn group(&mut self) -> Read<Group> {
+    fn group(&mut self, known: u8) -> Read<Group> {
         let service = self.service()?;
         let agreement = match self.u8("agreement")? {
             1 => Agreement::Majority,
@@ -273,11 +280,13 @@ impl Reader<'_> {
         let (created, last_turn) = (self.position("created")?, self.position("last turn")?);
         let (unaudited_batches, uncaptured_batches) = (self.u64("batch count")?, self.u64("batch count")?);
         let uncaptured_bytes = self.u64("byte count")?;
-        let flags = self.flags("group's flags", HALTED | CAPTURES | HAS_CHECKPOINT | HAS_EARLIER_CHECKPOINT)?;
+        let flags = self.flags("group's flags", known)?;
         let halted = (flags & HALTED != 0).then(|| self.position("split")).transpose()?;
         let capture = (flags & CAPTURES != 0).then(|| self.capture()).transpose()?;
         let checkpoint = (flags & HAS_CHECKPOINT != 0).then(|| self.checkpoint()).transpose()?;
         let earlier_checkpoint = (flags & HAS_EARLIER_CHECKPOINT != 0).then(|| self.checkpoint()).transpose()?;
+        let history = (flags & HAS_HISTORY != 0).then(|| self.recorded()).transpose()?;
+        let captured = (flags & HAS_CAPTURED != 0).then(|| self.recorded()).transpose()?;
         let count = bounded("program count", self.u16("program count")?.into(), MAX_EARLIER_PROGRAMS)?;
         let earlier = (0..count).map(|_| self.program()).collect::<Read<Vec<_>>>()?;
         let Program { from: upgraded_at, bundle, engine } = self.program()?;
@@ -301,6 +310,8 @@ impl Reader<'_> {
             capture,
             checkpoint,
             earlier_checkpoint,
+            history,
+            captured,
         })
     }
 
@@ -316,6 +327,14 @@ impl Reader<'_> {
 
     fn checkpoint(&mut self) -> Read<Checkpoint> {
         Ok(Checkpoint { position: self.position("checkpoint")?, root: self.array("root")? })
+    }
+
+    fn recorded(&mut self) -> Read<Recorded> {
+        Ok(Recorded {
+            after: self.position("history's position")?,
+            bytes: self.u64("history's bytes")?,
+            chain: self.array("history's chain")?,
+        })
     }
 
     fn program(&mut self) -> Read<Program> {

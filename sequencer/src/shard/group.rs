@@ -6,7 +6,7 @@ use refrain_wire::control::Agreement;
 use refrain_wire::limits::MAX_SEATS;
 use refrain_wire::{Control, Digest, Incarnation, NodeId, Position, Seat, Time};
 
-use super::SeatState;
+use super::{Recorded, SeatState};
 
 /// A checkpoint that was asked for and is not agreed on after this log time is given up: another may be asked for.
 pub const CAPTURE_PATIENCE: Duration = Duration::from_secs(300);
@@ -79,6 +79,11 @@ pub struct Group {
     pub checkpoint: Option<Checkpoint>,
     /// The one before: seats may still be taken with it.
     pub earlier_checkpoint: Option<Checkpoint>,
+    /// Its turns since the newest agreed checkpoint was asked for, or since the first: what a replica that begins with
+    /// that checkpoint, or with the group, is given. None when that is not known, in a state of an earlier version.
+    pub history: Option<Recorded>,
+    /// Its turns since a checkpoint was asked for last, while none was agreed on since.
+    pub(super) captured: Option<Recorded>,
 }
 
 /// Where and when a control is applied.
@@ -110,6 +115,8 @@ impl Group {
             capture: None,
             checkpoint: None,
             earlier_checkpoint: None,
+            history: Some(Recorded::since(Position(created.0.saturating_sub(1)))),
+            captured: None,
         })
     }
 
@@ -188,11 +195,22 @@ impl Group {
         self.uncaptured_bytes += bytes as u64;
     }
 
-    /// A control was honoured, and its batch was noted.
-    pub(super) fn note_control(&mut self, control: &Control) {
+    /// The group has a turn; its bytes, in parts.
+    pub(super) fn record(&mut self, turn: &[&[u8]]) {
+        for recorded in [&mut self.history, &mut self.captured].into_iter().flatten() {
+            recorded.add(turn);
+        }
+    }
+
+    /// A control was honoured, and its batch was noted and recorded.
+    pub(super) fn note_control(&mut self, control: &Control, at: Position) {
         match control {
             Control::Audit => self.unaudited_batches = 0,
-            Control::Checkpoint => (self.uncaptured_batches, self.uncaptured_bytes) = (0, 0),
+            Control::Checkpoint => {
+                (self.uncaptured_batches, self.uncaptured_bytes) = (0, 0);
+                // Captures follow the turn of the record, at once or later.
+                self.captured = Some(Recorded::since(at));
+            }
             _ => {}
         }
     }
@@ -263,6 +281,7 @@ impl Group {
         }
         self.earlier_checkpoint = self.checkpoint.replace(Checkpoint { position, root });
         self.capture = None;
+        self.history = self.captured.take();
         self.forget_programs();
         true
     }

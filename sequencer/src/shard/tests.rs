@@ -15,6 +15,7 @@ use super::{
 
 mod codec;
 mod groups;
+mod history;
 
 const ONE: GroupId = GroupId(1);
 

@@ -70,6 +70,10 @@ pub struct ServiceMetrics {
     pub divergences: Counter,
     /// Data bytes ordered and not yet executed by a quorum, on the leader.
     pub unexecuted_bytes: Gauge,
+    /// Bytes of the history of a service whose guests cannot be saved in checkpoints; 0 for others.
+    pub history_bytes: Gauge,
+    /// Bytes at which it takes no new work; 0 for others.
+    pub history_max_bytes: Gauge,
 }
 
 type Of<M> = Family<ServiceLabels, M>;
@@ -87,6 +91,8 @@ pub(super) struct Families {
     sent_bytes: Of<Counter>,
     divergences: Of<Counter>,
     unexecuted_bytes: Of<Gauge>,
+    history_bytes: Of<Gauge>,
+    history_max_bytes: Of<Gauge>,
     lag: Family<SeatLabels, Gauge>,
 }
 
@@ -104,6 +110,12 @@ impl Families {
             sent_bytes: registered(r, "sent_bytes", "Bytes written to clients"),
             divergences: registered(r, "divergences", "Votes that differed from what was agreed"),
             unexecuted_bytes: registered(r, "unexecuted_bytes", "Data bytes ordered and not executed by a quorum"),
+            history_bytes: registered(r, "history_bytes", "Bytes of the history of a replay-only service"),
+            history_max_bytes: registered(
+                r,
+                "history_max_bytes",
+                "Bytes at which a replay-only service takes no new work",
+            ),
             lag: registered(r, "replica_lag_positions", "Positions that a replica is behind the last committed turn"),
         }
     }
@@ -129,6 +141,8 @@ impl Families {
             sent_bytes: self.sent_bytes.get_or_create_owned(labels),
             divergences: self.divergences.get_or_create_owned(labels),
             unexecuted_bytes: self.unexecuted_bytes.get_or_create_owned(labels),
+            history_bytes: self.history_bytes.get_or_create_owned(labels),
+            history_max_bytes: self.history_max_bytes.get_or_create_owned(labels),
         }
     }
 
@@ -147,6 +161,8 @@ impl Families {
         self.sent_bytes.remove(labels);
         self.divergences.remove(labels);
         self.unexecuted_bytes.remove(labels);
+        self.history_bytes.remove(labels);
+        self.history_max_bytes.remove(labels);
         for seat in 0..MAX_SEATS {
             self.lag.remove(&SeatLabels::new(labels, Seat(seat)));
         }

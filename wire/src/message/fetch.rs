@@ -2,7 +2,7 @@
 //!
 //! Requests may follow each other without waiting; answers come in their order. Entries are answered at once; a
 //! bundle, a manifest or a chunk comes in pieces, in order, up to the last one. Whoever asked checks entries with
-//! `Entry::decode` and everything else against the digest that it asked for.
+//! `Entry::decode`, turns against the chain of their history, and everything else against the digest that it asked for.
 
 use bytes::{BufMut, Bytes};
 
@@ -11,12 +11,13 @@ use super::{FIRST_BACK, FIRST_THERE, Message, bulky, count, fields, small, unkno
 use crate::limits::{MAX_ENTRY_BYTES, MAX_FETCH_ENTRIES, MAX_FETCH_ENTRIES_BYTES, MAX_TEXT_BYTES};
 use crate::reader::{Reader, bounded, put_text};
 use crate::stream::FrameQueue;
-use crate::{DecodeError, Position};
+use crate::{DecodeError, GroupId, Position};
 
 const GET_ENTRIES: u8 = FIRST_THERE;
 const GET_BUNDLE: u8 = FIRST_THERE + 1;
 const GET_MANIFEST: u8 = FIRST_THERE + 2;
 const GET_CHUNK: u8 = FIRST_THERE + 3;
+const GET_TURNS: u8 = FIRST_THERE + 4;
 const ENTRIES: u8 = FIRST_BACK;
 const PURGED: u8 = FIRST_BACK + 1;
 const PIECE: u8 = FIRST_BACK + 2;
@@ -39,6 +40,16 @@ pub enum Get {
     Manifest([u8; 32]),
     /// A chunk of a checkpoint, by its digest.
     Chunk([u8; 32]),
+    /// Turns of a group after a position, from its history and the log behind it: answered by `Entries`, each a turn as
+    /// histories have it, or by `Failed`.
+    Turns {
+        /// The group.
+        group: GroupId,
+        /// The last position before those that are wanted.
+        after: Position,
+        /// The most bytes of turns wanted; one turn comes all the same.
+        max_bytes: u32,
+    },
 }
 
 impl Message for Get {
@@ -51,6 +62,11 @@ impl Message for Get {
             Self::Bundle(digest) => out.frame(GET_BUNDLE, digest),
             Self::Manifest(root) => out.frame(GET_MANIFEST, root),
             Self::Chunk(digest) => out.frame(GET_CHUNK, digest),
+            Self::Turns { group, after, max_bytes } => small(out, GET_TURNS, |out| {
+                out.put_u32_le(group.0);
+                out.put_u64_le(after.0);
+                out.put_u32_le(*max_bytes);
+            }),
         }
     }
 
@@ -63,6 +79,11 @@ impl Message for Get {
                 GET_BUNDLE => Self::Bundle(reader.array("bundle digest")?),
                 GET_MANIFEST => Self::Manifest(reader.array("checkpoint root")?),
                 GET_CHUNK => Self::Chunk(reader.array("chunk digest")?),
+                GET_TURNS => Self::Turns {
+                    group: GroupId(reader.u32("fetch group")?),
+                    after: Position(reader.u64("fetch after")?),
+                    max_bytes: reader.u32("fetch bytes")?,
+                },
                 _ => return unknown("fetch request kind", kind),
             })
         })
@@ -72,7 +93,7 @@ impl Message for Get {
 /// What comes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Entries in ascending order of positions; none when nothing is committed there yet. Together at most 4 MiB
+    /// Entries, or turns, in ascending order of positions; none when nothing is committed there yet. Together at most 4 MiB
     /// and 64 KiB, and at most 16,384.
     Entries(Vec<(Position, Bytes)>),
     /// The entries that were asked for are given up.

@@ -24,6 +24,9 @@ impl Inner {
             let ordered = self.view.member().map_or(0, |member| member.usage(*id).bulk_bytes);
             service.metrics.unexecuted_bytes.set(signed(ordered));
             if let Some(group) = groups.get(id) {
+                let used = self.history_of(group).unwrap_or_default();
+                service.metrics.history_bytes.set(signed(used.bytes));
+                service.metrics.history_max_bytes.set(signed(used.max_bytes));
                 self.measure_seats(service, group);
             }
         }

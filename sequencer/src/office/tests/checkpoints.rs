@@ -302,3 +302,37 @@ fn the_log_waits_longer_for_a_replica_that_is_fetching_what_it_begins_with() {
     desk.wait(millis(1));
     assert_eq!(cut(&mut desk), at);
 }
+
+#[test]
+fn a_group_whose_guests_cannot_be_saved_does_not_hold_the_log() {
+    let mut desk = three();
+    let cut = |desk: &mut Desk| desk.office.cut_position(&desk.shard, desk.now);
+    desk.office.replay_only(ONE, Some(u64::MAX));
+    batches(&mut desk, 100);
+    assert!(desk.work().is_empty(), "no checkpoint is asked for");
+    assert_eq!(cut(&mut desk), desk.shard.position());
+    desk.create(GroupId(2), 1);
+    desk.work();
+    let other = desk.group(GroupId(2)).created;
+    assert_eq!(cut(&mut desk).next(), other, "the other group does");
+    // It is upgraded to a module that can be saved, and later back.
+    desk.office.replay_only(GroupId(2), Some(u64::MAX));
+    desk.office.replay_only(ONE, None);
+    let created = desk.group(ONE).created;
+    assert_eq!(cut(&mut desk).next(), created);
+    assert_eq!(desk.work(), [(ONE, Control::Checkpoint)]);
+    let epoch = desk.open_epoch(1, 10);
+    batches(&mut desk, 1);
+    let at = desk.shard.position();
+    batches(&mut desk, 1);
+    let asked = desk.group(ONE).capture.unwrap().position;
+    roots(&mut desk, at, &[(0, 1), (1, 1), (2, 1)]);
+    assert_eq!(desk.work(), [rooted(at, 1)]);
+    assert!(asked < at);
+    desk.office.replay_only(ONE, Some(u64::MAX));
+    assert_eq!(cut(&mut desk).next(), created, "a proxy may need votes for what lies before the checkpoint");
+    renew(&mut desk, epoch, at);
+    assert_eq!(cut(&mut desk), desk.shard.position());
+    desk.office.replay_only(ONE, None);
+    assert_eq!(cut(&mut desk), asked, "its history would begin there");
+}

@@ -87,3 +87,21 @@ fn a_halted_group_and_lost_replicas_have_no_wishes() {
     assert!(ticks(&mut desk).is_empty());
     assert_eq!(desk.office.wants(ONE), None);
 }
+
+#[test]
+fn a_group_whose_history_is_full_gets_no_ticks() {
+    let mut desk = idle();
+    let (now, at) = (desk.log_time(), last(&desk));
+    let bytes = desk.group(ONE).history.unwrap().bytes;
+    desk.office.replay_only(ONE, Some(bytes));
+    wish(&mut desk, 0, at, Some(now));
+    assert!(ticks(&mut desk).is_empty());
+    desk.office.replay_only(ONE, Some(bytes + 1));
+    assert_eq!(ticks(&mut desk), [(ONE, now)], "one byte below the limit");
+    desk.commit(ONE, &[Record::Tick(now)]);
+    let at = last(&desk);
+    wish(&mut desk, 0, at, Some(now));
+    assert!(ticks(&mut desk).is_empty(), "that was the last");
+    desk.office.replay_only(ONE, None);
+    assert_eq!(ticks(&mut desk), [(ONE, now)], "it may be saved now");
+}

@@ -106,41 +106,49 @@ fn the_bytes_of_a_state_are_fixed() {
     let root = Control::Rooted { position: Position(2), root: [6; 32] };
     let records = [root, Control::Checkpoint, Control::Resize { seats: 1 }].map(Record::Control);
     apply_at(&mut state, 0x0104, &[], &[batch(GroupId(1), &records)]);
+    // The turn of the third entry, as histories have it.
+    let turn =
+        [&3u64.to_le_bytes()[..], &0x0104u64.to_le_bytes(), &[0; 5], &batch(GroupId(1), &records).records].concat();
+    let history = format!("{:016x}", (12 + turn.len() as u64).swap_bytes());
+    let chain = hex(blake3::hash(&[&[0; 32][..], &turn].concat()).as_bytes());
     let fold = hex(blake3::hash(&[0; 64]).as_bytes());
     let (bundle, engine) = ("07".repeat(32), hex(&Digest::of(b"engine").0));
     let golden = [
-        "01 0300000000000000 0401000000000000 0300000000000000",
+        "02 0300000000000000 0401000000000000 0300000000000000",
         &fold,
         "01000000",
         "01000000 01000000 0100 0000000000000000 0a00000000000000 0100000000000000",
         "01000000 01000000 0300 612f62 01 0100000000000000 0300000000000000",
         "0300000000000000 0000000000000000 0000000000000000",
-        "06 0300000000000000 0401000000000000 0200000000000000",
+        "36 0300000000000000 0401000000000000 0200000000000000",
         &"06".repeat(32),
+        "0200000000000000",
+        &history,
+        &chain,
+        "0300000000000000 0000000000000000",
+        &"00".repeat(32),
         "0000 0100000000000000",
         &bundle,
         &engine,
         "01 00 00000000",
         "02 08 01000000 0301000000000000 00 00000000",
+        "00000000",
     ];
     assert_eq!(hex(&state.encode()), golden.concat().replace(' ', ""));
 }
 
 #[test]
-fn placed_services_stand_at_the_end_of_a_state_of_another_version() {
+fn placed_services_stand_at_the_end_of_a_state() {
     let mut state = ShardState::new();
-    let without = state.encode();
+    assert!(hex(&state.encode()).ends_with("00000000"));
     let place = |service: &str, shard| {
         let control = ShardControl::Place { service: service.into(), shard: ShardId(shard) };
         Record::Control(Control::Shard(control))
     };
     apply_at(&mut state, 1, &[], &[batch(GroupId::SHARD, &[place("b/c", 2), place("a/b", 258)])]);
     let bytes = hex(&state.encode());
-    assert!(hex(&without).starts_with("01") && bytes.starts_with("02"), "{bytes}");
     assert!(bytes.ends_with("0000000002000000 0300612f620201 0300622f630200".replace(' ', "").as_str()), "{bytes}");
     assert_eq!(ShardState::decode(&state.encode()).unwrap(), state);
-    let none_placed = [&[2][..], &without[1..], &[0; 4]].concat();
-    assert!(ShardState::decode(&none_placed).is_err(), "one state has one form");
 }
 
 #[test]
@@ -158,6 +166,33 @@ fn what_does_not_stand_for_a_state_is_refused() {
         ShardState::decode(&other).unwrap_err().to_string(),
         "version of the shard's state has the unknown value 3"
     );
+}
+
+#[test]
+fn a_state_of_version_1_is_read_and_knows_no_histories_until_the_next_checkpoint() {
+    let mut state = started();
+    let bytes = state.encode();
+    // The flags of the only group, behind the head of the state, two epochs, and the group's number, name and turns.
+    // What they say is there: a position, a count, a chain.
+    let flags = (1 + 3 * 8 + 32 + 4) + (4 + 2 * 30) + (4 + 4 + 2 + 3 + 1 + 5 * 8);
+    assert_eq!(bytes[flags], 16);
+    // Placed services are none; their number stands at the end.
+    let mut old = [&bytes[..flags], &[0], &bytes[flags + 49..bytes.len() - 4]].concat();
+    old[0] = 1;
+    let mut decoded = ShardState::decode(&old).unwrap();
+    assert_eq!(decoded.groups()[&GroupId(1)].history, None);
+    assert_eq!(ShardState::decode(&decoded.encode()).unwrap(), decoded);
+    let control = |control: Control| [batch(GroupId(1), &[Record::Control(control)])];
+    for state in [&mut state, &mut decoded] {
+        apply_at(state, 200, &[], &control(Control::Checkpoint));
+        let asked = state.position();
+        apply_at(state, 200, &[], &control(Control::Audit));
+        apply_at(state, 200, &[], &control(Control::Rooted { position: asked, root: [1; 32] }));
+    }
+    assert!(decoded.groups()[&GroupId(1)].history.is_some());
+    assert_eq!(decoded, state);
+    old[flags] = 16;
+    assert!(ShardState::decode(&old).is_err(), "that version had no such flag");
 }
 
 proptest! {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use refrain::config::{Cluster, Config, Durability, Node, Roles, Shards};
 use refrain::shard::{self, Commands, Places, Seams, Turns};
+use refrain_sequencer::disk::RealDisk;
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sim::sim_entropy;
 use refrain_telemetry::{Identity, Telemetry};
@@ -152,6 +153,7 @@ impl NodeHost {
         let pace = self.engine.clone();
         Seams {
             disk: Arc::new(self.parts.disk.clone()),
+            histories: Arc::new(RealDisk::open(&self.folder.join("history")).expect("a folder can be made")),
             exec: Arc::new(PacedFlush::new(self.parts.pace.clone())),
             net: self.net.clone(),
             entropy: sim_entropy(self.seed),
