@@ -54,7 +54,7 @@ impl Space {
         Ok(in_flight)
     }
 
-    /// The same for entries that another member leads, which its limit has let pass.
+    /// The same for entries that another member leads, which its limit has let pass. A log that has failed refuses none.
     pub(crate) async fn admit_led(&self, bytes: u64) -> Result<InFlight<'_>, WriteError> {
         let in_flight = self.count(bytes);
         let reserved = self.reserve().await;
@@ -65,7 +65,12 @@ impl Space {
             (true, Ok(())) => tracing::info!("this member takes entries again"),
             _ => {}
         }
-        reserved.map(|()| in_flight)
+        match reserved {
+            // It is for openraft to find, whose next write ends the member: who only refused entries would go on, and
+            // so would those that follow it.
+            Ok(()) | Err(WriteError::Failed(_)) => Ok(in_flight),
+            Err(error) => Err(error),
+        }
     }
 
     fn count(&self, bytes: u64) -> InFlight<'_> {
