@@ -426,6 +426,22 @@ impl Inner {
         };
         for waiting in failed {
             let _ = waiting.reply.send(Err(failure(ErrorCode::LogUnavailable, why)));
+            if let Some((group, Control::TakeSeat { seat, .. })) = waiting.control {
+                self.tell_dropped(group, seat);
+            }
+        }
+    }
+
+    /// A replica that was dropped here for another one that was not ordered: the leader has its seat taken anew.
+    fn tell_dropped(&self, id: GroupId, seat: Seat) {
+        let dropped = {
+            let groups = self.groups.borrow();
+            let group = groups.get(&id);
+            let dead = |group: &&Group| matches!(group.seats[usize::from(seat.0)].state, SeatState::Dead(_));
+            group.filter(dead).and_then(|group| group.local_replica(seat))
+        };
+        if let Some(ReplicaId { group, seat, incarnation }) = dropped {
+            self.tell_leader(ToLeader::Lost { group, seat, incarnation, reason: "dropped by an operator".into() });
         }
     }
 
