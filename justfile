@@ -17,7 +17,7 @@ guests *names:
 test *options:
     tests/run {{ options }} build test
 
-# Seeds 0 to N - 1 of both scenarios of the simulation; one with its trace: `cargo run -p refrain-sim -- node SEED`.
+# Seeds 0 to N - 1 of both scenarios of the simulation; one with its trace: `cargo run --release -p refrain-sim -- node 7`.
 sim seeds='100':
     cargo run --release --package refrain-sim -- order 0..{{ seeds }}
     cargo run --release --package refrain-sim -- node 0..{{ seeds }}

@@ -434,6 +434,23 @@ impl Inner {
         };
         for waiting in failed {
             let _ = waiting.reply.send(Err(failure(ErrorCode::LogUnavailable, why)));
+            if let Some((group, Control::TakeSeat { seat, .. })) = waiting.control {
+                self.tell_dropped(group, seat);
+            }
+        }
+    }
+
+    /// A replica that was dropped here for another one that was not ordered: the leader has its seat taken anew.
+    fn tell_dropped(&self, id: GroupId, seat: Seat) {
+        let dropped = {
+            let groups = self.groups.borrow();
+            let group = groups.get(&id);
+            let holder = |group: &Group| group.seats.get(usize::from(seat.0)).map(|holder| holder.state.clone());
+            let dead = |group: &&Group| matches!(holder(group), Some(SeatState::Dead(_)));
+            group.filter(dead).and_then(|group| group.local_replica(seat))
+        };
+        if let Some(ReplicaId { group, seat, incarnation }) = dropped {
+            self.tell_leader(ToLeader::Lost { group, seat, incarnation, reason: "dropped by an operator".into() });
         }
     }
 

@@ -54,12 +54,12 @@ impl Space {
         Ok(in_flight)
     }
 
-    /// The same for entries that another member leads, which its limit has let pass.
+    /// The same for entries that another member leads, which its limit has let pass. A log that has failed refuses none.
     pub(crate) async fn admit_led(&self, bytes: u64) -> Result<InFlight<'_>, WriteError> {
         let in_flight = self.count(bytes);
         let reserved = self.reserve().await;
         self.tell_if_full(&reserved);
-        reserved.map(|()| in_flight)
+        left_to_openraft(reserved).map(|()| in_flight)
     }
 
     /// The same for a state that another member gives in place of entries. openraft ends when it cannot be written.
@@ -68,7 +68,7 @@ impl Space {
         self.log.fit_snapshot(bytes + RESERVE_BYTES, done);
         let reserved = completed(receiver).await;
         self.tell_if_full(&reserved);
-        reserved
+        left_to_openraft(reserved)
     }
 
     fn tell_if_full(&self, reserved: &Result<(), WriteError>) {
@@ -107,5 +107,14 @@ impl Space {
             tracing::warn!(bytes, max_bytes, "the log has reached {WARN_PERCENT} % of its limit");
         }
         Ok(())
+    }
+}
+
+/// A log that has failed is for openraft to find, whose next write ends the member: who only refused would go on, and so
+/// would those that follow it.
+fn left_to_openraft(reserved: Result<(), WriteError>) -> Result<(), WriteError> {
+    match reserved {
+        Err(WriteError::Failed(_)) => Ok(()),
+        other => other,
     }
 }

@@ -1,22 +1,28 @@
-//! Runs seeds of the simulation: `refrain-sim node 0..1000`, or one seed with its trace: `refrain-sim order 17`.
+//! Runs seeds of the simulation: `refrain-sim node 0..1000`, or one seed with its trace: `refrain-sim order 17`; with
+//! names of kinds of faults, `refrain-sim node 0..50 full replica`, with those alone.
 
 use std::ops::Range;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use refrain_sim::check::Finding;
+use refrain_sim::plan::Kind;
 use refrain_sim::{node, order};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ran = match words[..] {
-        ["order", seeds] => parse(seeds).map(|seeds| sweep("order", seeds, order_seed)),
-        ["node", seeds] => parse(seeds).map(|seeds| sweep("node", seeds, node_seed)),
+        ["order", seeds, ref kinds @ ..] => parse(seeds)
+            .zip(parse_kinds(kinds))
+            .map(|(seeds, kinds)| sweep("order", seeds, |seed, readable| order_seed(seed, kinds.clone(), readable))),
+        ["node", seeds, ref kinds @ ..] => parse(seeds)
+            .zip(parse_kinds(kinds))
+            .map(|(seeds, kinds)| sweep("node", seeds, |seed, readable| node_seed(seed, kinds.clone(), readable))),
         _ => None,
     };
     let Some(all_hold) = ran else {
-        eprintln!("usage: refrain-sim order|node SEED | FIRST..END");
+        eprintln!("usage: refrain-sim order|node SEED|FIRST..END [KIND...], the kinds being those of `plan::Kind`");
         return ExitCode::from(2);
     };
     if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -58,19 +64,25 @@ fn sweep(scenario: &str, seeds: Range<u64>, run: impl Fn(u64, bool) -> Ran) -> b
     failed.is_empty()
 }
 
-fn order_seed(seed: u64, readable: bool) -> Ran {
-    let outcome = order::run(seed, &order::Options { readable, ..order::Options::default() });
+fn order_seed(seed: u64, kinds: Option<Vec<Kind>>, readable: bool) -> Ran {
+    let outcome = order::run(seed, &order::Options { readable, kinds, ..order::Options::default() });
     let order::Outcome { findings, digest, events, acknowledged, terms, lines } = outcome;
     let words = format!("{acknowledged} writes acknowledged, {terms} terms, digest {digest}");
     Ran { events, findings, lines, words }
 }
 
-fn node_seed(seed: u64, readable: bool) -> Ran {
-    let outcome = node::run(seed, &node::Options { readable, ..node::Options::default() });
+fn node_seed(seed: u64, kinds: Option<Vec<Kind>>, readable: bool) -> Ran {
+    let outcome = node::run(seed, &node::Options { readable, kinds, ..node::Options::default() });
     let node::Outcome { findings, digest, events, writes, answers, flows, lasted, lines } = outcome;
     let words =
         format!("{writes} writes and {answers} operations, {flows} flows, {lasted:?} simulated, digest {digest}");
     Ran { events, findings, lines, words }
+}
+
+/// The kinds of faults that were named; none when there were no names, and nothing when one is no kind.
+fn parse_kinds(names: &[&str]) -> Option<Option<Vec<Kind>>> {
+    let kinds: Vec<Kind> = names.iter().map(|name| Kind::of_name(name)).collect::<Option<_>>()?;
+    Some((!kinds.is_empty()).then_some(kinds))
 }
 
 fn parse(text: &str) -> Option<Range<u64>> {

@@ -10,8 +10,9 @@
 //! - `run`: one seed, from its plan to its findings.
 //!
 //! Real here: the loop thread's code of every role, openraft and the log's files, all streams between nodes, wasmtime
-//! and the guests, the proxy's front end down to its seam for sockets. Not real: the disk, the network, clocks, the
-//! engine's threads (turns run inline), sockets, the admin API's HTTP, bundles fetched from other nodes.
+//! and the guests, checkpoints and joins, the proxy's front end down to its seam for sockets. Not real: the log's disk,
+//! the network, clocks, the engine's threads (turns run inline), sockets, the admin API's HTTP, bundles fetched from
+//! other nodes. Checkpoints are in a real folder, which no fault hits.
 //!
 //! Invariants (design, sections 5, 9, 13 and 15): clients see one server that loses nothing that it acknowledged, does
 //! nothing twice and answers each flow as a single server would; replicas at one position are equal; and when the

@@ -55,6 +55,8 @@ pub enum Fault {
     FlipMemory(Host, u64, u64),
     /// Turns wait as long as this for the engine, in milliseconds.
     SlowEngine(Host, u64, u64),
+    /// The node has run another program than it says, from the beginning on.
+    Impostor(Host),
 }
 
 /// What an operator wants.
@@ -115,6 +117,8 @@ pub enum Kind {
     Memory,
     /// Slow engines.
     Engine,
+    /// A node that runs another program than it says: it is so from the beginning, see [`Plan::with_impostor`].
+    Impostor,
 }
 
 /// Kinds that the ordered log knows.
@@ -159,6 +163,15 @@ pub const NODE_KINDS: [Kind; 18] = [
     Kind::Engine,
 ];
 
+impl Kind {
+    /// The kind with this name, as `refrain-sim` is given it.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let all = KINDS.into_iter().chain(NODE_KINDS).chain([Self::Impostor]);
+        all.into_iter().find(|kind| format!("{kind:?}").eq_ignore_ascii_case(name))
+    }
+}
+
 /// Who may be hit.
 #[derive(Debug, Clone)]
 pub struct Targets {
@@ -180,13 +193,14 @@ impl Plan {
     /// Faults for `targets` within `duration`, out of a menu of some of `kinds`.
     #[must_use]
     pub fn draw(dice: &mut Dice, targets: &Targets, kinds: &[Kind], duration: Duration) -> Self {
+        let kinds: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind != Kind::Impostor).collect();
         let mut menu: Vec<Kind> = kinds.iter().copied().filter(|_| dice.percent(40)).collect();
         if menu.is_empty() && !kinds.is_empty() {
-            menu.push(*dice.pick(kinds));
+            menu.push(*dice.pick(&kinds));
         }
         if menu.contains(&Kind::Flip) {
-            // Of other members a damaged one might be a majority.
-            menu.retain(|kind| *kind != Kind::Members);
+            // Of other members a damaged one might be a majority. Who refuses to start votes on no other's memory either.
+            menu.retain(|kind| !matches!(kind, Kind::Members | Kind::Memory));
         }
         let mut drawing =
             Drawing { dice, targets, end: duration.as_millis() as u64, plan: Vec::new(), flipped: 0, changes: 0 };
@@ -206,6 +220,26 @@ impl Plan {
     pub fn of(mut faults: Vec<(Duration, Fault)>) -> Self {
         faults.sort_by_key(|(at, _)| *at);
         Self(faults)
+    }
+
+    /// The same, and one node that runs another program than it says, unless others are damaged for good: of three
+    /// replicas two must be sound.
+    #[must_use]
+    pub fn with_impostor(mut self, host: Host) -> Self {
+        let damage = |fault: &Fault| matches!(fault, Fault::FlipBit(_) | Fault::FlipMemory(..));
+        if !self.0.iter().any(|(_, fault)| damage(fault)) {
+            self.0.insert(0, (Duration::ZERO, Fault::Impostor(host)));
+        }
+        self
+    }
+
+    /// The node that runs another program.
+    #[must_use]
+    pub fn impostor(&self) -> Option<Host> {
+        self.0.iter().find_map(|(_, fault)| match fault {
+            Fault::Impostor(host) => Some(*host),
+            _ => None,
+        })
     }
 
     /// Whether hosts become members.
@@ -354,6 +388,8 @@ impl Drawing<'_> {
                     self.at(end, Fault::SlowEngine(host, 0, 0));
                 }
             }
+            // It is never on the menu.
+            Kind::Impostor => {}
         }
     }
 
@@ -451,6 +487,13 @@ mod tests {
             assert!((0..50).any(|seed| !draw(seed, &[kind]).is_empty()), "{kind:?}");
         }
         assert!(draw(1, &[]).is_empty());
+    }
+
+    #[test]
+    fn there_is_no_impostor_beside_other_damage() {
+        assert_eq!(Plan::default().with_impostor(Host(2)).impostor(), Some(Host(2)));
+        let damaged = Plan::of(vec![(Duration::ZERO, Fault::FlipMemory(Host(1), 0, 0))]);
+        assert_eq!(damaged.with_impostor(Host(2)).impostor(), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use refrain_sim::node;
 use refrain_sim::order::{Options, run};
+use refrain_sim::plan::Kind;
 
 /// Seeds that are run twice.
 const SEEDS: u64 = 12;
@@ -44,4 +45,17 @@ fn one_seed_of_nodes_gives_one_trace_whatever_ran_before() {
     let forward = digests(&mut (0..NODE_SEEDS));
     let backward = digests(&mut (0..NODE_SEEDS).rev());
     assert_eq!(forward, backward);
+}
+
+/// A seed in which a node is so far behind that its process begins anew from the state of the others.
+const BEGINS_ANEW: u64 = 63;
+
+#[test]
+fn a_node_that_begins_anew_does_so_alike_whatever_ran_before() {
+    let kinds = Some(vec![Kind::Isolate, Kind::Kill, Kind::Partition]);
+    let options = node::Options { kinds, ..node::Options::default() };
+    let digest = || node::run(BEGINS_ANEW, &options).digest;
+    let first = digest();
+    let _ = node::run(1, &options);
+    assert_eq!(first, digest());
 }

@@ -80,7 +80,7 @@ fn a_log_that_is_cut_behind_a_state_that_is_too_old_is_caught() {
 fn answers_that_nobody_agreed_on_are_caught() {
     let options = node::Options {
         agreement: Agreement::None,
-        kinds: Some(vec![Kind::Memory, Kind::Engine]),
+        kinds: Some(vec![Kind::Impostor, Kind::Engine]),
         ..node::Options::default()
     };
     for seed in 0..SEEDS {

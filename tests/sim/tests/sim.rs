@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use refrain_sim::check::Finding;
+use refrain_sim::plan::Kind;
 use refrain_sim::{node, order};
 
 const FAILED_ONCE: &str = include_str!("../seeds.txt");
@@ -15,12 +16,15 @@ const NODE_BUDGET: Range<u64> = 0..100;
 /// How many tests share a budget, so that they run beside each other.
 const PARTS: u64 = 4;
 
-fn order_seed(seed: u64) -> Vec<Finding> {
-    order::run(seed, &order::Options::default()).findings
+/// A seed, and the kinds of faults that it draws from when not from all.
+type Seed = (u64, Option<Vec<Kind>>);
+
+fn order_seed((seed, kinds): Seed) -> Vec<Finding> {
+    order::run(seed, &order::Options { kinds, ..order::Options::default() }).findings
 }
 
-fn node_seed(seed: u64) -> Vec<Finding> {
-    node::run(seed, &node::Options::default()).findings
+fn node_seed((seed, kinds): Seed) -> Vec<Finding> {
+    node::run(seed, &node::Options { kinds, ..node::Options::default() }).findings
 }
 
 /// Prints what is wrong with a seed; true when nothing is.
@@ -29,29 +33,33 @@ fn holds(scenario: &str, seed: u64, findings: &[Finding]) -> bool {
     findings.is_empty()
 }
 
-fn hold(scenario: &str, seeds: impl Iterator<Item = u64>, run: fn(u64) -> Vec<Finding>) {
-    let failed: Vec<u64> = seeds.filter(|seed| !holds(scenario, *seed, &run(*seed))).collect();
+fn hold(scenario: &str, seeds: impl Iterator<Item = Seed>, run: fn(Seed) -> Vec<Finding>) {
+    let failed: Vec<Seed> = seeds.filter(|seed| !holds(scenario, seed.0, &run(seed.clone()))).collect();
     assert!(
         failed.is_empty(),
         "{scenario} {failed:?} do not hold: add them to tests/sim/seeds.txt, and see `refrain-sim {scenario} SEED`"
     );
 }
 
-fn part(nth: u64, budget: &Range<u64>) -> impl Iterator<Item = u64> + use<> {
+fn part(nth: u64, budget: &Range<u64>) -> impl Iterator<Item = Seed> + use<> {
     let given = std::env::var("REFRAIN_SIM_SEEDS").ok().map(|text| {
         let range = text.split_once("..").and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
         range.expect("REFRAIN_SIM_SEEDS is like 1000..2000")
     });
-    given.unwrap_or_else(|| budget.clone()).filter(move |seed| seed % PARTS == nth)
+    let seeds = given.unwrap_or_else(|| budget.clone());
+    seeds.filter(move |seed| seed % PARTS == nth).map(|seed| (seed, None))
 }
 
-fn failed_once(scenario: &str) -> impl Iterator<Item = u64> {
+fn failed_once(scenario: &str) -> impl Iterator<Item = Seed> {
     let lines = FAILED_ONCE.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     lines.filter(|line| !line.is_empty()).filter_map(move |line| {
-        let read = line.split_once(' ').and_then(|(of, seed)| Some((of, seed.parse().ok()?)));
-        let (of, seed) = read.unwrap_or_else(|| panic!("seeds.txt: {line:?} is not SCENARIO SEED"));
-        assert!(["order", "node"].contains(&of), "seeds.txt: {line:?} is of no scenario");
-        (of == scenario).then_some(seed)
+        let mut words = line.split_whitespace();
+        let of = words.next().filter(|of| ["order", "node"].contains(of));
+        let seed = words.next().and_then(|seed| seed.parse().ok());
+        let kinds: Option<Vec<Kind>> = words.map(Kind::of_name).collect();
+        let read = of.zip(seed).zip(kinds);
+        let ((of, seed), kinds) = read.unwrap_or_else(|| panic!("seeds.txt: {line:?} is not SCENARIO SEED [KIND...]"));
+        (of == scenario).then(|| (seed, (!kinds.is_empty()).then_some(kinds)))
     })
 }
 

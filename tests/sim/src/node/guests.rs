@@ -21,6 +21,8 @@ pub struct Guests {
     pub store: Arc<Service>,
     /// `examples/echo`.
     pub echo: Arc<Service>,
+    rule: Agreement,
+    impostor: Arc<OnceLock<Arc<Service>>>,
 }
 
 impl Guests {
@@ -40,14 +42,33 @@ impl Guests {
 
     fn prepare(rule: Agreement) -> Self {
         let platform = Platform::without_ticker(None).expect("this machine runs x86-64-v2 code");
-        let service = |name: &str| {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
-            let mut bundle = Bundle::load(&folder).expect("the examples are whole");
-            bundle.manifest.agreement = rule;
-            bundle.manifest.limits.fuel_per_turn = FuelPerTurn::Limit(FUEL_PER_TURN);
-            bundle.manifest.limits.socket_buffer = SOCKET_BUFFER.parse().expect("it is a size");
-            Arc::new(Service::prepare(bundle, &platform, None))
-        };
-        Self { store: service("kv-server"), echo: service("echo"), platform }
+        let service = |name: &str| Arc::new(Service::prepare(bundle(name, rule), &platform, None));
+        Self { store: service("kv-server"), echo: service("echo"), rule, impostor: Arc::default(), platform }
     }
+
+    /// The same for a node whose key-value server answers some commands in other words, under the same name and digest.
+    #[must_use]
+    pub fn of_impostor(&self) -> Self {
+        let store = self.impostor.get_or_init(|| {
+            let mut bundle = bundle("kv-server", self.rule);
+            replace(&mut bundle.module, b"ERR unknown command", b"ERR unheard command");
+            Arc::new(Service::prepare(bundle, &self.platform, None))
+        });
+        Self { store: Arc::clone(store), ..self.clone() }
+    }
+}
+
+fn bundle(name: &str, rule: Agreement) -> Bundle {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
+    let mut bundle = Bundle::load(&folder).expect("the examples are whole");
+    bundle.manifest.agreement = rule;
+    bundle.manifest.limits.fuel_per_turn = FuelPerTurn::Limit(FUEL_PER_TURN);
+    bundle.manifest.limits.socket_buffer = SOCKET_BUFFER.parse().expect("it is a size");
+    bundle
+}
+
+/// Puts `other` where `text` is, which has the same length.
+fn replace(module: &mut [u8], text: &[u8], other: &[u8]) {
+    let at = module.windows(text.len()).position(|window| window == text).expect("the module has the text");
+    module[at..at + text.len()].copy_from_slice(other);
 }

@@ -18,12 +18,17 @@ use crate::net::gates::Host;
 /// What of a guest's memory is mostly in use.
 const HEAP_BYTES: u64 = 128 * 1024;
 
+/// The key-value server's name.
+const STORE: &str = "examples/kv-server";
+
 /// A replica: group, seat, incarnation.
 type Holder = (u32, u8, u64);
 
 /// The operator of a run.
 pub struct Operator {
     doors: BTreeMap<Host, Door>,
+    /// The node whose key-value server is another program.
+    impostor: Option<Host>,
     observed: Observed,
     /// Questions that are not answered, with the start of the process that they were put to.
     asked: BTreeMap<Host, (u64, oneshot::Receiver<Result<Status, ErrorBody>>)>,
@@ -48,9 +53,10 @@ fn ignored<T>() -> Reply<T> {
 impl Operator {
     /// An operator who can reach these.
     #[must_use]
-    pub fn new(doors: BTreeMap<Host, Door>, observed: Observed) -> Self {
+    pub fn new(doors: BTreeMap<Host, Door>, impostor: Option<Host>, observed: Observed) -> Self {
         Self {
             doors,
+            impostor,
             observed,
             asked: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -93,7 +99,7 @@ impl Operator {
             for service in &status.services {
                 for seat in service.seats.iter().filter(|seat| is_of(host, seat) && !seat.digest.is_empty()) {
                     let holder = (service.group, seat.seat, seat.incarnation);
-                    if self.damaged.contains(&holder) {
+                    if self.damaged.contains(&holder) || self.is_false(host, service) {
                         continue;
                     }
                     let known = self.digests.get(&(service.group, seat.position));
@@ -116,7 +122,7 @@ impl Operator {
 
     fn digests_of(&self, host: Host, status: &Status) -> Vec<((u32, u64), String, Host)> {
         let mut digests = Vec::new();
-        for service in &status.services {
+        for service in status.services.iter().filter(|service| !self.is_false(host, service)) {
             let sound = |seat: &&SeatStatus| {
                 is_of(host, seat)
                     && !seat.digest.is_empty()
@@ -177,6 +183,11 @@ impl Operator {
         self.observed.trace().note(host, format_args!("{flip:?} in seat {} of {service}", seat.seat));
         self.damaged.insert((group, seat.seat, seat.incarnation));
         self.tell(host, Command::Corrupt { service, seat: Seat(seat.seat), flip, audit, reply: ignored() });
+    }
+
+    /// Whether a node's replicas of a service are of another program than all others.
+    fn is_false(&self, host: Host, service: &ServiceStatus) -> bool {
+        self.impostor == Some(host) && name_of(&service.name) == STORE
     }
 
     fn is_damaged(&self, group: u32) -> bool {
@@ -242,7 +253,7 @@ impl Operator {
         for (host, status) in self.statuses().filter(|(host, _)| !lost(*host)) {
             for service in &status.services {
                 let seats = groups.entry(service.group).or_default();
-                seats.note(host, service, lost);
+                seats.note(host, service, self.is_false(host, service), lost);
             }
         }
         for (group, seats) in groups {
@@ -264,13 +275,15 @@ struct Seats {
 }
 
 impl Seats {
-    fn note(&mut self, host: Host, service: &ServiceStatus, lost: &dyn Fn(Host) -> bool) {
+    fn note(&mut self, host: Host, service: &ServiceStatus, is_false: bool, lost: &dyn Fn(Host) -> bool) {
         self.count = self.count.max(service.seats.len());
         if service.state == ServiceState::Halted {
             self.faults.push(format!("{} is halted on {host}", service.name));
         }
         for seat in &service.seats {
-            if is_of(host, seat) && seat.state == SeatState::Active {
+            if is_of(host, seat) && is_false {
+                self.lost.insert(seat.seat);
+            } else if is_of(host, seat) && seat.state == SeatState::Active {
                 self.follow.insert(seat.seat, (seat.position, seat.digest.clone()));
             } else if is_of(host, seat) {
                 let (name, number, reason) = (&service.name, seat.seat, &seat.reason);

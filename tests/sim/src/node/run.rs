@@ -45,6 +45,8 @@ const TAP: Duration = Duration::from_millis(200);
 const AUDIT: Duration = Duration::from_millis(200);
 /// Clients have hosts from here on.
 const FIRST_CLIENT: u16 = 21;
+/// Of a hundred runs so many have a node that runs another program, where nothing else says so.
+const IMPOSTOR_PERCENT: u64 = 12;
 /// The services of every node.
 const SERVICES: usize = 2;
 
@@ -141,6 +143,14 @@ fn draw_nodes(dice: &mut Dice) -> Vec<Roles> {
     }
 }
 
+/// The faults of a run: of these kinds, or of any.
+fn draw_plan(dice: &Dice, targets: &Targets, kinds: Option<&[Kind]>) -> Plan {
+    let plan = Plan::draw(&mut dice.named("plan"), targets, kinds.unwrap_or(&NODE_KINDS), SAFETY);
+    let mut dice = dice.named("impostor");
+    let wanted = kinds.map_or_else(|| dice.percent(IMPOSTOR_PERCENT), |kinds| kinds.contains(&Kind::Impostor));
+    if wanted { plan.with_impostor(*dice.pick(&targets.engines)) } else { plan }
+}
+
 /// A folder for the files of a run, in memory where there is such a place.
 fn folder() -> tempfile::TempDir {
     const MEMORY: &str = "/dev/shm";
@@ -157,16 +167,15 @@ impl Cluster {
         let others = of(false).chain(clients.iter().copied()).collect();
         let engines = nodes.iter().filter(|(_, roles)| roles.engine).map(|(host, _)| *host).collect();
         let targets = Targets { members: of(true).collect(), spares: Vec::new(), others, engines };
-        let kinds = options.kinds.as_deref().unwrap_or(&NODE_KINDS);
-        let plan = options.plan.clone();
-        let plan = plan.unwrap_or_else(|| Plan::draw(&mut dice.named("plan"), &targets, kinds, SAFETY));
+        let plan = options.plan.clone().unwrap_or_else(|| draw_plan(&dice, &targets, options.kinds.as_deref()));
+        let impostor = plan.impostor();
         let trace = Trace::new(options.readable);
         let observed = Observed::new(trace.clone());
         let hosts = Hosts::new(&dice, trace, plan, SAFETY + LIVENESS + Duration::from_secs(60));
         hosts.gates().tap();
         let mut cluster = Self {
             hosts,
-            operator: Operator::new(BTreeMap::new(), observed.clone()),
+            operator: Operator::new(BTreeMap::new(), None, observed.clone()),
             observed,
             engines: BTreeMap::new(),
             lives: Vec::new(),
@@ -179,16 +188,18 @@ impl Cluster {
         let times = Times::draw(&mut shape);
         let mut doors = BTreeMap::new();
         for (host, _) in cluster.nodes.clone() {
-            doors.insert(host, cluster.add_node(host, times, options, &dice));
+            let guests = Guests::with(options.agreement);
+            let guests = if impostor == Some(host) { guests.of_impostor() } else { guests };
+            doors.insert(host, cluster.add_node(host, times, guests, options, &dice));
         }
-        cluster.operator = Operator::new(doors, cluster.observed.clone());
+        cluster.operator = Operator::new(doors, impostor, cluster.observed.clone());
         for (nth, host) in clients.into_iter().enumerate() {
             cluster.add_client(nth, host, options, &dice);
         }
         cluster
     }
 
-    fn add_node(&mut self, host: Host, times: Times, options: &Options, dice: &Dice) -> Door {
+    fn add_node(&mut self, host: Host, times: Times, guests: Guests, options: &Options, dice: &Dice) -> Door {
         let dice = dice.named(&format!("node {host}"));
         let parts = self.hosts.add_machine(host, options.disk, dice.named("pace"));
         let engine = Pace::new(dice.named("engine"));
@@ -199,7 +210,7 @@ impl Cluster {
             nodes: self.nodes.clone(),
             times,
             folder: self.folder.path().join(host.to_string()),
-            guests: Guests::with(options.agreement),
+            guests,
             parts,
             engine,
             net: Arc::new(SimNet::new(host, self.hosts.gates().clone(), dice.named("net"))),
