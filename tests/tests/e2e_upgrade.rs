@@ -9,6 +9,7 @@ use refrain_tests::doors::Doors;
 use refrain_tests::guests;
 use refrain_tests::http::{HttpClient, put, request};
 use refrain_tests::native::{Example, ScratchFolder};
+use refrain_tests::rctl::Rctl;
 use refrain_tests::server::{Server, Site};
 use refrain_tests::services::{other_version, version_of};
 use refrain_tests::traffic::uploader::Uploader;
@@ -210,6 +211,48 @@ fn a_version_that_does_not_start_is_rolled_back_on_all_nodes() -> Result<()> {
     cluster.start()?;
     cluster.until_equal(IMAGES)?;
     holds(cluster.server(2), "/lake.jpg", &image)
+}
+
+#[test]
+fn a_replay_goes_on_with_every_bundle_that_the_service_was_given() -> Result<()> {
+    let mut site = Site::of("upgrade-replay", &[Example::ImageServer])?;
+    site.argument("--log-cut-interval").argument("1h");
+    let scratch = ScratchFolder::new("upgrade-replay-versions")?;
+    let server = site.start()?;
+    let image = noise(9, IMAGE_BYTES);
+    store(&server, "/lake.jpg", &image)?;
+    let second = other_version(scratch.path(), Example::ImageServer, "0.2.0", |_| {})?;
+    let status = upgraded(&server, &second)?;
+    let (first_at, bundle) = (status["position"].as_u64(), status["bundle"].as_str().map(str::to_owned));
+    let (first_at, bundle) = first_at.zip(bundle).context("it has a position and a bundle")?;
+    let broken = version_of(scratch.path(), Example::ImageServer, "0.3.0", &exits(), |_| {})?;
+    let (status, done) = upgrade(&server, &broken)?;
+    ensure!(!done && status["state"] == "rolled-back", "{status:#}");
+    let third = other_version(scratch.path(), Example::ImageServer, "0.4.0", |_| {})?;
+    upgraded(&server, &third)?;
+    store(&server, "/hill.jpg", &image)?;
+    let digest = server.until_equal(IMAGES)?;
+    server.kill()?;
+
+    let rctl = Rctl::new(&site.data_dir());
+    let output = rctl.run(&["replay", IMAGES, "--print-from", &first_at.to_string()])?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && text.contains(&format!("digest {digest} ")), "{digest}: {text}");
+    // The one that did not start is followed by the record that goes back.
+    ensure!(text.matches("the service is given bundle").count() == 4, "{text}");
+    // The next version's first calls are told in the turn of the upgrade.
+    let turn =
+        text.split("position ").find(|turn| turn.starts_with(&format!("{first_at} "))).context("no such turn")?;
+    ensure!(turn.contains("upgrade to bundle") && turn.contains("  call "), "{turn}");
+
+    // Without a bundle the way ends before it.
+    std::fs::remove_dir_all(site.data_dir().join("bundles").join(bundle))?;
+    let output = rctl.run(&["replay", IMAGES])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success() && said.contains(&format!("upgraded at position {first_at}")), "{said}");
+    let before = (first_at - 1).to_string();
+    ensure!(rctl.run(&["replay", IMAGES, "--to", &before])?.status.success());
+    Ok(())
 }
 
 #[test]

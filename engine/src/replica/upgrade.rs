@@ -53,15 +53,18 @@ impl Replica {
             self.upgrade = Some(Upgrade::Missing(bundle));
             return;
         };
-        let successor = {
+        let (successor, calls) = {
             let mut shared = self.shared.lock();
-            shared.kernel().successor(blueprint.config.clone(), &blueprint.bundle, &batch.input())
+            let successor = shared.kernel().successor(blueprint.config.clone(), &blueprint.bundle, &batch.input());
+            // Whoever is told the guest's calls hears those of the next one too.
+            let calls = successor.is_ok().then(|| shared.calls.take()).flatten();
+            (successor, calls)
         };
         match successor {
             Ok(mut kernel) => {
                 let started = kernel.start_if_due();
                 debug_assert!(started, "a successor is to be started at once");
-                let shared = Shared { turn: 1, ..Shared::new(Some(kernel)) };
+                let shared = Shared { turn: 1, calls, ..Shared::new(Some(kernel)) };
                 let shared = Arc::new(Mutex::new(shared));
                 let compiled = Arc::clone(&blueprint.compiled);
                 let run = guest::run(compiled, Arc::clone(&shared), blueprint.limits, Beginning::Trial);
@@ -99,6 +102,7 @@ impl Replica {
         let mut next = shared.lock();
         if let Some(fault) = next.kernel().start_fault() {
             let tried = next.kernel.take();
+            self.shared.lock().calls = next.calls.take();
             return self.enter(&batch, |kernel, input| kernel.go_on(tried, &fault, input));
         }
         let former = self.shared.lock().kernel.take().expect("a replica has its kernel between its guest's calls");

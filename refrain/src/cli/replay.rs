@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use refrain::replay::{Comparison, Finding, Folder, Player, Start, Survey, Turn, Verifier, compare, words};
 use refrain_api::{FORENSIC_REPORT_FILE, ForensicReport};
 use refrain_engine::Platform;
+use refrain_service::BundleDigest;
 use refrain_wire::Position;
 use serde::Serialize;
 
@@ -97,11 +98,11 @@ fn replay(args: &ReplayArgs) -> anyhow::Result<bool> {
             "the log was made by engine {made}, this is engine {here}: turns may differ for that reason"
         ));
     }
-    // Another program is another service as far as a replica goes.
-    let upgrade = survey.upgrades.first().filter(|upgrade| **upgrade <= to).copied();
-    let to = upgrade.map_or(to, |upgrade| Position(upgrade.0 - 1));
     notes.extend(
-        upgrade.map(|at| format!("at position {at} the service is given another bundle: the replay ends before")),
+        survey
+            .upgrades
+            .iter()
+            .map(|(at, bundle)| format!("at position {at} the service is given bundle {}", BundleDigest::new(*bundle))),
     );
     let start = match &args.from {
         None => Start::Beginning,

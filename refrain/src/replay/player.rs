@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
 use refrain_engine::checkpoint::{Captured, Manifest, Root};
+use refrain_engine::replica::{Blueprint, Blueprints};
 use refrain_engine::trace::HostCall;
 use refrain_engine::{Platform, Replica, ReplicaId, TurnBatch, TurnOutcome};
 use refrain_wire::{Incarnation, Position, Seat};
@@ -93,16 +94,29 @@ impl<'a> Player<'a> {
     /// # Errors
     /// When the bundle or the checkpoint cannot be used.
     pub fn begin(folder: &'a Folder, survey: &Survey, platform: &Platform, start: Start) -> anyhow::Result<Self> {
-        let service = Service::prepare(folder.bundle(survey.bundle)?, platform, None);
-        let blueprint = service.blueprint(survey.group);
-        let blueprint =
-            blueprint.with_context(|| format!("{} cannot run: {}", survey.service, service.why_refused()))?;
+        let checkpoint = checkpoint(folder, survey, start)?;
+        // What the log says of a checkpoint's program may be wrong: it learns late of an upgrade that did not start.
+        let (from, bundle) = checkpoint.as_ref().map_or((survey.before, survey.bundle), |manifest| {
+            let parts = manifest.parts();
+            (parts.position, parts.bundle)
+        });
+        let blueprint = blueprint(folder, survey, platform, bundle)?;
+        let blueprints = Blueprints::default();
+        blueprints.put(Arc::clone(&blueprint));
+        for (at, bundle) in survey.upgrades.iter().filter(|(at, _)| *at > from) {
+            if blueprints.get(survey.group, bundle).is_none() {
+                let next = self::blueprint(folder, survey, platform, *bundle);
+                blueprints
+                    .put(next.with_context(|| format!("it is upgraded at position {at}; replay --to {}", at.0 - 1))?);
+            }
+        }
         let id = ReplicaId { group: survey.group, seat: Seat(0), incarnation: Incarnation(1) };
-        let replica = match checkpoint(folder, survey, start)? {
+        let replica = match checkpoint {
             None => Replica::new(id, blueprint),
             Some(manifest) => Replica::restore(id, blueprint, &manifest, Arc::new(folder.chunks()))
                 .with_context(|| format!("the checkpoint at position {}", manifest.parts().position))?,
         };
+        let replica = replica.with_blueprints(Arc::new(blueprints));
         let track = Track::open(folder, &survey.service)?;
         Ok(Self { track, replica, calls: Arc::default(), ahead: None })
     }
@@ -167,6 +181,18 @@ impl<'a> Player<'a> {
         }
         Ok(None)
     }
+}
+
+/// What replicas are made of that run one of the folder's bundles.
+fn blueprint(
+    folder: &Folder,
+    survey: &Survey,
+    platform: &Platform,
+    bundle: [u8; 32],
+) -> anyhow::Result<Arc<Blueprint>> {
+    let service = Service::prepare(folder.bundle(bundle)?, platform, None);
+    let blueprint = service.blueprint(survey.group);
+    blueprint.with_context(|| format!("{} cannot run: {}", service.full_name, service.why_refused()))
 }
 
 /// The checkpoint that a replay begins with; none when it begins with the service.

@@ -172,8 +172,8 @@ pub struct Survey {
     pub roots: Vec<(Position, Root)>,
     /// Seats that were put out.
     pub quarantined: Vec<Quarantined>,
-    /// Where it was given another program.
-    pub upgrades: Vec<Position>,
+    /// The bundles that it was given, and where; those that did not start as well.
+    pub upgrades: Vec<(Position, [u8; 32])>,
 }
 
 impl Survey {
@@ -244,7 +244,7 @@ impl Survey {
                     let (voted, agreed) = (*voted, *agreed);
                     self.quarantined.push(Quarantined { seat, incarnation, position, voted, agreed, at });
                 }
-                Control::Upgrade { .. } => self.upgrades.push(at),
+                Control::Upgrade { bundle, .. } => self.upgrades.push((at, *bundle)),
                 _ => {}
             }
         }

@@ -1,6 +1,7 @@
 //! Streams to and from other nodes: dialling, the hello at the beginning, and who serves which role.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -118,16 +119,33 @@ impl Inner {
     }
 }
 
+/// Why nodes were turned away: each reason is told once, as who is refused comes again and again.
+#[derive(Default)]
+struct Told(RefCell<BTreeSet<(NodeId, String)>>);
+
+/// Reasons that are remembered; beyond, they are told again.
+const MAX_TOLD: usize = 256;
+
+impl Told {
+    fn is_new(&self, node: NodeId, reason: &str) -> bool {
+        let mut told = self.0.borrow_mut();
+        if told.len() >= MAX_TOLD {
+            told.clear();
+        }
+        told.insert((node, reason.to_owned()))
+    }
+}
+
 /// Serves streams of other nodes until the loop ends.
 pub(super) async fn accept(inner: Rc<Inner>, mut listener: Box<dyn Listener>) {
-    let open = Rc::new(Cell::new(0_usize));
+    let (open, told) = (Rc::new(Cell::new(0_usize)), Rc::new(Told::default()));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) if open.get() < MAX_STREAMS => {
                 open.set(open.get() + 1);
-                let (inner, open) = (Rc::clone(&inner), Rc::clone(&open));
+                let (inner, open, told) = (Rc::clone(&inner), Rc::clone(&open), Rc::clone(&told));
                 tokio::task::spawn_local(async move {
-                    if let Err(error) = serve(&inner, stream).await {
+                    if let Err(error) = serve(&inner, stream, &told).await {
                         tracing::debug!(%peer, ?error, "a stream of another node ended");
                     }
                     open.set(open.get() - 1);
@@ -143,11 +161,13 @@ pub(super) async fn accept(inner: Rc<Inner>, mut listener: Box<dyn Listener>) {
 }
 
 /// Serves one stream to its end.
-async fn serve(inner: &Rc<Inner>, stream: BoxStream) -> anyhow::Result<()> {
+async fn serve(inner: &Rc<Inner>, stream: BoxStream, told: &Told) -> anyhow::Result<()> {
     let incoming = Incoming::read(stream).await?;
     let hello = incoming.hello;
     if let Some((code, reason)) = inner.refuse(&hello) {
-        tracing::warn!(node = %hello.node, role = ?hello.role, reason, "a node was turned away");
+        if told.is_new(hello.node, &reason) {
+            tracing::warn!(node = %hello.node, role = ?hello.role, reason, "a node was turned away");
+        }
         incoming.refuse(code, reason).await;
         return Ok(());
     }
