@@ -197,7 +197,10 @@ impl Inner {
             let wanted: Vec<(String, Vec<Root>)> = self.view.with_shard(|shard| {
                 let concerned = shard.groups().values().filter(|group| cut.is_some_and(|cut| group.created <= cut));
                 let stands = |checkpoint: &Checkpoint| cut.is_none_or(|cut| checkpoint.position >= cut);
-                let roots = |group: &LogGroup| group.checkpoints().filter(stands).map(|kept| Root(kept.root)).collect();
+                let roots = |group: &LogGroup| {
+                    let roots = group.checkpoints().filter(stands).map(|kept| Root(kept.root));
+                    roots.collect::<Vec<_>>()
+                };
                 let all = concerned.map(|group| (group.service.clone(), roots(group)));
                 all.filter(|(_, roots)| !roots.is_empty()).collect()
             });

@@ -153,7 +153,7 @@ impl NodeHost {
         let pace = self.engine.clone();
         Seams {
             disk: Arc::new(self.parts.disk.clone()),
-            histories: Arc::new(RealDisk::open(&self.folder.join("history")).expect("a folder can be made")),
+            histories: Arc::new(RealDisk::open(self.folder.join("history")).expect("a folder can be made")),
             exec: Arc::new(PacedFlush::new(self.parts.pace.clone())),
             net: self.net.clone(),
             entropy: sim_entropy(self.seed),
