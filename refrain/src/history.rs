@@ -253,7 +253,6 @@ impl History {
                 let before = Position(from.0.saturating_sub(1));
                 let kept = self.kept().and_then(|kept| kept.read(group, before, behind, max_bytes));
                 let kept = kept.ok_or(ReadTurns::Cut { behind, from })?;
-                let kept = kept.map_err(|error| ReadTurns::Failed(format!("reading the group's history: {error}")))?;
                 if !kept.is_empty() {
                     return Ok(self.batches(group, after, kept));
                 }

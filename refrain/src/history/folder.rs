@@ -1,8 +1,8 @@
 //! The histories that a member keeps: one file for each group that lives on its history alone.
 //!
 //! What they have to come to at the position at which the log was cut says the state of the shard that stands there. A
-//! file that does not come to that is not read, but completed from other members, or made anew. Turns behind that
-//! position are in the log. A history that begins with a newer checkpoint is another file: until the log is cut there,
+//! file that does not come to that is not read, but completed from other members, or made anew; one that is damaged is
+//! put aside under another name, for an operator to look at. Turns behind that position are in the log. A history that begins with a newer checkpoint is another file: until the log is cut there,
 //! the one before is what the log goes on from.
 
 use std::collections::BTreeMap;
@@ -13,11 +13,13 @@ use parking_lot::RwLock;
 use refrain_sequencer::disk::Disk;
 use refrain_sequencer::shard::{Recorded, RecordedTurn, ShardState};
 use refrain_wire::{GroupId, Position};
+use tokio::sync::Notify;
 
 use super::file::HistoryFile;
 
 const SUFFIX: &str = ".history";
 const PART: &str = ".part";
+const DAMAGED: &str = ".damaged";
 
 /// What the histories have to come to where the log was cut.
 #[derive(Debug, Default)]
@@ -33,11 +35,13 @@ impl Cut {
     }
 }
 
-/// A file, and the position up to which it is known to come to what the log says.
+/// A file, and how far it is known to come to what the log says.
 #[derive(Clone)]
 struct Kept {
     file: Arc<HistoryFile>,
     whole_to: Position,
+    /// The bytes of its turns up to there.
+    whole_bytes: u64,
 }
 
 /// Why a history is not as it should be.
@@ -73,6 +77,8 @@ pub(crate) struct Histories {
     replaced: parking_lot::Mutex<Vec<String>>,
     /// One at a time changes files.
     writing: parking_lot::Mutex<()>,
+    /// Told when a file was put aside that is needed.
+    damaged: Notify,
 }
 
 fn name_of(group: GroupId, after: Position) -> String {
@@ -86,7 +92,7 @@ fn parsed(name: &str) -> Option<(GroupId, Position)> {
 }
 
 impl Histories {
-    /// Opens a folder for a log that was cut at a state, if it was. Files of no use are removed.
+    /// Opens a folder for a log that was cut at a state, if it was. Files of no use are removed, damaged ones put aside.
     ///
     /// # Errors
     /// When the folder cannot be read or changed, or a file is of another version.
@@ -94,27 +100,43 @@ impl Histories {
         let cut = cut.map(Cut::at).unwrap_or_default();
         let mut files = BTreeMap::new();
         for name in disk.list()? {
+            let file = disk.path(&name);
+            if name.ends_with(DAMAGED) {
+                tracing::warn!(file = %file.display(), "a damaged history is still here: it can be removed");
+                continue;
+            }
             let known = parsed(&name).and_then(|(group, after)| Some((group, after, *cut.groups.get(&group)?)));
             let Some((group, _, wanted)) = known.filter(|(_, after, wanted)| *after == wanted.after) else {
                 disk.remove(&name)?;
                 continue;
             };
-            match HistoryFile::open(&*disk, &name, group, wanted.after, cut.position) {
-                Ok(file) if could_become(&file, &wanted) => {
-                    let whole_to = if file.recorded() == wanted { cut.position } else { Position(0) };
-                    files.insert(group, Kept { file: Arc::new(file), whole_to });
+            let (position, wanted_bytes) = (cut.position.0, wanted.bytes);
+            match HistoryFile::open(&*disk, &name, group, &wanted, cut.position) {
+                Ok(found) => {
+                    let (whole, bytes) = (found.recorded() == wanted, found.recorded().bytes);
+                    if !whole {
+                        let last = found.last().0;
+                        tracing::error!(
+                            file = %file.display(), position, bytes, wanted_bytes, last,
+                            "a history is shorter than the log says: other members are asked for the rest"
+                        );
+                    }
+                    let (whole_to, whole_bytes) = if whole { (cut.position, bytes) } else { (Position(0), 0) };
+                    files.insert(group, Kept { file: Arc::new(found), whole_to, whole_bytes });
                 }
-                Ok(_) => tracing::error!(name, "a history does not come to what the log says: it is of no use"),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    tracing::error!(name, %error, "a history is damaged: it is of no use");
+                    tracing::error!(
+                        file = %file.display(), position, wanted_bytes, %error,
+                        "a history is damaged: it is put aside, and other members are asked for it"
+                    );
+                    disk.rename(&name, &format!("{name}{DAMAGED}"))?;
+                    disk.sync_folder()?;
                 }
-                Err(error) => {
-                    return Err(io::Error::new(error.kind(), format!("{}: {error}", disk.path(&name).display())));
-                }
+                Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", file.display()))),
             }
         }
         let (cut, files, replaced) = (RwLock::new(cut), RwLock::new(files), parking_lot::Mutex::default());
-        Ok(Self { disk, cut, files, replaced, writing: parking_lot::Mutex::default() })
+        Ok(Self { disk, cut, files, replaced, writing: parking_lot::Mutex::default(), damaged: Notify::new() })
     }
 
     /// The log goes on from a state in place of entries.
@@ -150,17 +172,47 @@ impl Histories {
     }
 
     /// Turns of a group after a position; empty when there are none, at least up to another one. None when they are not
-    /// here: the history begins later, or is not whole up to there.
+    /// here: the history begins later, is not whole up to there, or turns out to be damaged and is put aside.
     pub(crate) fn read(
         &self,
         group: GroupId,
         after: Position,
         up_to: Position,
         max_bytes: usize,
-    ) -> Option<io::Result<Vec<RecordedTurn>>> {
+    ) -> Option<Vec<RecordedTurn>> {
         let kept = self.kept(group).filter(|kept| kept.whole_to >= up_to && kept.file.recorded().after <= after)?;
-        let turns = kept.file.read(after, max_bytes);
-        Some(turns.map(|turns| turns.into_iter().take_while(|turn| turn.position <= kept.whole_to).collect()))
+        match kept.file.read(after, kept.whole_bytes, max_bytes) {
+            Ok(turns) => Some(turns),
+            Err(error) => {
+                self.put_aside(group, &kept, &error);
+                None
+            }
+        }
+    }
+
+    /// A file cannot be read: it is as if there were none.
+    fn put_aside(&self, group: GroupId, damaged: &Kept, error: &io::Error) {
+        let mut files = self.files.write();
+        if !files.get(&group).is_some_and(|kept| Arc::ptr_eq(&kept.file, &damaged.file)) {
+            // Another one has its place, or somebody else saw it first.
+            return;
+        }
+        files.remove(&group);
+        let name = name_of(group, damaged.file.recorded().after);
+        tracing::error!(
+            file = %self.disk.path(&name).display(), position = damaged.whole_to.0, wanted_bytes = damaged.whole_bytes, %error,
+            "a history cannot be read: it is put aside, and other members are asked for it"
+        );
+        if let Err(error) = self.disk.rename(&name, &format!("{name}{DAMAGED}")) {
+            tracing::warn!(name, %error, "a damaged history is not put aside");
+        }
+        drop(files);
+        self.damaged.notify_one();
+    }
+
+    /// Waits until a file was put aside that is needed.
+    pub(crate) async fn until_damaged(&self) {
+        self.damaged.notified().await;
     }
 
     /// Completes the history of a group with turns from elsewhere, as far as the cut. `next` gives turns after a
@@ -237,7 +289,13 @@ impl Histories {
             self.disk.rename(&part, &name)?;
             self.disk.sync_folder()?;
         }
-        let before = self.files.write().insert(group, Kept { file, whole_to: position });
+        let mut files = self.files.write();
+        let still = |known: &Arc<HistoryFile>| files.get(&group).is_some_and(|kept| Arc::ptr_eq(&kept.file, known));
+        if known.is_some_and(|known| !still(&known)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it was put aside meanwhile").into());
+        }
+        let before = files.insert(group, Kept { file, whole_to: position, whole_bytes: wanted.bytes });
+        drop(files);
         let before = before.map(|kept| name_of(group, kept.file.recorded().after));
         self.replaced.lock().extend(before.filter(|before| *before != name));
         Ok(())

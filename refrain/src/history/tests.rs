@@ -302,7 +302,8 @@ fn a_history_begins_anew_with_a_checkpoint() {
 fn a_file_of_another_version_or_group_is_refused_in_words() {
     let disk = SimDisk::new();
     HistoryFile::create(&disk, "1.history", ONE, Position(4)).unwrap().sync().unwrap();
-    let opened = |group| HistoryFile::open(&disk, "1.history", group, Position(4), Position(9));
+    let wanted = Recorded::since(Position(4));
+    let opened = |group| HistoryFile::open(&disk, "1.history", group, &wanted, Position(9));
     assert_eq!(opened(ONE).unwrap().recorded(), Recorded::since(Position(4)));
     assert_eq!(opened(TWO).err().unwrap().to_string(), "its header is damaged");
     disk.flip_bit("1.history", 8, 1);
@@ -337,5 +338,110 @@ fn the_bytes_of_a_history_are_fixed() {
         file.recorded(),
         Recorded { after: Position(4), bytes: 12 + body.len() as u64, chain: *chain.as_bytes() }
     );
-    assert_eq!(file.read(Position(4), 1).unwrap(), [turn]);
+    assert_eq!(file.read(Position(4), file.recorded().bytes, 1).unwrap(), [turn]);
+}
+
+/// A member whose log was cut behind two groups with a history, and the bytes that the history of the first has.
+fn cut_member() -> (Member, ShardState, u64) {
+    let mut member = Member::new();
+    member.live();
+    let begins = member.shard.clone();
+    member.cut(&begins, &[ONE, TWO]).unwrap();
+    member.forget(&begins, &[ONE, TWO]);
+    member.live();
+    let bytes = begins.groups()[&ONE].history.unwrap().bytes;
+    (member, begins, bytes)
+}
+
+/// Where the frame of the turn stands which a byte of a file's turns is in.
+fn frame_at(disk: &SimDisk, name: &str, byte: u64) -> u64 {
+    let file = disk.open(name).unwrap();
+    let (mut at, mut length) = (28, [0; 4]);
+    loop {
+        file.read_at(at, &mut length).unwrap();
+        let next = at + 12 + u64::from(u32::from_le_bytes(length));
+        if next > byte {
+            return at;
+        }
+        at = next;
+    }
+}
+
+fn size_of(disk: &SimDisk, name: &str) -> u64 {
+    disk.open(name).unwrap().size().unwrap()
+}
+
+const NAME: &str = "1-1.history";
+const DAMAGED: &str = "1-1.history.damaged";
+
+#[test]
+fn damage_while_a_history_is_read_is_noticed_and_never_taken_for_its_end() {
+    // A byte of a turn; the chain before it; its length, which then is impossible, beyond the end, or short.
+    for (offset, bit) in [(20, 1), (5, 0), (3, 7), (2, 6), (0, 0)] {
+        let (member, _, bytes) = cut_member();
+        let whole = member.turns(ONE).unwrap();
+        member.disk.flip_bit(NAME, frame_at(&member.disk, NAME, bytes / 2) + offset, bit);
+        let error = member.turns(ONE).expect_err("turns were skipped");
+        assert!(error.contains("no other node can be asked"), "{error}");
+        assert!(!member.kept().is_whole(ONE), "it is to be copied");
+        let names = member.disk.list().unwrap();
+        assert!(names.contains(&DAMAGED.to_owned()) && !names.contains(&NAME.to_owned()), "{names:?}");
+        assert!(member.turns(TWO).is_ok(), "another group's is read");
+        let other = cut_member().0;
+        let next = |after, _| {
+            let turns = other.history.turns(ONE, after, 1000)?;
+            Ok(turns
+                .iter()
+                .filter(|turn| turn.position <= member.kept().wanted(ONE).unwrap().0)
+                .map(recorded)
+                .collect())
+        };
+        member.kept().complete(ONE, next).unwrap();
+        assert_eq!(member.turns(ONE).unwrap(), whole);
+    }
+}
+
+#[test]
+fn a_file_that_became_shorter_while_it_is_read_is_noticed() {
+    let (member, _, bytes) = cut_member();
+    member.disk.open(NAME).unwrap().set_len(28 + bytes / 2).unwrap();
+    assert!(member.turns(ONE).is_err());
+    let (member, _, bytes) = cut_member();
+    let frame = frame_at(&member.disk, NAME, bytes / 2);
+    member.disk.open(NAME).unwrap().set_len(frame).unwrap();
+    assert!(member.turns(ONE).is_err(), "it ends with a whole turn");
+}
+
+#[test]
+fn damage_before_the_cut_is_put_aside_and_nothing_of_it_is_cut_off() {
+    for (offset, bit) in [(20, 1), (5, 0), (3, 7), (2, 6), (0, 0)] {
+        let (member, begins, bytes) = cut_member();
+        member.disk.flip_bit(NAME, frame_at(&member.disk, NAME, bytes / 2) + offset, bit);
+        let size = size_of(&member.disk, NAME);
+        let member = member.restarted(&begins);
+        assert_eq!(size_of(&member.disk, DAMAGED), size, "it is there as it was");
+        assert!(member.turns(ONE).is_err() && member.turns(TWO).is_ok());
+        let member = member.restarted(&begins);
+        assert_eq!(size_of(&member.disk, DAMAGED), size, "the next start keeps it too");
+    }
+    let (member, begins, _) = cut_member();
+    member.disk.flip_bit(NAME, 20, 1);
+    let member = member.restarted(&begins);
+    assert!(member.disk.list().unwrap().contains(&DAMAGED.to_owned()), "with a damaged header");
+}
+
+#[test]
+fn what_lies_behind_the_cut_and_half_a_turn_at_the_end_are_cut_off() {
+    let (member, begins, bytes) = cut_member();
+    let whole = member.turns(ONE).unwrap();
+    let file = member.disk.open(NAME).unwrap();
+    file.write_at(28 + bytes, &[std::io::IoSlice::new(&[7; 60])]).unwrap();
+    let member = member.restarted(&begins);
+    assert_eq!((size_of(&member.disk, NAME), member.turns(ONE).unwrap()), (28 + bytes, whole));
+    // A copy that was not finished.
+    let frame = frame_at(&member.disk, NAME, bytes / 2);
+    member.disk.open(NAME).unwrap().set_len(frame + 15).unwrap();
+    let member = member.restarted(&begins);
+    assert_eq!(size_of(&member.disk, NAME), frame);
+    assert!(!member.kept().is_whole(ONE) && member.turns(ONE).is_err());
 }

@@ -6,6 +6,7 @@
 //! groups go on.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,6 +188,16 @@ impl Inner {
             }
         }
         None
+    }
+}
+
+/// Copies histories that turn out to be damaged while they are read.
+pub(super) async fn run(inner: Rc<Inner>) {
+    let Some(kept) = inner.history.kept() else { return };
+    loop {
+        kept.until_damaged().await;
+        let all: Vec<GroupId> = inner.groups.borrow().keys().copied().collect();
+        all.into_iter().for_each(|id| inner.complete_history(id));
     }
 }
 
