@@ -241,6 +241,8 @@ impl History {
 
     fn turns_here(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<TurnBatch>, ReadTurns> {
         let mut gone = None;
+        // Whoever asks may be another node, with any number.
+        let Some(next) = after.0.checked_add(1).map(Position) else { return Ok(Vec::new()) };
         loop {
             let (created, forgotten) = {
                 let marks = self.marks.read();
@@ -248,7 +250,7 @@ impl History {
             };
             let created = created.ok_or_else(|| ReadTurns::Failed(format!("group {group} is not in the log")))?;
             let behind = forgotten.max(gone.unwrap_or_default());
-            let mut from = after.next().max(created);
+            let mut from = next.max(created);
             if from <= behind {
                 let before = Position(from.0.saturating_sub(1));
                 let kept = self.kept().and_then(|kept| kept.read(group, before, behind, max_bytes));
@@ -283,7 +285,8 @@ impl History {
                 error => ReadTurns::Failed(format!("reading the log from {from}: {error}")),
             })?;
             let Some((last, _)) = entries.last() else { break };
-            let last = *last;
+            // Positions of another node may be any.
+            let Some(next) = last.0.checked_add(1).map(Position) else { break };
             for (position, bytes) in entries.iter().filter(|(position, _)| *position <= committed) {
                 let entry = Entry::decode(*position, bytes);
                 let entry = entry.map_err(|error| ReadTurns::Failed(format!("entry {position}: {error}")))?;
@@ -297,7 +300,7 @@ impl History {
                     turns.push(turn);
                 }
             }
-            from = last.next();
+            from = next;
         }
         Ok(turns)
     }

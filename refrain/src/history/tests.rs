@@ -445,3 +445,31 @@ fn what_lies_behind_the_cut_and_half_a_turn_at_the_end_are_cut_off() {
     assert_eq!(size_of(&member.disk, NAME), frame);
     assert!(!member.kept().is_whole(ONE) && member.turns(ONE).is_err());
 }
+
+#[test]
+fn a_question_with_any_number_is_answered() {
+    let (member, ..) = cut_member();
+    let most = u64::from(u32::MAX) as usize;
+    for (group, after, max_bytes) in
+        [(ONE, Position(u64::MAX), most), (ONE, Position(u64::MAX), 0), (ONE, Position(u64::MAX - 1), most)]
+    {
+        assert!(member.history.turns(group, after, max_bytes).unwrap().is_empty(), "after {after}");
+    }
+    assert!(member.history.turns(GroupId(u32::MAX), Position(0), most).unwrap_err().contains("is not in the log"));
+    assert_eq!(member.history.turns(ONE, Position(0), 0).unwrap().len(), 1, "one when there is one");
+    assert!(!member.history.turns(ONE, Position(0), most).unwrap().is_empty());
+}
+
+#[test]
+fn an_entry_of_another_node_with_any_number_is_taken_for_the_last() {
+    struct Last;
+    impl EntrySource for Last {
+        fn read(&self, _: Position, _: usize) -> Result<Vec<(Position, Bytes)>, SourceError> {
+            Ok(vec![(Position(u64::MAX), Bytes::new())])
+        }
+    }
+    let (member, ..) = cut_member();
+    member.history.attach(Arc::new(Last));
+    let last = member.shard.position();
+    assert!(member.history.turns(ONE, Position(last.0 - 1), 1).unwrap().is_empty());
+}
