@@ -25,6 +25,11 @@ use tokio::sync::Semaphore;
 use super::Inner;
 use super::join::{Stash, Transfer};
 
+mod standing;
+
+pub(super) use standing::lives_on_history;
+use standing::{Standing, standing};
+
 /// States that are kept. The oldest and the newest stay, and those in between as evenly as may be.
 const MAX_STATES: usize = 16;
 /// Transfers and restorations that go on at once.
@@ -74,17 +79,6 @@ impl Checkpoints {
         let before = self.unkept.get();
         self.unkept.set((before.0 + batches, before.1 + bytes));
     }
-}
-
-/// What stands for entries that are to go.
-enum Standing {
-    /// Nothing does for this group's.
-    Lacking(GroupId),
-    /// Checkpoints, and for these groups their histories.
-    All {
-        /// The groups.
-        by_history: Vec<GroupId>,
-    },
 }
 
 /// Encoded states of the shard, in the order of their positions. Pure.
@@ -205,7 +199,7 @@ impl Inner {
                 all.filter(|(_, roots)| !roots.is_empty()).collect()
             });
             let missing = match self.first_that_is_missing(node, &wanted).await {
-                None => self.first_history_that_is_missing(node).await,
+                None => self.first_history_that_is_missing(node, cut).await,
                 missing => missing,
             };
             let Some(service) = missing else { return Ok(()) };
@@ -297,21 +291,20 @@ impl Inner {
         let at = shard.position();
         let store = self.checkpoints.store.clone()?;
         let replay_only = self.replay_only_groups();
-        let needed: Vec<(GroupId, Vec<Checkpoint>)> = self.view.with_shard(|shard| {
+        let needed: Vec<(GroupId, Vec<Checkpoint>, bool)> = self.view.with_shard(|shard| {
             let groups = shard.groups().iter().filter(|(_, group)| group.created <= at);
-            let kept = |group: &LogGroup| group.checkpoints().filter(|checkpoint| checkpoint.position >= at).collect();
-            groups.map(|(id, group)| (*id, kept(group))).collect()
+            groups.map(|(id, group)| (*id, standing(group, at), lives_on_history(group, at))).collect()
         });
         let shard = Arc::clone(shard);
         let find = move || {
             let mut by_history = Vec::new();
-            for (id, any) in needed {
+            for (id, any, lives) in needed {
                 if any.iter().any(|checkpoint| is_stored(&store, id, *checkpoint)) {
                     continue;
                 }
                 // A history goes on from the newest checkpoint before, if there is one.
                 let from = shard.groups().get(&id).and_then(|group| group.checkpoint);
-                if !replay_only.contains(&id) || !from.is_none_or(|from| is_stored(&store, id, from)) {
+                if !lives || !replay_only.contains(&id) || !from.is_none_or(|from| is_stored(&store, id, from)) {
                     return Standing::Lacking(id);
                 }
                 by_history.push(id);

@@ -10,10 +10,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use refrain_sequencer::shard::{Applied, ShardState};
+use refrain_sequencer::shard::{Applied, Group as LogGroup, ShardState};
 use refrain_wire::{GroupId, NodeId, Position};
 
 use super::Inner;
+use super::checkpoints::lives_on_history;
 use super::group::Group;
 
 /// How long after a failed try turns are asked for again.
@@ -128,8 +129,8 @@ impl Inner {
     pub(super) fn complete_history(&self, id: GroupId) {
         let (Some(inner), Some(kept)) = (self.me.upgrade(), self.history.kept()) else { return };
         let lacks = move |inner: &Inner| {
-            let lives = inner.groups.borrow().get(&id).is_some_and(|group| !group.can_be_saved());
-            lives && kept.wanted(id).is_some() && !kept.is_whole(id)
+            let Some((cut, _)) = kept.wanted(id).filter(|_| !kept.is_whole(id)) else { return false };
+            inner.view.with_shard(|shard| shard.groups().get(&id).is_some_and(|group| lives_on_history(group, cut)))
         };
         if !lacks(self) || !self.checkpoints.completing.borrow_mut().insert(id) {
             return;
@@ -172,15 +173,13 @@ impl Inner {
         }
     }
 
-    /// The first service whose history another node does not have.
-    pub(super) async fn first_history_that_is_missing(&self, node: NodeId) -> Option<String> {
-        let wanted: Vec<(GroupId, String, Position)> = {
-            let lives = self.replay_only_groups();
-            self.view.with_shard(|shard| {
-                let all = shard.groups().iter().filter(|(id, _)| lives.contains(id));
-                all.filter_map(|(id, group)| Some((*id, group.service.clone(), group.history?.after))).collect()
-            })
-        };
+    /// The first service whose history another node does not have, of those that the log was cut behind.
+    pub(super) async fn first_history_that_is_missing(&self, node: NodeId, cut: Option<Position>) -> Option<String> {
+        let wanted: Vec<(GroupId, String, Position)> = self.view.with_shard(|shard| {
+            let lives = |group: &LogGroup| cut.is_some_and(|cut| lives_on_history(group, cut));
+            let all = shard.groups().iter().filter(|(_, group)| lives(group));
+            all.filter_map(|(id, group)| Some((*id, group.service.clone(), group.history?.after))).collect()
+        });
         for (group, service, after) in wanted {
             // Another node answers only with what it has itself, and verified.
             if self.fetch_turns(node, group, after, 1).await.is_err() {
