@@ -4,9 +4,10 @@
 //! shard's state decided when they were committed, and these few marks are kept here, in memory, rebuilt at start.
 //!
 //! Of a group whose guests cannot be saved, what was cut from the log is in a file: `folder` keeps those of this node,
-//! `file` is one of them. Where there is none, as on a node that is no member, other nodes are asked.
+//! `file` is one of them, and `filling` brings turns into it. Where there is none, as on a node that is no member, other nodes are asked.
 
 mod file;
+mod filling;
 mod folder;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use refrain_sequencer::shard::{Group as LogGroup, RecordedTurn, ShardState};
 use refrain_wire::{Entry, Epoch, GroupId, Position, Time};
 
 use crate::feed::{Questions, Wanted};
-pub(crate) use folder::{Histories, HistoryError};
+pub(crate) use filling::HistoryError;
+pub(crate) use folder::Histories;
 
 /// Bytes of turns that are moved into a history at a time.
 const MOVED_BYTES: usize = 4 * 1024 * 1024;
@@ -345,10 +347,9 @@ impl History {
     /// When they cannot be had or kept, or are not what the log says.
     pub(crate) fn complete(&self, group: GroupId) -> Result<(), HistoryError> {
         let (Some(kept), Some(questions)) = (self.kept(), self.elsewhere.read().clone()) else { return Ok(()) };
-        kept.complete(group, |after, up_to| {
+        kept.complete(group, |after| {
             let turns = questions.ask(Wanted::Turns(group, after), MOVED_BYTES).map_err(|error| error.to_string())?;
-            let wanted = turns.into_iter().take_while(|(position, _)| *position <= up_to);
-            wanted.map(|(position, bytes)| decode_turn(position, &bytes)).collect()
+            turns.into_iter().map(|(position, bytes)| decode_turn(position, &bytes)).collect()
         })
     }
 
@@ -359,9 +360,7 @@ impl History {
     pub(crate) fn keep(&self, shard: &ShardState, groups: &[GroupId]) -> Result<(), (GroupId, HistoryError)> {
         let Some(kept) = self.kept().filter(|_| !groups.is_empty()) else { return Ok(()) };
         kept.extend(shard, groups, |group, after| {
-            let turns = self.turns(group, after, MOVED_BYTES)?;
-            let up_to = turns.iter().take_while(|turn| turn.position <= shard.position());
-            Ok(up_to.map(recorded).collect())
+            Ok(self.turns(group, after, MOVED_BYTES)?.iter().map(recorded).collect())
         })
     }
 }

@@ -246,8 +246,8 @@ fn a_damaged_history_is_noticed_and_copied_from_another_member() {
     assert!(!member.kept().is_whole(ONE));
     let from = |wrong: Option<usize>| {
         let all: Vec<_> = turns.iter().map(recorded).collect();
-        move |after: Position, up_to: Position| {
-            let next = all.iter().filter(|turn| turn.position > after && turn.position <= up_to).take(10).cloned();
+        move |after: Position| {
+            let next = all.iter().filter(|turn| turn.position > after).take(10).cloned();
             let mut next: Vec<_> = next.collect();
             if let Some(turn) = wrong.and_then(|nth| next.get_mut(nth)) {
                 turn.time = Time::from_micros(turn.time.micros() + 1);
@@ -258,7 +258,7 @@ fn a_damaged_history_is_noticed_and_copied_from_another_member() {
     let refused = member.kept().complete(ONE, from(Some(7)));
     assert!(matches!(refused, Err(HistoryError::Others { .. })), "{refused:?}");
     assert!(member.turns(ONE).is_err(), "what is not what the log says is not used");
-    let broken = member.kept().complete(ONE, |_, _| Err("no".to_owned()));
+    let broken = member.kept().complete(ONE, |_| Err("no".to_owned()));
     assert!(matches!(broken, Err(HistoryError::Turns(_))), "{broken:?}");
     member.kept().complete(ONE, from(None)).unwrap();
     assert_eq!(member.turns(ONE).unwrap(), whole);
@@ -388,15 +388,7 @@ fn damage_while_a_history_is_read_is_noticed_and_never_taken_for_its_end() {
         assert!(names.contains(&DAMAGED.to_owned()) && !names.contains(&NAME.to_owned()), "{names:?}");
         assert!(member.turns(TWO).is_ok(), "another group's is read");
         let other = cut_member().0;
-        let next = |after, _| {
-            let turns = other.history.turns(ONE, after, 1000)?;
-            Ok(turns
-                .iter()
-                .filter(|turn| turn.position <= member.kept().wanted(ONE).unwrap().0)
-                .map(recorded)
-                .collect())
-        };
-        member.kept().complete(ONE, next).unwrap();
+        member.kept().complete(ONE, |after| given(&other, after)).unwrap();
         assert_eq!(member.turns(ONE).unwrap(), whole);
     }
 }
@@ -472,4 +464,86 @@ fn an_entry_of_another_node_with_any_number_is_taken_for_the_last() {
     member.history.attach(Arc::new(Last));
     let last = member.shard.position();
     assert!(member.history.turns(ONE, Position(last.0 - 1), 1).unwrap().is_empty());
+}
+
+/// Turns of a member, as another one gets them.
+fn given(member: &Member, after: Position) -> Result<Vec<super::RecordedTurn>, String> {
+    Ok(member.history.turns(ONE, after, 200)?.iter().map(recorded).collect())
+}
+
+#[test]
+fn turns_that_came_before_nobody_had_more_are_not_asked_for_again() {
+    let (other, ..) = cut_member();
+    // Nothing is here, or half of it.
+    for half in [false, true] {
+        let (member, begins, bytes) = cut_member();
+        let frame = frame_at(&member.disk, NAME, bytes / 2);
+        match half {
+            true => member.disk.open(NAME).unwrap().set_len(frame).unwrap(),
+            false => member.disk.remove(NAME).unwrap(),
+        }
+        let member = member.restarted(&begins);
+        let mut asked = Vec::new();
+        for stop in [1, 0, 2, 1] {
+            let mut left = stop;
+            let got = member.kept().complete(ONE, |after| {
+                asked.push(after);
+                left -= 1;
+                if left < 0 { Ok(Vec::new()) } else { given(&other, after) }
+            });
+            assert!(matches!(got, Err(HistoryError::Short { .. })), "{got:?}");
+        }
+        let broken = member.kept().complete(ONE, |after| {
+            asked.push(after);
+            Err("no".to_owned())
+        });
+        assert!(matches!(broken, Err(HistoryError::Turns(_))));
+        assert!(member.turns(ONE).is_err(), "nothing of it is used");
+        member
+            .kept()
+            .complete(ONE, |after| {
+                asked.push(after);
+                given(&other, after)
+            })
+            .unwrap();
+        assert!(asked.is_sorted(), "{asked:?}");
+        assert_eq!(member.turns(ONE).unwrap(), other.turns(ONE).unwrap());
+        assert!(!member.disk.list().unwrap().iter().any(|name| name.ends_with(".part")));
+        assert_eq!(member.restarted(&begins).turns(ONE).unwrap(), other.turns(ONE).unwrap(), "it is on the disk");
+    }
+}
+
+#[test]
+fn turns_that_lead_to_no_end_are_given_up_at_last() {
+    let (other, ..) = cut_member();
+    let (member, begins, _) = cut_member();
+    member.disk.remove(NAME).unwrap();
+    let member = member.restarted(&begins);
+    // One of them lacks its records, so the bytes never come to what they should; and nobody has a turn behind.
+    let wrong = |after| {
+        let mut turns = given(&other, after)?;
+        turns.retain(|turn| turn.position <= begins.position());
+        turns.iter_mut().filter(|turn| turn.position == Position(3)).for_each(|turn| turn.records = Bytes::new());
+        Ok(turns)
+    };
+    assert!(matches!(member.kept().complete(ONE, wrong), Err(HistoryError::Short { .. })));
+    let mut tries = 1;
+    while member.kept().complete(ONE, |after| given(&other, after).map(|turns| before(&begins, turns))).is_err() {
+        tries += 1;
+        assert!(tries < 20, "it never begins anew");
+    }
+    assert!(tries > 3, "it begins anew after {tries}");
+    assert_eq!(member.turns(ONE).unwrap(), other.turns(ONE).unwrap());
+    // Where somebody has turns behind the cut, and not enough before, they are wrong at once.
+    let (member, begins, _) = cut_member();
+    member.disk.remove(NAME).unwrap();
+    let member = member.restarted(&begins);
+    let fewer = |after| Ok(given(&other, after)?.into_iter().filter(|turn| turn.position != Position(3)).collect());
+    assert!(matches!(member.kept().complete(ONE, fewer), Err(HistoryError::Others { .. })));
+    assert!(!member.disk.list().unwrap().iter().any(|name| name.ends_with(".part")));
+    member.kept().complete(ONE, |after| given(&other, after)).unwrap();
+}
+
+fn before(cut: &ShardState, turns: Vec<super::RecordedTurn>) -> Vec<super::RecordedTurn> {
+    turns.into_iter().filter(|turn| turn.position <= cut.position()).collect()
 }
