@@ -37,7 +37,7 @@ const AT_ONCE: usize = 4;
 /// How long after a checkpoint was agreed on a member asks others for it.
 const MIRROR_AFTER: Duration = Duration::from_secs(2);
 /// The longest wait after one that could not be kept.
-const MIRROR_AT_LEAST: Duration = Duration::from_secs(300);
+pub(super) const MIRROR_AT_LEAST: Duration = Duration::from_secs(300);
 /// How long a new member may take to copy the checkpoints, and how often it is asked.
 const COPY_PATIENCE: Duration = Duration::from_secs(600);
 const COPY_LOOK: Duration = Duration::from_millis(100);
@@ -58,6 +58,8 @@ pub(super) struct Checkpoints {
     unkept: Cell<(u64, u64)>,
     /// Transfers and restorations that may go on at once: each may hold a guest's whole state in memory.
     pub(super) at_once: Semaphore,
+    /// The same for histories, which are copied one after another, for as long as that takes, and hold up nothing else.
+    pub(super) copying: Semaphore,
 }
 
 impl Checkpoints {
@@ -71,6 +73,7 @@ impl Checkpoints {
             completing: RefCell::default(),
             unkept: Cell::new((0, 0)),
             at_once: Semaphore::new(AT_ONCE),
+            copying: Semaphore::new(1),
         }
     }
 
