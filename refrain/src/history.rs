@@ -243,14 +243,14 @@ impl History {
 
     fn turns_here(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<TurnBatch>, ReadTurns> {
         let mut gone = None;
-        // Whoever asks may be another node, with any number.
-        let Some(next) = after.0.checked_add(1).map(Position) else { return Ok(Vec::new()) };
         loop {
             let (created, forgotten) = {
                 let marks = self.marks.read();
                 (marks.created.get(&group).map(|(position, _)| *position), marks.forgotten)
             };
             let created = created.ok_or_else(|| ReadTurns::Failed(format!("group {group} is not in the log")))?;
+            // Whoever asks may be another node, with any number.
+            let Some(next) = after.0.checked_add(1).map(Position) else { return Ok(Vec::new()) };
             let behind = forgotten.max(gone.unwrap_or_default());
             let mut from = next.max(created);
             if from <= behind {

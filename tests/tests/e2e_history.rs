@@ -5,6 +5,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use refrain_sequencer::net::framed::write_queue;
+use refrain_sequencer::net::greeting::greet;
+use refrain_sequencer::net::{Net as _, Tcp};
 use refrain_tests::cluster::Cluster;
 use refrain_tests::http::{HttpClient, request};
 use refrain_tests::native::Example;
@@ -13,6 +16,10 @@ use refrain_tests::server::{Server, Site};
 use refrain_tests::services::Services;
 use refrain_tests::three::KV;
 use refrain_tests::wait;
+use refrain_wire::message::Message as _;
+use refrain_wire::message::fetch::{Answer, Get};
+use refrain_wire::stream::{FrameQueue, Hello, Role, is_alive};
+use refrain_wire::{ClusterId, Generation, GroupId, NodeId, Position};
 use serde_json::Value;
 
 /// The service that cannot be saved.
@@ -291,5 +298,62 @@ fn members_and_others_that_were_away_get_what_was_cut_meanwhile() -> Result<()> 
         ensure!(history_file(cluster.data_dir(id))?.is_some(), "node {id} keeps no history");
     }
     ensure!(!cluster.data_dir(4).join("history").is_dir() || history_file(cluster.data_dir(4))?.is_none());
-    cluster.until_equal(KV)
+    cluster.until_equal(KV)?;
+    // What a disk spoiled comes from the others, and is still there to look at.
+    cluster.kill(3)?;
+    let file = history_file(cluster.data_dir(3))?.context("node 3 keeps no history")?;
+    let mut bytes = std::fs::read(&file)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, &bytes)?;
+    cluster.start_node(3)?;
+    wait::until("node 3 has a copy", || Ok(file.exists().then_some(())))?;
+    ensure!(std::fs::read(file.with_extension("history.damaged"))? == bytes, "what was damaged was changed");
+    cluster.until_equal(PLAIN)?;
+    keys.are_at(cluster.server(3))
+}
+
+/// What comes back for one question.
+async fn answer_to(address: &str, question: Get) -> Result<Answer> {
+    let hello = Hello::new(Role::Fetch, cluster_id(), Generation([0; 16]), NodeId(9));
+    let (mut reader, mut writer) = greet(Tcp.connect(address).await?, &hello).await?.framed.split();
+    let mut frames = FrameQueue::default();
+    question.encode(&mut frames);
+    write_queue(&mut writer, &mut frames).await?;
+    loop {
+        let frame = reader.next().await?.with_context(|| format!("the node is gone after {question:?}"))?;
+        if !is_alive(&frame)? {
+            return Ok(Answer::decode(frame.kind, &frame.payload)?);
+        }
+    }
+}
+
+/// That of a cluster without a name of its own.
+fn cluster_id() -> ClusterId {
+    let mut id = [0; 16];
+    id.copy_from_slice(&blake3::hash(b"refrain cluster default").as_bytes()[..16]);
+    ClusterId(id)
+}
+
+#[test]
+fn a_node_answers_questions_with_any_numbers() -> Result<()> {
+    let mut cluster = cluster("history-numbers", 1)?;
+    cluster.start()?;
+    let mut keys = Keys::default();
+    keys.until_cut(cluster.server(1), 100)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let address = cluster.peer_address(1).to_string();
+    let ask = |question| runtime.block_on(answer_to(&address, question));
+    for position in [0, 1, u64::MAX - 1, u64::MAX].map(Position) {
+        for max_bytes in [0, u32::MAX] {
+            ask(Get::Entries { from: position, max_bytes })?;
+            for group in [0, 1, 2, u32::MAX].map(GroupId) {
+                let answer = ask(Get::Turns { group, after: position, max_bytes })?;
+                let none = answer == Answer::Entries(Vec::new());
+                let known = (1..=2).contains(&group.0) && position > Position(1);
+                ensure!(none == known, "{group}, after {position}: {answer:?}");
+            }
+        }
+    }
+    keys.are_at(cluster.server(1))
 }

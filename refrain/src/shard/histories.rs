@@ -139,6 +139,10 @@ impl Inner {
         }
         tokio::task::spawn_local(async move {
             let mut wait = RETRY;
+            if inner.groups.borrow().get(&id).is_some_and(Group::can_be_saved) {
+                // Mostly it has a checkpoint, which the log has not said yet.
+                tokio::time::sleep(RETRY).await;
+            }
             while lacks(&inner) {
                 let completed = inner.copy_history(id).await;
                 let service = inner.service_name(id);
