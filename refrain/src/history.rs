@@ -4,9 +4,10 @@
 //! shard's state decided when they were committed, and these few marks are kept here, in memory, rebuilt at start.
 //!
 //! Of a group whose guests cannot be saved, what was cut from the log is in a file: `folder` keeps those of this node,
-//! `file` is one of them. Where there is none, as on a node that is no member, other nodes are asked.
+//! `file` is one of them, and `filling` brings turns into it. Where there is none, as on a node that is no member, other nodes are asked.
 
 mod file;
+mod filling;
 mod folder;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use refrain_sequencer::shard::{Group as LogGroup, RecordedTurn, ShardState};
 use refrain_wire::{Entry, Epoch, GroupId, Position, Time};
 
 use crate::feed::{Questions, Wanted};
-pub(crate) use folder::{Histories, HistoryError};
+pub(crate) use filling::HistoryError;
+pub(crate) use folder::Histories;
 
 /// Bytes of turns that are moved into a history at a time.
 const MOVED_BYTES: usize = 4 * 1024 * 1024;
@@ -241,6 +243,8 @@ impl History {
 
     fn turns_here(&self, group: GroupId, after: Position, max_bytes: usize) -> Result<Vec<TurnBatch>, ReadTurns> {
         let mut gone = None;
+        // Whoever asks may be another node, with any number.
+        let Some(next) = after.0.checked_add(1).map(Position) else { return Ok(Vec::new()) };
         loop {
             let (created, forgotten) = {
                 let marks = self.marks.read();
@@ -248,12 +252,11 @@ impl History {
             };
             let created = created.ok_or_else(|| ReadTurns::Failed(format!("group {group} is not in the log")))?;
             let behind = forgotten.max(gone.unwrap_or_default());
-            let mut from = after.next().max(created);
+            let mut from = next.max(created);
             if from <= behind {
                 let before = Position(from.0.saturating_sub(1));
                 let kept = self.kept().and_then(|kept| kept.read(group, before, behind, max_bytes));
                 let kept = kept.ok_or(ReadTurns::Cut { behind, from })?;
-                let kept = kept.map_err(|error| ReadTurns::Failed(format!("reading the group's history: {error}")))?;
                 if !kept.is_empty() {
                     return Ok(self.batches(group, after, kept));
                 }
@@ -284,7 +287,8 @@ impl History {
                 error => ReadTurns::Failed(format!("reading the log from {from}: {error}")),
             })?;
             let Some((last, _)) = entries.last() else { break };
-            let last = *last;
+            // Positions of another node may be any.
+            let Some(next) = last.0.checked_add(1).map(Position) else { break };
             for (position, bytes) in entries.iter().filter(|(position, _)| *position <= committed) {
                 let entry = Entry::decode(*position, bytes);
                 let entry = entry.map_err(|error| ReadTurns::Failed(format!("entry {position}: {error}")))?;
@@ -298,7 +302,7 @@ impl History {
                     turns.push(turn);
                 }
             }
-            from = last.next();
+            from = next;
         }
         Ok(turns)
     }
@@ -343,10 +347,9 @@ impl History {
     /// When they cannot be had or kept, or are not what the log says.
     pub(crate) fn complete(&self, group: GroupId) -> Result<(), HistoryError> {
         let (Some(kept), Some(questions)) = (self.kept(), self.elsewhere.read().clone()) else { return Ok(()) };
-        kept.complete(group, |after, up_to| {
+        kept.complete(group, |after| {
             let turns = questions.ask(Wanted::Turns(group, after), MOVED_BYTES).map_err(|error| error.to_string())?;
-            let wanted = turns.into_iter().take_while(|(position, _)| *position <= up_to);
-            wanted.map(|(position, bytes)| decode_turn(position, &bytes)).collect()
+            turns.into_iter().map(|(position, bytes)| decode_turn(position, &bytes)).collect()
         })
     }
 
@@ -357,9 +360,7 @@ impl History {
     pub(crate) fn keep(&self, shard: &ShardState, groups: &[GroupId]) -> Result<(), (GroupId, HistoryError)> {
         let Some(kept) = self.kept().filter(|_| !groups.is_empty()) else { return Ok(()) };
         kept.extend(shard, groups, |group, after| {
-            let turns = self.turns(group, after, MOVED_BYTES)?;
-            let up_to = turns.iter().take_while(|turn| turn.position <= shard.position());
-            Ok(up_to.map(recorded).collect())
+            Ok(self.turns(group, after, MOVED_BYTES)?.iter().map(recorded).collect())
         })
     }
 }

@@ -136,6 +136,7 @@ async fn an_entry_is_committed_delivered_and_readable_when_its_append_returns(fi
     assert_eq!(log.read(log.first(), 1000).unwrap(), std::slice::from_ref(&expected));
     assert_eq!(log.read(position, 0).unwrap(), [expected], "one entry, however large");
     assert_eq!(log.read(position.next(), 1000).unwrap(), []);
+    assert_eq!(log.read(Position(u64::MAX), 1000).unwrap(), [], "another node may ask for any");
     assert_eq!(Entry::decode(position, &delivered.lock()[0].1).unwrap().position, position);
 }
 

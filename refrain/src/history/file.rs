@@ -1,8 +1,9 @@
 //! One group's history as a file: its turns one after another, each with the beginning of the chain up to it.
 //!
-//! Guarantees: what [`HistoryFile::append`] wrote is on the disk when it returns; a file that is opened holds the turns
-//! up to the position that it is opened for, or fewer when it was damaged, never others; what was torn behind them is
-//! cut off. Whether they are all is seen by comparing [`HistoryFile::recorded`] with what the shard's state says.
+//! Guarantees: what [`HistoryFile::append`] wrote is on the disk when it returns; a file that is opened holds what the
+//! shard's state says up to where the log was cut, or the beginning of it, never other turns. What follows, or was torn
+//! at its end, is cut off, and nothing else ever: a file that is damaged before is refused as it is. Each turn that is
+//! read is checked against the chain.
 //!
 //! One writer; readers may read meanwhile. `docs/formats.md` draws the file.
 
@@ -32,13 +33,25 @@ struct Extent {
     recorded: Recorded,
     /// The last turn; the position before all turns when there is none.
     last: Position,
-    /// Places of some turns: the position before a turn, and where it begins.
-    index: Vec<(Position, u64)>,
+    /// Some turns.
+    index: Vec<Place>,
+}
+
+/// Where a turn begins.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The position before it.
+    before: Position,
+    at: u64,
+    /// What the chain comes to there.
+    chain: [u8; 32],
 }
 
 impl Extent {
     fn new(after: Position) -> Self {
-        Self { recorded: Recorded::since(after), last: after, index: vec![(after, HEADER_BYTES)] }
+        let recorded = Recorded::since(after);
+        let first = Place { before: after, at: HEADER_BYTES, chain: recorded.chain };
+        Self { recorded, last: after, index: vec![first] }
     }
 
     fn end(&self) -> u64 {
@@ -47,18 +60,18 @@ impl Extent {
 
     /// Takes in the next turn.
     fn add(&mut self, position: Position, turn: &[&[u8]]) {
-        let (begin, before) = (self.end(), self.last);
-        if begin - self.index.last().map_or(0, |(_, at)| *at) >= INDEX_BYTES {
-            self.index.push((before, begin));
+        let place = Place { before: self.last, at: self.end(), chain: self.recorded.chain };
+        if place.at - self.index.last().map_or(0, |last| last.at) >= INDEX_BYTES {
+            self.index.push(place);
         }
         self.recorded.add(turn);
         self.last = position;
     }
 
     /// Where to begin to look for the turn after a position.
-    fn before(&self, after: Position) -> u64 {
-        let count = self.index.partition_point(|(before, _)| *before <= after);
-        self.index[..count].last().map_or(HEADER_BYTES, |(_, at)| *at)
+    fn before(&self, after: Position) -> Place {
+        let count = self.index.partition_point(|place| place.before <= after);
+        self.index[count.saturating_sub(1)]
     }
 }
 
@@ -105,35 +118,50 @@ impl HistoryFile {
         Ok(Self { file, extent: RwLock::new(Extent::new(after)) })
     }
 
-    /// Opens the file of a group's turns after a position and reads it up to another one. What follows, or is not
-    /// whole, is cut off.
+    /// Opens the file of a group's turns that are to come to what is wanted at a position, at which the log was cut, and
+    /// reads it up to there. What follows is cut off, and so is half a turn at the end of a file that is shorter.
     ///
     /// # Errors
-    /// `InvalidData` when the header is damaged, `Unsupported` when it is of another version, else when the file cannot
-    /// be read.
+    /// `InvalidData` when the file is damaged, which is then left as it is, `Unsupported` when it is of another version,
+    /// else when the file cannot be read.
     pub(super) fn open(
         disk: &dyn Disk,
         name: &str,
         group: GroupId,
-        after: Position,
-        up_to: Position,
+        wanted: &Recorded,
+        cut: Position,
     ) -> io::Result<Self> {
         let file = disk.open(name)?;
         let mut bytes = [0; HEADER_BYTES as usize];
         let count = file.read_at(0, &mut bytes)?;
-        check_header(&bytes[..count], header(group, after))?;
-        let mut extent = Extent::new(after);
-        let mut reader = Reader::new(&*file, HEADER_BYTES, file.size()?);
-        while let Some((check, turn)) = reader.next()? {
-            let Ok(decoded) = RecordedTurn::decode(&turn) else { break };
+        check_header(&bytes[..count], header(group, wanted.after))?;
+        let size = file.size()?;
+        let mut extent = Extent::new(wanted.after);
+        let mut reader = Reader::new(&*file, HEADER_BYTES, size);
+        let torn = loop {
+            let (check, turn) = match reader.next()? {
+                Frame::Turn(check, turn) => (check, turn),
+                Frame::End => break true,
+                Frame::Incomplete => break size < HEADER_BYTES + wanted.bytes,
+                Frame::Impossible => break false,
+            };
+            let Ok(decoded) = RecordedTurn::decode(&turn) else { break false };
             let mut next = extent.recorded;
             next.add(&[&turn]);
-            if next.chain[..CHAIN_BYTES] != check || decoded.position <= extent.last || decoded.position > up_to {
-                break;
+            if next.chain[..CHAIN_BYTES] != check || decoded.position <= extent.last || decoded.position > cut {
+                break false;
             }
             extent.add(decoded.position, &[&turn]);
+        };
+        let found = extent.recorded;
+        // What lies below the cut was on the disk before the log was cut: nothing can have torn it.
+        if found != *wanted && (!torn || found.bytes >= wanted.bytes) {
+            let (bytes, last, wanted) = (found.bytes, extent.last, wanted.bytes);
+            return Err(invalid(format!(
+                "of the {wanted} bytes of turns that it should have it has {bytes} that are whole, up to position {last}"
+            )));
         }
-        if file.size()? > extent.end() {
+        if size > extent.end() {
             file.set_len(extent.end())?;
             file.sync()?;
         }
@@ -193,15 +221,27 @@ impl HistoryFile {
         self.file.sync()
     }
 
-    /// Turns after a position, in order: at most so many bytes of them, but one when there is one.
-    pub(super) fn read(&self, after: Position, max_bytes: usize) -> io::Result<Vec<RecordedTurn>> {
-        let (begin, end) = {
-            let extent = self.extent.read();
-            (extent.before(after), extent.end())
-        };
-        let (mut reader, mut turns, mut bytes) = (Reader::new(&*self.file, begin, end), Vec::new(), 0);
-        while let Some((_, turn)) = reader.next()? {
-            let decoded = RecordedTurn::decode(&turn).map_err(|error| invalid(error.to_string()))?;
+    /// Turns after a position, in order, of so many bytes at the file's beginning: at most so many bytes of them, but
+    /// one when there is one.
+    ///
+    /// # Errors
+    /// `InvalidData` when the turns are not those that were written.
+    pub(super) fn read(&self, after: Position, of_bytes: u64, max_bytes: usize) -> io::Result<Vec<RecordedTurn>> {
+        let place = self.extent.read().before(after);
+        let end = HEADER_BYTES + of_bytes;
+        let mut reader = Reader::new(&*self.file, place.at, end);
+        let mut chain = Recorded { after, bytes: place.at - HEADER_BYTES, chain: place.chain };
+        let (mut turns, mut bytes) = (Vec::new(), 0);
+        while HEADER_BYTES + chain.bytes < end {
+            let damaged = || invalid(format!("it is damaged behind byte {}", HEADER_BYTES + chain.bytes));
+            let Frame::Turn(check, turn) = reader.next()? else { return Err(damaged()) };
+            let mut next = chain;
+            next.add(&[&turn]);
+            if next.chain[..CHAIN_BYTES] != check {
+                return Err(damaged());
+            }
+            let decoded = RecordedTurn::decode(&turn).map_err(|_| damaged())?;
+            chain = next;
             if decoded.position <= after {
                 continue;
             }
@@ -213,6 +253,18 @@ impl HistoryFile {
         }
         Ok(turns)
     }
+}
+
+/// What stands next in a file.
+enum Frame {
+    /// The beginning of the chain, and the turn.
+    Turn([u8; CHAIN_BYTES], Bytes),
+    /// Nothing.
+    End,
+    /// Less than a frame.
+    Incomplete,
+    /// No frame has such a length.
+    Impossible,
 }
 
 /// Reads frames one after another, in large pieces.
@@ -245,17 +297,19 @@ impl<'a> Reader<'a> {
         Ok(self.piece.len() >= needed)
     }
 
-    /// The next frame: the beginning of the chain, and the turn. None at the end, or where no frame can begin.
-    fn next(&mut self) -> io::Result<Option<([u8; CHAIN_BYTES], Bytes)>> {
+    fn next(&mut self) -> io::Result<Frame> {
         if !self.fill(HISTORY_FRAME_BYTES)? {
-            return Ok(None);
+            return Ok(if self.piece.is_empty() { Frame::End } else { Frame::Incomplete });
         }
         let length = u32::from_le_bytes(self.piece[..4].try_into().expect("it has four bytes")) as usize;
-        if length > MAX_TURN_BYTES || !self.fill(HISTORY_FRAME_BYTES + length)? {
-            return Ok(None);
+        if length > MAX_TURN_BYTES {
+            return Ok(Frame::Impossible);
+        }
+        if !self.fill(HISTORY_FRAME_BYTES + length)? {
+            return Ok(Frame::Incomplete);
         }
         let frame = self.piece.split_to(HISTORY_FRAME_BYTES + length);
         let check = frame[4..HISTORY_FRAME_BYTES].try_into().expect("it has eight bytes");
-        Ok(Some((check, frame.slice(HISTORY_FRAME_BYTES..))))
+        Ok(Frame::Turn(check, frame.slice(HISTORY_FRAME_BYTES..)))
     }
 }

@@ -246,8 +246,8 @@ fn a_damaged_history_is_noticed_and_copied_from_another_member() {
     assert!(!member.kept().is_whole(ONE));
     let from = |wrong: Option<usize>| {
         let all: Vec<_> = turns.iter().map(recorded).collect();
-        move |after: Position, up_to: Position| {
-            let next = all.iter().filter(|turn| turn.position > after && turn.position <= up_to).take(10).cloned();
+        move |after: Position| {
+            let next = all.iter().filter(|turn| turn.position > after).take(10).cloned();
             let mut next: Vec<_> = next.collect();
             if let Some(turn) = wrong.and_then(|nth| next.get_mut(nth)) {
                 turn.time = Time::from_micros(turn.time.micros() + 1);
@@ -258,7 +258,7 @@ fn a_damaged_history_is_noticed_and_copied_from_another_member() {
     let refused = member.kept().complete(ONE, from(Some(7)));
     assert!(matches!(refused, Err(HistoryError::Others { .. })), "{refused:?}");
     assert!(member.turns(ONE).is_err(), "what is not what the log says is not used");
-    let broken = member.kept().complete(ONE, |_, _| Err("no".to_owned()));
+    let broken = member.kept().complete(ONE, |_| Err("no".to_owned()));
     assert!(matches!(broken, Err(HistoryError::Turns(_))), "{broken:?}");
     member.kept().complete(ONE, from(None)).unwrap();
     assert_eq!(member.turns(ONE).unwrap(), whole);
@@ -302,7 +302,8 @@ fn a_history_begins_anew_with_a_checkpoint() {
 fn a_file_of_another_version_or_group_is_refused_in_words() {
     let disk = SimDisk::new();
     HistoryFile::create(&disk, "1.history", ONE, Position(4)).unwrap().sync().unwrap();
-    let opened = |group| HistoryFile::open(&disk, "1.history", group, Position(4), Position(9));
+    let wanted = Recorded::since(Position(4));
+    let opened = |group| HistoryFile::open(&disk, "1.history", group, &wanted, Position(9));
     assert_eq!(opened(ONE).unwrap().recorded(), Recorded::since(Position(4)));
     assert_eq!(opened(TWO).err().unwrap().to_string(), "its header is damaged");
     disk.flip_bit("1.history", 8, 1);
@@ -337,5 +338,212 @@ fn the_bytes_of_a_history_are_fixed() {
         file.recorded(),
         Recorded { after: Position(4), bytes: 12 + body.len() as u64, chain: *chain.as_bytes() }
     );
-    assert_eq!(file.read(Position(4), 1).unwrap(), [turn]);
+    assert_eq!(file.read(Position(4), file.recorded().bytes, 1).unwrap(), [turn]);
+}
+
+/// A member whose log was cut behind two groups with a history, and the bytes that the history of the first has.
+fn cut_member() -> (Member, ShardState, u64) {
+    let mut member = Member::new();
+    member.live();
+    let begins = member.shard.clone();
+    member.cut(&begins, &[ONE, TWO]).unwrap();
+    member.forget(&begins, &[ONE, TWO]);
+    member.live();
+    let bytes = begins.groups()[&ONE].history.unwrap().bytes;
+    (member, begins, bytes)
+}
+
+/// Where the frame of the turn stands which a byte of a file's turns is in.
+fn frame_at(disk: &SimDisk, name: &str, byte: u64) -> u64 {
+    let file = disk.open(name).unwrap();
+    let (mut at, mut length) = (28, [0; 4]);
+    loop {
+        file.read_at(at, &mut length).unwrap();
+        let next = at + 12 + u64::from(u32::from_le_bytes(length));
+        if next > byte {
+            return at;
+        }
+        at = next;
+    }
+}
+
+fn size_of(disk: &SimDisk, name: &str) -> u64 {
+    disk.open(name).unwrap().size().unwrap()
+}
+
+const NAME: &str = "1-1.history";
+const DAMAGED: &str = "1-1.history.damaged";
+
+#[test]
+fn damage_while_a_history_is_read_is_noticed_and_never_taken_for_its_end() {
+    // A byte of a turn; the chain before it; its length, which then is impossible, beyond the end, or short.
+    for (offset, bit) in [(20, 1), (5, 0), (3, 7), (2, 6), (0, 0)] {
+        let (member, _, bytes) = cut_member();
+        let whole = member.turns(ONE).unwrap();
+        member.disk.flip_bit(NAME, frame_at(&member.disk, NAME, bytes / 2) + offset, bit);
+        let error = member.turns(ONE).expect_err("turns were skipped");
+        assert!(error.contains("no other node can be asked"), "{error}");
+        assert!(!member.kept().is_whole(ONE), "it is to be copied");
+        let names = member.disk.list().unwrap();
+        assert!(names.contains(&DAMAGED.to_owned()) && !names.contains(&NAME.to_owned()), "{names:?}");
+        assert!(member.turns(TWO).is_ok(), "another group's is read");
+        let other = cut_member().0;
+        member.kept().complete(ONE, |after| given(&other, after)).unwrap();
+        assert_eq!(member.turns(ONE).unwrap(), whole);
+    }
+}
+
+#[test]
+fn a_file_that_became_shorter_while_it_is_read_is_noticed() {
+    let (member, _, bytes) = cut_member();
+    member.disk.open(NAME).unwrap().set_len(28 + bytes / 2).unwrap();
+    assert!(member.turns(ONE).is_err());
+    let (member, _, bytes) = cut_member();
+    let frame = frame_at(&member.disk, NAME, bytes / 2);
+    member.disk.open(NAME).unwrap().set_len(frame).unwrap();
+    assert!(member.turns(ONE).is_err(), "it ends with a whole turn");
+}
+
+#[test]
+fn damage_before_the_cut_is_put_aside_and_nothing_of_it_is_cut_off() {
+    for (offset, bit) in [(20, 1), (5, 0), (3, 7), (2, 6), (0, 0)] {
+        let (member, begins, bytes) = cut_member();
+        member.disk.flip_bit(NAME, frame_at(&member.disk, NAME, bytes / 2) + offset, bit);
+        let size = size_of(&member.disk, NAME);
+        let member = member.restarted(&begins);
+        assert_eq!(size_of(&member.disk, DAMAGED), size, "it is there as it was");
+        assert!(member.turns(ONE).is_err() && member.turns(TWO).is_ok());
+        let member = member.restarted(&begins);
+        assert_eq!(size_of(&member.disk, DAMAGED), size, "the next start keeps it too");
+    }
+    let (member, begins, _) = cut_member();
+    member.disk.flip_bit(NAME, 20, 1);
+    let member = member.restarted(&begins);
+    assert!(member.disk.list().unwrap().contains(&DAMAGED.to_owned()), "with a damaged header");
+}
+
+#[test]
+fn what_lies_behind_the_cut_and_half_a_turn_at_the_end_are_cut_off() {
+    let (member, begins, bytes) = cut_member();
+    let whole = member.turns(ONE).unwrap();
+    let file = member.disk.open(NAME).unwrap();
+    file.write_at(28 + bytes, &[std::io::IoSlice::new(&[7; 60])]).unwrap();
+    let member = member.restarted(&begins);
+    assert_eq!((size_of(&member.disk, NAME), member.turns(ONE).unwrap()), (28 + bytes, whole));
+    // A copy that was not finished.
+    let frame = frame_at(&member.disk, NAME, bytes / 2);
+    member.disk.open(NAME).unwrap().set_len(frame + 15).unwrap();
+    let member = member.restarted(&begins);
+    assert_eq!(size_of(&member.disk, NAME), frame);
+    assert!(!member.kept().is_whole(ONE) && member.turns(ONE).is_err());
+}
+
+#[test]
+fn a_question_with_any_number_is_answered() {
+    let (member, ..) = cut_member();
+    let most = u64::from(u32::MAX) as usize;
+    for (group, after, max_bytes) in
+        [(ONE, Position(u64::MAX), most), (ONE, Position(u64::MAX), 0), (ONE, Position(u64::MAX - 1), most)]
+    {
+        assert!(member.history.turns(group, after, max_bytes).unwrap().is_empty(), "after {after}");
+    }
+    assert!(member.history.turns(GroupId(u32::MAX), Position(0), most).unwrap_err().contains("is not in the log"));
+    assert_eq!(member.history.turns(ONE, Position(0), 0).unwrap().len(), 1, "one when there is one");
+    assert!(!member.history.turns(ONE, Position(0), most).unwrap().is_empty());
+}
+
+#[test]
+fn an_entry_of_another_node_with_any_number_is_taken_for_the_last() {
+    struct Last;
+    impl EntrySource for Last {
+        fn read(&self, _: Position, _: usize) -> Result<Vec<(Position, Bytes)>, SourceError> {
+            Ok(vec![(Position(u64::MAX), Bytes::new())])
+        }
+    }
+    let (member, ..) = cut_member();
+    member.history.attach(Arc::new(Last));
+    let last = member.shard.position();
+    assert!(member.history.turns(ONE, Position(last.0 - 1), 1).unwrap().is_empty());
+}
+
+/// Turns of a member, as another one gets them.
+fn given(member: &Member, after: Position) -> Result<Vec<super::RecordedTurn>, String> {
+    Ok(member.history.turns(ONE, after, 200)?.iter().map(recorded).collect())
+}
+
+#[test]
+fn turns_that_came_before_nobody_had_more_are_not_asked_for_again() {
+    let (other, ..) = cut_member();
+    // Nothing is here, or half of it.
+    for half in [false, true] {
+        let (member, begins, bytes) = cut_member();
+        let frame = frame_at(&member.disk, NAME, bytes / 2);
+        match half {
+            true => member.disk.open(NAME).unwrap().set_len(frame).unwrap(),
+            false => member.disk.remove(NAME).unwrap(),
+        }
+        let member = member.restarted(&begins);
+        let mut asked = Vec::new();
+        for stop in [1, 0, 2, 1] {
+            let mut left = stop;
+            let got = member.kept().complete(ONE, |after| {
+                asked.push(after);
+                left -= 1;
+                if left < 0 { Ok(Vec::new()) } else { given(&other, after) }
+            });
+            assert!(matches!(got, Err(HistoryError::Short { .. })), "{got:?}");
+        }
+        let broken = member.kept().complete(ONE, |after| {
+            asked.push(after);
+            Err("no".to_owned())
+        });
+        assert!(matches!(broken, Err(HistoryError::Turns(_))));
+        assert!(member.turns(ONE).is_err(), "nothing of it is used");
+        member
+            .kept()
+            .complete(ONE, |after| {
+                asked.push(after);
+                given(&other, after)
+            })
+            .unwrap();
+        assert!(asked.is_sorted(), "{asked:?}");
+        assert_eq!(member.turns(ONE).unwrap(), other.turns(ONE).unwrap());
+        assert!(!member.disk.list().unwrap().iter().any(|name| name.ends_with(".part")));
+        assert_eq!(member.restarted(&begins).turns(ONE).unwrap(), other.turns(ONE).unwrap(), "it is on the disk");
+    }
+}
+
+#[test]
+fn turns_that_lead_to_no_end_are_given_up_at_last() {
+    let (other, ..) = cut_member();
+    let (member, begins, _) = cut_member();
+    member.disk.remove(NAME).unwrap();
+    let member = member.restarted(&begins);
+    // One of them lacks its records, so the bytes never come to what they should; and nobody has a turn behind.
+    let wrong = |after| {
+        let mut turns = given(&other, after)?;
+        turns.retain(|turn| turn.position <= begins.position());
+        turns.iter_mut().filter(|turn| turn.position == Position(3)).for_each(|turn| turn.records = Bytes::new());
+        Ok(turns)
+    };
+    assert!(matches!(member.kept().complete(ONE, wrong), Err(HistoryError::Short { .. })));
+    let mut tries = 1;
+    while member.kept().complete(ONE, |after| given(&other, after).map(|turns| before(&begins, turns))).is_err() {
+        tries += 1;
+        assert!(tries < 20, "it never begins anew");
+    }
+    assert!(tries > 3, "it begins anew after {tries}");
+    assert_eq!(member.turns(ONE).unwrap(), other.turns(ONE).unwrap());
+    // Where somebody has turns behind the cut, and not enough before, they are wrong at once.
+    let (member, begins, _) = cut_member();
+    member.disk.remove(NAME).unwrap();
+    let member = member.restarted(&begins);
+    let fewer = |after| Ok(given(&other, after)?.into_iter().filter(|turn| turn.position != Position(3)).collect());
+    assert!(matches!(member.kept().complete(ONE, fewer), Err(HistoryError::Others { .. })));
+    assert!(!member.disk.list().unwrap().iter().any(|name| name.ends_with(".part")));
+    member.kept().complete(ONE, |after| given(&other, after)).unwrap();
+}
+
+fn before(cut: &ShardState, turns: Vec<super::RecordedTurn>) -> Vec<super::RecordedTurn> {
+    turns.into_iter().filter(|turn| turn.position <= cut.position()).collect()
 }

@@ -25,6 +25,11 @@ use tokio::sync::Semaphore;
 use super::Inner;
 use super::join::{Stash, Transfer};
 
+mod standing;
+
+pub(super) use standing::lives_on_history;
+use standing::{Standing, standing};
+
 /// States that are kept. The oldest and the newest stay, and those in between as evenly as may be.
 const MAX_STATES: usize = 16;
 /// Transfers and restorations that go on at once.
@@ -32,7 +37,7 @@ const AT_ONCE: usize = 4;
 /// How long after a checkpoint was agreed on a member asks others for it.
 const MIRROR_AFTER: Duration = Duration::from_secs(2);
 /// The longest wait after one that could not be kept.
-const MIRROR_AT_LEAST: Duration = Duration::from_secs(300);
+pub(super) const MIRROR_AT_LEAST: Duration = Duration::from_secs(300);
 /// How long a new member may take to copy the checkpoints, and how often it is asked.
 const COPY_PATIENCE: Duration = Duration::from_secs(600);
 const COPY_LOOK: Duration = Duration::from_millis(100);
@@ -53,6 +58,8 @@ pub(super) struct Checkpoints {
     unkept: Cell<(u64, u64)>,
     /// Transfers and restorations that may go on at once: each may hold a guest's whole state in memory.
     pub(super) at_once: Semaphore,
+    /// The same for histories, which are copied one after another, for as long as that takes, and hold up nothing else.
+    pub(super) copying: Semaphore,
 }
 
 impl Checkpoints {
@@ -66,6 +73,7 @@ impl Checkpoints {
             completing: RefCell::default(),
             unkept: Cell::new((0, 0)),
             at_once: Semaphore::new(AT_ONCE),
+            copying: Semaphore::new(1),
         }
     }
 
@@ -74,17 +82,6 @@ impl Checkpoints {
         let before = self.unkept.get();
         self.unkept.set((before.0 + batches, before.1 + bytes));
     }
-}
-
-/// What stands for entries that are to go.
-enum Standing {
-    /// Nothing does for this group's.
-    Lacking(GroupId),
-    /// Checkpoints, and for these groups their histories.
-    All {
-        /// The groups.
-        by_history: Vec<GroupId>,
-    },
 }
 
 /// Encoded states of the shard, in the order of their positions. Pure.
@@ -205,7 +202,7 @@ impl Inner {
                 all.filter(|(_, roots)| !roots.is_empty()).collect()
             });
             let missing = match self.first_that_is_missing(node, &wanted).await {
-                None => self.first_history_that_is_missing(node).await,
+                None => self.first_history_that_is_missing(node, cut).await,
                 missing => missing,
             };
             let Some(service) = missing else { return Ok(()) };
@@ -297,21 +294,20 @@ impl Inner {
         let at = shard.position();
         let store = self.checkpoints.store.clone()?;
         let replay_only = self.replay_only_groups();
-        let needed: Vec<(GroupId, Vec<Checkpoint>)> = self.view.with_shard(|shard| {
+        let needed: Vec<(GroupId, Vec<Checkpoint>, bool)> = self.view.with_shard(|shard| {
             let groups = shard.groups().iter().filter(|(_, group)| group.created <= at);
-            let kept = |group: &LogGroup| group.checkpoints().filter(|checkpoint| checkpoint.position >= at).collect();
-            groups.map(|(id, group)| (*id, kept(group))).collect()
+            groups.map(|(id, group)| (*id, standing(group, at), lives_on_history(group, at))).collect()
         });
         let shard = Arc::clone(shard);
         let find = move || {
             let mut by_history = Vec::new();
-            for (id, any) in needed {
+            for (id, any, lives) in needed {
                 if any.iter().any(|checkpoint| is_stored(&store, id, *checkpoint)) {
                     continue;
                 }
                 // A history goes on from the newest checkpoint before, if there is one.
                 let from = shard.groups().get(&id).and_then(|group| group.checkpoint);
-                if !replay_only.contains(&id) || !from.is_none_or(|from| is_stored(&store, id, from)) {
+                if !lives || !replay_only.contains(&id) || !from.is_none_or(|from| is_stored(&store, id, from)) {
                     return Standing::Lacking(id);
                 }
                 by_history.push(id);

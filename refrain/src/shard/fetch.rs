@@ -342,20 +342,69 @@ pub(super) async fn answer_questions(inner: Rc<Inner>, mut questions: mpsc::Rece
 }
 
 async fn answer_question(inner: Rc<Inner>, Older { wanted, max_bytes, reply }: Older) {
-    let mut answer = Err(SourceError::Failed("no member of the log is known".to_owned()));
-    for node in inner.member_nodes() {
+    let answer = first_that_has(wanted, inner.member_nodes(), async |node| {
         let fetched = match wanted {
             Wanted::Entries(from) => inner.fetch_entries(node, from, max_bytes).await,
             Wanted::Turns(group, after) => inner.fetch_turns(node, group, after, max_bytes).await,
         };
-        answer = fetched.map_err(|error| match error {
+        fetched.map_err(|error| match error {
             FetchError::Purged { first, .. } => SourceError::Purged { first },
             other => SourceError::Failed(other.to_string()),
-        });
-        if answer.is_ok() {
-            break;
+        })
+    });
+    // Whoever asked may have given up.
+    let _ = reply.send(answer.await);
+}
+
+/// Asks nodes one after another until one has what is wanted. A node that is not as far as others has no turns yet, and
+/// that is no answer as long as another one may have them.
+async fn first_that_has(
+    wanted: Wanted,
+    nodes: Vec<NodeId>,
+    mut ask: impl AsyncFnMut(NodeId) -> Result<Entries, SourceError>,
+) -> Result<Entries, SourceError> {
+    let mut answer = Err(SourceError::Failed("no member of the log is known".to_owned()));
+    for node in nodes {
+        let next = ask(node).await;
+        let goes_on = match &next {
+            Ok(entries) => entries.is_empty() && matches!(wanted, Wanted::Turns(..)),
+            Err(_) => true,
+        };
+        if !goes_on {
+            return next;
+        }
+        if next.is_ok() || answer.is_err() {
+            answer = next;
         }
     }
-    // Whoever asked may have given up.
-    let _ = reply.send(answer);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(wanted: Wanted, answers: &[Result<u64, ()>]) -> (Result<usize, String>, usize) {
+        let mut count = 0;
+        let nodes = (0..answers.len() as u64).map(NodeId).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answer = runtime.block_on(first_that_has(wanted, nodes, async |node| {
+            count += 1;
+            match answers[node.0 as usize] {
+                Ok(entries) => Ok((1..=entries).map(|at| (Position(at), Bytes::new())).collect()),
+                Err(()) => Err(SourceError::Failed("no".to_owned())),
+            }
+        }));
+        (answer.map(|entries| entries.len()).map_err(|error| error.to_string()), count)
+    }
+
+    #[test]
+    fn a_node_without_turns_is_no_end_while_another_may_have_them() {
+        let turns = Wanted::Turns(GroupId(1), Position(1));
+        assert_eq!(asked(turns, &[Ok(0), Err(()), Ok(3), Ok(4)]), (Ok(3), 3));
+        assert_eq!(asked(turns, &[Err(()), Ok(0), Err(())]), (Ok(0), 3), "nobody has more");
+        assert_eq!(asked(turns, &[Err(()), Err(())]).0, Err("no".to_owned()));
+        assert_eq!(asked(turns, &[]).0, Err("no member of the log is known".to_owned()));
+        assert_eq!(asked(Wanted::Entries(Position(1)), &[Err(()), Ok(0), Ok(3)]), (Ok(0), 2), "the log ends there");
+    }
 }

@@ -6,16 +6,20 @@
 //! groups go on.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use refrain_sequencer::shard::{Applied, ShardState};
+use refrain_sequencer::shard::{Applied, Group as LogGroup, ShardState};
 use refrain_wire::{GroupId, NodeId, Position};
+use tokio::task::JoinError;
 
 use super::Inner;
+use super::checkpoints::{MIRROR_AT_LEAST, lives_on_history};
 use super::group::Group;
+use crate::history::HistoryError;
 
-/// How long after a failed try turns are asked for again.
+/// How long after a failed try turns are asked for again; twice as long after each further one.
 const RETRY: Duration = Duration::from_secs(2);
 /// The share of its limit at which an operator is told that a history becomes full, in percent.
 const WARN_PERCENT: u128 = 80;
@@ -127,33 +131,39 @@ impl Inner {
     pub(super) fn complete_history(&self, id: GroupId) {
         let (Some(inner), Some(kept)) = (self.me.upgrade(), self.history.kept()) else { return };
         let lacks = move |inner: &Inner| {
-            let lives = inner.groups.borrow().get(&id).is_some_and(|group| !group.can_be_saved());
-            lives && kept.wanted(id).is_some() && !kept.is_whole(id)
+            let Some((cut, _)) = kept.wanted(id).filter(|_| !kept.is_whole(id)) else { return false };
+            inner.view.with_shard(|shard| shard.groups().get(&id).is_some_and(|group| lives_on_history(group, cut)))
         };
         if !lacks(self) || !self.checkpoints.completing.borrow_mut().insert(id) {
             return;
         }
         tokio::task::spawn_local(async move {
+            let mut wait = RETRY;
             while lacks(&inner) {
-                let history = Arc::clone(&inner.history);
-                let completed = {
-                    // It is never closed.
-                    let _one_of_few = inner.checkpoints.at_once.acquire().await;
-                    inner.seams.turns.beside(move || history.complete(id)).await
-                };
+                let completed = inner.copy_history(id).await;
                 let service = inner.service_name(id);
                 match completed {
                     Ok(Ok(())) => tracing::info!(service, "the history was copied from other members"),
                     Ok(Err(error)) => {
                         let error = anyhow::Error::new(error);
-                        tracing::warn!(service, error = format!("{error:#}"), "no copy of a history yet");
-                        tokio::time::sleep(RETRY).await;
+                        let again_in = wait.as_secs();
+                        tracing::warn!(service, again_in, error = format!("{error:#}"), "no copy of a history yet");
+                        tokio::time::sleep(wait).await;
+                        wait = next_wait(wait);
                     }
                     Err(_) => break,
                 }
             }
             inner.checkpoints.completing.borrow_mut().remove(&id);
         });
+    }
+
+    /// One try; none when the node is ending.
+    async fn copy_history(&self, id: GroupId) -> Result<Result<(), HistoryError>, JoinError> {
+        // It is never closed.
+        let _one = self.checkpoints.copying.acquire().await;
+        let history = Arc::clone(&self.history);
+        self.seams.turns.beside(move || history.complete(id)).await
     }
 
     /// Has everything that is to be cut written into the histories of groups that live on them. Returns whether it is.
@@ -171,15 +181,13 @@ impl Inner {
         }
     }
 
-    /// The first service whose history another node does not have.
-    pub(super) async fn first_history_that_is_missing(&self, node: NodeId) -> Option<String> {
-        let wanted: Vec<(GroupId, String, Position)> = {
-            let lives = self.replay_only_groups();
-            self.view.with_shard(|shard| {
-                let all = shard.groups().iter().filter(|(id, _)| lives.contains(id));
-                all.filter_map(|(id, group)| Some((*id, group.service.clone(), group.history?.after))).collect()
-            })
-        };
+    /// The first service whose history another node does not have, of those that the log was cut behind.
+    pub(super) async fn first_history_that_is_missing(&self, node: NodeId, cut: Option<Position>) -> Option<String> {
+        let wanted: Vec<(GroupId, String, Position)> = self.view.with_shard(|shard| {
+            let lives = |group: &LogGroup| cut.is_some_and(|cut| lives_on_history(group, cut));
+            let all = shard.groups().iter().filter(|(_, group)| lives(group));
+            all.filter_map(|(id, group)| Some((*id, group.service.clone(), group.history?.after))).collect()
+        });
         for (group, service, after) in wanted {
             // Another node answers only with what it has itself, and verified.
             if self.fetch_turns(node, group, after, 1).await.is_err() {
@@ -190,9 +198,42 @@ impl Inner {
     }
 }
 
+fn next_wait(wait: Duration) -> Duration {
+    (wait * 2).min(MIRROR_AT_LEAST)
+}
+
+/// Copies histories that turn out to be damaged while they are read.
+pub(super) async fn run(inner: Rc<Inner>) {
+    let Some(kept) = inner.history.kept() else { return };
+    loop {
+        kept.until_damaged().await;
+        let all: Vec<GroupId> = inner.groups.borrow().keys().copied().collect();
+        all.into_iter().for_each(|id| inner.complete_history(id));
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::checkpoints::Checkpoints;
     use super::*;
+
+    #[test]
+    fn waits_between_tries_grow_up_to_five_minutes() {
+        let waits = std::iter::successors(Some(RETRY), |wait| Some(next_wait(*wait)));
+        let seconds: Vec<u64> = waits.map(|wait| wait.as_secs()).take(10).collect();
+        assert_eq!(seconds, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    }
+
+    #[test]
+    fn copies_of_histories_leave_all_places_to_joins() {
+        let checkpoints = Checkpoints::new(None);
+        let free = checkpoints.at_once.available_permits();
+        let copy = checkpoints.copying.try_acquire().unwrap();
+        assert!(checkpoints.copying.try_acquire().is_err(), "one at a time");
+        assert_eq!(checkpoints.at_once.available_permits(), free);
+        drop(copy);
+        assert!(checkpoints.copying.try_acquire().is_ok());
+    }
 
     #[test]
     fn a_history_is_high_from_80_percent_on_and_full_at_its_limit() {

@@ -38,7 +38,9 @@ use super::traces::Traces;
 use super::turns::Turns;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
-use super::{Command, Commands, Engine, Inner, Places, epoch, fetch, follow, leader, peers, placement, uplink};
+use super::{
+    Command, Commands, Engine, Inner, Places, epoch, fetch, follow, histories, leader, peers, placement, uplink,
+};
 use crate::config::{Config, ListenAt};
 use crate::feed::{MAX_QUESTIONS, Questions, Recent};
 use crate::history::{Histories, History};
@@ -516,6 +518,7 @@ fn spawn(inner: &Rc<Inner>, listener: Option<Box<dyn refrain_sequencer::net::Lis
         tokio::task::spawn_local(drive(Rc::clone(inner)));
         tokio::task::spawn_local(leader::run(Rc::clone(inner)));
         tokio::task::spawn_local(checkpoints::run(Rc::clone(inner), inner.config.log_cut_interval));
+        tokio::task::spawn_local(histories::run(Rc::clone(inner)));
     } else {
         tokio::task::spawn_local(follow::run(Rc::clone(inner)));
     }
