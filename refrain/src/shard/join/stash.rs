@@ -229,7 +229,8 @@ mod tests {
         let all: Vec<_> = (0..200u32).map(|nth| Bytes::copy_from_slice(&nth.to_le_bytes())).collect();
         all.iter().for_each(|bytes| stash.take(ChunkId::of(bytes), bytes.clone()).unwrap());
         std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| stash.spill().unwrap()))));
-        assert_eq!((stash.held.lock().bytes, stash.fetched_bytes()), (0, 800));
+        let left = stash.held.lock().bytes;
+        assert_eq!((left, stash.fetched_bytes()), (0, 800));
         assert!(all.iter().all(|bytes| stash.chunk(&ChunkId::of(bytes)).unwrap() == *bytes));
     }
 }
