@@ -18,6 +18,7 @@ use refrain_wire::ClusterId;
 use refrain_wire::stream::Hello;
 use refrain_wire::stream::hello::HELLO_BYTES;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
 
 /// Streams whose hello is waited for at once; further ones wait in the backlog.
@@ -26,8 +27,9 @@ const MAX_UNKNOWN: usize = 1024;
 const MAX_WAITING: usize = 256;
 /// How long a hello may take; as long as where there is one shard.
 const HELLO_TIME: Duration = refrain_sequencer::net::greeting::GREETING_TIME;
-/// How often a hello that came in parts is looked at.
+/// How long after a part of a hello came it is looked at again, for the first time; and at the longest.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const MAX_LOOK_AGAIN: Duration = Duration::from_millis(160);
 /// How long the listener rests after an error, which is mostly a lack of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -96,12 +98,16 @@ async fn hand_over(stream: TcpStream, peer: String, desks: &Desks, first: Cluste
     };
     let Some(desk) = desk else { return Err(io::Error::other("the shard does not run now")) };
     let stream = stream.into_std()?;
-    desk.try_send((stream, peer)).map_err(|_| io::Error::other(format!("{MAX_WAITING} streams wait for the shard")))
+    desk.try_send((stream, peer)).map_err(|error| match error {
+        TrySendError::Full(_) => io::Error::other(format!("{MAX_WAITING} streams wait for the shard")),
+        TrySendError::Closed(_) => io::Error::other("the shard's loop begins anew or ends"),
+    })
 }
 
 /// What the hello at the beginning of a stream names, which stays to be read; none where there is no hello.
 async fn named_in_hello(stream: &TcpStream) -> io::Result<Option<ClusterId>> {
     let mut bytes = [0; HELLO_BYTES];
+    let mut wait = LOOK_AGAIN;
     loop {
         let seen = stream.peek(&mut bytes).await?;
         if seen == 0 {
@@ -109,7 +115,10 @@ async fn named_in_hello(stream: &TcpStream) -> io::Result<Option<ClusterId>> {
         }
         match Hello::decode(&mut BytesMut::from(&bytes[..seen])) {
             Ok(Some(hello)) => return Ok(Some(hello.cluster)),
-            Ok(None) => tokio::time::sleep(LOOK_AGAIN).await,
+            Ok(None) => {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(MAX_LOOK_AGAIN);
+            }
             Err(_) => return Ok(None),
         }
     }

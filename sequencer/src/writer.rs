@@ -341,7 +341,13 @@ impl Writer {
     fn fit_snapshot(&mut self, bytes: u64) -> Result<(), WriteError> {
         self.prepare(0)?;
         let reserved = self.disk.create(NEW_SNAPSHOT_FILE).and_then(|file| file.preallocate(bytes));
-        self.disk.remove(NEW_SNAPSHOT_FILE).map_err(self.fail(NEW_SNAPSHOT_FILE, "remove"))?;
+        match self.disk.remove(NEW_SNAPSHOT_FILE) {
+            // A full disk may not even have had space for its name.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(self.fail(NEW_SNAPSHOT_FILE, "remove")(error));
+            }
+            _ => {}
+        }
         reserved.map_err(|error| match is_full(&error) {
             true => WriteError::DiskFull { path: self.disk.path(SNAPSHOT_FILE), needed_bytes: bytes },
             false => self.fail(NEW_SNAPSHOT_FILE, "reserve space for")(error),

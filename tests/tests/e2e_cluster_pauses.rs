@@ -1,12 +1,17 @@
 //! Processes of a cluster that stop and keep their sockets, as on a machine that hangs: nobody waits for them for long,
 //! and they catch up.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail, ensure};
 use refrain_tests::cluster::Cluster;
 use refrain_tests::native::Example;
 use refrain_tests::three::{KV, NODES, others, seats, started, until_its_seat_is_active};
 use refrain_tests::traffic::{Traffic, writers};
 use refrain_tests::wait;
+
+/// How long rates are taken before and after a pause.
+const BESIDE: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_paused_leader_is_replaced_and_follows_when_it_goes_on() -> Result<()> {
@@ -39,7 +44,7 @@ fn both_followers_paused_for_a_moment_cost_no_connection_and_no_write() -> Resul
             cluster.server(id).freeze()?;
         }
         // Longer than a leader counts on its followers, shorter than the lease of its proxy.
-        wait::pause(std::time::Duration::from_millis(1500));
+        wait::pause(Duration::from_millis(1500));
         for id in others(leader) {
             cluster.server(id).thaw()?;
         }
@@ -49,6 +54,32 @@ fn both_followers_paused_for_a_moment_cost_no_connection_and_no_write() -> Resul
     outcome.unbroken_but_at(&[])?;
     cluster.until_equal(KV)?;
     outcome.check(cluster.doors(), 1)
+}
+
+/// `REFRAIN_PAUSE_SECONDS=60` pauses for a minute.
+#[test]
+fn a_replica_paused_under_load_delays_nobody_and_is_as_the_others_afterwards() -> Result<()> {
+    let cluster = started("paused-replica")?;
+    let leader = cluster.leader()?;
+    let paused = others(leader)[0];
+    let seconds = std::env::var("REFRAIN_PAUSE_SECONDS").ok().map_or(Ok(5), |text| text.parse())?;
+    let pause = Duration::from_secs(seconds);
+    let traffic = Traffic::start(cluster.doors(), writers(8, &[leader]));
+    traffic.until_more(500)?;
+    let before = traffic.rate_over(pause.min(BESIDE));
+    cluster.server(paused).freeze()?;
+    let during = traffic.rate_over(pause);
+    cluster.server(paused).thaw()?;
+    let after = traffic.rate_over(pause.min(BESIDE));
+    println!(
+        "answers a second: {before:.0} before, {during:.0} with a replica paused for {seconds} s, {after:.0} after"
+    );
+    let mut outcome = traffic.stop()?;
+    println!("longest time without an answer: {:?}", outcome.longest_gap);
+    outcome.unbroken_but_at(&[])?;
+    until_its_seat_is_active(cluster.server(paused), paused)?;
+    cluster.until_equal(KV)?;
+    outcome.check(cluster.doors(), paused)
 }
 
 /// Three members and a node that follows the log from one of them.

@@ -89,7 +89,7 @@ async fn send_or_miss(outbox: &Outbox, whole: Option<Bytes>) {
     }
 }
 
-/// Checkpoints as one stream asks for them. What a manifest that was given names is kept until the stream ends.
+/// Checkpoints as one stream asks for them. What the last manifest names that was given is kept until the stream ends.
 struct Checkpoints {
     store: Option<Arc<CheckpointStore>>,
     turns: Turns,
@@ -103,8 +103,9 @@ impl Checkpoints {
 
     async fn manifest(&mut self, root: Root) -> Option<Bytes> {
         let store = self.store.clone()?;
-        let kept = self.kept.get_or_insert_with(|| Arc::new(store.shared_draft()));
-        let kept = Arc::clone(kept);
+        // Of one checkpoint at a time: a peer that asks for each new one would keep all there ever were.
+        self.let_go();
+        let kept = Arc::clone(self.kept.insert(Arc::new(store.shared_draft())));
         let read = move || {
             let manifest = store.find(root).ok()??;
             let whole = manifest.chunks().iter().filter(|id| !kept.has(id)).count() == 0;
@@ -125,12 +126,18 @@ impl Checkpoints {
     }
 }
 
-impl Drop for Checkpoints {
-    fn drop(&mut self) {
-        // What was kept goes with the next checkpoint that is stored.
+impl Checkpoints {
+    /// What was kept goes with the next checkpoint that is stored.
+    fn let_go(&mut self) {
         if let Some(kept) = self.kept.take().and_then(Arc::into_inner) {
             kept.keep_chunks();
         }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 

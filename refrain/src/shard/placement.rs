@@ -84,14 +84,16 @@ impl Inner {
         }
     }
 
-    /// At the start: every service is where the operator wants it, or nowhere yet.
+    /// At the start: every service is where the operator wants it, or nowhere yet. One on a shard that this node does not
+    /// have is told by `warn_of`: a node that was told a greater number must not keep others from starting.
     pub(super) fn check_places(&self) -> anyhow::Result<()> {
         let (groups, placed) = self.view.with_shard(|shard| {
             let groups: Vec<String> = shard.groups().values().map(|group| group.service.clone()).collect();
             (groups, shard.placed().clone())
         });
         groups.iter().try_for_each(|service| self.check_place(service, self.shard()))?;
-        placed.iter().try_for_each(|(service, shard)| self.check_place(service, *shard))
+        let mut here = placed.iter().filter(|(_, shard)| shard.0 < self.config.cluster.shards.count);
+        here.try_for_each(|(service, shard)| self.check_place(service, *shard))
     }
 
     /// Services that the operator gave and that this shard is to see to: on the first one those that are nowhere, on

@@ -33,12 +33,16 @@ impl RealDisk {
         let folder = folder.into();
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let missing: Vec<PathBuf> = folder.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
         builder.recursive(true).create(&folder)?;
         let lock = owner_only().create(true).truncate(false).open(folder.join(LOCK_FILE))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        if let Some(parent) = folder.parent() {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            File::open(parent)?.sync_all()?;
+        // The name of each folder that was made, and that of this one in any case: a former start may have been cut off.
+        for named in missing.iter().map(PathBuf::as_path).chain([folder.as_path()]) {
+            if let Some(parent) = named.parent() {
+                let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                File::open(parent)?.sync_all()?;
+            }
         }
         let handle = File::open(&folder)?;
         Ok(Self { folder, handle, _lock: lock })

@@ -181,7 +181,9 @@ impl Office {
         let behind = history.map_or(newest.position, |history| history.after.min(newest.position));
         let Some(replicas) = self.groups.get(&id) else { return behind };
         let reading = replicas.counting().filter(|(_, replica)| {
-            let patience = if replica.runs { CATCHING_UP } else { BEGINNING };
+            // Of an engine that is gone nobody knows whether it fetches anything.
+            let begins = !replica.runs && replica.node.is_some_and(|node| self.engines.key(node).is_some());
+            let patience = if begins { BEGINNING } else { CATCHING_UP };
             replica.position < newest.position
                 && replica.moved.is_some_and(|moved| now.saturating_sub(moved) < patience)
         });

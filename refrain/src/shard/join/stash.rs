@@ -24,6 +24,8 @@ struct Held {
     over: bool,
     /// The disk had no space for some of them.
     no_space: bool,
+    /// Some are being written to the store.
+    spilling: bool,
 }
 
 /// The chunks of one checkpoint on its way. From its first look at the store on, nothing that the checkpoint names is
@@ -83,6 +85,11 @@ impl Stash {
         self.came.notify_all();
     }
 
+    /// Whether what came is being written to the store, which may take long: nothing else is taken in meanwhile.
+    pub(super) fn is_spilling(&self) -> bool {
+        self.held.lock().spilling
+    }
+
     /// Bytes that came from peers.
     pub(super) fn fetched_bytes(&self) -> u64 {
         self.held.lock().fetched
@@ -104,20 +111,27 @@ impl Stash {
 
     /// Writes what is in memory to the store. Takes a while.
     pub(super) fn spill(&self) -> Result<(), StoreError> {
-        let chunks = self.held.lock().chunks.clone();
-        {
-            let draft = self.draft.lock();
-            let Some(draft) = draft.as_ref() else { return Ok(()) };
-            let written = chunks.iter().try_for_each(|(id, bytes)| draft.put(*id, bytes).map(drop));
-            if let Err(error) = written {
-                self.held.lock().no_space |= matches!(error, StoreError::Full { .. });
-                return Err(error);
-            }
-        }
+        // One thread at a time: the next one finds what this one left.
+        let draft = self.draft.lock();
+        let chunks = {
+            let mut held = self.held.lock();
+            held.spilling = true;
+            held.chunks.clone()
+        };
+        let written = match draft.as_ref() {
+            Some(draft) => chunks.iter().try_for_each(|(id, bytes)| draft.put(*id, bytes).map(drop)),
+            None => Ok(()),
+        };
         let mut held = self.held.lock();
-        for (id, bytes) in chunks {
-            held.chunks.remove(&id);
-            held.bytes -= bytes.len();
+        held.spilling = false;
+        if let Err(error) = written {
+            held.no_space |= matches!(error, StoreError::Full { .. });
+            return Err(error);
+        }
+        for id in chunks.into_keys() {
+            if let Some(bytes) = held.chunks.remove(&id) {
+                held.bytes -= bytes.len();
+            }
             held.stored.insert(id);
         }
         Ok(())
@@ -206,5 +220,17 @@ mod tests {
         assert_eq!(first.chunk(&id).unwrap(), bytes);
         drop(first);
         assert_eq!(stash(&folder).store.chunk(&id).unwrap(), bytes);
+    }
+
+    #[test]
+    fn threads_that_spill_at_once_write_each_chunk_and_count_it_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let stash = stash(&folder);
+        let all: Vec<_> = (0..200u32).map(|nth| Bytes::copy_from_slice(&nth.to_le_bytes())).collect();
+        all.iter().for_each(|bytes| stash.take(ChunkId::of(bytes), bytes.clone()).unwrap());
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| stash.spill().unwrap()))));
+        let left = stash.held.lock().bytes;
+        assert_eq!((left, stash.fetched_bytes()), (0, 800));
+        assert!(all.iter().all(|bytes| stash.chunk(&ChunkId::of(bytes)).unwrap() == *bytes));
     }
 }

@@ -134,7 +134,9 @@ impl<'a> Transfer<'a> {
                     }
                 }
                 () = tokio::time::sleep_until(until) => {
-                    if last.elapsed() >= PATIENCE {
+                    if self.stash.is_spilling() {
+                        last = Instant::now();
+                    } else if last.elapsed() >= PATIENCE {
                         bail!("nothing came for {PATIENCE:?}; {}", self.faults.join("; "));
                     }
                 }

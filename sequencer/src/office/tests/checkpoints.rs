@@ -304,6 +304,21 @@ fn the_log_waits_longer_for_a_replica_that_is_fetching_what_it_begins_with() {
 }
 
 #[test]
+fn the_log_waits_no_longer_for_one_whose_engine_is_gone() {
+    let mut desk = three();
+    let at = checkpoint(&mut desk);
+    roots(&mut desk, at, &[(0, 1), (1, 1)]);
+    desk.work();
+    let (created, third) = (desk.group(ONE).created, desk.seat(2).node.unwrap());
+    desk.office.node_gone(third, desk.now);
+    let cut = |desk: &mut Desk| desk.office.cut_position(&desk.shard, desk.now);
+    desk.wait(millis(8_999));
+    assert_eq!(cut(&mut desk).next(), created);
+    desk.wait(millis(1));
+    assert_eq!(cut(&mut desk), at);
+}
+
+#[test]
 fn a_group_whose_guests_cannot_be_saved_does_not_hold_the_log() {
     let mut desk = three();
     let cut = |desk: &mut Desk| desk.office.cut_position(&desk.shard, desk.now);
