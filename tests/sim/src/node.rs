@@ -4,7 +4,7 @@
 //! - [`guests`]: the services, compiled once for all runs of a process;
 //! - [`host`]: one node's process;
 //! - [`store`], [`echo`], [`script`]: clients; [`resp`] is the language of two of them, [`life`] what they share;
-//! - [`reference`]: one single server, to compare with;
+//! - [`mod@reference`]: one single server, to compare with;
 //! - [`operator`]: looks at nodes, breaks replicas, repairs what only an operator may;
 //! - [`observed`]: what is noted while they run, for the checkers;
 //! - `run`: one seed, from its plan to its findings.
