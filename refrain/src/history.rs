@@ -4,7 +4,8 @@
 //! shard's state decided when they were committed, and these few marks are kept here, in memory, rebuilt at start.
 //!
 //! Of a group whose guests cannot be saved, what was cut from the log is in a file: `folder` keeps those of this node,
-//! `file` is one of them, and `filling` brings turns into it. Where there is none, as on a node that is no member, other nodes are asked.
+//! `file` is one of them, and `filling` brings turns into it. Where there is none, as on a node that is no member, other
+//! nodes are asked.
 
 mod file;
 mod filling;

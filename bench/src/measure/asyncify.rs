@@ -27,16 +27,10 @@ const IMAGES: usize = 20;
 /// Measures sizes and speeds of each example.
 pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
     let plain = build(setup)?;
-    let modules = |examples: &Path, name: &str| examples.join(name).join(name).with_extension("wasm");
     for name in EXAMPLES {
-        let size = |examples: &Path| -> Result<f64> {
-            let module = modules(examples, name);
-            let read = std::fs::metadata(&module).with_context(|| format!("cannot read {}", module.display()))?;
-            Ok(read.len() as f64)
-        };
         for (side, examples) in [(Side::Base, plain.as_path()), (Side::Refrain, setup.examples())] {
             let mut row = Row::new(format!("{name}: bytes of the module"), side);
-            row.figure = Some(Unit::Bytes.of(size(examples)?));
+            row.figure = Some(Unit::Bytes.of(module_bytes(examples, name)?));
             rows.push(row);
         }
     }
@@ -47,6 +41,12 @@ pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
     echo(setup, &sides("echo")?, rows)?;
     sets(setup, &sides("kv-server")?, rows)?;
     images(setup, &sides("image-server")?, rows)
+}
+
+fn module_bytes(examples: &Path, name: &str) -> Result<f64> {
+    let module = examples.join(name).join(name).with_extension("wasm");
+    let read = std::fs::metadata(&module).with_context(|| format!("cannot read {}", module.display()))?;
+    Ok(read.len() as f64)
 }
 
 /// Compiles the examples without instrumenting them; a folder of examples.

@@ -36,8 +36,8 @@ const MAX_STATES: usize = 16;
 const AT_ONCE: usize = 4;
 /// How long after a checkpoint was agreed on a member asks others for it.
 const MIRROR_AFTER: Duration = Duration::from_secs(2);
-/// The longest wait after one that could not be kept.
-pub(super) const MIRROR_AT_LEAST: Duration = Duration::from_secs(300);
+/// The longest wait for another try to copy a checkpoint or a history.
+const MAX_RETRY: Duration = Duration::from_secs(300);
 /// How long a new member may take to copy the checkpoints, and how often it is asked.
 const COPY_PATIENCE: Duration = Duration::from_secs(600);
 const COPY_LOOK: Duration = Duration::from_millis(100);
@@ -111,6 +111,11 @@ impl States {
     }
 }
 
+/// How long to wait after one more copy that failed.
+pub(super) fn wait_longer(wait: Duration) -> Duration {
+    (wait * 2).min(MAX_RETRY)
+}
+
 /// The checkpoints of a group that seats may be taken with.
 fn roots(group: &LogGroup) -> Vec<Root> {
     group.checkpoints().map(|checkpoint| Root(checkpoint.root)).collect()
@@ -169,7 +174,7 @@ impl Inner {
                             Ok(Ok(())) => (wait, next_wait) = (Duration::ZERO, MIRROR_AFTER),
                             Ok(Err(error)) => {
                                 // A full disk stays so for a while, and each try moves the whole checkpoint.
-                                next_wait = (next_wait * 2).min(MIRROR_AT_LEAST);
+                                next_wait = wait_longer(next_wait);
                                 let error = &error as &dyn std::error::Error;
                                 tracing::warn!(group = %id, error, "a checkpoint of another node cannot be kept");
                             }

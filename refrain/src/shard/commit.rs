@@ -12,12 +12,9 @@ use super::Inner;
 use super::group::{SeatRuntime, SeatState};
 
 impl Inner {
-    /// Acts on a committed entry. Called in order, on the loop thread, once for each.
+    /// Acts on a committed entry. Called in order, on the loop thread, once for each; not any more when the loop is to
+    /// begin anew with a state, since entries after that do not follow what is here.
     pub(super) fn committed(&self, applied: &Applied) {
-        if self.again.get() {
-            // The loop begins anew with a state; entries after it do not follow what is here.
-            return;
-        }
         let at = applied.position;
         if applied.placed {
             // Before anybody hears that this shard has all that it was given: the others must know their part.

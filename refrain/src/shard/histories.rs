@@ -15,7 +15,7 @@ use refrain_wire::{GroupId, NodeId, Position};
 use tokio::task::JoinError;
 
 use super::Inner;
-use super::checkpoints::{MIRROR_AT_LEAST, lives_on_history};
+use super::checkpoints::{lives_on_history, wait_longer};
 use super::group::Group;
 use crate::history::HistoryError;
 
@@ -153,7 +153,7 @@ impl Inner {
                         let again_in = wait.as_secs();
                         tracing::warn!(service, again_in, error = format!("{error:#}"), "no copy of a history yet");
                         tokio::time::sleep(wait).await;
-                        wait = next_wait(wait);
+                        wait = wait_longer(wait);
                     }
                     Err(_) => break,
                 }
@@ -202,10 +202,6 @@ impl Inner {
     }
 }
 
-fn next_wait(wait: Duration) -> Duration {
-    (wait * 2).min(MIRROR_AT_LEAST)
-}
-
 /// Copies histories that turn out to be damaged while they are read.
 pub(super) async fn run(inner: Rc<Inner>) {
     let Some(kept) = inner.history.kept() else { return };
@@ -223,7 +219,7 @@ mod tests {
 
     #[test]
     fn waits_between_tries_grow_up_to_five_minutes() {
-        let waits = std::iter::successors(Some(RETRY), |wait| Some(next_wait(*wait)));
+        let waits = std::iter::successors(Some(RETRY), |wait| Some(wait_longer(*wait)));
         let seconds: Vec<u64> = waits.map(|wait| wait.as_secs()).take(10).collect();
         assert_eq!(seconds, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     }

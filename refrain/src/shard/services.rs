@@ -213,21 +213,18 @@ impl Inner {
         listens
     }
 
-    /// What this node serves, and where.
+    /// What this node serves, and where, in no particular order.
     pub(super) fn served(&self) -> Vec<Served> {
         let groups = self.groups.borrow();
-        let mut served: Vec<Served> = groups
-            .values()
-            .flat_map(|group| {
-                group.service.ports.iter().filter_map(|port| {
-                    let address = group.address(port.guest)?;
-                    let (service, port) = (group.service.full_name.clone(), port.name.clone());
-                    Some(Served { service, port, seats: group.seats.len() as u8, address })
-                })
-            })
-            .collect();
-        served.sort_by(|a, b| (&a.service, &a.port).cmp(&(&b.service, &b.port)));
-        served
+        let of_group = |group: &Group| -> Vec<Served> {
+            let ports = group.service.ports.iter().filter_map(|port| {
+                let address = group.address(port.guest)?;
+                let (service, port) = (group.service.full_name.clone(), port.name.clone());
+                Some(Served { service, port, seats: group.seats.len() as u8, address })
+            });
+            ports.collect()
+        };
+        groups.values().flat_map(of_group).collect()
     }
 
     /// Whether every group that can be adopted was.
