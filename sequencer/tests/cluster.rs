@@ -326,24 +326,29 @@ async fn until_cut(cluster: &Cluster, node: u64, position: Position) {
     .await;
 }
 
+/// Three members, of which the third is down while the others cut their logs at a position, behind which it is.
+async fn cut_while_3_is_away(state: &Bytes) -> (Cluster, Position) {
+    let mut cluster = Cluster::of(&[1, 2, 3]).await;
+    cluster.append_many(20).await;
+    cluster.agree(&[1, 2, 3]).await;
+    cluster.kill(3);
+    cluster.append_many(200).await;
+    cluster.agree(&[1, 2]).await;
+    let at = cluster.acknowledged[150].0;
+    for node in [1, 2] {
+        cluster.log(node).cut(at, state.clone()).await.unwrap();
+        until_cut(&cluster, node, at).await;
+    }
+    (cluster, at)
+}
+
 #[test]
 fn a_member_behind_the_cut_gets_the_state_in_pieces_and_goes_on_from_there() {
     simulated(async {
-        let mut cluster = Cluster::of(&[1, 2, 3]).await;
-        cluster.append_many(20).await;
-        cluster.agree(&[1, 2, 3]).await;
-        cluster.kill(3);
-        cluster.append_many(200).await;
-        cluster.agree(&[1, 2]).await;
-        let at = cluster.acknowledged[150].0;
         // More than two pieces.
         let state = Bytes::from(vec![6; 2_500_000]);
-        for node in [1, 2] {
-            cluster.log(node).cut(at, state.clone()).await.unwrap();
-        }
+        let (mut cluster, at) = cut_while_3_is_away(&state).await;
         cluster.append_many(5).await;
-        until_cut(&cluster, 1, at).await;
-        until_cut(&cluster, 2, at).await;
         cluster.start(3, initial(&[1, 2, 3])).await.unwrap();
         cluster.append_many(5).await;
         cluster.agree(&[1, 2, 3]).await;
@@ -361,17 +366,8 @@ fn a_member_behind_the_cut_gets_the_state_in_pieces_and_goes_on_from_there() {
 #[test]
 fn a_member_behind_the_cut_with_a_full_disk_refuses_the_state_until_there_is_space() {
     simulated(async {
-        let mut cluster = Cluster::of(&[1, 2, 3]).await;
-        cluster.append_many(20).await;
-        cluster.agree(&[1, 2, 3]).await;
-        cluster.kill(3);
-        cluster.append_many(200).await;
-        cluster.agree(&[1, 2]).await;
-        let (at, state) = (cluster.acknowledged[150].0, Bytes::from(vec![6; 500_000]));
-        for node in [1, 2] {
-            cluster.log(node).cut(at, state.clone()).await.unwrap();
-            until_cut(&cluster, node, at).await;
-        }
+        let state = Bytes::from(vec![6; 500_000]);
+        let (mut cluster, at) = cut_while_3_is_away(&state).await;
         cluster.start(3, initial(&[1, 2, 3])).await.unwrap();
         let disk = cluster.disks[&3].clone();
         disk.set_capacity(Some(disk.used() + 100_000));
