@@ -120,6 +120,8 @@ pub enum ShardControl {
         proxy: ProxyId,
         /// Random, so that the proxy knows its own record when it is committed.
         nonce: u64,
+        /// Whether guests' outward calls may be given to it.
+        outward: bool,
     },
     /// An epoch is over: its flows are reset and their effects dropped.
     EndEpoch(Epoch),
@@ -146,6 +148,7 @@ const TERM: u8 = 32;
 const OPEN_EPOCH: u8 = 33;
 const END_EPOCH: u8 = 34;
 const PLACE: u8 = 35;
+const OPEN_OUTWARD_EPOCH: u8 = 36;
 
 impl Control {
     /// Appends the control's bytes.
@@ -265,8 +268,8 @@ impl ShardControl {
                 out.extend_from_slice(&term.to_le_bytes());
                 out.extend_from_slice(entropy);
             }
-            Self::OpenEpoch { proxy, nonce } => {
-                out.push(OPEN_EPOCH);
+            Self::OpenEpoch { proxy, nonce, outward } => {
+                out.push(if *outward { OPEN_OUTWARD_EPOCH } else { OPEN_EPOCH });
                 out.extend_from_slice(&proxy.0.to_le_bytes());
                 out.extend_from_slice(&nonce.to_le_bytes());
             }
@@ -286,7 +289,11 @@ impl ShardControl {
     fn decode(kind: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match kind {
             TERM => Self::Term { term: reader.u64("term")?, entropy: reader.array("entropy")? },
-            OPEN_EPOCH => Self::OpenEpoch { proxy: ProxyId(reader.u16("proxy")?), nonce: reader.u64("nonce")? },
+            OPEN_EPOCH | OPEN_OUTWARD_EPOCH => Self::OpenEpoch {
+                proxy: ProxyId(reader.u16("proxy")?),
+                nonce: reader.u64("nonce")?,
+                outward: kind == OPEN_OUTWARD_EPOCH,
+            },
             END_EPOCH => Self::EndEpoch(Epoch(reader.u32("epoch")?)),
             PLACE => {
                 let shard = ShardId(reader.u16("shard")?);

@@ -39,6 +39,12 @@ pub enum EffectKind {
     /// What came of an upgrade: with `offset` [`UPGRADE_DONE`] the group runs the bundle whose digest is the payload;
     /// with [`UPGRADE_ROLLED_BACK`] it did not start and what ran before goes on, the payload is the reason in words.
     Upgrade = 12,
+    /// The guest opens this outward flow; the payload is a [`crate::Target`].
+    Connect = 13,
+    /// The guest looks up a name; the payload is the name, the answer ends the flow.
+    Resolve = 14,
+    /// A datagram on an association; `offset` counts them from 0, the payload is the datagram.
+    Datagram = 15,
 }
 
 /// The `offset` of an upgrade after which the group runs the new bundle.
@@ -62,6 +68,9 @@ impl EffectKind {
             K::Start,
             K::Audit,
             K::Upgrade,
+            K::Connect,
+            K::Resolve,
+            K::Datagram,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == value)

@@ -17,6 +17,7 @@ pub mod entry;
 pub mod id;
 pub mod limits;
 pub mod message;
+pub mod outward;
 mod reader;
 pub mod record;
 pub mod stream;
@@ -33,6 +34,7 @@ pub use id::{
     ClusterId, Epoch, FlowId, Generation, GroupId, Incarnation, NodeId, Position, ProxyId, Seat, Serial, ShardId,
     SubmissionId,
 };
+pub use outward::{CallFailure, Protocol, ProxyHeader, Target};
 pub use reader::DecodeError;
 pub use record::{Record, RecordWriter, ResetReason};
 pub use time::Time;

@@ -3,14 +3,17 @@
 //! `kind u8 | length u24 | word u32 | payload (length bytes)`. The word is a flow's serial where the record
 //! concerns a flow, and an epoch in `origin`, which says whose flows the records after it mean.
 
+mod answer;
+
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
 use crate::control::Control;
 use crate::limits::{MAX_BATCH_BYTES, MAX_RECORD_BYTES};
+use crate::outward::{put_address, read_address};
 use crate::reader::{DecodeError, Reader, bounded, put_varint};
-use crate::{Epoch, Serial, Time};
+use crate::{CallFailure, Epoch, Serial, Time};
 
 /// Bytes of a record's header.
 pub const RECORD_HEADER_BYTES: usize = 8;
@@ -23,6 +26,10 @@ const RESET: u8 = 5;
 const CREDIT: u8 = 6;
 const TICK: u8 = 7;
 const CONTROL: u8 = 8;
+const CONNECTED: u8 = 9;
+const FAILED: u8 = 10;
+const RESOLVED: u8 = 11;
+const DATAGRAM: u8 = 12;
 
 /// Why a flow was reset from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +97,38 @@ pub enum Record {
     Tick(Time),
     /// A change to the group itself.
     Control(Control),
+    /// An outward flow is there.
+    Connected {
+        /// The flow.
+        serial: Serial,
+        /// The proxy's own address of it.
+        local: SocketAddr,
+    },
+    /// An outward call came to nothing: its flow is over.
+    Failed {
+        /// The flow.
+        serial: Serial,
+        /// Why.
+        failure: CallFailure,
+    },
+    /// The answer to a look-up, whose flow is over.
+    Resolved {
+        /// The flow.
+        serial: Serial,
+        /// 1 to 16 addresses, in the order in which they are to be tried.
+        addresses: Vec<IpAddr>,
+    },
+    /// A datagram came. The first with its serial makes the association.
+    Datagram {
+        /// The association.
+        serial: Serial,
+        /// The guest's port that the client sent to; 0 on an outward association.
+        port: u16,
+        /// Who sent it.
+        peer: SocketAddr,
+        /// What: at most [`crate::outward::MAX_DATAGRAM_BYTES`], and possibly nothing.
+        bytes: Bytes,
+    },
 }
 
 /// Appends encoded records to one buffer.
@@ -156,6 +195,21 @@ impl RecordWriter {
                 control.encode(&mut payload);
                 self.payload(CONTROL, 0, &payload);
             }
+            Record::Connected { serial, local } => {
+                let mut payload = Vec::with_capacity(18);
+                put_address(&mut payload, *local);
+                self.payload(CONNECTED, serial.0, &payload);
+            }
+            Record::Failed { serial, failure } => self.payload(FAILED, serial.0, &[*failure as u8]),
+            Record::Resolved { serial, addresses } => {
+                self.payload(RESOLVED, serial.0, &answer::encode_resolved(addresses));
+            }
+            Record::Datagram { serial, port, peer, bytes } => {
+                let head = answer::datagram_head(*port, *peer);
+                self.header(DATAGRAM, head.len() + bytes.len(), serial.0);
+                self.out.extend_from_slice(&head);
+                self.out.extend_from_slice(bytes);
+            }
         }
     }
 
@@ -166,25 +220,17 @@ impl RecordWriter {
 }
 
 fn encode_open(port: u16, peer: SocketAddr) -> Vec<u8> {
-    let mut out = Vec::with_capacity(21);
+    let mut out = Vec::with_capacity(20);
     out.extend_from_slice(&port.to_le_bytes());
-    out.extend_from_slice(&peer.port().to_le_bytes());
-    match peer.ip() {
-        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
-    }
+    put_address(&mut out, peer);
     out
 }
 
 fn decode_open(serial: Serial, mut reader: Reader<'_>) -> Result<Record, DecodeError> {
     let port = reader.u16("open port")?;
-    let peer_port = reader.u16("open peer port")?;
-    let ip = match reader.left() {
-        4 => IpAddr::from(reader.array::<4>("open peer")?),
-        _ => IpAddr::from(reader.array::<16>("open peer")?),
-    };
+    let peer = read_address(&mut reader)?;
     reader.end("open")?;
-    Ok(Record::Open { serial, port, peer: SocketAddr::new(ip, peer_port) })
+    Ok(Record::Open { serial, port, peer })
 }
 
 /// Iterates over the records in `bytes`; stops after the first error.
@@ -235,6 +281,10 @@ fn decode_record(kind: u8, word: u32, payload: &Bytes) -> Result<Record, DecodeE
         CREDIT => Record::Credit { serial, delivered: reader.varint("credit")? },
         TICK => Record::Tick(Time::from_micros(reader.u56("tick time")?)),
         CONTROL => Record::Control(Control::decode(&mut reader)?),
+        CONNECTED => Record::Connected { serial, local: read_address(&mut reader)? },
+        FAILED => Record::Failed { serial, failure: CallFailure::decode(reader.u8("call failure")?)? },
+        RESOLVED => answer::decode_resolved(serial, &mut reader)?,
+        DATAGRAM => answer::decode_datagram(serial, &mut reader)?,
         _ => {
             return Err(DecodeError::Unknown { what: "record kind", value: u64::from(kind) });
         }

@@ -198,7 +198,7 @@ proptest! {
 
     #[test]
     fn greetings_with_the_right_magic_are_answered(answer in any::<bool>(), rest in bytes(100)) {
-        let magic: &[u8] = if answer { b"RFRA" } else { b"RFRN\x01\0" };
+        let magic: &[u8] = if answer { b"RFRA" } else { b"RFRN\x02\0" };
         decode_everything(2, &[magic, &rest].concat().into());
     }
 
@@ -327,7 +327,7 @@ fn what_is_no_hello_is_refused_at_its_first_wrong_byte() {
     let decode = |bytes: &[u8]| Hello::decode(&mut BytesMut::from(bytes));
     assert_eq!(decode(b"RF"), Ok(None));
     assert!(matches!(decode(b"G"), Err(DecodeError::Unknown { what: "hello magic", .. })));
-    assert!(matches!(decode(b"RFRN\x02\0"), Err(DecodeError::Unknown { what: "hello version", value: 2 })));
+    assert!(matches!(decode(b"RFRN\x03\0"), Err(DecodeError::Unknown { what: "hello version", value: 3 })));
     assert!(HelloAnswer::decode(&mut BytesMut::from(&b"HTTP"[..])).is_err());
     let long = HelloAnswer::decode(&mut BytesMut::from(&b"RFRA\x01\x01\x02\0\0\0\0"[..])).unwrap_err();
     assert_eq!(long.to_string(), "answer length is 513, the limit is 512");

@@ -8,8 +8,9 @@ use refrain_wire::control::Agreement;
 use refrain_wire::entry::{Draft, GroupRecords};
 use refrain_wire::record::records;
 use refrain_wire::{
-    Batch, Control, Digest, EffectEntry, EffectKind, Entry, Epoch, FlowId, GroupId, Incarnation, NodeId, Position,
-    ProxyId, Record, RecordWriter, ResetReason, Seat, Serial, ShardControl, ShardId, SubmissionId, Time, Vote,
+    Batch, CallFailure, Control, Digest, EffectEntry, EffectKind, Entry, Epoch, FlowId, GroupId, Incarnation, NodeId,
+    Position, Protocol, ProxyHeader, ProxyId, Record, RecordWriter, ResetReason, Seat, Serial, ShardControl, ShardId,
+    SubmissionId, Target, Time, Vote,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -76,15 +77,46 @@ fn every_record() -> Vec<(Record, &'static str)> {
             "0829000000000000 20 0300000000000000 0909090909090909090909090909090909090909090909090909090909090909",
         ),
         (
-            Record::Control(Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(1), nonce: 2 })),
+            Record::Control(Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(1), nonce: 2, outward: false })),
             "080b000000000000 21 0100 0200000000000000",
+        ),
+        (
+            Record::Control(Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(1), nonce: 2, outward: true })),
+            "080b000000000000 24 0100 0200000000000000",
         ),
         (Record::Control(Control::Shard(ShardControl::EndEpoch(Epoch(8)))), "0805000000000000 22 08000000"),
         (
             Record::Control(Control::Shard(ShardControl::Place { service: "a/b".into(), shard: ShardId(258) })),
             "0808000000000000 23 0201 0300 612f62",
         ),
+        (Record::Connected { serial, local: v4 }, "0906000005000000 3412 c0000207"),
+        (Record::Failed { serial, failure: CallFailure::TimedOut }, "0a01000005000000 02"),
+        (
+            Record::Resolved { serial, addresses: vec![v4.ip(), v6.ip()] },
+            "0b17000005000000 02 04 c0000207 10 20010db8000000000000000000000001",
+        ),
+        (
+            Record::Datagram { serial, port: 53, peer: v4, bytes: Bytes::from_static(b"hi") },
+            "0c0b000005000000 3500 06 3412 c0000207 6869",
+        ),
+        (
+            Record::Datagram { serial, port: 0, peer: v6, bytes: Bytes::new() },
+            "0c15000005000000 0000 12 3412 20010db8000000000000000000000001",
+        ),
     ]
+}
+
+#[test]
+fn a_target_has_its_golden_bytes_and_comes_back() {
+    let target =
+        Target { protocol: Protocol::Udp, header: ProxyHeader::None, address: "192.0.2.7:4660".parse().unwrap() };
+    assert_eq!(hex(&target.encode()), "110034 12c0000207".replace(' ', ""));
+    let other = Target { protocol: Protocol::Tcp, header: ProxyHeader::V2, address: "[::1]:80".parse().unwrap() };
+    for target in [target, other] {
+        assert_eq!(Target::decode(&target.encode()), Ok(target));
+        let bytes = target.encode();
+        assert!(Target::decode(&bytes.slice(..bytes.len() - 1)).is_err());
+    }
 }
 
 #[test]

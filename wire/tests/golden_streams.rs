@@ -133,7 +133,7 @@ fn messages_to_the_leader_have_their_golden_bytes() {
                 },
                 "01000000 0200000000000000 02000000 03000000 02000000 04000000 01000000 616263",
             ),
-            (4, ToLeader::OpenEpoch { proxy: ProxyId(1), nonce: 2 }, "0100 0200000000000000"),
+            (4, ToLeader::OpenEpoch { proxy: ProxyId(1), nonce: 2, outward: true }, "0100 0200000000000000 01"),
             (
                 5,
                 ToLeader::Renew { epoch: Epoch(1), beat: 2, released: vec![(GroupId(3), Position(4))] },

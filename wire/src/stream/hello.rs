@@ -17,7 +17,7 @@ use crate::reader::{DecodeError, Reader, bounded, cut_text};
 use crate::{ClusterId, Generation, NodeId};
 
 /// The version of everything that streams carry.
-pub const STREAM_VERSION: u16 = 1;
+pub const STREAM_VERSION: u16 = 2;
 /// Bytes of a hello.
 pub const HELLO_BYTES: usize = 51;
 

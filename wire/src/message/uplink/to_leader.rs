@@ -57,6 +57,8 @@ pub enum ToLeader {
         proxy: ProxyId,
         /// Random; the same when it is said again.
         nonce: u64,
+        /// Whether guests' outward calls may be given to it.
+        outward: bool,
     },
     /// A proxy lives: its lease begins anew.
     Renew {
@@ -171,9 +173,10 @@ impl Message for ToLeader {
                 let bulk = batches.iter().map(|batch| &batch.records);
                 out.frame_with(SUBMIT, |out| put_submission(out, *id, batches), bulk);
             }
-            Self::OpenEpoch { proxy, nonce } => small(out, OPEN_EPOCH, |out| {
+            Self::OpenEpoch { proxy, nonce, outward } => small(out, OPEN_EPOCH, |out| {
                 out.put_u16_le(proxy.0);
                 out.put_u64_le(*nonce);
+                out.put_u8(u8::from(*outward));
             }),
             Self::Renew { epoch, beat, released } => small(out, RENEW, |out| {
                 out.put_u32_le(epoch.0);
@@ -221,9 +224,11 @@ impl Message for ToLeader {
                     Self::Engine { session: reader.u64("engine session")?, key: Digest(reader.array("engine key")?) }
                 }
                 SUBMIT => read_submission(reader)?,
-                OPEN_EPOCH => {
-                    Self::OpenEpoch { proxy: ProxyId(reader.u16("proxy")?), nonce: reader.u64("epoch nonce")? }
-                }
+                OPEN_EPOCH => Self::OpenEpoch {
+                    proxy: ProxyId(reader.u16("proxy")?),
+                    nonce: reader.u64("epoch nonce")?,
+                    outward: reader.flag("whether the epoch is for outward calls")?,
+                },
                 RENEW => Self::Renew {
                     epoch: Epoch(reader.u32("renewed epoch")?),
                     beat: reader.u64("renewal beat")?,
