@@ -22,7 +22,8 @@ use refrain_engine::{BatchSource, TurnBatch};
 use refrain_kernel::ShardEvent;
 use refrain_sequencer::log::{OrderedLog, ReadError};
 use refrain_sequencer::raft::RaftLog;
-use refrain_sequencer::shard::{Group as LogGroup, RecordedTurn, ShardState};
+use refrain_sequencer::shard::{Applied, Group as LogGroup, RecordedTurn, ShardState};
+use refrain_wire::outward::Owner;
 use refrain_wire::{Entry, Epoch, GroupId, Position, Time};
 
 use crate::feed::{Questions, Wanted};
@@ -44,12 +45,29 @@ struct Mark {
 #[derive(Default)]
 struct Marks {
     marks: BTreeMap<Position, Mark>,
-    /// Where each group begins, and the randomness of all terms before.
-    created: BTreeMap<GroupId, (Position, [u8; 32])>,
+    /// Where each group begins.
+    created: BTreeMap<GroupId, Created>,
     epochs: Arc<[Epoch]>,
     committed: Position,
     /// What positions up to here mean is not known any more.
     forgotten: Position,
+}
+
+/// Where a group begins, and what its first turn brings of what was before.
+#[derive(Debug, Clone, Default)]
+struct Created {
+    position: Position,
+    /// The randomness of all terms.
+    fold: [u8; 32],
+    /// The epochs that may be given outward calls.
+    owners: Vec<Owner>,
+}
+
+impl Created {
+    fn events(&self) -> impl Iterator<Item = ShardEvent> {
+        let owners = self.owners.iter().copied().map(ShardEvent::EpochOpened);
+        [ShardEvent::Term(self.fold)].into_iter().chain(owners)
+    }
 }
 
 /// Where committed entries are read from: this node's own log, or what other nodes sent and send.
@@ -122,16 +140,17 @@ impl History {
         self.marks.write().epochs = Arc::from(epochs);
     }
 
-    /// Notes that `group` begins at `position`, with the randomness of all terms before, folded.
-    pub(crate) fn create(&self, group: GroupId, position: Position, fold: [u8; 32]) {
-        self.marks.write().created.insert(group, (position, fold));
+    /// Notes that `group` begins where an entry was applied.
+    pub(crate) fn create(&self, group: GroupId, applied: &Applied) {
+        let created = Created { position: applied.position, fold: applied.fold, owners: applied.owners.clone() };
+        self.marks.write().created.insert(group, created);
     }
 
     /// The log begins with a state at a position: takes in its groups, whose records are not told.
     pub(crate) fn restore(&self, position: Position, groups: &BTreeMap<GroupId, LogGroup>) {
         let mut marks = self.marks.write();
         for (id, group) in groups.iter().filter(|(_, group)| group.created <= position) {
-            marks.created.entry(*id).or_insert((group.created, [0; 32]));
+            marks.created.entry(*id).or_insert(Created { position: group.created, ..Created::default() });
         }
         marks.committed = marks.committed.max(position);
         marks.forget(position);
@@ -140,9 +159,9 @@ impl History {
     /// Whether a group can be replayed from its first turn on.
     pub(crate) fn has_beginning_of(&self, group: GroupId) -> bool {
         let marks = self.marks.read();
-        let Some((created, _)) = marks.created.get(&group) else { return false };
-        let kept = || self.kept().is_some_and(|kept| kept.begins_before(group, *created));
-        *created > marks.forgotten || kept()
+        let Some(created) = marks.created.get(&group).map(|created| created.position) else { return false };
+        let kept = || self.kept().is_some_and(|kept| kept.begins_before(group, created));
+        created > marks.forgotten || kept()
     }
 
     /// Nobody reads what was committed up to a position any more.
@@ -191,11 +210,11 @@ impl Marks {
         time: Time,
         records: Option<Bytes>,
     ) -> Option<TurnBatch> {
-        let (created, fold) = *self.created.get(&group)?;
-        if position < created {
+        let created = self.created.get(&group)?;
+        if position < created.position {
             return None;
         }
-        let shard = self.events(position, (position == created).then_some(fold));
+        let shard = self.events(position, Some(created).filter(|created| created.position == position));
         let records = match records {
             None if shard.is_empty() => return None,
             records => records.unwrap_or_default(),
@@ -204,10 +223,10 @@ impl Marks {
         Some(TurnBatch { group, position, previous, time, shard, records, epochs })
     }
 
-    /// The shard's events at a position. A group's first turn brings the randomness of all terms before it as well.
-    fn events(&self, position: Position, earlier_terms: Option<[u8; 32]>) -> Vec<ShardEvent> {
+    /// The shard's events at a position. A group's first turn brings what was before it as well.
+    fn events(&self, position: Position, created: Option<&Created>) -> Vec<ShardEvent> {
         let own = self.marks.get(&position).into_iter().flat_map(|mark| mark.events.iter().cloned());
-        earlier_terms.map(ShardEvent::Term).into_iter().chain(own).collect()
+        created.into_iter().flat_map(Created::events).chain(own).collect()
     }
 
     fn records(&self, group: GroupId, entry: &Entry) -> Option<Bytes> {
@@ -247,7 +266,7 @@ impl History {
         loop {
             let (created, forgotten) = {
                 let marks = self.marks.read();
-                (marks.created.get(&group).map(|(position, _)| *position), marks.forgotten)
+                (marks.created.get(&group).map(|created| created.position), marks.forgotten)
             };
             let created = created.ok_or_else(|| ReadTurns::Failed(format!("group {group} is not in the log")))?;
             // Whoever asks may be another node, with any number.
@@ -314,7 +333,8 @@ impl History {
         let mut previous = after;
         let batch = |turn: RecordedTurn| {
             let terms = turn.terms.into_iter().map(ShardEvent::Term);
-            let shard = terms.chain(turn.ended.into_iter().map(ShardEvent::EpochEnded)).collect();
+            let opened = turn.opened.into_iter().map(ShardEvent::EpochOpened);
+            let shard = terms.chain(opened).chain(turn.ended.into_iter().map(ShardEvent::EpochEnded)).collect();
             let (position, time, records) = (turn.position, turn.time, turn.records);
             let epochs = Arc::clone(&epochs);
             TurnBatch {
@@ -368,14 +388,16 @@ impl History {
 
 /// A turn as histories have it.
 pub(crate) fn recorded(turn: &TurnBatch) -> RecordedTurn {
-    let (mut terms, mut ended) = (Vec::new(), Vec::new());
+    let (mut terms, mut opened, mut ended) = (Vec::new(), Vec::new(), Vec::new());
     for event in &turn.shard {
         match event {
             ShardEvent::Term(entropy) => terms.push(*entropy),
+            ShardEvent::EpochOpened(owner) => opened.push(*owner),
             ShardEvent::EpochEnded(epoch) => ended.push(*epoch),
         }
     }
-    RecordedTurn { position: turn.position, time: turn.time, terms, ended, records: turn.records.clone() }
+    let (position, time, records) = (turn.position, turn.time, turn.records.clone());
+    RecordedTurn { position, time, terms, ended, opened, records }
 }
 
 /// A turn that another node sent for a position.

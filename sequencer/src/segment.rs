@@ -21,7 +21,9 @@ use crate::frame::{Seed, u32_at, u64_at};
 pub(crate) const HEADER_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"RFRNSEGM";
 /// The version of segments and of the entries in them; see `docs/formats.md`.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
+/// Without records of outward calls and datagrams; read as they are.
+const VERSION_2: u32 = 2;
 const PREFIX: &str = "segment-";
 const SUFFIX: &str = ".log";
 /// The end of the name of a segment that is not in use yet.
@@ -73,7 +75,7 @@ impl SegmentHeader {
             return Err(BadHeader::Damaged);
         }
         match u32_at(&bytes, 8) {
-            VERSION => Ok(Self {
+            VERSION | VERSION_2 => Ok(Self {
                 sequence: u64_at(&bytes, 16),
                 first: u64_at(&bytes, 24),
                 generation: Generation(bytes[32..48].try_into().expect("sixteen bytes")),

@@ -243,7 +243,7 @@ impl<L: OrderedLog> Sequencer<L> {
         let nonce = u64::from_le_bytes(nonce);
         let (sender, receiver) = oneshot::channel();
         self.core.state.borrow_mut().opening.insert(nonce, sender);
-        let control = Control::Shard(ShardControl::OpenEpoch { proxy, nonce });
+        let control = Control::Shard(ShardControl::OpenEpoch { proxy, nonce, outward: false });
         if let Err(refused) = self.core.control(GroupId::SHARD, control) {
             self.core.state.borrow_mut().opening.remove(&nonce);
             return Err(refused.into());

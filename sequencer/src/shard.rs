@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use refrain_wire::batch::BATCH_FRAME_BYTES;
+use refrain_wire::outward::Owner;
 use refrain_wire::{
     Batch, Control, Entry, Epoch, GroupId, Position, ProxyId, ShardControl, ShardId, SubmissionId, Time,
 };
@@ -56,6 +57,8 @@ pub struct EpochState {
     pub nonce: u64,
     /// The position of its record: votes up to there are not for it.
     pub opened_at: Position,
+    /// Whether guests' outward calls may be given to it.
+    pub outward: bool,
 }
 
 /// The state after the last applied entry.
@@ -141,11 +144,21 @@ impl ShardState {
                 epoch.last = id.number;
             }
         }
+        let owners = self.owners();
         for batch in &entry.batches {
             self.apply_batch(batch, &counting, &mut applied);
         }
+        if applied.controls.iter().any(|(_, control)| matches!(control, Control::Create { .. })) {
+            applied.owners = owners;
+        }
         self.note_turns(&applied);
         applied
+    }
+
+    /// The epochs to which outward calls may be given.
+    fn owners(&self) -> Vec<Owner> {
+        let outward = self.epochs.iter().filter(|(_, state)| state.outward);
+        outward.map(|(epoch, state)| Owner { proxy: state.proxy, epoch: *epoch }).collect()
     }
 
     /// Every group that was given a batch has a turn, and so has every group when the shard has events.
@@ -173,10 +186,12 @@ impl ShardState {
             time: applied.time,
             terms: applied.term.iter().map(|term| term.entropy).collect(),
             ended: applied.ended.clone(),
+            opened: applied.opened_owners().collect(),
             records: Bytes::new(),
         };
         let head = turn.head();
         turn.terms.insert(0, applied.fold);
+        turn.opened.splice(0..0, applied.owners.iter().copied());
         let first_head = turn.head();
         let record = |group: &mut Group, records: &[u8]| {
             let head = if group.created == applied.position { &first_head } else { &head };
@@ -283,7 +298,7 @@ impl ShardState {
                 applied.term = Some(TermEntropy { term: *term, entropy: *entropy });
                 true
             }
-            ShardControl::OpenEpoch { proxy, nonce } => self.open_epoch(*proxy, *nonce, applied),
+            ShardControl::OpenEpoch { proxy, nonce, outward } => self.open_epoch(*proxy, *nonce, *outward, applied),
             ShardControl::EndEpoch(epoch) => {
                 let ended = self.epochs.remove(epoch).is_some();
                 applied.ended.extend(ended.then_some(*epoch));
@@ -297,10 +312,10 @@ impl ShardState {
         }
     }
 
-    fn open_epoch(&mut self, proxy: ProxyId, nonce: u64, applied: &mut Applied) -> bool {
+    fn open_epoch(&mut self, proxy: ProxyId, nonce: u64, outward: bool, applied: &mut Applied) -> bool {
         let earlier = self.epochs.iter().find(|(_, state)| state.proxy == proxy).map(|(epoch, state)| (*epoch, *state));
         if let Some((epoch, _)) = earlier.filter(|(_, state)| state.nonce == nonce) {
-            applied.reopened.push(OpenedEpoch { proxy, nonce, epoch });
+            applied.reopened.push(OpenedEpoch { proxy, nonce, epoch, outward });
             return true;
         }
         let Some(next) = self.last_epoch.0.checked_add(1) else { return false };
@@ -310,8 +325,8 @@ impl ShardState {
         }
         let epoch = Epoch(next);
         self.last_epoch = epoch;
-        self.epochs.insert(epoch, EpochState { proxy, last: 0, nonce, opened_at: self.position });
-        applied.opened.push(OpenedEpoch { proxy, nonce, epoch });
+        self.epochs.insert(epoch, EpochState { proxy, last: 0, nonce, opened_at: self.position, outward });
+        applied.opened.push(OpenedEpoch { proxy, nonce, epoch, outward });
         true
     }
 }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use crate::reader::{DecodeError, Reader};
-use crate::{FlowId, Serial};
+use crate::{Epoch, FlowId, ProxyId, Serial};
 
 /// The serials of outward flows begin here. They are given by the kernel of a group, so two groups may have the same;
 /// those below are given by the proxy.
@@ -27,6 +27,15 @@ impl FlowId {
     pub fn is_outward(self) -> bool {
         self.serial >= FIRST_OUTWARD_SERIAL
     }
+}
+
+/// An open epoch to which outward calls may be given. Of several the least is asked: that of the lowest proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Owner {
+    /// The proxy.
+    pub proxy: ProxyId,
+    /// Its epoch.
+    pub epoch: Epoch,
 }
 
 /// How a target is reached.

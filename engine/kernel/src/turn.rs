@@ -1,6 +1,7 @@
 //! What goes into a turn and what comes out of it.
 
 use bytes::Bytes;
+use refrain_wire::outward::Owner;
 use refrain_wire::turn::Effect;
 use refrain_wire::{Epoch, Position, Time};
 
@@ -9,6 +10,8 @@ use refrain_wire::{Epoch, Position, Time};
 pub enum ShardEvent {
     /// A leader took office and brought fresh entropy.
     Term([u8; 32]),
+    /// A proxy's epoch may be given outward calls from the next turn on.
+    EpochOpened(Owner),
     /// A proxy's epoch is over: its flows are reset.
     EpochEnded(Epoch),
 }

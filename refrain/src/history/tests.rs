@@ -96,7 +96,9 @@ impl Member {
 
     /// Two groups, terms, epochs, turns of the one, the other, or both.
     fn live(&mut self) {
-        let open = |proxy| Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(proxy), nonce: proxy.into() });
+        let open = |proxy| {
+            Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(proxy), nonce: proxy.into(), outward: false })
+        };
         self.commit(&[term(1)]);
         self.commit(&[control(GroupId::SHARD, open(1)), create(ONE)]);
         self.commit(&[tick(ONE, 1)]);

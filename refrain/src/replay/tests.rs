@@ -47,7 +47,7 @@ impl Data {
             agreement: Agreement::Majority,
         };
         let term = Control::Shard(ShardControl::Term { term: 1, entropy: [7; 32] });
-        let epoch = Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(1), nonce: 1 });
+        let epoch = Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(1), nonce: 1, outward: false });
         let open = Record::Open { serial: Serial(1), port: 7, peer: "192.0.2.1:1000".parse().unwrap() };
         data.append(vec![
             Entry::Controls(GroupId::SHARD, vec![term, epoch]),

@@ -41,6 +41,9 @@ pub fn batch(batch: &TurnBatch) -> Vec<String> {
 fn event(event: &ShardEvent) -> String {
     match event {
         ShardEvent::Term(_) => "fresh randomness of a leader's term".to_owned(),
+        ShardEvent::EpochOpened(owner) => {
+            format!("epoch {} of proxy {} opened: it may be given calls outward", owner.epoch, owner.proxy)
+        }
         ShardEvent::EpochEnded(epoch) => format!("epoch {epoch} ended: its flows are reset"),
     }
 }

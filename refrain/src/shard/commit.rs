@@ -220,5 +220,6 @@ impl Inner {
 /// The events of the shard in an applied entry.
 pub(super) fn events(applied: &Applied) -> Vec<ShardEvent> {
     let terms = applied.term.iter().map(|term| ShardEvent::Term(term.entropy));
-    terms.chain(applied.ended.iter().map(|epoch| ShardEvent::EpochEnded(*epoch))).collect()
+    let opened = applied.opened_owners().map(ShardEvent::EpochOpened);
+    terms.chain(opened).chain(applied.ended.iter().map(|epoch| ShardEvent::EpochEnded(*epoch))).collect()
 }

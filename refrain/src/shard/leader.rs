@@ -239,7 +239,7 @@ impl Inner {
             ToLeader::Engine { session, key } => self.with_office(from, |office, node, now| {
                 office.engine(node, session, key, now);
             }),
-            ToLeader::OpenEpoch { proxy, nonce } => self.order_epoch(proxy, nonce),
+            ToLeader::OpenEpoch { proxy, nonce, outward } => self.order_epoch(proxy, nonce, outward),
             ToLeader::Renew { epoch, beat, released } => self.renew_lease(from, epoch, beat, &released),
             ToLeader::Control { request, group, control } => self.order_control(from, request, group, control),
             ToLeader::Lost { group, seat, incarnation, reason } => {
@@ -348,8 +348,8 @@ impl Inner {
         }
     }
 
-    fn order_epoch(&self, proxy: ProxyId, nonce: u64) {
-        self.order(GroupId::SHARD, Control::Shard(ShardControl::OpenEpoch { proxy, nonce }));
+    fn order_epoch(&self, proxy: ProxyId, nonce: u64, outward: bool) {
+        self.order(GroupId::SHARD, Control::Shard(ShardControl::OpenEpoch { proxy, nonce, outward }));
     }
 
     fn renew_lease(&self, from: SessionId, epoch: Epoch, beat: u64, released: &[(GroupId, refrain_wire::Position)]) {

@@ -460,7 +460,7 @@ fn raft_options(config: &Config, seams: &Seams, observer: Arc<dyn Observer>) -> 
 pub(crate) fn note(history: &History, applied: &Applied) {
     for (group, control) in &applied.controls {
         if matches!(control, Control::Create { .. }) {
-            history.create(*group, applied.position, applied.fold);
+            history.create(*group, applied);
         }
     }
     let replaced =

@@ -122,7 +122,13 @@ fn weigh_records(batch: &GroupRecords) -> Result<Weight, Refused> {
         match record.map_err(|source| Refused::Malformed { group, source })? {
             Record::Open { .. } => weight.bulk.add(1, 0),
             Record::Data { bytes, .. } => weight.bulk.add(1, bytes.len()),
-            Record::Shutdown(_) | Record::Reset { .. } | Record::Credit { .. } => weight.relief.add(1, 0),
+            Record::Datagram { bytes, .. } => weight.bulk.add(1, bytes.len()),
+            Record::Shutdown(_)
+            | Record::Reset { .. }
+            | Record::Credit { .. }
+            | Record::Connected { .. }
+            | Record::Failed { .. }
+            | Record::Resolved { .. } => weight.relief.add(1, 0),
             _ => return Err(Refused::Forbidden { group }),
         }
     }

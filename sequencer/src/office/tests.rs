@@ -103,7 +103,7 @@ impl Desk {
     }
 
     fn open_epoch(&mut self, proxy: u16, nonce: u64) -> Epoch {
-        let open = Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(proxy), nonce });
+        let open = Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(proxy), nonce, outward: false });
         self.commit(GroupId::SHARD, &[Record::Control(open)]).opened[0].epoch
     }
 

@@ -1,5 +1,6 @@
 //! What one entry means.
 
+use refrain_wire::outward::Owner;
 use refrain_wire::{Batch, Control, Epoch, GroupId, Position, ProxyId, SubmissionId, Time};
 
 /// An epoch that an entry opened.
@@ -11,6 +12,8 @@ pub struct OpenedEpoch {
     pub nonce: u64,
     /// The epoch it got.
     pub epoch: Epoch,
+    /// Whether guests' outward calls may be given to it.
+    pub outward: bool,
 }
 
 /// The randomness of a leader's term.
@@ -46,6 +49,8 @@ pub struct Applied {
     pub term: Option<TermEntropy>,
     /// The randomness of all terms before this entry, folded: what a group that this entry creates takes in first.
     pub fold: [u8; 32],
+    /// Where this entry creates a group: the epochs before it to which outward calls may be given.
+    pub owners: Vec<Owner>,
     /// A service was placed on another shard.
     pub placed: bool,
     /// Controls of groups that were honoured.
@@ -57,9 +62,15 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// The epochs that begin here and may be given outward calls, from the next position on.
+    pub fn opened_owners(&self) -> impl Iterator<Item = Owner> {
+        let outward = self.opened.iter().filter(|opened| opened.outward);
+        outward.map(|opened| Owner { proxy: opened.proxy, epoch: opened.epoch })
+    }
+
     /// Whether every group has a turn here: the shard itself has something for them.
     #[must_use]
     pub fn concerns_all(&self) -> bool {
-        self.term.is_some() || !self.ended.is_empty()
+        self.term.is_some() || !self.ended.is_empty() || self.opened_owners().next().is_some()
     }
 }

@@ -1,6 +1,6 @@
 //! The bytes of a shard's state: what a member keeps when it cuts its log, and gives to one that joins.
 //!
-//! Canonical: one state has one form, and only that form is read, or that of version 1.
+//! Canonical: one state has one form, and only that form is read, or those of versions 1 and 2.
 //! Integers are little endian; `docs/formats.md` draws it. Whoever keeps the bytes adds a checksum.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,9 @@ use refrain_wire::{DecodeError, Digest, Epoch, GroupId, Incarnation, NodeId, Pos
 use super::group::{Capture, Checkpoint, MAX_EARLIER_PROGRAMS, Program};
 use super::{EpochState, Group, MAX_GROUPS, MAX_PLACED, Recorded, SeatState, ShardState};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// Whose epochs are for no outward calls.
+const VERSION_2: u8 = 2;
 /// Without histories, and without services that other shards have.
 const VERSION_1: u8 = 1;
 
@@ -74,6 +76,7 @@ impl Writer {
             self.u64(open.last);
             self.u64(open.nonce);
             self.u64(open.opened_at.0);
+            self.u8(u8::from(open.outward));
         }
         self.u32(state.groups.len() as u32);
         for (id, group) in &state.groups {
@@ -211,7 +214,7 @@ impl Reader<'_> {
     fn state(&mut self) -> Read<ShardState> {
         let version = self.u8("version of the shard's state")?;
         let known = match version {
-            VERSION => GROUP_FLAGS | HAS_HISTORY | HAS_CAPTURED,
+            VERSION | VERSION_2 => GROUP_FLAGS | HAS_HISTORY | HAS_CAPTURED,
             VERSION_1 => GROUP_FLAGS,
             other => return Err(unknown("version of the shard's state", other)),
         };
@@ -223,7 +226,7 @@ impl Reader<'_> {
             last_epoch: Epoch(self.u32("last epoch")?),
             ..ShardState::default()
         };
-        state.epochs = self.epochs(state.last_epoch)?;
+        state.epochs = self.epochs(state.last_epoch, version)?;
         for _ in 0..bounded("group count", self.u32("group count")? as usize, MAX_GROUPS)? {
             let id = GroupId(self.u32("group")?);
             let rises = state.groups.last_key_value().map_or(id != GroupId::SHARD, |(last, _)| *last < id);
@@ -253,7 +256,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn epochs(&mut self, newest: Epoch) -> Read<BTreeMap<Epoch, EpochState>> {
+    fn epochs(&mut self, newest: Epoch, version: u8) -> Read<BTreeMap<Epoch, EpochState>> {
         let (mut epochs, mut proxies) = (BTreeMap::new(), BTreeSet::new());
         for _ in 0..self.u32("epoch count")? {
             let epoch = Epoch(self.u32("epoch")?);
@@ -264,7 +267,8 @@ impl Reader<'_> {
             }
             let (last, nonce) = (self.u64("last submission")?, self.u64("nonce")?);
             let opened_at = self.position("opened at")?;
-            epochs.insert(epoch, EpochState { proxy, last, nonce, opened_at });
+            let outward = version > VERSION_2 && self.flags("whether an epoch is for outward calls", 1)? == 1;
+            epochs.insert(epoch, EpochState { proxy, last, nonce, opened_at, outward });
         }
         Ok(epochs)
     }

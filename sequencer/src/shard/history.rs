@@ -8,7 +8,8 @@
 
 use bytes::Bytes;
 use refrain_wire::limits::MAX_ENTRY_BYTES;
-use refrain_wire::{DecodeError, Epoch, Position, Time};
+use refrain_wire::outward::Owner;
+use refrain_wire::{DecodeError, Epoch, Position, ProxyId, Time};
 
 /// Bytes that a history has for each turn besides the turn's own: its length and the beginning of the chain.
 pub const HISTORY_FRAME_BYTES: usize = 12;
@@ -16,6 +17,10 @@ pub const HISTORY_FRAME_BYTES: usize = 12;
 pub const MAX_TURN_BYTES: usize = MAX_ENTRY_BYTES;
 /// Bytes of a turn before its terms.
 const HEAD_BYTES: usize = 21;
+/// The byte above those of the time: whether epochs follow that were opened.
+const OPENED_AT: usize = 15;
+/// Bytes of an epoch that was opened.
+const OWNER_BYTES: usize = 6;
 
 /// The turns of a group after a position, summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +64,8 @@ pub struct RecordedTurn {
     pub terms: Vec<[u8; 32]>,
     /// Epochs that end.
     pub ended: Vec<Epoch>,
+    /// Epochs that may be given outward calls from the next turn on; in the group's first turn those from before, too.
+    pub opened: Vec<Owner>,
     /// The group's records.
     pub records: Bytes,
 }
@@ -70,10 +77,18 @@ impl RecordedTurn {
         let mut out = Vec::with_capacity(HEAD_BYTES + 32 * self.terms.len() + 4 * self.ended.len());
         out.extend_from_slice(&self.position.0.to_le_bytes());
         out.extend_from_slice(&self.time.micros().to_le_bytes());
+        out[OPENED_AT] = u8::from(!self.opened.is_empty());
         out.push(self.terms.len() as u8);
         out.extend_from_slice(&(self.ended.len() as u32).to_le_bytes());
         self.terms.iter().for_each(|term| out.extend_from_slice(term));
         self.ended.iter().for_each(|epoch| out.extend_from_slice(&epoch.0.to_le_bytes()));
+        if !self.opened.is_empty() {
+            out.extend_from_slice(&(self.opened.len() as u32).to_le_bytes());
+            for owner in &self.opened {
+                out.extend_from_slice(&owner.epoch.0.to_le_bytes());
+                out.extend_from_slice(&owner.proxy.0.to_le_bytes());
+            }
+        }
         out
     }
 
@@ -94,9 +109,9 @@ impl RecordedTurn {
         let short = |needed| DecodeError::Short { what, needed, left };
         let head = bytes.get(..HEAD_BYTES).ok_or(short(HEAD_BYTES))?;
         let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("it has eight bytes"));
-        let micros = number(8);
-        if micros > Time::MAX.micros() {
-            return Err(DecodeError::Unknown { what: "time of a turn", value: micros });
+        let (micros, opens) = (number(8) & Time::MAX.micros(), head[OPENED_AT]);
+        if opens > 1 {
+            return Err(DecodeError::Unknown { what: "flag of opened epochs in a turn", value: u64::from(opens) });
         }
         let terms = usize::from(head[16]);
         let ended = u32::from_le_bytes(head[17..HEAD_BYTES].try_into().expect("it has four bytes")) as usize;
@@ -105,12 +120,31 @@ impl RecordedTurn {
         let records_at = ends_at + 4 * ended;
         let fields = bytes.get(HEAD_BYTES..records_at).ok_or(short(records_at))?;
         let (terms, ended) = fields.split_at(32 * terms);
+        let (opened, records_at) = if opens == 1 { read_opened(bytes, records_at)? } else { (Vec::new(), records_at) };
         Ok(Self {
             position: Position(number(0)),
             time: Time::from_micros(micros),
             terms: terms.as_chunks::<32>().0.to_vec(),
             ended: ended.as_chunks::<4>().0.iter().map(|epoch| Epoch(u32::from_le_bytes(*epoch))).collect(),
+            opened,
             records: bytes.slice(records_at..),
         })
     }
+}
+
+/// Reads the epochs that were opened, which stand at `at`; returns where the records begin.
+fn read_opened(bytes: &Bytes, at: usize) -> Result<(Vec<Owner>, usize), DecodeError> {
+    let short = |needed| DecodeError::Short { what: "turn of a history", needed, left: bytes.len() };
+    let count = bytes.get(at..at + 4).ok_or(short(at + 4))?;
+    let count = u32::from_le_bytes(count.try_into().expect("it has four bytes")) as usize;
+    if count == 0 {
+        return Err(DecodeError::Unknown { what: "count of opened epochs in a turn", value: 0 });
+    }
+    let end = at + 4 + count * OWNER_BYTES;
+    let owners = bytes.get(at + 4..end).ok_or(short(end))?;
+    let owner = |bytes: &[u8; OWNER_BYTES]| Owner {
+        epoch: Epoch(u32::from_le_bytes(bytes[..4].try_into().expect("it has four bytes"))),
+        proxy: ProxyId(u16::from_le_bytes(bytes[4..].try_into().expect("it has two bytes"))),
+    };
+    Ok((owners.as_chunks::<OWNER_BYTES>().0.iter().map(owner).collect(), end))
 }

@@ -48,7 +48,11 @@ fn create(service: &str) -> Record {
 }
 
 fn open(proxy: u16) -> Record {
-    Record::Control(Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(proxy), nonce: u64::from(proxy) * 10 }))
+    Record::Control(Control::Shard(ShardControl::OpenEpoch {
+        proxy: ProxyId(proxy),
+        nonce: u64::from(proxy) * 10,
+        outward: true,
+    }))
 }
 
 fn apply(state: &mut ShardState, submissions: &[SubmissionId], batches: &[GroupRecords]) -> Applied {
@@ -100,11 +104,11 @@ fn the_records_of_dropped_submissions_are_cut_out_and_the_others_stay() {
 #[test]
 fn a_new_epoch_ends_the_earlier_one_of_its_proxy_after_the_records_of_the_entry() {
     let mut state = started();
-    let anew = Record::Control(Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(1), nonce: 11 }));
+    let anew = Record::Control(Control::Shard(ShardControl::OpenEpoch { proxy: ProxyId(1), nonce: 11, outward: true }));
     let applied =
         apply(&mut state, &[id(1, 1)], &[batch(GroupId::SHARD, &[anew]), batch(ONE, &[origin(1), shutdown(1)])]);
     assert_eq!(applied.ended, [Epoch(1)]);
-    assert_eq!(applied.opened, [OpenedEpoch { proxy: ProxyId(1), nonce: 11, epoch: Epoch(3) }]);
+    assert_eq!(applied.opened, [OpenedEpoch { proxy: ProxyId(1), nonce: 11, epoch: Epoch(3), outward: true }]);
     assert_eq!(applied.accepted, [id(1, 1)]);
     assert_eq!(apply(&mut state, &[id(1, 2)], &[]).dropped, [id(1, 2)]);
     assert_eq!(apply(&mut state, &[id(3, 1)], &[]).accepted, [id(3, 1)]);
@@ -207,7 +211,7 @@ fn an_opening_that_was_sent_twice_opens_one_epoch_and_tells_it_again() {
     let mut state = started();
     let again = apply(&mut state, &[id(1, 1)], &[batch(GroupId::SHARD, &[open(1)])]);
     assert_eq!((again.opened.len(), again.ended.len(), again.ignored.len()), (0, 0, 0));
-    assert_eq!(again.reopened, [OpenedEpoch { proxy: ProxyId(1), nonce: 10, epoch: Epoch(1) }]);
+    assert_eq!(again.reopened, [OpenedEpoch { proxy: ProxyId(1), nonce: 10, epoch: Epoch(1), outward: true }]);
     assert_eq!(apply(&mut state, &[id(1, 2)], &[]).accepted, [id(1, 2)], "the epoch goes on");
     let end = Record::Control(Control::Shard(ShardControl::EndEpoch(Epoch(1))));
     let applied = apply(&mut state, &[], &[batch(GroupId::SHARD, &[end, open(1)])]);

@@ -69,7 +69,7 @@ fn an_opening_that_is_said_again_renews_the_lease_and_a_new_epoch_has_its_own() 
     let mut desk = Desk::new();
     let first = desk.open_epoch(1, 10);
     desk.wait(millis(3000));
-    let open = Control::Shard(ShardControl::OpenEpoch { proxy: refrain_wire::ProxyId(1), nonce: 10 });
+    let open = Control::Shard(ShardControl::OpenEpoch { proxy: refrain_wire::ProxyId(1), nonce: 10, outward: false });
     assert!(desk.order(GroupId::SHARD, open));
     desk.wait(millis(3000));
     assert!(desk.work().is_empty());

@@ -286,8 +286,11 @@ impl Model {
             Event::Capture { group, odd } => self.capture(GROUPS[*group], *odd),
             Event::OpenEpoch { proxy } => {
                 self.nonce += 1;
-                let open =
-                    refrain_wire::ShardControl::OpenEpoch { proxy: refrain_wire::ProxyId(*proxy), nonce: self.nonce };
+                let open = refrain_wire::ShardControl::OpenEpoch {
+                    proxy: refrain_wire::ProxyId(*proxy),
+                    nonce: self.nonce,
+                    outward: false,
+                };
                 self.order(GroupId::SHARD, Control::Shard(open));
             }
             Event::Renew { all } => self.renew(*all),

@@ -53,7 +53,11 @@ fn control() -> impl Strategy<Value = Control> {
 fn shard_control() -> impl Strategy<Value = ShardControl> {
     prop_oneof![
         (0u64..6, any::<u8>()).prop_map(|(term, byte)| ShardControl::Term { term, entropy: [byte; 32] }),
-        (0u16..3, 0u64..3).prop_map(|(proxy, nonce)| ShardControl::OpenEpoch { proxy: ProxyId(proxy), nonce }),
+        (0u16..3, 0u64..3, any::<bool>()).prop_map(|(proxy, nonce, outward)| ShardControl::OpenEpoch {
+            proxy: ProxyId(proxy),
+            nonce,
+            outward
+        }),
         (0u32..6).prop_map(|epoch| ShardControl::EndEpoch(Epoch(epoch))),
         (0u8..4, 0u16..3)
             .prop_map(|(n, shard)| ShardControl::Place { service: format!("a/{n}"), shard: ShardId(shard) }),

@@ -1,7 +1,9 @@
 //! What the turns of a group come to.
 
 use bytes::Bytes;
+use refrain_wire::ProxyId;
 use refrain_wire::control::Agreement;
+use refrain_wire::outward::Owner;
 
 use super::{
     Control, Digest, Epoch, GroupId, ONE, Position, Record, ShardControl, ShardState, Time, apply_at, batch, create,
@@ -22,11 +24,13 @@ fn turn(group: GroupId, created: Position, applied: &Applied) -> Option<Recorded
         return None;
     }
     let first = (applied.position == created).then_some(applied.fold);
+    let before = if first.is_some() { applied.owners.clone() } else { Vec::new() };
     Some(RecordedTurn {
         position: applied.position,
         time: applied.time,
         terms: first.into_iter().chain(applied.term.iter().map(|term| term.entropy)).collect(),
         ended: applied.ended.clone(),
+        opened: before.into_iter().chain(applied.opened_owners()).collect(),
         records: records.unwrap_or_default(),
     })
 }
@@ -46,7 +50,7 @@ fn a_history_comes_to_every_turn_of_its_group_and_begins_anew_with_an_agreed_che
     let entries = [
         (vec![], vec![batch(GroupId::SHARD, &[term(1), open(1)]), batch(ONE, &[create("a/one")])]),
         (vec![id(1, 1)], vec![batch(ONE, &[origin(1), shutdown(1)])]),
-        (vec![], vec![]),
+        (vec![], vec![batch(GroupId::SHARD, &[open(2)])]),
         (vec![], vec![batch(GroupId::SHARD, &[term(2)]), batch(TWO, &[Record::Control(two)])]),
         // A number that was there before: the records are cut out, and nothing is left.
         (vec![id(1, 1)], vec![batch(ONE, &[origin(1), shutdown(1)])]),
@@ -89,6 +93,7 @@ fn a_turn_that_is_cut_short_is_refused() {
         time: Time::from_micros(2),
         terms: vec![[3; 32], [4; 32]],
         ended: vec![Epoch(5), Epoch(6)],
+        opened: vec![Owner { proxy: ProxyId(7), epoch: Epoch(8) }, Owner { proxy: ProxyId(9), epoch: Epoch(10) }],
         records: Bytes::from_static(b"x"),
     };
     let bytes = turn.encode();
@@ -101,5 +106,5 @@ fn a_turn_that_is_cut_short_is_refused() {
     let mut late = bytes.to_vec();
     late[15] = 0xff;
     let error = RecordedTurn::decode(&Bytes::from(late)).unwrap_err();
-    assert!(error.to_string().starts_with("time of a turn has the unknown value"), "{error}");
+    assert!(error.to_string().starts_with("flag of opened epochs in a turn has the unknown value"), "{error}");
 }

@@ -381,7 +381,7 @@ impl Shared {
         }
         match frame {
             Frame::OpenEpoch { proxy, nonce } => {
-                let control = ShardControl::OpenEpoch { proxy: ProxyId(proxy as u16), nonce };
+                let control = ShardControl::OpenEpoch { proxy: ProxyId(proxy as u16), nonce, outward: false };
                 let wanted = sequencer.control(GroupId::SHARD, Control::Shard(control));
                 wanted.is_err().then_some(Frame::NotLeader { leader: 0 })
             }
