@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use refrain_engine::replica::{Blueprint, RunLimits};
 use refrain_engine::{LoadError, Platform};
+use refrain_kernel::Outbound;
 use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
 use refrain_kernel::fs::BundleFiles;
 use refrain_service::{Bundle, FuelPerTurn, IdleLimit, Manifest};
@@ -144,6 +145,8 @@ fn guest_config(manifest: &Manifest) -> GuestConfig {
         socket_buffer_bytes: limits.socket_buffer.get(),
         socket_buffers_bytes: limits.socket_buffers.get(),
         files_bytes: limits.files.get(),
+        outbound: Outbound::default(),
+        max_outward: 1024,
         log_lines_per_second: limits.log_lines_per_second,
         restart: match manifest.restart.policy {
             refrain_service::RestartPolicy::Always => RestartPolicy::Always,

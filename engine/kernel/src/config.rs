@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::outbound::Outbound;
+
 /// When a guest that ended is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartPolicy {
@@ -41,6 +43,10 @@ pub struct GuestConfig {
     pub socket_buffers_bytes: u64,
     /// Quota of the writable file layer, in bytes.
     pub files_bytes: u64,
+    /// What it may look up and call outside; nothing by default.
+    pub outbound: Outbound,
+    /// The most connections, associations and look-ups outward that are under way at one time.
+    pub max_outward: u32,
     /// Lines to standard output and error in one second of log time; more are counted and dropped.
     pub log_lines_per_second: u32,
     /// When to start again.

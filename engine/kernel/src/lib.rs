@@ -17,6 +17,7 @@ pub mod files;
 pub mod flow;
 pub mod fs;
 pub mod kernel;
+pub mod outbound;
 pub mod poll;
 pub mod process;
 pub mod random;
@@ -30,6 +31,7 @@ pub use codec::{DecodeError, Snapshot};
 pub use config::GuestConfig;
 pub use errno::Errno;
 pub use kernel::Kernel;
+pub use outbound::Outbound;
 pub use poll::{Event, Subscription};
 pub use turn::{ShardEvent, TurnEnd, TurnInput};
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use refrain_engine::replica::{Blueprint, RunLimits};
 use refrain_engine::{Compiled, Platform, Replica, ReplicaId, TurnBatch, TurnOutcome};
 use refrain_instrument::{WASM_OPT_VARIABLE, WasmOpt};
+use refrain_kernel::Outbound;
 use refrain_kernel::ShardEvent;
 use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
 use refrain_kernel::fs::BundleFiles;
@@ -31,6 +32,8 @@ pub fn config() -> GuestConfig {
         socket_buffer_bytes: 1 << 20,
         socket_buffers_bytes: 256 << 20,
         files_bytes: 16 << 20,
+        outbound: Outbound::default(),
+        max_outward: 100,
         log_lines_per_second: 1000,
         restart: RestartPolicy::Never,
         backoff: Duration::from_millis(100),

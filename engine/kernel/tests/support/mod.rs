@@ -7,7 +7,7 @@ use bytes::Bytes;
 use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
 use refrain_kernel::fs::BundleFiles;
 use refrain_kernel::process::GuestEnd;
-use refrain_kernel::{Errno, Kernel, ShardEvent, Stop, TurnEnd, TurnInput};
+use refrain_kernel::{Errno, Kernel, Outbound, ShardEvent, Stop, TurnEnd, TurnInput};
 use refrain_wire::record::ResetReason;
 use refrain_wire::{EffectKind, Epoch, FlowId, GroupId, Position, Record, RecordWriter, Serial, Time};
 
@@ -30,6 +30,8 @@ pub fn config() -> GuestConfig {
         socket_buffer_bytes: 1000,
         socket_buffers_bytes: 10_000,
         files_bytes: 1 << 20,
+        outbound: Outbound::default(),
+        max_outward: 100,
         log_lines_per_second: 100,
         restart: RestartPolicy::Never,
         backoff: Duration::from_millis(100),
