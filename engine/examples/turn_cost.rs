@@ -37,7 +37,7 @@ fn main() {
 fn config(program: &str, port: u16) -> GuestConfig {
     GuestConfig {
         args: vec![program.into(), b"--port".to_vec(), port.to_string().into_bytes()],
-        ports: vec![GuestPort { port, pass: false }],
+        ports: vec![GuestPort { port, datagram: false, pass: false }],
         ..support::config()
     }
 }

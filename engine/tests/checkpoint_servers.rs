@@ -153,7 +153,7 @@ fn sessions(module: &[u8], config: GuestConfig, request: fn(&mut Numbers) -> Vec
 fn config(program: &str, port: u16) -> GuestConfig {
     GuestConfig {
         args: vec![program.into(), b"--port".to_vec(), port.to_string().into_bytes()],
-        ports: vec![GuestPort { port, pass: false }],
+        ports: vec![GuestPort { port, datagram: false, pass: false }],
         restart: RestartPolicy::Always,
         ..support::config()
     }

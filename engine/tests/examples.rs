@@ -20,7 +20,7 @@ const RECORDS: usize = 3;
 fn config(program: &str, port: u16) -> GuestConfig {
     GuestConfig {
         args: vec![program.into(), b"--port".to_vec(), port.to_string().into_bytes()],
-        ports: vec![GuestPort { port, pass: false }],
+        ports: vec![GuestPort { port, datagram: false, pass: false }],
         max_descriptors: 24_000,
         max_flows: 20_000,
         files_bytes: 256 << 20,

@@ -199,7 +199,7 @@ fn a_program_that_does_not_start_is_rolled_back_and_the_flows_go_on() {
 #[test]
 fn a_program_that_waits_before_it_listens_has_not_started() {
     let platform = platform();
-    let ports = vec![GuestPort { port: 7, pass: false }];
+    let ports = vec![GuestPort { port: 7, datagram: false, pass: false }];
     let silent = GuestConfig { ports, ..config() };
     let a = made(&platform, &server('a'));
     let sleeps = blueprint(&platform, &other('z', SLEEP), silent, LIMITS);

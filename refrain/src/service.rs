@@ -139,7 +139,11 @@ fn guest_config(manifest: &Manifest) -> GuestConfig {
     GuestConfig {
         args: std::iter::once(program).chain(arguments).collect(),
         env: manifest.env.iter().map(|(key, value)| format!("{key}={value}").into_bytes()).collect(),
-        ports: manifest.ports.iter().map(|port| GuestPort { port: port.guest.get(), pass: port.pass }).collect(),
+        ports: manifest
+            .ports
+            .iter()
+            .map(|port| GuestPort { port: port.guest.get(), datagram: false, pass: port.pass })
+            .collect(),
         max_descriptors: limits.descriptors,
         max_flows: limits.flows,
         socket_buffer_bytes: limits.socket_buffer.get(),

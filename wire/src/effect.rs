@@ -22,7 +22,7 @@ pub enum EffectKind {
     Reset = 3,
     /// The guest has taken the client's stream up to `offset`; the proxy may read more.
     Consumed = 4,
-    /// The guest listens on port `offset`.
+    /// The guest listens on port `offset`; on one for datagrams [`DATAGRAM_PORT`] is added.
     Listen = 5,
     /// The guest no longer listens on port `offset`.
     Unlisten = 6,
@@ -47,6 +47,8 @@ pub enum EffectKind {
     Datagram = 15,
 }
 
+/// Added to the port in `Listen` and `Unlisten` of a port for datagrams.
+pub const DATAGRAM_PORT: u32 = 1 << 16;
 /// The `offset` of an upgrade after which the group runs the new bundle.
 pub const UPGRADE_DONE: u64 = 1;
 /// The `offset` of an upgrade that did not start.

@@ -20,6 +20,8 @@ pub enum RestartPolicy {
 pub struct GuestPort {
     /// The port as the guest sees it.
     pub port: u16,
+    /// Whether datagrams come there, rather than connections.
+    pub datagram: bool,
     /// Whether the listener is passed in as a descriptor (`LISTEN_FDS`) instead of being made by the guest.
     pub pass: bool,
 }

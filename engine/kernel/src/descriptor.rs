@@ -37,6 +37,11 @@ pub enum Object {
         /// How many connections may wait, once it listens.
         backlog: Option<u32>,
     },
+    /// A datagram socket, by its slot among them.
+    Datagram {
+        /// The slot.
+        slot: u32,
+    },
     /// A connection, by its slot among the flows. The slot is empty when the flow was reset.
     Flow {
         /// The slot.

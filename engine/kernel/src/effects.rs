@@ -14,6 +14,11 @@ pub const MAX_EFFECT_BYTES: usize = 256 * 1024;
 
 #[derive(Debug, Default)]
 struct FlowEffects {
+    /// What the flow begins with: a connect or a look-up.
+    call: Option<(EffectKind, Bytes)>,
+    /// Datagrams, and the number of the first.
+    datagrams: Vec<Bytes>,
+    datagrams_from: u64,
     bytes_from: u64,
     bytes: BytesMut,
     finish: Option<u64>,
@@ -41,6 +46,20 @@ impl Effects {
             effects.bytes_from = offset;
         }
         effects.bytes.extend_from_slice(bytes);
+    }
+
+    /// The guest opens `flow`, or looks something up by it.
+    pub fn call(&mut self, flow: FlowId, kind: EffectKind, payload: Bytes) {
+        self.flows.entry(flow).or_default().call = Some((kind, payload));
+    }
+
+    /// The guest sent a datagram, the `number`th on its association.
+    pub fn datagram(&mut self, flow: FlowId, number: u64, bytes: &[u8]) {
+        let effects = self.flows.entry(flow).or_default();
+        if effects.datagrams.is_empty() {
+            effects.datagrams_from = number;
+        }
+        effects.datagrams.push(Bytes::copy_from_slice(bytes));
     }
 
     /// The guest will write nothing more; its stream is `length` bytes long.
@@ -97,13 +116,16 @@ impl Effects {
 
 impl FlowEffects {
     fn list(self, flow: FlowId, out: &mut Vec<Effect>) {
+        if self.reset {
+            out.push(Effect { entry: entry(EffectKind::Reset, Some(flow), 0, &[]), payload: Bytes::new() });
+            return;
+        }
+        if let Some((kind, payload)) = self.call {
+            out.push(Effect { entry: entry(kind, Some(flow), 0, &payload), payload });
+        }
         let mut plain = |kind, offset| {
             out.push(Effect { entry: entry(kind, Some(flow), offset, &[]), payload: Bytes::new() });
         };
-        if self.reset {
-            plain(EffectKind::Reset, 0);
-            return;
-        }
         if let Some(offset) = self.consumed {
             plain(EffectKind::Consumed, offset);
         }
@@ -114,6 +136,9 @@ impl FlowEffects {
             let length = payload.len() as u64;
             out.push(Effect { entry: entry(EffectKind::Bytes, Some(flow), offset, &payload), payload });
             offset += length;
+        }
+        for (number, payload) in (self.datagrams_from..).zip(self.datagrams) {
+            out.push(Effect { entry: entry(EffectKind::Datagram, Some(flow), number, &payload), payload });
         }
         if let Some(length) = self.finish {
             out.push(Effect { entry: entry(EffectKind::Finish, Some(flow), length, &[]), payload: Bytes::new() });

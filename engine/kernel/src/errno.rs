@@ -11,7 +11,7 @@ macro_rules! errno_table {
     ($($name:ident = $code:literal, $text:literal;)*) => {
         /// An error number of WASI preview 1.
         #[repr(u16)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum Errno {
             $(#[doc = $text] $name = $code,)*
         }

@@ -92,7 +92,7 @@ impl Kernel {
         match &self.tables.descriptors.get(fd)?.object {
             Object::Input => Ok(0),
             Object::Output(_) => Err(Errno::Badf.into()),
-            Object::Flow { .. } | Object::Socket { .. } => self.recv(fd, out, false),
+            Object::Flow { .. } | Object::Socket { .. } | Object::Datagram { .. } => self.recv(fd, out, false),
             Object::Directory { .. } => Err(Errno::Isdir.into()),
             Object::File { .. } => {
                 let (inode, offset) = self.file(fd, rights::READ)?;
@@ -122,7 +122,7 @@ impl Kernel {
                 self.tables.output.write(stream, bytes, now_ns, limit, &mut self.effects);
                 Ok(bytes.len())
             }
-            Object::Flow { .. } | Object::Socket { .. } => self.send(fd, bytes),
+            Object::Flow { .. } | Object::Socket { .. } | Object::Datagram { .. } => self.send(fd, bytes),
             Object::Directory { .. } => Err(Errno::Isdir.into()),
             Object::File { .. } => {
                 let (inode, offset) = self.file(fd, rights::WRITE)?;

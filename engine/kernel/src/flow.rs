@@ -5,23 +5,40 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes};
-use refrain_wire::FlowId;
+use refrain_wire::{FlowId, ProxyHeader};
 use serde::{Deserialize, Serialize};
+
+use crate::errno::Errno;
 
 /// A piece shorter than this is copied out of its entry, so that it does not keep the entry in memory, and joined to
 /// the one before it as far as both together stay below it: a stream of single bytes takes no more memory than one of
 /// long pieces.
 const COPY_BELOW_BYTES: usize = 4096;
 
+/// Whether a flow is there yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Link {
+    /// Bytes can go both ways.
+    Open,
+    /// The guest opens it, and there is no answer yet.
+    Connecting(ProxyHeader),
+    /// It came to nothing; the guest was not told yet.
+    Failed(Errno),
+}
+
 /// One flow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
     /// Its id.
     pub id: FlowId,
-    /// The client's address.
+    /// The other side's address.
     pub peer: SocketAddr,
-    /// The guest's port that the client reached.
+    /// The guest's port that the client reached; on an outward flow the proxy's.
     pub port: u16,
+    /// Whether it is there yet.
+    pub link: Link,
+    /// The proxy's own address of an outward flow, once it is there.
+    pub local: Option<SocketAddr>,
     received: VecDeque<Bytes>,
     received_bytes: u64,
     /// How much of the client's stream the guest has taken.
@@ -50,6 +67,8 @@ impl Flow {
             id,
             peer,
             port,
+            link: Link::Open,
+            local: None,
             received: VecDeque::new(),
             received_bytes: 0,
             consumed: 0,
@@ -62,6 +81,12 @@ impl Flow {
             closed: false,
             read_shut: false,
         }
+    }
+
+    /// A flow that the guest opens.
+    #[must_use]
+    pub fn outward(id: FlowId, peer: SocketAddr, header: ProxyHeader) -> Self {
+        Self { link: Link::Connecting(header), ..Self::new(id, peer, 0) }
     }
 
     /// Bytes that the guest can read now.

@@ -7,17 +7,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use refrain_wire::effect::DATAGRAM_PORT;
 use refrain_wire::record::records;
 use refrain_wire::turn::Effect;
 use refrain_wire::{Control, EffectKind, Epoch, FlowId, GroupId, Position, Record, Serial, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::config::GuestConfig;
+use crate::config::{GuestConfig, GuestPort};
+use crate::datagram::Datagrams;
 use crate::descriptor::{Descriptor, Descriptors, Object};
 use crate::effects::Effects;
 use crate::flow::Flow;
 use crate::fs::{BundleFiles, Fs, ROOT};
+use crate::outward::Outward;
 use crate::process::{GuestEnd, Phase, Process};
 use crate::random::Random;
 use crate::slots::Slots;
@@ -50,6 +53,8 @@ pub(crate) struct Tables {
     pub(crate) flows: Slots<FlowSlot>,
     pub(crate) by_id: BTreeMap<FlowId, u32>,
     pub(crate) listeners: BTreeMap<u16, Listener>,
+    pub(crate) datagrams: Datagrams,
+    pub(crate) outward: Outward,
     pub(crate) next_stamp: u64,
     /// Bytes in send buffers beyond what is each flow's own.
     pub(crate) shared_bytes: u64,
@@ -58,8 +63,8 @@ pub(crate) struct Tables {
     /// When the poll that the guest waits in began, on its clock: relative times count from there.
     pub(crate) poll_began_ns: Option<u64>,
     pub(crate) timer_told: Option<Time>,
-    /// Ports that the proxies were told of.
-    pub(crate) listening_told: BTreeSet<u16>,
+    /// Ports that the proxies were told of, as effects name them.
+    pub(crate) listening_told: BTreeSet<u32>,
     pub(crate) halted: bool,
     /// A checkpoint was ordered and not taken yet.
     pub(crate) checkpoint_due: bool,
@@ -75,6 +80,8 @@ pub struct Kernel {
     pub(crate) touched: BTreeSet<u32>,
     audit: bool,
     work: u64,
+    /// Bytes of datagrams that the guest sent in this turn.
+    pub(crate) datagram_bytes: u64,
 }
 
 impl Kernel {
@@ -92,6 +99,8 @@ impl Kernel {
             flows: Slots::default(),
             by_id: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            datagrams: Datagrams::default(),
+            outward: Outward::default(),
             next_stamp: 0,
             shared_bytes: 0,
             wait_ns: None,
@@ -105,7 +114,16 @@ impl Kernel {
     }
 
     pub(crate) fn assemble(config: GuestConfig, tables: Tables, fs: Fs) -> Self {
-        Self { config, tables, fs, effects: Effects::default(), touched: BTreeSet::new(), audit: false, work: 0 }
+        Self {
+            config,
+            tables,
+            fs,
+            effects: Effects::default(),
+            touched: BTreeSet::new(),
+            audit: false,
+            work: 0,
+            datagram_bytes: 0,
+        }
     }
 
     /// What the guest is given.
@@ -132,7 +150,16 @@ impl Kernel {
         self.tables.flows.len()
     }
 
-    /// The ports that the guest listens on.
+    /// Whether the guest is there for a port of its manifest.
+    #[must_use]
+    pub fn listens_on(&self, port: &GuestPort) -> bool {
+        if port.datagram {
+            return self.tables.datagrams.ports().any(|bound| bound == port.port);
+        }
+        self.tables.listeners.contains_key(&port.port)
+    }
+
+    /// The ports that the guest listens on for connections.
     pub fn listening(&self) -> impl Iterator<Item = u16> {
         self.tables.listeners.keys().copied()
     }
@@ -156,6 +183,7 @@ impl Kernel {
         self.tables.wait_ns = None;
         // What nobody was charged for is forgotten, as it would be by a replica that was restored here.
         self.work = 0;
+        self.datagram_bytes = 0;
         for event in input.shard {
             if let ShardEvent::Term(entropy) = event {
                 self.tables.random.absorb(entropy);
@@ -166,6 +194,7 @@ impl Kernel {
 
     /// Applies the turn's records, and the ends of epochs.
     pub(crate) fn take_records(&mut self, input: &TurnInput<'_>) {
+        self.begin_owners();
         let mut epoch = Epoch::default();
         for record in records(input.records) {
             match record.expect("the sequencer orders only records that decode") {
@@ -179,8 +208,10 @@ impl Kernel {
         }
         // After the records: an entry may still open flows of an epoch that it ends.
         for event in input.shard {
-            if let ShardEvent::EpochEnded(epoch) = event {
-                self.end_epoch(*epoch);
+            match event {
+                ShardEvent::EpochEnded(epoch) => self.end_epoch(*epoch),
+                ShardEvent::EpochOpened(owner) => self.tables.outward.opened(*owner),
+                ShardEvent::Term(_) => {}
             }
         }
     }
@@ -260,6 +291,9 @@ impl Kernel {
     pub fn end_turn(&mut self, memory: Option<[u8; 32]>) -> TurnEnd {
         self.settle_touched_flows();
         self.tell_listening();
+        if self.calls_wait() {
+            self.wait_for_next_turn();
+        }
         let wants = self.wants();
         if wants != self.tables.timer_told {
             self.tables.timer_told = wants;
@@ -337,16 +371,12 @@ impl Kernel {
             }
             Record::Credit { serial, delivered } => self.delivered(id(serial), delivered),
             Record::Shutdown(serial) => self.peer_finished(id(serial)),
-            Record::Reset { serial, .. } => self.drop_flow(id(serial)),
+            Record::Reset { serial, .. } => self.flow_reset(id(serial)),
+            Record::Connected { serial, local } => self.connected(id(serial), local),
+            Record::Failed { serial, failure } => self.call_failed(id(serial), failure),
+            Record::Resolved { serial, addresses } => self.resolved(id(serial), addresses),
+            Record::Datagram { serial, port, peer, bytes } => self.datagram_received(id(serial), port, peer, bytes),
             Record::Tick(_) | Record::Origin(_) | Record::Control(_) => {}
-        }
-    }
-
-    fn end_epoch(&mut self, epoch: Epoch) {
-        let all = FlowId { epoch, serial: Serial(0) }..=FlowId { epoch, serial: Serial(u32::MAX) };
-        let ended: Vec<FlowId> = self.tables.by_id.range(all).map(|(id, _)| *id).collect();
-        for id in ended {
-            self.drop_flow(id);
         }
     }
 
@@ -354,10 +384,12 @@ impl Kernel {
     /// closes in a loop makes no more effects than it has ports.
     fn tell_listening(&mut self) {
         let tables = &mut self.tables;
-        if tables.listening_told.iter().eq(tables.listeners.keys()) {
+        let streams = tables.listeners.keys().map(|port| u32::from(*port));
+        let listening = streams.chain(tables.datagrams.ports().map(|port| DATAGRAM_PORT | u32::from(port)));
+        if tables.listening_told.iter().copied().eq(listening.clone()) {
             return;
         }
-        let now: BTreeSet<u16> = tables.listeners.keys().copied().collect();
+        let now: BTreeSet<u32> = listening.collect();
         for port in tables.listening_told.difference(&now) {
             self.effects.group(EffectKind::Unlisten, u64::from(*port), Bytes::new());
         }
@@ -401,5 +433,6 @@ impl Kernel {
             }
         }
         self.tables.listeners.clear();
+        self.close_all_datagrams();
     }
 }

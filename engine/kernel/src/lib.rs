@@ -10,14 +10,18 @@
 pub mod clock;
 mod codec;
 pub mod config;
+pub mod datagram;
 pub mod descriptor;
 pub mod effects;
 pub mod errno;
 pub mod files;
 pub mod flow;
+mod flows;
 pub mod fs;
 pub mod kernel;
+pub mod lookup;
 pub mod outbound;
+pub mod outward;
 pub mod poll;
 pub mod process;
 pub mod random;

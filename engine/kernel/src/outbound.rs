@@ -14,17 +14,10 @@ mod host;
 
 use std::net::IpAddr;
 
+pub use refrain_wire::Protocol;
+
 pub use address::{IpRange, IpRangeError, is_private};
 pub use host::{Host, HostError, MAX_HOST_NAME_BYTES};
-
-/// The transport of a call or a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// Connections.
-    Tcp,
-    /// Datagrams.
-    Udp,
-}
 
 /// The version of the header of the PROXY protocol that a connection begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

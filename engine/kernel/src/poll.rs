@@ -3,6 +3,7 @@
 use crate::Stop;
 use crate::descriptor::Object;
 use crate::errno::Errno;
+use crate::flow::Link;
 use crate::kernel::Kernel;
 
 /// What looking at one subscription costs, in the kernel's units of work.
@@ -112,11 +113,17 @@ impl Kernel {
                 Ok(self.has_waiting(*port).then_some(Ready { bytes: 1, hangup: false }))
             }
             Object::Socket { .. } => now(0, true),
+            Object::Datagram { slot } => Ok(self.waiting_datagram(*slot).map(|bytes| Ready { bytes, hangup: false })),
             Object::Flow { slot, stamp } => {
                 let Some(slot) = self.tables.flows.get(*slot).filter(|flow| flow.stamp == *stamp) else {
                     return now(0, true);
                 };
                 let flow = &slot.flow;
+                match flow.link {
+                    Link::Open => {}
+                    Link::Connecting(_) => return Ok(None),
+                    Link::Failed(_) => return now(0, true),
+                }
                 // A client that only half-closed still reads: that is the end of a stream, not a hang-up.
                 let hangup = flow.peer_finished && flow.finished;
                 Ok(flow.is_readable().then(|| Ready { bytes: flow.readable_bytes(), hangup }))
@@ -130,12 +137,19 @@ impl Kernel {
         match &self.tables.descriptors.get(fd)?.object {
             Object::Input => Err(Errno::Notsup),
             Object::Directory { .. } => Err(Errno::Isdir),
-            Object::Output(_) | Object::File { .. } => now(self.config.socket_buffer_bytes, false),
+            Object::Output(_) | Object::File { .. } | Object::Datagram { .. } => {
+                now(self.config.socket_buffer_bytes, false)
+            }
             Object::Socket { .. } => now(0, true),
             Object::Flow { slot, stamp } => {
                 let Some(flow) = self.tables.flows.get(*slot).filter(|flow| flow.stamp == *stamp) else {
                     return now(0, true);
                 };
+                match flow.flow.link {
+                    Link::Open => {}
+                    Link::Connecting(_) => return Ok(None),
+                    Link::Failed(_) => return now(0, true),
+                }
                 let space = self.send_space(*slot);
                 let whole = flow.flow.unsent_bytes() + space;
                 let enough = space > 0 && space >= whole / 2;

@@ -1,29 +1,28 @@
-//! Sockets: listeners and flows, what records do to them and what the guest's calls do.
+//! Stream sockets: listeners and flows, and what the guest's calls do to them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bytes::Bytes;
 use refrain_wire::FlowId;
 use serde::{Deserialize, Serialize};
 
 use crate::Stop;
 use crate::descriptor::{Descriptor, Object, flags};
 use crate::errno::Errno;
-use crate::flow::Flow;
-use crate::kernel::{FlowSlot, Kernel};
+use crate::flow::Link;
+use crate::kernel::Kernel;
 
 /// The most connections that may wait at a listener, whatever the guest asks for.
 pub const MAX_BACKLOG: u32 = 4096;
 /// Ports that are given out to sockets that listen without naming one.
-const EPHEMERAL_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
+pub(crate) const EPHEMERAL_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
 
 /// A port that the guest listens on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Listener {
-    backlog: u32,
+    pub(crate) backlog: u32,
     /// Slots of flows that wait to be accepted.
-    queue: VecDeque<u32>,
+    pub(crate) queue: VecDeque<u32>,
 }
 
 /// Which directions `shutdown` ends.
@@ -43,111 +42,13 @@ pub enum SocketKind {
     Idle,
     /// Listens.
     Listening,
-    /// Connected.
+    /// Connected, or about to be.
     Connected,
+    /// For datagrams.
+    Datagram,
 }
 
 impl Kernel {
-    // What records do.
-
-    pub(crate) fn opened(&mut self, id: FlowId, port: u16, peer: SocketAddr) {
-        if self.tables.by_id.contains_key(&id) {
-            // A proxy gives each number once; one that does not loses the flow, on every replica alike.
-            self.reset_flow(id);
-            return;
-        }
-        let full = self.tables.flows.len() >= self.config.max_flows;
-        let listener = self.tables.listeners.get_mut(&port);
-        let Some(listener) = listener.filter(|listener| !full && (listener.queue.len() as u32) < listener.backlog)
-        else {
-            self.effects.reset(id);
-            return;
-        };
-        self.tables.next_stamp += 1;
-        let stamp = self.tables.next_stamp;
-        let slot = self.tables.flows.insert(FlowSlot { stamp, flow: Flow::new(id, peer, port) });
-        listener.queue.push_back(slot);
-        self.tables.by_id.insert(id, slot);
-    }
-
-    pub(crate) fn received(&mut self, id: FlowId, bytes: Bytes) {
-        let window = self.config.socket_buffer_bytes;
-        let Some(slot) = self.tables.by_id.get(&id).copied() else { return };
-        let Some(FlowSlot { flow, .. }) = self.tables.flows.get_mut(slot) else { return };
-        self.touched.insert(slot);
-        if flow.closed {
-            // As TCP answers data that comes after close.
-            self.reset_flow(id);
-        } else if !flow.receive(bytes, window) {
-            // The proxy never sends beyond the window; one that does loses the flow, on every replica alike.
-            self.reset_flow(id);
-        } else if flow.read_shut {
-            flow.discard_received();
-        }
-    }
-
-    pub(crate) fn delivered(&mut self, id: FlowId, more: u64) {
-        let Some(slot) = self.tables.by_id.get(&id).copied() else { return };
-        let Some(FlowSlot { flow, .. }) = self.tables.flows.get_mut(slot) else { return };
-        let own = self.config.own_send_bytes();
-        let before = flow.unsent_bytes().saturating_sub(own);
-        flow.deliver(more);
-        self.tables.shared_bytes -= before - flow.unsent_bytes().saturating_sub(own);
-        self.touched.insert(slot);
-    }
-
-    pub(crate) fn peer_finished(&mut self, id: FlowId) {
-        let Some(slot) = self.tables.by_id.get(&id).copied() else { return };
-        let Some(FlowSlot { flow, .. }) = self.tables.flows.get_mut(slot) else { return };
-        flow.peer_finished = true;
-        self.touched.insert(slot);
-    }
-
-    /// Ends a flow that the outside has given up: nothing is sent for it any more.
-    pub(crate) fn drop_flow(&mut self, id: FlowId) {
-        self.remove_flow(id);
-        self.effects.forget(id);
-    }
-
-    /// Ends a flow and tells the client so.
-    fn reset_flow(&mut self, id: FlowId) {
-        self.remove_flow(id);
-        self.effects.reset(id);
-    }
-
-    pub(crate) fn reset_all_flows(&mut self) {
-        for id in self.tables.by_id.keys().copied().collect::<Vec<_>>() {
-            self.reset_flow(id);
-        }
-    }
-
-    fn remove_flow(&mut self, id: FlowId) {
-        let Some(slot) = self.tables.by_id.remove(&id) else { return };
-        let removed = self.tables.flows.remove(slot).expect("every id has its slot");
-        self.tables.shared_bytes -= removed.flow.unsent_bytes().saturating_sub(self.config.own_send_bytes());
-        if let Some(listener) = self.tables.listeners.get_mut(&removed.flow.port) {
-            listener.queue.retain(|waiting| *waiting != slot);
-        }
-        self.touched.remove(&slot);
-    }
-
-    /// Tells what was consumed, frees what is over. Part of the end of a turn.
-    pub(crate) fn settle_touched_flows(&mut self) {
-        let window = self.config.socket_buffer_bytes;
-        for slot in std::mem::take(&mut self.touched) {
-            let Some(FlowSlot { flow, .. }) = self.tables.flows.get_mut(slot) else { continue };
-            let id = flow.id;
-            if flow.is_over() {
-                self.remove_flow(id);
-                continue;
-            }
-            flow.compact();
-            if let Some(offset) = flow.consumed_to_tell(window) {
-                self.effects.consumed(id, offset);
-            }
-        }
-    }
-
     pub(crate) fn start_listening(&mut self, port: u16, backlog: u32) {
         let backlog = backlog.clamp(1, MAX_BACKLOG);
         let before = self.tables.listeners.get_mut(&port).map(|listener| listener.backlog = backlog);
@@ -156,10 +57,11 @@ impl Kernel {
         }
     }
 
-    // What the guest's calls do.
-
-    /// `socket`: a stream socket.
-    pub fn socket(&mut self, v6: bool) -> Result<u32, Errno> {
+    /// `socket`: for a stream, or for datagrams.
+    pub fn socket(&mut self, v6: bool, datagram: bool) -> Result<u32, Errno> {
+        if datagram {
+            return self.datagram_socket(v6);
+        }
         let object = Object::Socket { bound: None, v6, backlog: None };
         self.tables.descriptors.open(Descriptor::new(object), self.config.max_descriptors)
     }
@@ -167,6 +69,7 @@ impl Kernel {
     /// `bind`: the address is not looked at, every address is the guest's own.
     pub fn bind(&mut self, fd: u32, port: u16) -> Result<(), Errno> {
         match self.tables.descriptors.get(fd)?.object {
+            Object::Datagram { slot } => return self.bind_datagram(slot, port),
             Object::Socket { bound: None, .. } => {}
             Object::Socket { .. } | Object::Flow { .. } => return Err(Errno::Inval),
             _ => return Err(Errno::Notsock),
@@ -204,6 +107,7 @@ impl Kernel {
             Object::Socket { bound: Some(port), .. } => port,
             Object::Socket { bound: None, .. } => self.free_port()?,
             Object::Flow { .. } => return Err(Errno::Inval),
+            Object::Datagram { .. } => return Err(Errno::Notsup),
             _ => return Err(Errno::Notsock),
         };
         let descriptor = self.tables.descriptors.get_mut(fd)?;
@@ -222,6 +126,7 @@ impl Kernel {
         let port = match descriptor.object {
             Object::Socket { bound: Some(port), backlog: Some(_), .. } => port,
             Object::Socket { .. } | Object::Flow { .. } => return Err(Errno::Inval.into()),
+            Object::Datagram { .. } => return Err(Errno::Notsup.into()),
             _ => return Err(Errno::Notsock.into()),
         };
         self.tables.descriptors.has_room(self.config.max_descriptors)?;
@@ -238,8 +143,11 @@ impl Kernel {
 
     /// `recv`: 0 at the end of the stream. With `peek` the bytes stay.
     pub fn recv(&mut self, fd: u32, out: &mut [u8], peek: bool) -> Result<usize, Stop> {
+        if let Object::Datagram { .. } = self.tables.descriptors.get(fd)?.object {
+            return self.recv_from(fd, out, peek).map(|received| received.copied);
+        }
         let nonblocking = self.tables.descriptors.get(fd)?.nonblocking();
-        let slot = self.flow_slot(fd)?.ok_or(Errno::Connreset)?;
+        let slot = self.open_flow_slot(fd)?.ok_or(Errno::Connreset)?;
         let flow = &mut self.tables.flows.get_mut(slot).expect("flow_slot checks the slot").flow;
         if out.is_empty() {
             return Ok(0);
@@ -256,8 +164,11 @@ impl Kernel {
 
     /// `send`: how much of `bytes` was taken; at least one byte unless `bytes` is empty.
     pub fn send(&mut self, fd: u32, bytes: &[u8]) -> Result<usize, Stop> {
+        if let Object::Datagram { .. } = self.tables.descriptors.get(fd)?.object {
+            return self.send_to(fd, bytes, None);
+        }
         let nonblocking = self.tables.descriptors.get(fd)?.nonblocking();
-        let slot = self.flow_slot(fd)?.ok_or(Errno::Pipe)?;
+        let slot = self.open_flow_slot(fd)?.ok_or(Errno::Pipe)?;
         let space = self.send_space(slot);
         let flow = &mut self.tables.flows.get_mut(slot).expect("flow_slot checks the slot").flow;
         if flow.finished {
@@ -288,7 +199,7 @@ impl Kernel {
 
     /// `shutdown`.
     pub fn shutdown(&mut self, fd: u32, how: Shutdown) -> Result<(), Errno> {
-        let Some(slot) = self.flow_slot(fd)? else { return Err(Errno::Notconn) };
+        let Some(slot) = self.open_flow_slot(fd)? else { return Err(Errno::Notconn) };
         if how.write {
             self.finish(slot);
         }
@@ -321,6 +232,9 @@ impl Kernel {
                 }
             }
             Object::Flow { slot, stamp } if self.tables.flows.get(*slot).is_some_and(|flow| flow.stamp == *stamp) => {
+                if self.give_up_call(*slot) {
+                    return;
+                }
                 self.finish(*slot);
                 let flow = &mut self.tables.flows.get_mut(*slot).expect("checked above").flow;
                 flow.closed = true;
@@ -328,6 +242,7 @@ impl Kernel {
                 flow.discard_received();
                 self.touched.insert(*slot);
             }
+            Object::Datagram { slot } => self.close_datagram(*slot),
             _ => {}
         }
     }
@@ -338,8 +253,18 @@ impl Kernel {
             Object::Flow { slot, stamp } => {
                 Ok(self.tables.flows.get(*slot).filter(|flow| flow.stamp == *stamp).map(|_| *slot))
             }
-            Object::Socket { .. } => Err(Errno::Notconn),
+            Object::Socket { .. } | Object::Datagram { .. } => Err(Errno::Notconn),
             _ => Err(Errno::Notsock),
+        }
+    }
+
+    /// As [`Self::flow_slot`], for calls that need the connection to be there.
+    fn open_flow_slot(&self, fd: u32) -> Result<Option<u32>, Errno> {
+        let slot = self.flow_slot(fd)?;
+        match slot.and_then(|slot| self.tables.flows.get(slot)).map(|slot| slot.flow.link) {
+            Some(Link::Connecting(_)) => Err(Errno::Notconn),
+            Some(Link::Failed(errno)) => Err(errno),
+            Some(Link::Open) | None => Ok(slot),
         }
     }
 
@@ -350,15 +275,19 @@ impl Kernel {
             Object::Flow { .. } => {
                 let slot = self.flow_slot(fd)?.ok_or(Errno::Notconn)?;
                 let flow = &self.tables.flows.get(slot).expect("flow_slot checks the slot").flow;
-                Ok(SocketAddr::new(any_address(flow.peer.is_ipv6()), flow.port))
+                Ok(flow.local.unwrap_or_else(|| SocketAddr::new(any_address(flow.peer.is_ipv6()), flow.port)))
             }
+            Object::Datagram { slot } => Ok(self.datagram_address(*slot)),
             _ => Err(Errno::Notsock),
         }
     }
 
     /// `getpeername`.
     pub fn peer_address(&self, fd: u32) -> Result<SocketAddr, Errno> {
-        let slot = self.flow_slot(fd)?.ok_or(Errno::Notconn)?;
+        if let Object::Datagram { slot } = self.tables.descriptors.get(fd)?.object {
+            return self.datagram_peer(slot).ok_or(Errno::Notconn);
+        }
+        let slot = self.open_flow_slot(fd)?.ok_or(Errno::Notconn)?;
         Ok(self.tables.flows.get(slot).expect("flow_slot checks the slot").flow.peer)
     }
 
@@ -368,6 +297,7 @@ impl Kernel {
             Object::Socket { backlog: None, .. } => Ok(SocketKind::Idle),
             Object::Socket { .. } => Ok(SocketKind::Listening),
             Object::Flow { .. } => Ok(SocketKind::Connected),
+            Object::Datagram { .. } => Ok(SocketKind::Datagram),
             _ => Err(Errno::Notsock),
         }
     }
@@ -377,7 +307,7 @@ impl Kernel {
         self.tables.listeners.get(&port).is_some_and(|listener| !listener.queue.is_empty())
     }
 
-    fn would_wait(&mut self, nonblocking: bool) -> Stop {
+    pub(crate) fn would_wait(&mut self, nonblocking: bool) -> Stop {
         if !nonblocking {
             return Stop::Block;
         }
@@ -389,6 +319,6 @@ impl Kernel {
     }
 }
 
-fn any_address(v6: bool) -> IpAddr {
+pub(crate) fn any_address(v6: bool) -> IpAddr {
     if v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
 }

@@ -49,6 +49,8 @@ impl Kernel {
             flows: Slots::default(),
             by_id: Default::default(),
             listeners: Default::default(),
+            datagrams: Default::default(),
+            outward: before.outward.successor(),
             next_stamp: before.next_stamp,
             shared_bytes: 0,
             wait_ns: None,
@@ -71,7 +73,7 @@ impl Kernel {
             let how = process.last_end.as_ref().map(|end| end.reason()).unwrap_or_default();
             return Some(format!("it ended at its start: {how}"));
         }
-        let missing = self.config.ports.iter().find(|port| !self.tables.listeners.contains_key(&port.port));
+        let missing = self.config.ports.iter().find(|port| !self.listens_on(port));
         missing.map(|port| format!("it waited before it listened on port {}", port.port))
     }
 

@@ -188,7 +188,7 @@ fn an_audit_adds_one_digest_of_everything() {
         |kernel| kernel.fill_random(&mut [0; 5]),
         |kernel| assert!(kernel.read_clock().is_ok()),
         |kernel| assert!(kernel.write(1, b"half a line").is_ok()),
-        |kernel| assert!(kernel.socket(false).is_ok()),
+        |kernel| assert!(kernel.socket(false, false).is_ok()),
         |kernel| {
             kernel.change_names(ROOT_DIR, |fs, dir, now| fs.mkdir(dir, b"d", now).map(drop)).unwrap();
         },

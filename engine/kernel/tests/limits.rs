@@ -16,7 +16,7 @@ fn a_listener_takes_as_many_as_its_backlog_and_refuses_the_next() {
     let mut rig = Rig::new(config());
     let mut fd = 0;
     rig.turn(&[], |kernel| {
-        fd = kernel.socket(false).unwrap();
+        fd = kernel.socket(false, false).unwrap();
         kernel.bind(fd, 8080).unwrap();
         kernel.listen(fd, 3).unwrap();
     });
@@ -33,7 +33,7 @@ fn a_backlog_is_at_least_one_and_at_most_the_maximum() {
     for (asked, taken) in [(0, 1), (u32::MAX, MAX_BACKLOG)] {
         let mut rig = Rig::new(config.clone());
         rig.turn(&[], |kernel| {
-            let fd = kernel.socket(false).unwrap();
+            let fd = kernel.socket(false, false).unwrap();
             kernel.bind(fd, 8080).unwrap();
             kernel.listen(fd, asked).unwrap();
         });
@@ -64,9 +64,9 @@ fn descriptors_are_limited_to_the_last_one_whatever_they_are() {
     config.max_descriptors = 7;
     let mut rig = Rig::new(config);
     rig.turn(&[open(1)], |kernel| {
-        assert_eq!(kernel.socket(false), Ok(5));
-        assert_eq!(kernel.socket(false), Ok(6));
-        assert_eq!(kernel.socket(false), Err(Errno::Mfile));
+        assert_eq!(kernel.socket(false, false), Ok(5));
+        assert_eq!(kernel.socket(false, false), Ok(6));
+        assert_eq!(kernel.socket(false, false), Err(Errno::Mfile));
         assert_eq!(kernel.accept(LISTENER, 0), Err(Stop::Errno(Errno::Mfile)));
         assert_eq!(open_file(kernel), Err(Errno::Mfile));
         let made = kernel.stat_path(ROOT_DIR, b"never-made", Follow::Yes);

@@ -3,21 +3,30 @@
 
 mod support;
 
+use std::net::SocketAddr;
+
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::Config;
 use refrain_kernel::config::RestartPolicy;
 use refrain_kernel::files::{OpenRequest, Whence};
 use refrain_kernel::fs::{Follow, OpenFlags};
+use refrain_kernel::outbound::{Host, IpRange, PortRange, Rule};
 use refrain_kernel::poll::Interest;
 use refrain_kernel::process::GuestEnd;
 use refrain_kernel::socket::Shutdown;
-use refrain_kernel::{Kernel, ShardEvent, Subscription};
-use refrain_wire::{Control, Epoch, Position, Record};
+use refrain_kernel::{Kernel, Outbound, ShardEvent, Subscription};
+use refrain_wire::outward::{FIRST_OUTWARD_SERIAL, Owner};
+use refrain_wire::{CallFailure, Control, Epoch, Position, Protocol, ProxyId, Record, Serial};
 use support::{ROOT_DIR, Rig, bundle, config, credit, data, open_at, reset, shutdown};
 
 #[derive(Debug, Clone)]
 enum Call {
-    Socket(bool),
+    Socket(bool, bool),
+    Connect(u32, bool, bool),
+    SocketError(u32),
+    Resolve(u8, bool),
+    SendTo(u32, usize, Option<u8>),
+    ReceiveFrom(u32, usize, bool),
     Bind(u32, u16),
     Listen(u32, u32),
     Accept(u32, u16),
@@ -60,6 +69,7 @@ fn number() -> impl Strategy<Value = u64> {
 fn record() -> impl Strategy<Value = Record> {
     let serial = 1..6u32;
     prop_oneof![
+        4 => answer(),
         4 => (serial.clone(), prop_oneof![4 => Just(80u16), 1 => Just(8080)]).prop_map(|(serial, port)| open_at(serial, port)),
         4 => (serial.clone(), 1..600usize).prop_map(|(serial, len)| data(serial, &vec![serial as u8; len])),
         2 => (serial.clone(), number()).prop_map(|(serial, more)| credit(serial, more)),
@@ -74,10 +84,34 @@ fn record() -> impl Strategy<Value = Record> {
     ]
 }
 
+/// An address; the one with number 1 may be reached, and so may what the allowed name leads to, number 2.
+fn peer(last: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, last], 9))
+}
+
+/// What comes back for outward calls, and datagrams.
+fn answer() -> impl Strategy<Value = Record> {
+    let outward = (FIRST_OUTWARD_SERIAL.0..FIRST_OUTWARD_SERIAL.0 + 4).prop_map(Serial);
+    let failures = prop_oneof![Just(CallFailure::Refused), Just(CallFailure::NotFound)];
+    prop_oneof![
+        3 => outward.clone().prop_map(|serial| Record::Connected { serial, local: peer(100) }),
+        1 => (outward.clone(), failures).prop_map(|(serial, failure)| Record::Failed { serial, failure }),
+        2 => outward.clone().prop_map(|serial| Record::Resolved { serial, addresses: vec![peer(2).ip()] }),
+        1 => outward.clone().prop_map(|serial| reset(serial.0)),
+        1 => outward.clone().prop_map(|serial| data(serial.0, b"from outside")),
+        2 => (outward, 0..600usize).prop_map(|(serial, len)| datagram(serial, 0, 1, len)),
+        2 => (1..6u32, 0..600usize).prop_map(|(serial, len)| datagram(Serial(serial), 8080, serial as u8, len)),
+    ]
+}
+
+fn datagram(serial: Serial, port: u16, from: u8, len: usize) -> Record {
+    Record::Datagram { serial, port, peer: peer(from), bytes: vec![3; len].into() }
+}
+
 fn call() -> impl Strategy<Value = Call> {
     let (fd, len, name) = (0..12u32, 0..1500usize, 0..4u8);
     let sockets = prop_oneof![
-        any::<bool>().prop_map(Call::Socket),
+        (any::<bool>(), any::<bool>()).prop_map(|(v6, datagram)| Call::Socket(v6, datagram)),
         (fd.clone(), prop_oneof![Just(0u16), Just(8080), any::<u16>()]).prop_map(|(fd, port)| Call::Bind(fd, port)),
         (fd.clone(), 0..4u32).prop_map(|(fd, backlog)| Call::Listen(fd, backlog)),
         (3..6u32, prop_oneof![Just(0u16), Just(4)]).prop_map(|(fd, flags)| Call::Accept(fd, flags)),
@@ -86,6 +120,13 @@ fn call() -> impl Strategy<Value = Call> {
         (fd.clone(), 0..4u8).prop_map(|(fd, how)| Call::Shutdown(fd, how)),
         fd.clone().prop_map(Call::Close),
         (fd.clone(), fd.clone()).prop_map(|(from, to)| Call::Renumber(from, to)),
+    ];
+    let outward = prop_oneof![
+        4 => (fd.clone(), any::<bool>(), any::<bool>()).prop_map(|(fd, allowed, first)| Call::Connect(fd, allowed, first)),
+        1 => fd.clone().prop_map(Call::SocketError),
+        2 => (0..3u8, any::<bool>()).prop_map(|(name, first)| Call::Resolve(name, first)),
+        2 => (fd.clone(), len.clone(), proptest::option::of(0..3u8)).prop_map(|(fd, len, to)| Call::SendTo(fd, len, to)),
+        2 => (fd.clone(), len.clone(), any::<bool>()).prop_map(|(fd, len, peek)| Call::ReceiveFrom(fd, len, peek)),
     ];
     let files = prop_oneof![
         (name.clone(), any::<bool>(), any::<bool>())
@@ -108,7 +149,7 @@ fn call() -> impl Strategy<Value = Call> {
         4 => (0..70usize).prop_map(Call::Random),
         1 => any::<bool>().prop_map(Call::End),
     ];
-    prop_oneof![4 => sockets, 4 => files, 2 => rest]
+    prop_oneof![4 => sockets, 3 => outward, 4 => files, 2 => rest]
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
@@ -116,6 +157,7 @@ fn turn() -> impl Strategy<Value = Turn> {
         12 => Just(None),
         1 => any::<[u8; 32]>().prop_map(|entropy| Some(ShardEvent::Term(entropy))),
         1 => (1..3u32).prop_map(|epoch| Some(ShardEvent::EpochEnded(Epoch(epoch)))),
+        2 => (1..3u32).prop_map(|epoch| Some(ShardEvent::EpochOpened(Owner { proxy: ProxyId(1), epoch: Epoch(epoch) }))),
     ];
     let (records, calls) = (proptest::collection::vec(record(), 0..6), proptest::collection::vec(call(), 0..12));
     (0..300u64, event, records, calls, any::<bool>()).prop_map(|(millis, event, records, calls, reload)| Turn {
@@ -131,7 +173,22 @@ fn turn() -> impl Strategy<Value = Turn> {
 fn perform(kernel: &mut Kernel, call: &Call) -> String {
     let name = |name: u8| [b'a' + name];
     match *call {
-        Call::Socket(v6) => format!("{:?}", kernel.socket(v6)),
+        Call::Socket(v6, datagram) => format!("{:?}", kernel.socket(v6, datagram)),
+        Call::Connect(fd, allowed, first) => {
+            format!("{:?}", kernel.connect(fd, peer(u8::from(allowed)), first))
+        }
+        Call::SocketError(fd) => format!("{:?}", kernel.take_socket_error(fd)),
+        Call::Resolve(name, first) => {
+            format!(
+                "{:?}",
+                kernel.resolve([&b"here.example"[..], b"elsewhere", b"192.0.2.1"][usize::from(name)], first)
+            )
+        }
+        Call::SendTo(fd, len, to) => format!("{:?}", kernel.send_to(fd, &vec![5; len], to.map(peer))),
+        Call::ReceiveFrom(fd, len, peek) => {
+            let mut out = vec![0; len];
+            format!("{:?} {out:?}", kernel.recv_from(fd, &mut out, peek))
+        }
         Call::Bind(fd, port) => format!("{:?}", kernel.bind(fd, port)),
         Call::Listen(fd, backlog) => format!("{:?}", kernel.listen(fd, backlog)),
         Call::Accept(fd, flags) => format!("{:?}", kernel.accept(fd, flags)),
@@ -199,6 +256,13 @@ fn perform(kernel: &mut Kernel, call: &Call) -> String {
     }
 }
 
+/// What the guest may reach: an address, and a name.
+fn outbound() -> Outbound {
+    let rule = |host, protocol| Rule { host, ports: PortRange::ALL, protocol, proxy_header: None };
+    let (name, address) = (Host::name("here.example").unwrap(), Host::Range(IpRange::one(peer(1).ip())));
+    Outbound::new(vec![rule(name, Protocol::Tcp), rule(address.clone(), Protocol::Tcp), rule(address, Protocol::Udp)])
+}
+
 fn run(rig: &mut Rig, turn: &Turn) -> (String, String) {
     let mut answers = String::new();
     rig.micros += turn.millis * 1000;
@@ -221,6 +285,7 @@ proptest! {
     ) {
         let mut config = config();
         config.restart = RestartPolicy::OnFailure;
+        config.outbound = outbound();
         let (mut steady, mut reloaded) = (Rig::new(config.clone()), Rig::new(config.clone()));
         for turn in &turns {
             if turn.reload {

@@ -147,14 +147,14 @@ fn a_guest_makes_its_own_listener() {
     let mut rig = Rig::new(config());
     let mut fd = 0;
     let end = rig.turn(&[], |kernel| {
-        fd = kernel.socket(false).unwrap();
+        fd = kernel.socket(false, false).unwrap();
         assert_eq!(kernel.accept(fd, 0), Err(Stop::Errno(Errno::Inval)), "not listening");
         assert_eq!(kernel.bind(fd, PORT), Err(Errno::Addrinuse));
         kernel.bind(fd, 8080).unwrap();
         assert_eq!(kernel.bind(fd, 8081), Err(Errno::Inval), "bound already");
         kernel.listen(fd, 5).unwrap();
         kernel.listen(fd, 6).unwrap();
-        let second = kernel.socket(true).unwrap();
+        let second = kernel.socket(true, false).unwrap();
         assert_eq!(kernel.bind(second, 8080), Err(Errno::Addrinuse));
         kernel.listen(second, 1).unwrap();
         assert_eq!(kernel.local_address(second).unwrap().port(), 49152, "a free port where none was named");
@@ -172,7 +172,7 @@ fn listening_and_closing_in_a_loop_makes_no_effects() {
     let mut rig = Rig::new(config());
     let end = rig.turn(&[], |kernel| {
         for _ in 0..1000 {
-            let fd = kernel.socket(false).unwrap();
+            let fd = kernel.socket(false, false).unwrap();
             kernel.bind(fd, 8080).unwrap();
             kernel.listen(fd, 1).unwrap();
             kernel.close(fd).unwrap();
@@ -185,7 +185,7 @@ fn listening_and_closing_in_a_loop_makes_no_effects() {
 fn two_sockets_bound_to_one_port_do_not_both_listen() {
     let mut rig = Rig::new(config());
     rig.turn(&[], |kernel| {
-        let (a, b) = (kernel.socket(false).unwrap(), kernel.socket(false).unwrap());
+        let (a, b) = (kernel.socket(false, false).unwrap(), kernel.socket(false, false).unwrap());
         kernel.bind(a, 8080).unwrap();
         kernel.bind(b, 8080).unwrap();
         kernel.listen(a, 1).unwrap();
@@ -212,7 +212,7 @@ fn calls_on_the_wrong_kind_of_descriptor_are_told_so() {
     let mut rig = Rig::new(config());
     let flow = rig.flow(1);
     rig.turn(&[], |kernel| {
-        let idle = kernel.socket(false).unwrap();
+        let idle = kernel.socket(false, false).unwrap();
         let accept: Call = |kernel, fd| kernel.accept(fd, 0).map(drop);
         let receive: Call = |kernel, fd| recv(kernel, fd, 1).map(drop);
         let send: Call = |kernel, fd| kernel.send(fd, b"x").map(drop);

@@ -15,6 +15,7 @@ use crate::host::{Host, call, waiting_call};
 const TYPE_CHARACTER_DEVICE: u8 = 2;
 const TYPE_DIRECTORY: u8 = 3;
 const TYPE_REGULAR_FILE: u8 = 4;
+const TYPE_SOCKET_DATAGRAM: u8 = 5;
 const TYPE_SOCKET_STREAM: u8 = 6;
 /// A preopen that is no directory: guests skip it and look at the next descriptor.
 const PREOPEN_OTHER: u8 = 1;
@@ -168,7 +169,8 @@ const ALL_RIGHTS: u64 = (1 << 30) - 1;
 const SEEK_RIGHTS: u64 = (1 << 2) | (1 << 5);
 
 fn shown_rights(kind: u8, rights: u64) -> u64 {
-    let hidden = if kind == TYPE_CHARACTER_DEVICE || kind == TYPE_SOCKET_STREAM { SEEK_RIGHTS } else { 0 };
+    let hidden =
+        if matches!(kind, TYPE_CHARACTER_DEVICE | TYPE_SOCKET_STREAM | TYPE_SOCKET_DATAGRAM) { SEEK_RIGHTS } else { 0 };
     rights & ALL_RIGHTS & !hidden
 }
 
@@ -241,8 +243,9 @@ fn file_type(kernel: &Kernel, fd: u32) -> Result<u8, Errno> {
         Object::Input | Object::Output(_) => TYPE_CHARACTER_DEVICE,
         Object::File { .. } => TYPE_REGULAR_FILE,
         Object::Directory { .. } => TYPE_DIRECTORY,
-        Object::Socket { .. } | Object::Flow { .. } => match kernel.socket_kind(fd)? {
+        Object::Socket { .. } | Object::Flow { .. } | Object::Datagram { .. } => match kernel.socket_kind(fd)? {
             SocketKind::Idle | SocketKind::Listening | SocketKind::Connected => TYPE_SOCKET_STREAM,
+            SocketKind::Datagram => TYPE_SOCKET_DATAGRAM,
         },
     })
 }

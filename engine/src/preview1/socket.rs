@@ -71,7 +71,7 @@ fn making(links: &mut Links<'_>) -> wasmtime::Result<()> {
             slice(memory, out, 4)?;
             match (family, kind) {
                 (0..=FAMILY_INET6, 0 | TYPE_STREAM) => {
-                    let fd = kernel.socket(family == FAMILY_INET6)?;
+                    let fd = kernel.socket(family == FAMILY_INET6, false)?;
                     write_u32(memory, out, fd)
                 }
                 (0..=FAMILY_INET6, _) => Err(Errno::Protonosupport),

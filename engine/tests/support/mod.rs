@@ -26,7 +26,7 @@ pub fn config() -> GuestConfig {
     GuestConfig {
         args: vec![b"test".to_vec()],
         env: Vec::new(),
-        ports: vec![GuestPort { port: 7, pass: true }],
+        ports: vec![GuestPort { port: 7, datagram: false, pass: true }],
         max_descriptors: 1000,
         max_flows: 1000,
         socket_buffer_bytes: 1 << 20,

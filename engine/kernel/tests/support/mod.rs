@@ -24,7 +24,7 @@ pub fn config() -> GuestConfig {
     GuestConfig {
         args: vec![b"test".to_vec()],
         env: vec![b"A=1".to_vec()],
-        ports: vec![GuestPort { port: PORT, pass: true }],
+        ports: vec![GuestPort { port: PORT, datagram: false, pass: true }],
         max_descriptors: 100,
         max_flows: 100,
         socket_buffer_bytes: 1000,

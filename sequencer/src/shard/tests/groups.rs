@@ -253,9 +253,13 @@ fn a_group_knows_its_first_and_its_last_turn() {
     assert_eq!(tried.group().last_turn, audit);
     tried.at(1, Control::Resume);
     assert_eq!(tried.group().last_turn, audit, "nothing is left of an ignored control");
-    let ended = apply_at(&mut tried.0, 0, &[], &[batch(GroupId::SHARD, &[open(3)])]);
-    assert!(ended.ended.is_empty());
-    assert_eq!(tried.group().last_turn, audit, "an epoch that begins concerns no group");
+    let inward = refrain_wire::ShardControl::OpenEpoch { proxy: refrain_wire::ProxyId(3), nonce: 3, outward: false };
+    let inward = Record::Control(Control::Shard(inward));
+    let opened = apply_at(&mut tried.0, 0, &[], &[batch(GroupId::SHARD, &[inward])]);
+    assert!(opened.ended.is_empty());
+    assert_eq!(tried.group().last_turn, audit, "an epoch that begins and is for no outward calls concerns no group");
+    let opened = apply_at(&mut tried.0, 0, &[], &[batch(GroupId::SHARD, &[open(4)])]).position;
+    assert_eq!(tried.group().last_turn, opened, "one that is for outward calls concerns all");
     let end = Record::Control(Control::Shard(refrain_wire::ShardControl::EndEpoch(refrain_wire::Epoch(1))));
     let other = [batch(GroupId::SHARD, &[end]), batch(GroupId(2), &[create("x/y")])];
     let ended = apply_at(&mut tried.0, 0, &[], &other).position;

@@ -1,0 +1,340 @@
+//! Datagram sockets, and the associations by which datagrams come and go.
+//!
+//! An association is a peer as one proxy knows it: a client's is made by its first datagram, one that the guest begins
+//! by sending to an address that has none, which needs a rule of the manifest. Nothing is kept for a peer: a datagram
+//! that does not fit into its socket's queue is dropped, on every replica alike, and so is what waits nowhere.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use refrain_wire::outward::MAX_DATAGRAM_BYTES;
+use refrain_wire::{EffectKind, FlowId, Protocol, ProxyHeader, Target};
+use serde::{Deserialize, Serialize};
+
+use crate::Stop;
+use crate::descriptor::{Descriptor, Object};
+use crate::errno::Errno;
+use crate::kernel::Kernel;
+use crate::slots::Slots;
+use crate::socket::{EPHEMERAL_PORTS, any_address};
+
+/// What a datagram takes in a queue besides its bytes.
+const DATAGRAM_OVERHEAD_BYTES: u64 = 64;
+
+/// All datagram sockets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Datagrams {
+    sockets: Slots<Socket>,
+    by_port: BTreeMap<u16, u32>,
+    associations: BTreeMap<FlowId, Association>,
+}
+
+/// One socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Socket {
+    v6: bool,
+    bound: Option<u16>,
+    /// Whom `connect` named: nobody else's datagrams are taken.
+    peer: Option<SocketAddr>,
+    queue: VecDeque<(SocketAddr, Bytes)>,
+    queued_bytes: u64,
+    /// By which association each peer is reached: its newest.
+    peers: BTreeMap<SocketAddr, FlowId>,
+    error: Option<Errno>,
+}
+
+/// One peer of a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Association {
+    slot: u32,
+    peer: SocketAddr,
+    /// Datagrams sent so far.
+    sent: u64,
+}
+
+/// What a receiving call took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes that were copied.
+    pub copied: usize,
+    /// Bytes of the whole datagram; what was not copied is gone.
+    pub length: usize,
+    /// Who sent it.
+    pub peer: SocketAddr,
+}
+
+impl Datagrams {
+    /// The ports that are bound.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> + Clone {
+        self.by_port.keys().copied()
+    }
+
+    fn socket(&mut self, slot: u32) -> &mut Socket {
+        self.sockets.get_mut(slot).expect("a descriptor's slot is there as long as it is open")
+    }
+
+    fn known(&self, slot: u32) -> &Socket {
+        self.sockets.get(slot).expect("a descriptor's slot is there as long as it is open")
+    }
+
+    fn free_port(&self) -> Result<u16, Errno> {
+        EPHEMERAL_PORTS.into_iter().find(|port| !self.by_port.contains_key(port)).ok_or(Errno::Addrinuse)
+    }
+}
+
+impl Socket {
+    /// Puts a datagram into the queue, if it is wanted and fits.
+    fn take_in(&mut self, peer: SocketAddr, bytes: &Bytes, limit: u64) {
+        let takes = bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
+        let wanted = self.peer.is_none_or(|wanted| wanted == peer);
+        if wanted && self.queued_bytes + takes <= limit {
+            self.queued_bytes += takes;
+            // A copy, so that the queue does not keep the entry in memory.
+            self.queue.push_back((peer, Bytes::copy_from_slice(bytes)));
+        }
+    }
+}
+
+impl Kernel {
+    /// Flows and associations, which count against one limit.
+    pub(crate) fn flows_and_associations(&self) -> u32 {
+        self.tables.flows.len() + self.tables.datagrams.associations.len() as u32
+    }
+
+    pub(crate) fn datagram_socket(&mut self, v6: bool) -> Result<u32, Errno> {
+        self.tables.descriptors.has_room(self.config.max_descriptors)?;
+        let socket = Socket {
+            v6,
+            bound: None,
+            peer: None,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            peers: BTreeMap::new(),
+            error: None,
+        };
+        let slot = self.tables.datagrams.sockets.insert(socket);
+        self.tables.descriptors.open(Descriptor::new(Object::Datagram { slot }), self.config.max_descriptors)
+    }
+
+    pub(crate) fn bind_datagram(&mut self, slot: u32, port: u16) -> Result<(), Errno> {
+        let datagrams = &mut self.tables.datagrams;
+        if datagrams.known(slot).bound.is_some() {
+            return Err(Errno::Inval);
+        }
+        let port = if port == 0 { datagrams.free_port()? } else { port };
+        if datagrams.by_port.contains_key(&port) {
+            return Err(Errno::Addrinuse);
+        }
+        datagrams.by_port.insert(port, slot);
+        datagrams.socket(slot).bound = Some(port);
+        Ok(())
+    }
+
+    pub(crate) fn connect_datagram(&mut self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
+        self.permit_peer(slot, address)?;
+        let socket = self.tables.datagrams.socket(slot);
+        socket.peer = Some(address);
+        // As for a socket that is connected after datagrams of others came.
+        socket.queue.retain(|(peer, _)| *peer == address);
+        let bytes = |(_, bytes): &(SocketAddr, Bytes)| bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
+        socket.queued_bytes = socket.queue.iter().map(bytes).sum();
+        Ok(())
+    }
+
+    /// Whether the guest may send to an address: to whoever sent to it, or by a rule.
+    fn permit_peer(&self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
+        if self.tables.datagrams.known(slot).peers.contains_key(&address) {
+            return Ok(());
+        }
+        self.permit(address, Protocol::Udp).map(drop)
+    }
+
+    /// `sendto`; without an address to whom the socket was connected.
+    pub fn send_to(&mut self, fd: u32, bytes: &[u8], to: Option<SocketAddr>) -> Result<usize, Stop> {
+        let slot = match self.tables.descriptors.get(fd)?.object {
+            Object::Datagram { slot } => slot,
+            // A stream has its peer already.
+            Object::Flow { .. } => return self.send(fd, bytes),
+            Object::Socket { .. } => return Err(Errno::Notconn.into()),
+            _ => return Err(Errno::Notsock.into()),
+        };
+        let socket = self.tables.datagrams.socket(slot);
+        if let Some(errno) = socket.error.take() {
+            return Err(errno.into());
+        }
+        let peer = to.or(socket.peer).ok_or(Errno::Destaddrreq)?;
+        if bytes.len() > MAX_DATAGRAM_BYTES {
+            return Err(Errno::Msgsize.into());
+        }
+        let takes = bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
+        if self.datagram_bytes + takes > self.config.socket_buffers_bytes {
+            // What a turn sends is bounded; the rest waits for the next.
+            self.wait_for_next_turn();
+            return Err(Stop::Block);
+        }
+        let id = match self.tables.datagrams.known(slot).peers.get(&peer) {
+            Some(id) => *id,
+            None => self.associate(slot, peer)?,
+        };
+        self.datagram_bytes += takes;
+        let association = self.tables.datagrams.associations.get_mut(&id).expect("every peer has its association");
+        let number = association.sent;
+        association.sent += 1;
+        self.effects.datagram(id, number, bytes);
+        self.copied(bytes.len());
+        Ok(bytes.len())
+    }
+
+    /// Begins an association with an address outside.
+    fn associate(&mut self, slot: u32, peer: SocketAddr) -> Result<FlowId, Errno> {
+        if peer.port() == 0 {
+            return Err(Errno::Addrnotavail);
+        }
+        self.permit(peer, Protocol::Udp)?;
+        self.has_room_for_call()?;
+        if self.flows_and_associations() >= self.config.max_flows {
+            return Err(Errno::Nobufs);
+        }
+        // Datagrams wait for nobody.
+        let id = self.tables.outward.next_id().ok_or(Errno::Netunreach)?;
+        if self.tables.datagrams.known(slot).bound.is_none() {
+            self.bind_datagram(slot, 0)?;
+        }
+        self.tables.outward.open += 1;
+        self.tables.datagrams.socket(slot).peers.insert(peer, id);
+        self.tables.datagrams.associations.insert(id, Association { slot, peer, sent: 0 });
+        let target = Target { protocol: Protocol::Udp, header: ProxyHeader::None, address: peer };
+        self.effects.call(id, EffectKind::Connect, target.encode());
+        Ok(id)
+    }
+
+    /// `recvfrom`. With `peek` the datagram stays.
+    pub fn recv_from(&mut self, fd: u32, out: &mut [u8], peek: bool) -> Result<Received, Stop> {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        let nonblocking = descriptor.nonblocking();
+        let slot = match descriptor.object {
+            Object::Datagram { slot } => slot,
+            Object::Flow { .. } => {
+                let peer = self.peer_address(fd)?;
+                let copied = self.recv(fd, out, peek)?;
+                return Ok(Received { copied, length: copied, peer });
+            }
+            Object::Socket { .. } => return Err(Errno::Notconn.into()),
+            _ => return Err(Errno::Notsock.into()),
+        };
+        let socket = self.tables.datagrams.socket(slot);
+        if let Some(errno) = socket.error.take() {
+            return Err(errno.into());
+        }
+        let Some((peer, bytes)) = socket.queue.front() else { return Err(self.would_wait(nonblocking)) };
+        let copied = bytes.len().min(out.len());
+        out[..copied].copy_from_slice(&bytes[..copied]);
+        let received = Received { copied, length: bytes.len(), peer: *peer };
+        if !peek {
+            socket.queued_bytes -= bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
+            socket.queue.pop_front();
+        }
+        self.copied(copied);
+        Ok(received)
+    }
+
+    /// Bytes of the datagram that a read would take, if there is one; 1 for one that is empty, or for an error.
+    pub(crate) fn waiting_datagram(&self, slot: u32) -> Option<u64> {
+        let socket = self.tables.datagrams.known(slot);
+        let waiting = socket.queue.front().map(|(_, bytes)| (bytes.len() as u64).max(1));
+        if socket.error.is_some() { Some(1) } else { waiting }
+    }
+
+    pub(crate) fn datagram_address(&self, slot: u32) -> SocketAddr {
+        let socket = self.tables.datagrams.known(slot);
+        SocketAddr::new(any_address(socket.v6), socket.bound.unwrap_or(0))
+    }
+
+    pub(crate) fn datagram_peer(&self, slot: u32) -> Option<SocketAddr> {
+        self.tables.datagrams.known(slot).peer
+    }
+
+    pub(crate) fn take_datagram_error(&mut self, slot: u32) -> Option<Errno> {
+        self.tables.datagrams.socket(slot).error.take()
+    }
+
+    /// A datagram came.
+    pub(crate) fn datagram_received(&mut self, id: FlowId, port: u16, peer: SocketAddr, bytes: Bytes) {
+        let slot = match self.tables.datagrams.associations.get(&id) {
+            Some(association) => association.slot,
+            None => match self.meet_peer(id, port, peer) {
+                Some(slot) => slot,
+                None => return,
+            },
+        };
+        let limit = self.config.socket_buffer_bytes;
+        self.tables.datagrams.socket(slot).take_in(peer, &bytes, limit);
+    }
+
+    /// A client's first datagram makes its association, if somebody is there for it and there is room.
+    fn meet_peer(&mut self, id: FlowId, port: u16, peer: SocketAddr) -> Option<u32> {
+        let slot = *self.tables.datagrams.by_port.get(&port)?;
+        if id.is_outward() || self.flows_and_associations() >= self.config.max_flows {
+            return None;
+        }
+        self.tables.datagrams.associations.insert(id, Association { slot, peer, sent: 0 });
+        self.tables.datagrams.socket(slot).peers.insert(peer, id);
+        Some(slot)
+    }
+
+    /// The outside gave associations up: what they brought stays to be read.
+    pub(crate) fn end_associations(&mut self, ids: RangeInclusive<FlowId>) {
+        let ended: Vec<FlowId> = self.tables.datagrams.associations.range(ids).map(|(id, _)| *id).collect();
+        for id in ended {
+            self.forget_association(id);
+            self.effects.forget(id);
+        }
+    }
+
+    fn forget_association(&mut self, id: FlowId) -> Option<Association> {
+        let association = self.tables.datagrams.associations.remove(&id)?;
+        if let Some(socket) = self.tables.datagrams.sockets.get_mut(association.slot)
+            && socket.peers.get(&association.peer) == Some(&id)
+        {
+            socket.peers.remove(&association.peer);
+        }
+        self.outward_gone(id);
+        Some(association)
+    }
+
+    /// The owner could not begin an association: the socket's next call says so.
+    pub(crate) fn fail_association(&mut self, id: FlowId, errno: Errno) {
+        if let Some(association) = self.forget_association(id) {
+            self.tables.datagrams.socket(association.slot).error = Some(errno);
+        }
+    }
+
+    /// Ends every association, and tells the proxies.
+    pub(crate) fn reset_associations(&mut self) {
+        for id in self.tables.datagrams.associations.keys().copied().collect::<Vec<_>>() {
+            self.forget_association(id);
+            self.effects.reset(id);
+        }
+    }
+
+    pub(crate) fn close_datagram(&mut self, slot: u32) {
+        let Some(socket) = self.tables.datagrams.sockets.remove(slot) else { return };
+        if let Some(port) = socket.bound {
+            self.tables.datagrams.by_port.remove(&port);
+        }
+        let of_socket = |(id, association): (&FlowId, &Association)| (association.slot == slot).then_some(*id);
+        let ended: Vec<FlowId> = self.tables.datagrams.associations.iter().filter_map(of_socket).collect();
+        self.add_work(self.tables.datagrams.associations.len() as u64);
+        for id in ended {
+            self.forget_association(id);
+            self.effects.reset(id);
+        }
+    }
+
+    /// The guest ended: its sockets are gone, and their associations were reset before.
+    pub(crate) fn close_all_datagrams(&mut self) {
+        self.tables.datagrams = Datagrams::default();
+    }
+}

@@ -1,0 +1,154 @@
+//! Look-ups of host names: one at a time, answered by the log, and what their answers pin.
+//!
+//! A look-up is idempotent: when its owner's epoch ends without an answer, the next owner is asked. What it answers
+//! holds until the name is looked up again: by a rule that allows a name, just the addresses that the newest look-up
+//! gave can be reached, so a name that leads somewhere else between the look-up and the call opens nothing.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bytes::Bytes;
+use refrain_wire::outward::MAX_HOST_NAME_BYTES;
+use refrain_wire::{CallFailure, EffectKind, Epoch, FlowId};
+use serde::{Deserialize, Serialize};
+
+use crate::Stop;
+use crate::errno::Errno;
+use crate::kernel::Kernel;
+use crate::outward::errno_of;
+
+/// The most names whose answers are kept; the one that was looked up longest ago gives way.
+pub const MAX_PINNED_NAMES: usize = 256;
+
+/// A look-up that the guest waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lookup {
+    name: String,
+    /// How the owner knows it; none while there is no owner.
+    id: Option<FlowId>,
+    answer: Option<Result<Vec<IpAddr>, CallFailure>>,
+}
+
+impl Lookup {
+    pub(crate) fn waits_for_owner(&self) -> bool {
+        self.id.is_none()
+    }
+}
+
+/// The addresses that names were found to have, newest look-up last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pins(VecDeque<(String, Vec<IpAddr>)>);
+
+impl Pins {
+    fn pin(&mut self, name: String, addresses: Vec<IpAddr>) {
+        self.0.retain(|(known, _)| *known != name);
+        if self.0.len() == MAX_PINNED_NAMES {
+            self.0.pop_front();
+        }
+        self.0.push_back((name, addresses));
+    }
+
+    /// The names that an address was found under.
+    pub(crate) fn names_of(&self, ip: IpAddr) -> impl Iterator<Item = &str> {
+        let holds = move |addresses: &[IpAddr]| addresses.iter().any(|address| address.to_canonical() == ip);
+        self.0.iter().filter(move |(_, addresses)| holds(addresses)).map(|(name, _)| name.as_str())
+    }
+}
+
+impl Kernel {
+    /// The addresses of a host name, in the order in which they are to be tried. Numbers are answered at once, and so is
+    /// `localhost`.
+    ///
+    /// # Errors
+    /// `acces` where the manifest names no such host, `noent` where there is none, `again` where it cannot be looked up
+    /// now, `inval` for what is no name.
+    pub fn resolve(&mut self, name: &[u8], first: bool) -> Result<Vec<IpAddr>, Stop> {
+        if !first && let Some(lookup) = &mut self.tables.outward.lookup {
+            let Some(answer) = lookup.answer.take() else { return Err(Stop::Block) };
+            let lookup = self.tables.outward.lookup.take().expect("it was looked at just now");
+            let addresses = answer.map_err(errno_of)?;
+            self.tables.outward.pins.pin(lookup.name, addresses.clone());
+            return Ok(addresses);
+        }
+        let name = host_name(name)?;
+        if let Some(addresses) = known(&name) {
+            return Ok(addresses);
+        }
+        if !self.config.outbound.permits_name(&name) {
+            return Err(Errno::Acces.into());
+        }
+        self.drop_lookup();
+        self.has_room_for_call()?;
+        self.tables.outward.lookup = Some(Lookup { name, id: None, answer: None });
+        self.begin_lookup();
+        Err(Stop::Block)
+    }
+
+    /// Asks the owner for what is looked up, if it was not asked.
+    pub(crate) fn begin_lookup(&mut self) {
+        let outward = &mut self.tables.outward;
+        let Some(mut lookup) = outward.lookup.take() else { return };
+        if lookup.id.is_none() && lookup.answer.is_none() {
+            lookup.id = outward.next_id();
+            if let Some(id) = lookup.id {
+                self.effects.call(id, EffectKind::Resolve, Bytes::copy_from_slice(lookup.name.as_bytes()));
+            }
+        }
+        self.tables.outward.lookup = Some(lookup);
+    }
+
+    /// The owner's epoch ended: the next one is asked for what it did not answer.
+    pub(crate) fn pass_on_lookup(&mut self, epoch: Epoch) {
+        let open = self.tables.outward.lookup.as_mut().filter(|lookup| lookup.answer.is_none());
+        if let Some(lookup) = open
+            && let Some(id) = lookup.id.filter(|id| id.epoch == epoch)
+        {
+            lookup.id = None;
+            self.effects.forget(id);
+            self.begin_lookup();
+        }
+    }
+
+    /// Nobody waits for a look-up any more.
+    pub(crate) fn drop_lookup(&mut self) {
+        let Some(lookup) = self.tables.outward.lookup.take() else { return };
+        if let Some(id) = lookup.id.filter(|_| lookup.answer.is_none()) {
+            self.effects.reset(id);
+        }
+    }
+
+    /// The owner says what a name's addresses are.
+    pub(crate) fn resolved(&mut self, id: FlowId, addresses: Vec<IpAddr>) {
+        self.answer_lookup(id, Ok(addresses));
+    }
+
+    /// The owner says that a look-up came to nothing.
+    pub(crate) fn fail_lookup(&mut self, id: FlowId, failure: CallFailure) {
+        self.answer_lookup(id, Err(failure));
+    }
+
+    fn answer_lookup(&mut self, id: FlowId, answer: Result<Vec<IpAddr>, CallFailure>) {
+        let asked = self.tables.outward.lookup.as_mut().filter(|lookup| lookup.id == Some(id));
+        if let Some(lookup) = asked {
+            lookup.answer.get_or_insert(answer);
+        }
+    }
+}
+
+/// A host name as it is looked up: lower case, without a dot at its end.
+fn host_name(name: &[u8]) -> Result<String, Errno> {
+    let name = std::str::from_utf8(name).map_err(|_| Errno::Ilseq)?;
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let fits = !name.is_empty() && name.len() <= MAX_HOST_NAME_BYTES;
+    // Colons and the percent sign of a zone stand in addresses.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:%".contains(&byte);
+    if fits && name.bytes().all(plain) { Ok(name.to_ascii_lowercase()) } else { Err(Errno::Inval) }
+}
+
+/// What nobody needs to be asked for.
+fn known(name: &str) -> Option<Vec<IpAddr>> {
+    if name == "localhost" {
+        return Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+    }
+    name.parse().ok().map(|address| vec![address])
+}

@@ -1,0 +1,294 @@
+//! Outward connections: what a guest opens, who performs it, and what comes of it.
+//!
+//! A `connect` is an effect for one proxy, its owner: of the open epochs whose proxies may go outward, that of the
+//! lowest proxy. Kernels know them by events of the shard, so the owner is a function of the log. Votes of a turn are
+//! for epochs that began before it, hence one that begins in a turn is an owner from the next on. Where there is none,
+//! a call waits for one.
+//!
+//! When an owner's epoch ends without an answer, a connect fails with `connaborted`: it may have happened. Rules:
+//! section 10 of the design; what may be reached: [`crate::outbound`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use refrain_wire::outward::{FIRST_OUTWARD_SERIAL, Owner};
+use refrain_wire::{CallFailure, EffectKind, Epoch, FlowId, Protocol, ProxyHeader, Serial, Target};
+use serde::{Deserialize, Serialize};
+
+use crate::Stop;
+use crate::descriptor::Object;
+use crate::errno::Errno;
+use crate::flow::{Flow, Link};
+use crate::kernel::{FlowSlot, Kernel};
+use crate::lookup::{Lookup, Pins};
+use crate::outbound;
+
+/// The epoch of calls that have no owner yet; the log gives out none of that number.
+const NOBODY: Epoch = Epoch(0);
+
+/// Who may be asked, and what was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outward {
+    /// Open epochs that may be given calls, with how many serials each gave out.
+    owners: BTreeMap<Owner, u32>,
+    /// Those that began in this turn.
+    opening: Vec<Owner>,
+    /// Connects without an owner, by their numbers among those that ever waited.
+    waiting: VecDeque<FlowId>,
+    waited: u32,
+    /// Connections and associations that the guest opened.
+    pub(crate) open: u32,
+    /// The look-up under way: a guest waits in one call at a time.
+    pub(crate) lookup: Option<Lookup>,
+    pub(crate) pins: Pins,
+}
+
+impl Outward {
+    /// An epoch that may be given calls from the next turn on.
+    pub(crate) fn opened(&mut self, owner: Owner) {
+        self.opening.push(owner);
+    }
+
+    /// An epoch is over.
+    pub(crate) fn ended(&mut self, epoch: Epoch) {
+        self.owners.retain(|owner, _| owner.epoch != epoch);
+        self.opening.retain(|owner| owner.epoch != epoch);
+    }
+
+    /// A fresh flow of the owner, if there is one.
+    pub(crate) fn next_id(&mut self) -> Option<FlowId> {
+        let mut owner = self.owners.first_entry()?;
+        let serial = FIRST_OUTWARD_SERIAL.0.checked_add(*owner.get())?;
+        *owner.get_mut() += 1;
+        Some(FlowId { epoch: owner.key().epoch, serial: Serial(serial) })
+    }
+
+    /// What the next program begins with: the owners, whose serials go on.
+    pub(crate) fn successor(&self) -> Self {
+        Self { owners: self.owners.clone(), opening: self.opening.clone(), ..Self::default() }
+    }
+}
+
+impl Kernel {
+    /// The calls that are under way or open, which the manifest limits.
+    fn calls(&self) -> u32 {
+        self.tables.outward.open + u32::from(self.tables.outward.lookup.is_some())
+    }
+
+    /// Whether one more call may be made.
+    pub(crate) fn has_room_for_call(&self) -> Result<(), Errno> {
+        if self.calls() < self.config.max_outward { Ok(()) } else { Err(Errno::Nobufs) }
+    }
+
+    /// The header that a connection to `address` begins with; an error when the manifest does not allow it.
+    pub(crate) fn permit(&self, address: SocketAddr, protocol: Protocol) -> Result<ProxyHeader, Errno> {
+        let ip = address.ip().to_canonical();
+        let names = self.tables.outward.pins.names_of(ip);
+        let rule = self.config.outbound.rule_for(ip, address.port(), protocol, names).ok_or(Errno::Acces)?;
+        Ok(match rule.proxy_header {
+            None => ProxyHeader::None,
+            Some(outbound::ProxyHeader::V1) => ProxyHeader::V1,
+            Some(outbound::ProxyHeader::V2) => ProxyHeader::V2,
+        })
+    }
+
+    /// `connect`. A socket that does not wait is told `inprogress`, and by [`Kernel::take_socket_error`] what came of it.
+    pub fn connect(&mut self, fd: u32, address: SocketAddr, first: bool) -> Result<(), Stop> {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        let nonblocking = descriptor.nonblocking();
+        match descriptor.object {
+            Object::Socket { backlog: None, .. } => {
+                self.begin_connect(fd, address)?;
+                if nonblocking { Err(Errno::Inprogress.into()) } else { Err(Stop::Block) }
+            }
+            Object::Socket { .. } => Err(Errno::Isconn.into()),
+            Object::Datagram { slot } => Ok(self.connect_datagram(slot, address)?),
+            Object::Flow { .. } => self.connection(fd, first),
+            _ => Err(Errno::Notsock.into()),
+        }
+    }
+
+    /// What a call finds on a socket that is connected or about to be.
+    fn connection(&mut self, fd: u32, first: bool) -> Result<(), Stop> {
+        let slot = self.flow_slot(fd)?.ok_or(Errno::Connreset)?;
+        match self.tables.flows.get(slot).expect("flow_slot checks the slot").flow.link {
+            Link::Open if first => Err(Errno::Isconn.into()),
+            Link::Open => Ok(()),
+            Link::Connecting(_) if first => Err(Errno::Already.into()),
+            Link::Connecting(_) => Err(Stop::Block),
+            Link::Failed(errno) => {
+                self.disconnect(fd, slot);
+                Err(errno.into())
+            }
+        }
+    }
+
+    /// A socket whose call failed is an idle one again, once that was told.
+    fn disconnect(&mut self, fd: u32, slot: u32) {
+        let removed = self.tables.flows.remove(slot).expect("callers pass a live slot");
+        self.tables.outward.open -= 1;
+        if let Ok(descriptor) = self.tables.descriptors.get_mut(fd) {
+            descriptor.object = Object::Socket { bound: None, v6: removed.flow.peer.is_ipv6(), backlog: None };
+        }
+    }
+
+    fn begin_connect(&mut self, fd: u32, address: SocketAddr) -> Result<(), Errno> {
+        if address.port() == 0 {
+            return Err(Errno::Addrnotavail);
+        }
+        let header = self.permit(address, Protocol::Tcp)?;
+        self.has_room_for_call()?;
+        if self.flows_and_associations() >= self.config.max_flows {
+            return Err(Errno::Nobufs);
+        }
+        let outward = &mut self.tables.outward;
+        let id = outward.next_id();
+        let id = id.unwrap_or_else(|| {
+            outward.waited = outward.waited.wrapping_add(1);
+            let id = FlowId { epoch: NOBODY, serial: Serial(outward.waited) };
+            outward.waiting.push_back(id);
+            id
+        });
+        outward.open += 1;
+        self.tables.next_stamp += 1;
+        let stamp = self.tables.next_stamp;
+        let flow = Flow::outward(id, address, header);
+        let slot = self.tables.flows.insert(FlowSlot { stamp, flow });
+        self.tables.by_id.insert(id, slot);
+        self.tables.descriptors.get_mut(fd)?.object = Object::Flow { slot, stamp };
+        if id.epoch != NOBODY {
+            self.tell_connect(id, address, header);
+        }
+        Ok(())
+    }
+
+    fn tell_connect(&mut self, id: FlowId, address: SocketAddr, header: ProxyHeader) {
+        let target = Target { protocol: Protocol::Tcp, header, address };
+        self.effects.call(id, EffectKind::Connect, target.encode());
+    }
+
+    /// Epochs that began in the last turn are owners now, and calls that waited for one are made.
+    pub(crate) fn begin_owners(&mut self) {
+        for owner in std::mem::take(&mut self.tables.outward.opening) {
+            self.tables.outward.owners.insert(owner, 0);
+        }
+        while let Some(before) = self.tables.outward.waiting.front().copied() {
+            let Some(id) = self.tables.outward.next_id() else { return };
+            self.tables.outward.waiting.pop_front();
+            let Some(slot) = self.tables.by_id.remove(&before) else { continue };
+            self.tables.by_id.insert(id, slot);
+            let flow = &mut self.tables.flows.get_mut(slot).expect("every id has its slot").flow;
+            flow.id = id;
+            let (address, link) = (flow.peer, flow.link);
+            if let Link::Connecting(header) = link {
+                self.tell_connect(id, address, header);
+            }
+        }
+        self.begin_lookup();
+    }
+
+    /// Whether calls wait for an epoch that is an owner from the next turn on.
+    pub(crate) fn calls_wait(&self) -> bool {
+        let outward = &self.tables.outward;
+        let lookup = outward.lookup.as_ref().is_some_and(|lookup| lookup.waits_for_owner());
+        !outward.opening.is_empty() && (lookup || !outward.waiting.is_empty()) && !self.tables.halted
+    }
+
+    /// The owner says that a connection is there.
+    pub(crate) fn connected(&mut self, id: FlowId, local: SocketAddr) {
+        if let Some(flow) = self.connecting(id) {
+            flow.link = Link::Open;
+            flow.local = Some(local);
+            flow.port = local.port();
+        }
+    }
+
+    /// The owner says that a call came to nothing.
+    pub(crate) fn call_failed(&mut self, id: FlowId, failure: CallFailure) {
+        if !self.fail_call(id, errno_of(failure)) {
+            self.fail_lookup(id, failure);
+            self.fail_association(id, errno_of(failure));
+        }
+    }
+
+    /// Ends a call that was not answered yet; false when there is none.
+    pub(crate) fn fail_call(&mut self, id: FlowId, errno: Errno) -> bool {
+        let Some(flow) = self.connecting(id) else { return false };
+        flow.link = Link::Failed(errno);
+        self.tables.by_id.remove(&id);
+        true
+    }
+
+    fn connecting(&mut self, id: FlowId) -> Option<&mut Flow> {
+        let slot = self.tables.by_id.get(&id)?;
+        let flow = &mut self.tables.flows.get_mut(*slot)?.flow;
+        matches!(flow.link, Link::Connecting(_)).then_some(flow)
+    }
+
+    /// The guest closes the descriptor of a call that was not answered, or whose failure it was not told: true when it is
+    /// one, and it is gone.
+    pub(crate) fn give_up_call(&mut self, slot: u32) -> bool {
+        let flow = &self.tables.flows.get(slot).expect("callers pass a live slot").flow;
+        match flow.link {
+            Link::Open => false,
+            Link::Connecting(_) => {
+                let id = flow.id;
+                self.reset_flow(id);
+                true
+            }
+            Link::Failed(_) => {
+                self.tables.flows.remove(slot);
+                self.tables.outward.open -= 1;
+                true
+            }
+        }
+    }
+
+    /// What `SO_ERROR` answers: what came of a connect that did not wait. Told once.
+    pub fn take_socket_error(&mut self, fd: u32) -> Result<Option<Errno>, Errno> {
+        match self.tables.descriptors.get(fd)?.object {
+            Object::Socket { .. } => Ok(None),
+            Object::Datagram { slot } => Ok(self.take_datagram_error(slot)),
+            Object::Flow { .. } => {
+                let Some(slot) = self.flow_slot(fd)? else { return Ok(Some(Errno::Connreset)) };
+                let Some(Link::Failed(errno)) = self.tables.flows.get(slot).map(|slot| slot.flow.link) else {
+                    return Ok(None);
+                };
+                self.disconnect(fd, slot);
+                Ok(Some(errno))
+            }
+            _ => Err(Errno::Notsock),
+        }
+    }
+
+    /// A flow is gone: one that the guest opened makes room for another call.
+    pub(crate) fn outward_gone(&mut self, id: FlowId) {
+        if id.is_outward() || id.epoch == NOBODY {
+            self.tables.outward.open -= 1;
+        }
+        if id.epoch == NOBODY {
+            self.tables.outward.waiting.retain(|waiting| *waiting != id);
+        }
+    }
+
+    /// Whether the proxies know of a flow.
+    pub(crate) fn is_told(id: FlowId) -> bool {
+        id.epoch != NOBODY
+    }
+}
+
+/// What a guest is told about a failed call.
+pub(crate) fn errno_of(failure: CallFailure) -> Errno {
+    match failure {
+        CallFailure::Refused => Errno::Connrefused,
+        CallFailure::TimedOut => Errno::Timedout,
+        CallFailure::HostUnreachable => Errno::Hostunreach,
+        CallFailure::NetworkUnreachable => Errno::Netunreach,
+        CallFailure::Reset => Errno::Connreset,
+        CallFailure::NotFound => Errno::Noent,
+        CallFailure::TemporaryFailure => Errno::Again,
+        CallFailure::Denied => Errno::Acces,
+        CallFailure::NoRoom => Errno::Nobufs,
+        CallFailure::Other => Errno::Io,
+    }
+}
