@@ -1,26 +1,56 @@
-//! The net seam: listeners and streams as the front end uses them. Real sockets here, a simulated network in tests.
+//! The net seam: listeners, streams and look-ups as the front end uses them. Real sockets here, a simulated network in
+//! tests.
 //!
 //! Contract: everything is non-blocking. A `poll_` call that returns `Pending` wakes the task when it is worth another
 //! try; readiness may be spurious. `try_write` returns `WouldBlock` when nothing fits. Dropping a stream closes it.
 
+mod lookup;
 mod socket;
 
-use std::io;
-use std::net::SocketAddr;
+use std::future::{Future, ready};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub use socket::Sockets;
 
-/// Makes listeners.
+/// What is there later. Dropping it gives it up.
+pub type Later<T> = Pin<Box<dyn Future<Output = io::Result<T>>>>;
+
+/// Makes listeners and connections. What a network does not have fails as [`ErrorKind::Unsupported`].
 pub trait Net {
     /// Listens on an address; port 0 takes any free one.
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>>;
+
+    /// Opens one connection, tried once. It has no time limit of its own.
+    fn connect(&self, _to: SocketAddr) -> Later<Box<dyn Stream>> {
+        unsupported()
+    }
+
+    /// The addresses of a host, best first. An error is [`ErrorKind::NotFound`] when the name does not exist or has no
+    /// address, else the name cannot be looked up now. It has no time limit of its own.
+    fn resolve(&self, _name: &str) -> Later<Vec<IpAddr>> {
+        unsupported()
+    }
+}
+
+fn unsupported<T: 'static>() -> Later<T> {
+    Box::pin(ready(Err(ErrorKind::Unsupported.into())))
 }
 
 impl<N: Net + ?Sized> Net for Arc<N> {
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>> {
         (**self).bind(addr)
+    }
+
+    fn connect(&self, to: SocketAddr) -> Later<Box<dyn Stream>> {
+        (**self).connect(to)
+    }
+
+    fn resolve(&self, name: &str) -> Later<Vec<IpAddr>> {
+        (**self).resolve(name)
     }
 }
 
@@ -34,6 +64,10 @@ pub trait Listener {
 
 /// One connection.
 pub trait Stream {
+    /// Its own address.
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(ErrorKind::Unsupported.into())
+    }
     /// Reads what is there into `buffer`; 0 means that the client will send nothing more.
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
     /// Whether a write is worth a try.

@@ -9,6 +9,7 @@
 
 mod access;
 mod connection;
+mod dial;
 mod shell;
 mod stats;
 mod tasks;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use refrain_wire::{Epoch, GroupId, Incarnation, Position, Seat, SubmissionId};
 use tokio::time::timeout;
 
-pub use stats::Stats;
+pub use stats::{Failures, Stats};
 pub use upstream::{NotTaken, Upstream};
 
 use crate::core::{Action, GroupConfig};
@@ -44,7 +45,7 @@ pub struct FrontEnd {
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Flows that were reset because the deadline was over.
+    /// Flows that were reset: those of clients because the deadline was over, and those that guests opened.
     pub reset: usize,
     /// Whether every record was committed.
     pub committed: bool,
@@ -61,7 +62,7 @@ impl FrontEnd {
     /// A front end on another network.
     #[must_use]
     pub fn with_net(limits: Limits, upstream: Rc<dyn Upstream>, net: Box<dyn Net>) -> Self {
-        let shell = Rc::new(Shell::new(limits, upstream, net));
+        let shell = Shell::new(limits, upstream, net);
         tokio::task::spawn_local(tasks::submit(Rc::clone(&shell)));
         Self { shell }
     }
@@ -263,6 +264,7 @@ impl FrontEnd {
         let mut stats = Stats { queued_bytes: self.shell.queued_bytes(), ..Stats::default() };
         if let Some(nat) = self.shell.core.borrow_mut().nat() {
             stats.connections = nat.connections();
+            stats.outward = nat.calls();
             stats.pending_bytes = nat.pending_bytes();
             stats.in_flight = nat.in_flight();
         }
@@ -270,14 +272,14 @@ impl FrontEnd {
         stats
     }
 
-    /// Stops accepting, lets flows end until the deadline, resets the rest by record, and waits a moment for these
-    /// records to be committed. Cancelling it leaves the listeners closed.
+    /// Stops accepting, lets clients' flows end until the deadline, resets the rest by record, and those that guests
+    /// opened, and waits a moment for these records to be committed. Cancelling it leaves the listeners closed.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         for listener in self.shell.listeners.borrow_mut().drain(..) {
             listener.abort();
         }
         // At the deadline the flows that are left are found below.
-        let _ = timeout(deadline, self.until(|nat| nat.connections() == 0)).await;
+        let _ = timeout(deadline, self.until(|nat| nat.clients_connections() == 0)).await;
         let mut reset = 0;
         self.shell.run(|core, _, outcome| {
             let Some(nat) = core.nat() else {

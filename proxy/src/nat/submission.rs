@@ -141,12 +141,12 @@ impl Nat {
                 writer.push(&Record::Reset { serial: *serial, reason: ResetReason::Operator });
             }
             batch.records = writer.take();
-            over.extend(refused);
+            over.extend(refused.into_iter().filter_map(|serial| self.calls.key_of(batch.group, serial)));
         }
-        for serial in &over {
-            let Some(flow) = self.flows.get_mut(serial).filter(|flow| flow.ending.is_none()) else { continue };
+        for key in &over {
+            let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.ending.is_none()) else { continue };
             if let Some(group) = self.groups.get_mut(&flow.group) {
-                group.reset(&Record::Reset { serial: *serial, reason: ResetReason::Operator }, flow);
+                group.reset(ResetReason::Operator, flow);
                 end(flow, group, Ending::Refused);
             }
         }

@@ -2,19 +2,22 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Listener, Net, Stream};
+use super::lookup::look_up;
+use super::{Later, Listener, Net, Stream};
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
+/// After so long without a byte the system asks whether the other side is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// The sockets of this machine. Needs a tokio runtime with I/O.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +32,25 @@ impl Net for Sockets {
         socket.listen(BACKLOG)?;
         Ok(Box::new(TcpListener::from_std(socket.into())?))
     }
+
+    fn connect(&self, to: SocketAddr) -> Later<Box<dyn Stream>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(to).await?;
+            stream.set_nodelay(true)?;
+            SockRef::from(&stream).set_tcp_keepalive(&keepalive(KEEPALIVE))?;
+            let stream: Box<dyn Stream> = Box::new(RefCell::new(stream));
+            Ok(stream)
+        })
+    }
+
+    fn resolve(&self, name: &str) -> Later<Vec<IpAddr>> {
+        Box::pin(look_up(name.to_owned()))
+    }
+}
+
+/// One that does not answer is found after `time` and nine more questions.
+fn keepalive(time: Duration) -> TcpKeepalive {
+    TcpKeepalive::new().with_time(time).with_interval((time / 4).max(Duration::from_secs(1)))
 }
 
 impl Listener for TcpListener {
@@ -46,6 +68,10 @@ impl Listener for TcpListener {
 /// The cell is borrowed only within a call, and no call makes another. `AsyncRead` needs it: its read, other than
 /// `try_read`, takes a short read as the sign that nothing is left, which saves a system call a request.
 impl Stream for RefCell<TcpStream> {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.borrow().local_addr()
+    }
+
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut *self.borrow_mut()).poll_read(cx, &mut buffer))?;

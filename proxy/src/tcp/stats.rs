@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use refrain_wire::CallFailure;
+
 use crate::nat::Ending;
 
 /// Counters since the start.
@@ -13,6 +15,27 @@ pub(super) struct Counters {
     refused: Cell<u64>,
     not_accepted: Cell<u64>,
     outcome_unknown: Cell<u64>,
+    calls: Cell<u64>,
+    lookups: Cell<u64>,
+    failures: Cell<Failures>,
+}
+
+/// How many calls came to nothing, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Failures([u64; CallFailure::Other as usize + 1]);
+
+impl Failures {
+    /// How many of this kind.
+    #[must_use]
+    pub fn of(&self, failure: CallFailure) -> u64 {
+        self.0[failure as usize]
+    }
+
+    /// How many in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
 }
 
 impl Counters {
@@ -36,6 +59,20 @@ impl Counters {
         self.not_accepted.set(self.not_accepted.get() + 1);
     }
 
+    pub(super) fn add_call(&self) {
+        self.calls.set(self.calls.get() + 1);
+    }
+
+    pub(super) fn add_lookup(&self) {
+        self.lookups.set(self.lookups.get() + 1);
+    }
+
+    pub(super) fn add_failure(&self, failure: CallFailure) {
+        let mut failures = self.failures.get();
+        failures.0[failure as usize] += 1;
+        self.failures.set(failures);
+    }
+
     /// Counts what has an own counter.
     pub(super) fn add_ending(&self, ending: Ending) {
         match ending {
@@ -52,14 +89,19 @@ impl Counters {
         stats.refused = self.refused.get();
         stats.not_accepted = self.not_accepted.get();
         stats.outcome_unknown = self.outcome_unknown.get();
+        stats.calls = self.calls.get();
+        stats.lookups = self.lookups.get();
+        stats.failures = self.failures.get();
     }
 }
 
 /// A picture of the front end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Connections now.
+    /// Connections now, those that guests opened or open included.
     pub connections: usize,
+    /// Those that guests opened or open.
+    pub outward: usize,
     /// Connections accepted since the start.
     pub accepted: u64,
     /// Connections refused since the start, by a limit or because their group is halted.
@@ -70,11 +112,17 @@ pub struct Stats {
     /// Connections reset since the start by the end of the epoch, after something of them was submitted: what they sent
     /// may have been executed.
     pub outcome_unknown: u64,
-    /// Bytes that clients sent since the start.
+    /// Connections made for guests since the start.
+    pub calls: u64,
+    /// Names looked up for guests since the start, and found.
+    pub lookups: u64,
+    /// Calls and look-ups that came to nothing since the start.
+    pub failures: Failures,
+    /// Bytes that clients, and servers that guests called, sent since the start.
     pub bytes_in: u64,
-    /// Bytes that clients' sockets took since the start.
+    /// Bytes that their sockets took since the start.
     pub bytes_out: u64,
-    /// Bytes agreed and waiting for slow clients.
+    /// Bytes agreed and waiting for slow clients, and slow servers.
     pub queued_bytes: usize,
     /// Bytes of records that wait for a submission.
     pub pending_bytes: usize,

@@ -92,7 +92,7 @@ fn admit(shell: &Rc<Shell>, stream: Box<dyn Stream>, peer: SocketAddr, group: Gr
     }
 }
 
-async fn serve(shell: Rc<Shell>, connection: Rc<Connection>) {
+pub(super) async fn serve(shell: Rc<Shell>, connection: Rc<Connection>) {
     poll_fn(|cx| shell.poll_connection(&connection, cx)).await;
     if connection.fate() == Fate::Linger {
         // Boxed: a task that only waits stays small.

@@ -3,6 +3,7 @@
 mod epochs;
 mod guest;
 mod nodes;
+mod outward;
 
 use std::future::Future;
 use std::io::ErrorKind;
