@@ -8,6 +8,8 @@
 //! Rules: design sections 4 (submissions), 8 (flow control) and 9 (epochs). No clock: time is a `Duration` since
 //! the proxy started. Sockets belong to `tcp`, agreement to `votes`.
 
+mod accept;
+mod datagram;
 mod flow;
 mod group;
 mod guest;
@@ -23,13 +25,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use refrain_wire::outward::FIRST_OUTWARD_SERIAL;
-use refrain_wire::{Epoch, GroupId, Record, ResetReason, Serial};
+use refrain_wire::{Epoch, GroupId, ResetReason, Serial};
 
+pub use datagram::{Heard, MAX_IDLE_ASSOCIATION};
 pub use flow::{Closed, Direction, Ending};
 pub use guest::Emit;
 pub use limit::{GroupLimits, Limits, MAX_PENDING_BYTES, Refused};
-pub use submission::Submission;
+pub use submission::{GivenUp, Submission};
 
 use flow::Flow;
 use group::Group;
@@ -44,6 +46,7 @@ pub struct Nat {
     flows: BTreeMap<Serial, Flow>,
     clients: BTreeMap<(GroupId, IpAddr), usize>,
     calls: Calls,
+    associations: BTreeMap<(GroupId, u16, SocketAddr), Serial>,
     next_serial: Option<Serial>,
     unacknowledged: VecDeque<Submission>,
     next_number: u64,
@@ -65,6 +68,7 @@ impl Nat {
             flows: BTreeMap::new(),
             clients: BTreeMap::new(),
             calls: Calls::default(),
+            associations: BTreeMap::new(),
             next_serial: Some(Serial(1)),
             unacknowledged: VecDeque::new(),
             next_number: 1,
@@ -87,10 +91,10 @@ impl Nat {
         self.flows.len()
     }
 
-    /// Those of clients.
+    /// Those of clients, without associations.
     #[must_use]
     pub fn clients_connections(&self) -> usize {
-        self.flows.len() - self.calls.connections()
+        self.flows.len() - self.calls.connections() - self.associations.len()
     }
 
     /// Those of one group's clients.
@@ -108,38 +112,6 @@ impl Nat {
     /// Makes a group known; its connections may be accepted from now on.
     pub fn add_group(&mut self, group: GroupId, limits: GroupLimits) {
         self.groups.entry(group).or_insert_with(|| Group::new(limits));
-    }
-
-    /// Makes a flow for a connection, and its `open` record.
-    pub fn accept(&mut self, group: GroupId, port: u16, peer: SocketAddr, now: Duration) -> Result<Serial, Refused> {
-        let limits = self.limits;
-        let state = self.groups.get_mut(&group).ok_or(Refused::UnknownGroup(group))?;
-        let client = peer.ip().to_canonical();
-        let of_client = self.clients.get(&(group, client)).copied().unwrap_or(0);
-        if state.halted {
-            return Err(Refused::Halted(group));
-        }
-        if state.full {
-            return Err(Refused::Full(group));
-        }
-        if self.flows.len() - self.calls.connections() >= limits.connections {
-            return Err(Refused::TooMany { limit: limits.connections });
-        }
-        if let Some(limit) = state.limits.connections.filter(|limit| state.connections >= *limit) {
-            return Err(Refused::TooMany { limit });
-        }
-        let limit = state.limits.connections_per_client.unwrap_or(limits.connections_per_client);
-        if of_client >= limit {
-            return Err(Refused::TooManyFromClient { client, limit });
-        }
-        let serial = self.next_serial.ok_or(Refused::SerialsUsed)?;
-        self.next_serial = Some(Serial(serial.0 + 1)).filter(|next| *next < FIRST_OUTWARD_SERIAL);
-        let mut flow = Flow::new(serial, group, port, peer, state.limits.window_bytes, now);
-        state.open(&Record::Open { serial, port, peer }, &mut flow);
-        self.flows.insert(serial, flow);
-        state.connections += 1;
-        self.clients.insert((group, client), of_client + 1);
-        Ok(serial)
     }
 
     /// How many bytes may be read from the client now. At 0 the caller stops reading until the serial is in
@@ -253,11 +225,9 @@ impl Nat {
     }
 
     /// Resets every flow whose client has not moved for the idle limit, by a record each, and names them. Connections
-    /// that guests opened have no such limit.
+    /// that guests opened have no such limit; associations have one for both sides.
     pub fn idle_expired(&mut self, now: Duration) -> Vec<Serial> {
-        let limit = |group: &GroupId| self.groups.get(group).and_then(|group| group.limits.idle);
-        let is_idle = |flow: &Flow| flow.is_idle(now, limit(&flow.group).unwrap_or(self.limits.idle));
-        let expired = self.select(|flow| !flow.is_outward() && is_idle(flow));
+        let expired = self.select(|flow| self.idle_limit(flow).is_some_and(|limit| flow.is_idle(now, limit)));
         for serial in &expired {
             self.reset(*serial, Ending::Idle);
         }
@@ -278,29 +248,6 @@ impl Nat {
     /// The flows that may be read again, each named once.
     pub fn take_resumed(&mut self) -> Vec<Serial> {
         std::mem::take(&mut self.resumed)
-    }
-
-    /// The connection is closed: its place is free. Returns what the access log says.
-    pub fn gone(&mut self, serial: Serial, now: Duration) -> Option<Closed> {
-        if self.flows.get(&serial)?.ending.is_none() {
-            self.reset(serial, Ending::ClientReset);
-        }
-        let flow = self.flows.remove(&serial)?;
-        if flow.is_outward() {
-            self.calls.forget(flow.group, flow.serial);
-            return Some(flow.closed(now));
-        }
-        if let Some(group) = self.groups.get_mut(&flow.group) {
-            group.connections -= 1;
-        }
-        let client = (flow.group, flow.client());
-        if let Some(count) = self.clients.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                self.clients.remove(&client);
-            }
-        }
-        Some(flow.closed(now))
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod access;
 mod connection;
+mod datagrams;
 mod dial;
 mod shell;
 mod stats;
@@ -45,7 +46,7 @@ pub struct FrontEnd {
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Flows that were reset: those of clients because the deadline was over, and those that guests opened.
+    /// Flows that were reset: those of clients because the deadline was over, associations, and those that guests opened.
     pub reset: usize,
     /// Whether every record was committed.
     pub committed: bool,
@@ -89,6 +90,17 @@ impl FrontEnd {
         Ok(addr)
     }
 
+    /// Hears datagrams for a guest's port and returns the address. Each peer is an association, which counts as one of
+    /// its connections; without an epoch datagrams are dropped. Answers of a socket at the unspecified address have the
+    /// source that the system's routes give them.
+    pub fn listen_udp(&self, addr: SocketAddr, group: GroupId, port: u16) -> io::Result<SocketAddr> {
+        let socket = self.shell.net.bind_datagrams(addr, false)?;
+        let addr = socket.local_addr()?;
+        let task = datagrams::hear_clients(Rc::downgrade(&self.shell), socket, group, port);
+        self.shell.listeners.borrow_mut().push(tokio::task::spawn_local(task));
+        Ok(addr)
+    }
+
     /// Flows can be accepted from now on. `at` is the position of the record that opened the epoch: votes on later
     /// positions are for it. Connections of an epoch before are reset.
     pub fn begin_epoch(&self, epoch: Epoch, at: Position) {
@@ -113,15 +125,16 @@ impl FrontEnd {
         self.shell.progress.notify_waiters();
     }
 
-    /// The log has no room for what is on its way: its data is given up, with the connections that sent it. Returns
-    /// whether there was any; what is left is to be sent again.
+    /// The log has no room for what is on its way: its data is given up, with the connections that sent it, and
+    /// datagrams are dropped. Returns whether there was any; what is left is to be sent again.
     pub fn give_up(&self) -> bool {
         let mut any = false;
         self.shell.run(|core, _, outcome| {
-            let over = core.nat().map(Nat::give_up).unwrap_or_default();
-            any = !over.is_empty();
+            let given_up = core.nat().map(Nat::give_up).unwrap_or_default();
+            any = !given_up.is_empty();
+            self.shell.counters.add_datagrams_dropped(given_up.datagrams);
             let ending = Ending::Refused;
-            outcome.actions.extend(over.into_iter().map(|serial| Action::Reset { serial, ending }));
+            outcome.actions.extend(given_up.over.into_iter().map(|serial| Action::Reset { serial, ending }));
         });
         any
     }
@@ -272,8 +285,8 @@ impl FrontEnd {
         stats
     }
 
-    /// Stops accepting, lets clients' flows end until the deadline, resets the rest by record, and those that guests
-    /// opened, and waits a moment for these records to be committed. Cancelling it leaves the listeners closed.
+    /// Stops accepting, lets clients' connections end until the deadline, resets the rest by record, with associations
+    /// and what guests opened, and waits a moment for these records to be committed. Cancelling it leaves the listeners closed.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         for listener in self.shell.listeners.borrow_mut().drain(..) {
             listener.abort();

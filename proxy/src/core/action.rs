@@ -1,5 +1,7 @@
 //! What the shell has to do to sockets and to tell.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use refrain_wire::{CallFailure, Digest, Epoch, GroupId, Position, Serial, Target};
 
@@ -46,6 +48,20 @@ pub enum Action {
         /// The name: UTF-8 of at most 253 bytes.
         name: String,
     },
+    /// Make a socket for an association that a guest opened, and tell [`crate::nat::Nat::call_failed`] if there is none.
+    Bind {
+        /// The key of the call.
+        serial: Serial,
+        /// Whom it reaches.
+        peer: SocketAddr,
+    },
+    /// Send a datagram on an association, at once or never.
+    Send {
+        /// The association.
+        serial: Serial,
+        /// The datagram.
+        bytes: Bytes,
+    },
     /// A guest's call failed before it was begun; its record is written.
     CallFailed(CallFailure),
 }
@@ -54,7 +70,7 @@ impl Action {
     /// Bytes for a socket.
     pub(super) fn bytes(&self) -> u64 {
         match self {
-            Self::Write { bytes, .. } => bytes.len() as u64,
+            Self::Write { bytes, .. } | Self::Send { bytes, .. } => bytes.len() as u64,
             _ => 0,
         }
     }

@@ -45,6 +45,11 @@ pub(super) fn apply_to_flow(
             }
             None => {}
         },
+        EffectKind::Datagram => match nat.send_datagram(group, serial, entry.offset, effect.payload.clone(), now) {
+            Emit::Write(bytes) => out.actions.push(Action::Send { serial, bytes }),
+            Emit::Nothing => {}
+            Emit::Gap { emitted } => fault(nat, group, serial, emitted, entry.offset, out),
+        },
         EffectKind::Consumed => nat.consumed(group, serial, entry.offset),
         _ => {}
     }

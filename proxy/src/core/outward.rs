@@ -36,11 +36,11 @@ fn connect(
     target: Target,
     now: Duration,
 ) -> Result<Option<Action>, CallFailure> {
-    if target.protocol == Protocol::Udp {
-        return Err(nat.refuse_call(group, serial, CallFailure::Other));
-    }
     let key = nat.connect(group, serial, target, now)?;
-    Ok(key.map(|serial| Action::Dial { serial, target }))
+    Ok(key.map(|serial| match target.protocol {
+        Protocol::Tcp => Action::Dial { serial, target },
+        Protocol::Udp => Action::Bind { serial, peer: target.address },
+    }))
 }
 
 fn host_name(payload: &[u8]) -> Option<String> {

@@ -38,7 +38,7 @@ pub enum Ending {
     ClientReset,
     /// The guest reset it, or ended.
     GuestReset,
-    /// The client neither sent nor took anything for the idle limit.
+    /// The client neither sent nor took anything for the idle limit; nor did the guest, on an association.
     Idle,
     /// The proxy was drained.
     Drained,
@@ -51,7 +51,8 @@ pub enum Ending {
     NotAccepted,
     /// The proxy's epoch ended after something of the flow was submitted: what the client sent may have been executed.
     OutcomeUnknown,
-    /// The proxy's epoch ended while the guest's call was made or used: what was called may have done something.
+    /// The proxy's epoch ended while the guest's call was made or used, or while the association was there: what was
+    /// called may have done something, what was sent may have been executed.
     EpochEnded,
     /// The guest's call came to nothing.
     Failed(CallFailure),
@@ -141,6 +142,10 @@ pub(super) struct Flow {
     pub(super) choked: bool,
     pub(super) sent_at: Duration,
     pub(super) took_at: Duration,
+    /// How many datagrams of the guest there were.
+    pub(super) datagrams: u64,
+    /// How many of its peer became records.
+    pub(super) received_datagrams: u64,
     pub(super) open_ticket: Ticket,
     pub(super) last_ticket: Ticket,
     pub(super) ending: Option<Ending>,
@@ -177,13 +182,15 @@ impl Flow {
             choked: false,
             sent_at: now,
             took_at: now,
+            datagrams: 0,
+            received_datagrams: 0,
             open_ticket: Ticket::default(),
             last_ticket: Ticket::default(),
             ending: None,
         }
     }
 
-    /// The flow of a guest's call, which is still to be made.
+    /// The flow of a guest's call: still to be made, or an association, which needs no answer.
     pub(super) fn of_call(
         serial: Serial,
         group: GroupId,
@@ -193,7 +200,17 @@ impl Flow {
         now: Duration,
     ) -> Self {
         let flow = Self::new(serial, group, 0, peer, window_bytes, now);
-        Self { direction: Direction::Out, protocol, dialing: true, ..flow }
+        Self { direction: Direction::Out, protocol, dialing: protocol == Protocol::Tcp, ..flow }
+    }
+
+    /// Whether the guest may send bytes on it.
+    pub(super) fn is_stream(&self) -> bool {
+        !self.dialing && !self.is_association()
+    }
+
+    /// Whether it carries datagrams.
+    pub(super) fn is_association(&self) -> bool {
+        self.protocol == Protocol::Udp
     }
 
     pub(super) fn is_outward(&self) -> bool {

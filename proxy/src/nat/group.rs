@@ -87,6 +87,17 @@ impl Group {
         self.main_due = true;
     }
 
+    /// The first one opens the association.
+    pub(super) fn datagram(&mut self, record: &Record, flow: &mut Flow) {
+        let ticket = self.main.push(record);
+        if flow.received_datagrams == 0 {
+            flow.open_ticket = ticket;
+        }
+        flow.received_datagrams += 1;
+        flow.last_ticket = ticket;
+        self.main_due = true;
+    }
+
     /// Answers a call of the guest: never held back.
     pub(super) fn answer(&mut self, record: &Record) -> Ticket {
         self.relieve(record, true)

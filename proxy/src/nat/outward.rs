@@ -187,13 +187,14 @@ impl Nat {
         true
     }
 
-    /// The call came to nothing: its flow is over, or its look-up. False when it was given up before.
+    /// The call came to nothing: its flow is over, or its look-up; or its association could not be made. False when it was given up before.
     pub fn call_failed(&mut self, key: Serial, failure: CallFailure) -> bool {
         if let Some((group, serial)) = self.calls.take_lookup(key) {
             self.refuse_call(group, serial, failure);
             return true;
         }
-        let call = live(&mut self.flows, &mut self.groups, key).filter(|(flow, _)| flow.dialing);
+        let call =
+            live(&mut self.flows, &mut self.groups, key).filter(|(flow, _)| flow.dialing || flow.is_association());
         let Some((flow, group)) = call else {
             return false;
         };

@@ -69,7 +69,8 @@ impl Nat {
         };
         group.limits = limits;
         for (serial, flow) in self.flows.iter_mut().filter(|(_, flow)| flow.group == id && flow.ending.is_none()) {
-            if flow.is_outward() || (group.has_submitted(flow) && !on_the_way.contains(serial)) {
+            if flow.is_outward() || flow.is_association() || (group.has_submitted(flow) && !on_the_way.contains(serial))
+            {
                 continue;
             }
             flow.window_bytes = limits.window_bytes;
@@ -88,7 +89,7 @@ impl Nat {
         let kept_back = self.opens(|submission| submission.id.number > given);
         for (serial, flow) in self.flows.iter_mut().filter(|(_, flow)| flow.ending.is_none()) {
             let Some(group) = self.groups.get_mut(&flow.group) else { continue };
-            if flow.is_outward() {
+            if flow.is_outward() || flow.is_association() {
                 end(flow, group, Ending::EpochEnded);
                 continue;
             }

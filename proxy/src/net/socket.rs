@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::lookup::look_up;
-use super::{Later, Listener, Net, Stream};
+use super::{Datagrams, Later, Listener, Net, Stream, datagram};
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -41,6 +42,14 @@ impl Net for Sockets {
             let stream: Box<dyn Stream> = Box::new(RefCell::new(stream));
             Ok(stream)
         })
+    }
+
+    fn bind_datagrams(&self, addr: SocketAddr, dual_stack: bool) -> io::Result<Rc<dyn Datagrams>> {
+        datagram::bind(addr, dual_stack)
+    }
+
+    fn connect_datagrams(&self, peer: SocketAddr) -> io::Result<Rc<dyn Datagrams>> {
+        datagram::connect(peer)
     }
 
     fn resolve(&self, name: &str) -> Later<Vec<IpAddr>> {

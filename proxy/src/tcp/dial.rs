@@ -58,7 +58,7 @@ impl Shell {
         }
     }
 
-    fn call_failed(&self, key: Serial, failure: CallFailure) {
+    pub(super) fn call_failed(&self, key: Serial, failure: CallFailure) {
         if self.with_nat(|nat| nat.call_failed(key, failure)) == Some(true) {
             self.counters.add_failure(failure);
         }
@@ -132,7 +132,7 @@ fn any_of_family(of: SocketAddr) -> SocketAddr {
 }
 
 /// What a guest is told of a connection that could not be made.
-fn failure_of(error: &io::Error) -> CallFailure {
+pub(super) fn failure_of(error: &io::Error) -> CallFailure {
     match Errno::from_io_error(error) {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => CallFailure::NoRoom,
         Some(Errno::AFNOSUPPORT) => CallFailure::NetworkUnreachable,

@@ -16,7 +16,9 @@ use tokio::time::Instant;
 
 use super::access;
 use super::connection::{Connection, Fate};
+use super::datagrams::Association;
 use super::stats::Counters;
+use super::tasks;
 use super::upstream::Upstream;
 use crate::core::{Action, Outcome, Proxy};
 use crate::nat::{Closed, Ending, Limits, Nat, Submission};
@@ -28,6 +30,8 @@ const READS_PER_POLL: usize = 4;
 pub(super) struct Shell {
     pub(super) core: RefCell<Proxy>,
     pub(super) connections: RefCell<BTreeMap<Serial, Rc<Connection>>>,
+    /// How associations are answered.
+    pub(super) associations: RefCell<BTreeMap<Serial, Association>>,
     /// What waits for a connection or an answer for a guest.
     pub(super) calls: RefCell<BTreeMap<Serial, AbortHandle>>,
     pub(super) upstream: Rc<dyn Upstream>,
@@ -42,7 +46,7 @@ pub(super) struct Shell {
     pub(super) progress: Notify,
     pub(super) sweeping: Cell<bool>,
     pub(super) asking: Cell<bool>,
-    scratch: RefCell<Box<[u8]>>,
+    pub(super) scratch: RefCell<Box<[u8]>>,
     outcome: Cell<Outcome>,
     start: Instant,
     pub(super) me: Weak<Self>,
@@ -53,6 +57,7 @@ impl Shell {
         Rc::new_cyclic(|me| Self {
             core: RefCell::new(Proxy::new(limits)),
             connections: RefCell::default(),
+            associations: RefCell::default(),
             calls: RefCell::default(),
             upstream,
             net,
@@ -76,7 +81,7 @@ impl Shell {
     }
 
     /// The moment that is so long after the start.
-    fn instant(&self, now: Duration) -> std::time::Instant {
+    pub(super) fn instant(&self, now: Duration) -> std::time::Instant {
         (self.start + now).into_std()
     }
 
@@ -165,6 +170,8 @@ impl Shell {
             }
             Action::Dial { serial, target } => self.dial(serial, target),
             Action::Resolve { serial, name } => self.look_up(serial, name),
+            Action::Bind { serial, peer } => self.bind(serial, peer),
+            Action::Send { serial, bytes } => self.send_datagram(serial, &bytes),
             Action::CallFailed(failure) => self.counters.add_failure(failure),
         }
     }
@@ -172,7 +179,10 @@ impl Shell {
     fn end(&self, serial: Serial, fate: Fate) {
         match self.connection(serial) {
             Some(connection) => connection.end(fate),
-            None => self.give_up_call(serial),
+            None => {
+                self.give_up_call(serial);
+                self.end_association(serial);
+            }
         }
     }
 
@@ -290,6 +300,13 @@ impl Shell {
         }
     }
 
+    /// Looks for idle flows from now on, while there are flows.
+    pub(super) fn sweep_idle(&self) {
+        if !self.sweeping.replace(true) {
+            tokio::task::spawn_local(tasks::sweep(self.me.clone()));
+        }
+    }
+
     /// Resets every connection of the epoch, whose flows replicas end by themselves, and gives up every call.
     pub(super) fn end_epoch(&self) {
         let Some(mut nat) = self.core.borrow_mut().end_epoch() else {
@@ -304,6 +321,10 @@ impl Shell {
         };
         for (serial, call) in std::mem::take(&mut *self.calls.borrow_mut()) {
             call.abort();
+            gone(serial);
+        }
+        for (serial, association) in std::mem::take(&mut *self.associations.borrow_mut()) {
+            association.end();
             gone(serial);
         }
         for (serial, connection) in std::mem::take(&mut *self.connections.borrow_mut()) {

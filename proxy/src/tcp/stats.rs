@@ -18,6 +18,9 @@ pub(super) struct Counters {
     calls: Cell<u64>,
     lookups: Cell<u64>,
     failures: Cell<Failures>,
+    datagrams_in: Cell<u64>,
+    datagrams_out: Cell<u64>,
+    datagrams_dropped: Cell<u64>,
 }
 
 /// How many calls came to nothing, by kind.
@@ -73,6 +76,20 @@ impl Counters {
         self.failures.set(failures);
     }
 
+    pub(super) fn add_datagram_in(&self, bytes: usize) {
+        self.datagrams_in.set(self.datagrams_in.get() + 1);
+        self.add_in(bytes);
+    }
+
+    pub(super) fn add_datagram_out(&self, bytes: usize) {
+        self.datagrams_out.set(self.datagrams_out.get() + 1);
+        self.add_out(bytes);
+    }
+
+    pub(super) fn add_datagrams_dropped(&self, count: usize) {
+        self.datagrams_dropped.set(self.datagrams_dropped.get() + count as u64);
+    }
+
     /// Counts what has an own counter.
     pub(super) fn add_ending(&self, ending: Ending) {
         match ending {
@@ -92,17 +109,20 @@ impl Counters {
         stats.calls = self.calls.get();
         stats.lookups = self.lookups.get();
         stats.failures = self.failures.get();
+        stats.datagrams_in = self.datagrams_in.get();
+        stats.datagrams_out = self.datagrams_out.get();
+        stats.datagrams_dropped = self.datagrams_dropped.get();
     }
 }
 
 /// A picture of the front end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Connections now, those that guests opened or open included.
+    /// Connections and associations now, those that guests opened or open included.
     pub connections: usize,
     /// Those that guests opened or open.
     pub outward: usize,
-    /// Connections accepted since the start.
+    /// Connections accepted, and associations made by clients, since the start.
     pub accepted: u64,
     /// Connections refused since the start, by a limit or because their group is halted.
     pub refused: u64,
@@ -112,12 +132,19 @@ pub struct Stats {
     /// Connections reset since the start by the end of the epoch, after something of them was submitted: what they sent
     /// may have been executed.
     pub outcome_unknown: u64,
-    /// Connections made for guests since the start.
+    /// Connections and associations made for guests since the start.
     pub calls: u64,
     /// Names looked up for guests since the start, and found.
     pub lookups: u64,
     /// Calls and look-ups that came to nothing since the start.
     pub failures: Failures,
+    /// Datagrams that became records since the start.
+    pub datagrams_in: u64,
+    /// Datagrams that sockets took since the start.
+    pub datagrams_out: u64,
+    /// Datagrams dropped since the start: nobody took them, there was no room for them, or their socket did not take
+    /// them at once.
+    pub datagrams_dropped: u64,
     /// Bytes that clients, and servers that guests called, sent since the start.
     pub bytes_in: u64,
     /// Bytes that their sockets took since the start.

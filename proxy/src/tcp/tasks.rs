@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::{Connection, Fate};
 use super::shell::Shell;
 use crate::core::Action;
-use crate::nat::{Ending, Refused};
+use crate::nat::{Ending, MAX_IDLE_ASSOCIATION, Refused};
 use crate::net::{Listener, Stream};
 
 /// How long a finished connection is still read, so that the client can take the answer before the close.
@@ -87,9 +87,7 @@ fn admit(shell: &Rc<Shell>, stream: Box<dyn Stream>, peer: SocketAddr, group: Gr
     shell.connections.borrow_mut().insert(serial, Rc::clone(&connection));
     tokio::task::spawn_local(serve(Rc::clone(shell), connection));
     shell.submit_if_due();
-    if !shell.sweeping.replace(true) {
-        tokio::task::spawn_local(sweep(Rc::downgrade(shell)));
-    }
+    shell.sweep_idle();
 }
 
 pub(super) async fn serve(shell: Rc<Shell>, connection: Rc<Connection>) {
@@ -135,9 +133,10 @@ async fn linger(shell: &Shell, connection: &Connection) {
 }
 
 /// Resets idle flows, while there are flows.
-async fn sweep(shell: Weak<Shell>) {
+pub(super) async fn sweep(shell: Weak<Shell>) {
     loop {
-        let Some(period) = shell.upgrade().map(|shell| sweep_period(shell.limits.idle)) else {
+        let Some(period) = shell.upgrade().map(|shell| sweep_period(shell.limits.idle.min(MAX_IDLE_ASSOCIATION)))
+        else {
             return;
         };
         sleep(period).await;
@@ -148,7 +147,7 @@ async fn sweep(shell: Weak<Shell>) {
             let expired = core.nat().map(|nat| nat.idle_expired(now)).unwrap_or_default();
             outcome.actions.extend(expired.into_iter().map(|serial| Action::Reset { serial, ending: Ending::Idle }));
         });
-        if shell.connections.borrow().is_empty() {
+        if shell.connections.borrow().is_empty() && shell.associations.borrow().is_empty() {
             shell.sweeping.set(false);
             return;
         }

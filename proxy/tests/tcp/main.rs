@@ -4,6 +4,7 @@ mod epochs;
 mod guest;
 mod nodes;
 mod outward;
+mod udp;
 
 use std::future::Future;
 use std::io::ErrorKind;

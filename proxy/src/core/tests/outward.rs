@@ -76,6 +76,30 @@ fn a_gap_in_a_call_is_told_by_the_groups_serial() {
 }
 
 #[test]
+fn an_association_is_bound_and_its_datagrams_are_sent_in_one_turn() {
+    let mut proxy = proxy(1);
+    let peer = target("10.0.0.9:53");
+    let datagram = |number, payload| effect(EffectKind::Datagram, Some(CALL), number, payload);
+    let effects = vec![
+        connect(Target { protocol: Protocol::Udp, ..peer }),
+        datagram(0, b"query"),
+        datagram(1, b""),
+        datagram(1, b""),
+        datagram(3, b"lost one"),
+    ];
+    let outcome = vote(&mut proxy, 0, &turn(10, effects));
+    let serial = FIRST_OUTWARD_SERIAL;
+    let expected = [
+        Action::Bind { serial, peer: peer.address },
+        Action::Send { serial, bytes: Bytes::from_static(b"query") },
+        Action::Send { serial, bytes: Bytes::new() },
+        Action::Reset { serial, ending: Ending::Fault },
+    ];
+    assert_eq!(outcome.actions, expected);
+    assert_eq!(outcome.released[0].bytes, 5);
+}
+
+#[test]
 fn a_look_up_is_begun_and_given_up() {
     let mut proxy = proxy(1);
     let asks = effect(EffectKind::Resolve, Some(CALL), 0, "api.example.com".as_bytes());

@@ -129,7 +129,7 @@ fn giving_up_spares_answers_and_ends_the_calls_whose_data_it_drops() {
     nat.received(sends, b"too much", NOW);
     nat.connected(stays, peer(100), NOW);
     let submission = nat.take_submission().expect("data and an answer wait");
-    assert_eq!(nat.give_up(), [sends]);
+    assert_eq!(nat.give_up().over, [sends]);
     let left = nat.resend_after(submission.id.number - 1);
     let answer = Record::Connected { serial: Serial(CALL.0 + 1), local: peer(100) };
     let reset = Record::Reset { serial: CALL, reason: ResetReason::Operator };
