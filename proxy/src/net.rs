@@ -6,6 +6,7 @@
 
 mod datagram;
 mod lookup;
+mod options;
 mod socket;
 
 use std::future::{Future, ready};
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+pub use options::{IpRange, KEEPALIVE, RangeError, SocketOptions};
 pub use socket::Sockets;
 
 /// What is there later. Dropping it gives it up.
@@ -25,6 +27,11 @@ pub type Later<T> = Pin<Box<dyn Future<Output = io::Result<T>>>>;
 pub trait Net {
     /// Listens on an address; port 0 takes any free one.
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>>;
+
+    /// As [`Net::bind`], with options; a network without them takes none.
+    fn bind_with(&self, addr: SocketAddr, _options: SocketOptions) -> io::Result<Box<dyn Listener>> {
+        self.bind(addr)
+    }
 
     /// Opens one connection, tried once. It has no time limit of its own.
     fn connect(&self, _to: SocketAddr) -> Later<Box<dyn Stream>> {
@@ -56,6 +63,10 @@ fn unsupported<T: 'static>() -> Later<T> {
 impl<N: Net + ?Sized> Net for Arc<N> {
     fn bind(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>> {
         (**self).bind(addr)
+    }
+
+    fn bind_with(&self, addr: SocketAddr, options: SocketOptions) -> io::Result<Box<dyn Listener>> {
+        (**self).bind_with(addr, options)
     }
 
     fn connect(&self, to: SocketAddr) -> Later<Box<dyn Stream>> {

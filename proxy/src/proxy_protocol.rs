@@ -1,10 +1,17 @@
-//! The header of the PROXY protocol, by which a proxy tells a server whose connection it passes on.
+//! The header of the PROXY protocol, by which a proxy tells a server whose connection it passes on: read from trusted
+//! proxies, and written to servers that want it. Pure.
 //!
 //! Rules: HAProxy's specification of 2020/03/05, versions 1 (a line of text) and 2 (binary).
+
+mod parse;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 
 use refrain_wire::ProxyHeader;
+
+pub use parse::{MAX_V1_BYTES, MAX_V2_BYTES, ParseError, Parsed, parse};
 
 /// What version 2 begins with.
 const V2_SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";

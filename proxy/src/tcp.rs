@@ -11,6 +11,7 @@ mod access;
 mod connection;
 mod datagrams;
 mod dial;
+mod greet;
 mod shell;
 mod stats;
 mod tasks;
@@ -29,7 +30,7 @@ pub use upstream::{NotTaken, Upstream};
 
 use crate::core::{Action, GroupConfig};
 use crate::nat::{Ending, GroupLimits, Limits, Nat};
-use crate::net::{Net, Sockets};
+use crate::net::{IpRange, Net, SocketOptions, Sockets};
 use crate::votes::CastVote;
 
 use shell::Shell;
@@ -41,6 +42,16 @@ const DRAIN_GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct FrontEnd {
     shell: Rc<Shell>,
+}
+
+/// How clients are listened for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListenOptions {
+    /// What the sockets are told; of these, `dual_stack` alone concerns datagrams.
+    pub socket: SocketOptions,
+    /// Connections from these ranges are of proxies, and have to begin with a PROXY protocol header: the client is the
+    /// source that it names. Not for datagrams.
+    pub proxy_protocol_from: Vec<IpRange>,
 }
 
 /// How a drain went.
@@ -80,12 +91,19 @@ impl FrontEnd {
         self.shell.run(|core, _, outcome| core.update_group(group, limits, service, outcome));
     }
 
-    /// Listens for clients of a guest's port and returns the address. Connections wait in the backlog until the first
+    /// Listens for clients of a guest's port and returns the address. Port 0 takes any free one. Connections wait in the backlog until the first
     /// epoch begins; after an epoch was lost they are reset at once, until the next.
-    pub fn listen(&self, addr: SocketAddr, group: GroupId, port: u16) -> io::Result<SocketAddr> {
-        let listener = self.shell.net.bind(addr)?;
+    pub fn listen(
+        &self,
+        addr: SocketAddr,
+        group: GroupId,
+        port: u16,
+        options: &ListenOptions,
+    ) -> io::Result<SocketAddr> {
+        let listener = self.shell.net.bind_with(addr, options.socket)?;
         let addr = listener.local_addr()?;
-        let task = tasks::accept(Rc::clone(&self.shell), listener, group, port);
+        let proxies = options.proxy_protocol_from.clone();
+        let task = tasks::accept(Rc::clone(&self.shell), listener, group, port, proxies);
         self.shell.listeners.borrow_mut().push(tokio::task::spawn_local(task));
         Ok(addr)
     }
@@ -93,8 +111,14 @@ impl FrontEnd {
     /// Hears datagrams for a guest's port and returns the address. Each peer is an association, which counts as one of
     /// its connections; without an epoch datagrams are dropped. Answers of a socket at the unspecified address have the
     /// source that the system's routes give them.
-    pub fn listen_udp(&self, addr: SocketAddr, group: GroupId, port: u16) -> io::Result<SocketAddr> {
-        let socket = self.shell.net.bind_datagrams(addr, false)?;
+    pub fn listen_udp(
+        &self,
+        addr: SocketAddr,
+        group: GroupId,
+        port: u16,
+        options: &ListenOptions,
+    ) -> io::Result<SocketAddr> {
+        let socket = self.shell.net.bind_datagrams(addr, options.socket.dual_stack)?;
         let addr = socket.local_addr()?;
         let task = datagrams::hear_clients(Rc::downgrade(&self.shell), socket, group, port);
         self.shell.listeners.borrow_mut().push(tokio::task::spawn_local(task));
@@ -288,6 +312,7 @@ impl FrontEnd {
     /// Stops accepting, lets clients' connections end until the deadline, resets the rest by record, with associations
     /// and what guests opened, and waits a moment for these records to be committed. Cancelling it leaves the listeners closed.
     pub async fn drain(&self, deadline: Duration) -> Drained {
+        self.shell.draining.set(true);
         for listener in self.shell.listeners.borrow_mut().drain(..) {
             listener.abort();
         }

@@ -25,6 +25,8 @@ pub(super) enum Fate {
 pub(super) struct Connection {
     pub(super) flow: FlowId,
     pub(super) stream: Box<dyn Stream>,
+    /// What was read before the connection was a flow: the first of what it reads.
+    unread: RefCell<Bytes>,
     queue: RefCell<VecDeque<Bytes>>,
     queued_bytes: Cell<usize>,
     /// Bytes of the header that the socket has not taken: they are none of the flow's.
@@ -37,10 +39,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(flow: FlowId, stream: Box<dyn Stream>) -> Self {
+    pub(super) fn new(flow: FlowId, stream: Box<dyn Stream>, unread: Bytes) -> Self {
         Self {
             flow,
             stream,
+            unread: RefCell::new(unread),
             queue: RefCell::default(),
             queued_bytes: Cell::new(0),
             header_bytes: Cell::new(0),
@@ -108,6 +111,17 @@ impl Connection {
         let header = self.header_bytes.get();
         self.header_bytes.set(header.saturating_sub(written));
         written.saturating_sub(header)
+    }
+
+    /// Reads as the stream does, after what was read before.
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut unread = self.unread.borrow_mut();
+        if unread.is_empty() {
+            return self.stream.poll_read(cx, buffer);
+        }
+        let count = unread.len().min(buffer.len());
+        unread.split_to(count).copy_to_slice(&mut buffer[..count]);
+        Poll::Ready(Ok(count))
     }
 
     /// Writes what fits at once and queues the rest. Returns how much of the flow the socket took.

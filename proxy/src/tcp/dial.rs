@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use refrain_wire::{CallFailure, FlowId, Serial, Target};
 use rustix::io::Errno;
 use tokio::time::{sleep, timeout};
@@ -78,7 +79,7 @@ impl Shell {
             return self.gone(key);
         };
         self.counters.add_call();
-        let connection = Rc::new(Connection::new(FlowId { epoch, serial: key }, stream));
+        let connection = Rc::new(Connection::new(FlowId { epoch, serial: key }, stream, Bytes::new()));
         self.connections.borrow_mut().insert(key, Rc::clone(&connection));
         if connection.write_header(header).is_err() {
             self.broken(&connection);

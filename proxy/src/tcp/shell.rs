@@ -45,6 +45,10 @@ pub(super) struct Shell {
     /// A connection or a submission is done: a drain looks again.
     pub(super) progress: Notify,
     pub(super) sweeping: Cell<bool>,
+    /// Nothing is accepted any more.
+    pub(super) draining: Cell<bool>,
+    /// Connections whose header is being read.
+    pub(super) greetings: Cell<usize>,
     pub(super) asking: Cell<bool>,
     pub(super) scratch: RefCell<Box<[u8]>>,
     outcome: Cell<Outcome>,
@@ -68,6 +72,8 @@ impl Shell {
             epoch_begun: Notify::new(),
             progress: Notify::new(),
             sweeping: Cell::new(false),
+            draining: Cell::new(false),
+            greetings: Cell::new(0),
             asking: Cell::new(false),
             scratch: RefCell::new(vec![0; MAX_RECORD_BYTES].into_boxed_slice()),
             outcome: Cell::default(),
@@ -239,7 +245,7 @@ impl Shell {
                 return;
             }
             let limit = readable.min(scratch.len());
-            match connection.stream.poll_read(cx, &mut scratch[..limit]) {
+            match connection.poll_read(cx, &mut scratch[..limit]) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(0)) => {
                     connection.read_closed.set(true);
@@ -267,7 +273,7 @@ impl Shell {
     /// Reads and throws away. Returns how much, and whether the client has ended.
     pub(super) fn discard(&self, connection: &Connection, cx: &mut Context<'_>) -> (usize, bool) {
         let mut scratch = self.scratch.borrow_mut();
-        match connection.stream.poll_read(cx, &mut scratch) {
+        match connection.poll_read(cx, &mut scratch) {
             Poll::Pending => (0, false),
             Poll::Ready(Ok(0) | Err(_)) => (0, true),
             Poll::Ready(Ok(count)) => {

@@ -13,6 +13,7 @@ pub(super) struct Counters {
     bytes_out: Cell<u64>,
     accepted: Cell<u64>,
     refused: Cell<u64>,
+    no_header: Cell<u64>,
     not_accepted: Cell<u64>,
     outcome_unknown: Cell<u64>,
     calls: Cell<u64>,
@@ -56,6 +57,10 @@ impl Counters {
 
     pub(super) fn add_refused(&self) {
         self.refused.set(self.refused.get() + 1);
+    }
+
+    pub(super) fn add_no_header(&self) {
+        self.no_header.set(self.no_header.get() + 1);
     }
 
     pub(super) fn add_not_accepted(&self) {
@@ -104,6 +109,7 @@ impl Counters {
         stats.bytes_out = self.bytes_out.get();
         stats.accepted = self.accepted.get();
         stats.refused = self.refused.get();
+        stats.no_header = self.no_header.get();
         stats.not_accepted = self.not_accepted.get();
         stats.outcome_unknown = self.outcome_unknown.get();
         stats.calls = self.calls.get();
@@ -126,6 +132,8 @@ pub struct Stats {
     pub accepted: u64,
     /// Connections refused since the start, by a limit or because their group is halted.
     pub refused: u64,
+    /// Connections of trusted proxies reset since the start because they did not begin with a PROXY protocol header.
+    pub no_header: u64,
     /// Connections reset since the start while the proxy had no epoch, or by the end of its epoch before anything of
     /// them was submitted: nothing that they sent was or will be executed.
     pub not_accepted: u64,

@@ -9,14 +9,16 @@ use std::rc::{Rc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use refrain_wire::{FlowId, GroupId, Position};
 use tokio::time::{sleep, timeout};
 
 use super::connection::{Connection, Fate};
+use super::greet;
 use super::shell::Shell;
 use crate::core::Action;
 use crate::nat::{Ending, MAX_IDLE_ASSOCIATION, Refused};
-use crate::net::{Listener, Stream};
+use crate::net::{IpRange, Listener, Stream};
 
 /// How long a finished connection is still read, so that the client can take the answer before the close.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -39,8 +41,15 @@ pub(super) async fn submit(shell: Rc<Shell>) {
     }
 }
 
-/// Accepts for one listener, once there is an epoch, or refuses, once there was one.
-pub(super) async fn accept(shell: Rc<Shell>, listener: Box<dyn Listener>, group: GroupId, port: u16) {
+/// Accepts for one listener, once there is an epoch, or refuses, once there was one. A connection from one of these
+/// ranges is a proxy's.
+pub(super) async fn accept(
+    shell: Rc<Shell>,
+    listener: Box<dyn Listener>,
+    group: GroupId,
+    port: u16,
+    proxies: Vec<IpRange>,
+) {
     loop {
         loop {
             let begun = shell.epoch_begun.notified();
@@ -50,7 +59,10 @@ pub(super) async fn accept(shell: Rc<Shell>, listener: Box<dyn Listener>, group:
             begun.await;
         }
         match poll_fn(|cx| listener.poll_accept(cx)).await {
-            Ok((stream, peer)) => admit(&shell, stream, peer, group, port),
+            Ok((stream, peer)) if proxies.iter().any(|range| range.contains(peer.ip())) => {
+                greet::greet(&shell, stream, peer, group, port);
+            }
+            Ok((stream, peer)) => admit(&shell, stream, Client::Remote(peer), Bytes::new(), group, port),
             Err(error) => after_accept_error(&error, group).await,
         }
     }
@@ -65,7 +77,23 @@ async fn after_accept_error(error: &io::Error, group: GroupId) {
     }
 }
 
-fn admit(shell: &Rc<Shell>, stream: Box<dyn Stream>, peer: SocketAddr, group: GroupId, port: u16) {
+/// Who a connection is from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Client {
+    /// This address.
+    Remote(SocketAddr),
+}
+
+/// Makes a flow of a connection, from which some bytes may have been read.
+pub(super) fn admit(
+    shell: &Rc<Shell>,
+    stream: Box<dyn Stream>,
+    client: Client,
+    unread: Bytes,
+    group: GroupId,
+    port: u16,
+) {
+    let Client::Remote(peer) = client;
     let now = shell.now();
     let accepted = shell.core.borrow_mut().accept(group, port, peer, now);
     let epoch = shell.core.borrow().epoch();
@@ -83,7 +111,7 @@ fn admit(shell: &Rc<Shell>, stream: Box<dyn Stream>, peer: SocketAddr, group: Gr
     };
     shell.counters.add_accepted();
     shell.upstream.accepted(group);
-    let connection = Rc::new(Connection::new(FlowId { epoch, serial }, stream));
+    let connection = Rc::new(Connection::new(FlowId { epoch, serial }, stream, unread));
     shell.connections.borrow_mut().insert(serial, Rc::clone(&connection));
     tokio::task::spawn_local(serve(Rc::clone(shell), connection));
     shell.submit_if_due();

@@ -27,7 +27,7 @@ fn datagram(number: u64, bytes: &'static [u8]) -> Effect {
 impl Stage {
     fn listen_udp(&self, port: u16) -> SocketAddr {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.front_end.listen_udp(any, GROUP, port).expect("loopback has a free port")
+        self.front_end.listen_udp(any, GROUP, port, &ListenOptions::default()).expect("loopback has a free port")
     }
 
     async fn udp_client(&self, port: u16) -> UdpSocket {
