@@ -5,6 +5,8 @@
 
 mod action;
 mod early;
+mod effects;
+mod outward;
 #[cfg(test)]
 mod tests;
 
@@ -13,14 +15,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use refrain_wire::control::Agreement;
-use refrain_wire::effect::UPGRADE_DONE;
-use refrain_wire::turn::{Effect, TurnEffects};
-use refrain_wire::{EffectKind, Epoch, GroupId, Incarnation, Position, Seat, Serial};
+use refrain_wire::turn::TurnEffects;
+use refrain_wire::{Epoch, GroupId, Incarnation, Position, Seat, Serial};
 
 pub use action::{Action, LogStream, Notice, Released};
 pub use early::{EARLY_BYTES, EARLY_VOTES};
 
-use crate::nat::{Emit, Ending, GroupLimits, Limits, Nat, Refused};
+use crate::nat::{Ending, GroupLimits, Limits, Nat, Refused};
 use crate::votes::{CastVote, Event, Votes, concerns};
 
 use early::{Arrival, Early};
@@ -323,69 +324,19 @@ impl Proxy {
         Released { group, position, quorum, seats, bytes }
     }
 
-    /// Returns how many bytes are for clients.
+    /// Returns how many bytes are for sockets.
     fn apply(&mut self, group: GroupId, turn: &TurnEffects, now: Duration, out: &mut Outcome) -> u64 {
         let epoch = self.epoch;
         let first = out.actions.len();
         for effect in turn.effects.iter().filter(|effect| concerns(&effect.entry, epoch)) {
             match (effect.entry.flow, &mut self.nat) {
-                (Some(flow), Some(nat)) => apply_to_flow(nat, group, flow.serial, effect, now, out),
+                (Some(flow), Some(nat)) => effects::apply_to_flow(nat, group, flow.serial, effect, now, out),
                 (Some(_), None) => {}
-                (None, _) => out.notices.extend(notice(turn.position, effect).map(|notice| (group, notice))),
+                (None, _) => out.notices.extend(effects::notice(turn.position, effect).map(|notice| (group, notice))),
             }
         }
         let resumed = self.nat.as_mut().map(Nat::take_resumed).unwrap_or_default();
         out.actions.extend(resumed.into_iter().map(Action::Resume));
         out.actions[first..].iter().map(Action::bytes).sum()
     }
-}
-
-fn apply_to_flow(nat: &mut Nat, group: GroupId, serial: Serial, effect: &Effect, now: Duration, out: &mut Outcome) {
-    let entry = &effect.entry;
-    match entry.kind {
-        EffectKind::Bytes => match nat.emit(group, serial, entry.offset, effect.payload.clone(), now) {
-            Emit::Write(bytes) => out.actions.push(Action::Write { serial, bytes }),
-            Emit::Nothing => {}
-            Emit::Gap { emitted } => fault(nat, group, serial, emitted, entry.offset, out),
-        },
-        EffectKind::Finish => match nat.finish(group, serial, entry.offset) {
-            Ok(true) => out.actions.push(Action::Finish(serial)),
-            Ok(false) => {}
-            Err(emitted) => fault(nat, group, serial, emitted, entry.offset, out),
-        },
-        EffectKind::Reset => match nat.guest_reset(group, serial) {
-            Some(true) => out.actions.push(Action::Linger(serial)),
-            Some(false) => out.actions.push(Action::Reset { serial, ending: Ending::GuestReset }),
-            None => {}
-        },
-        EffectKind::Consumed => nat.consumed(group, serial, entry.offset),
-        _ => {}
-    }
-}
-
-/// A stream that does not fit together is never given to a client: the flow is reset on both sides.
-fn fault(nat: &mut Nat, group: GroupId, serial: Serial, emitted: u64, offset: u64, out: &mut Outcome) {
-    nat.reset(serial, Ending::Fault);
-    out.actions.push(Action::Reset { serial, ending: Ending::Fault });
-    let epoch = nat.epoch();
-    out.notices.push((group, Notice::Gap { epoch, serial, emitted, offset }));
-}
-
-fn notice(position: Position, effect: &Effect) -> Option<Notice> {
-    let entry = &effect.entry;
-    Some(match entry.kind {
-        EffectKind::Log => Notice::Log {
-            stream: if entry.offset == 2 { LogStream::Error } else { LogStream::Out },
-            line: effect.payload.clone(),
-        },
-        EffectKind::Listen => Notice::Listen(entry.offset),
-        EffectKind::Unlisten => Notice::Unlisten(entry.offset),
-        EffectKind::Start => Notice::Started(entry.offset),
-        EffectKind::Exit => Notice::Exited { code: entry.offset, reason: effect.payload.clone() },
-        EffectKind::Audit => Notice::Audited { position, digest: entry.digest },
-        EffectKind::Upgrade => {
-            Notice::Upgraded { position, rolled_back: (entry.offset != UPGRADE_DONE).then(|| effect.payload.clone()) }
-        }
-        _ => return None,
-    })
 }

@@ -9,5 +9,6 @@
 pub mod core;
 pub mod nat;
 pub mod net;
+pub mod proxy_protocol;
 pub mod tcp;
 pub mod votes;

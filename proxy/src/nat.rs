@@ -8,11 +8,14 @@
 //! Rules: design sections 4 (submissions), 8 (flow control) and 9 (epochs). No clock: time is a `Duration` since
 //! the proxy started. Sockets belong to `tcp`, agreement to `votes`.
 
+mod accept;
+mod datagram;
 mod flow;
 mod group;
 mod guest;
 mod limit;
 mod outbox;
+mod outward;
 mod submission;
 #[cfg(test)]
 mod tests;
@@ -22,15 +25,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use refrain_wire::{Epoch, GroupId, Record, ResetReason, Serial};
+use refrain_wire::{Epoch, GroupId, ResetReason, Serial};
 
-pub use flow::{Closed, Ending};
+pub use datagram::{Heard, MAX_IDLE_ASSOCIATION};
+pub use flow::{Closed, Direction, Ending};
 pub use guest::Emit;
 pub use limit::{GroupLimits, Limits, MAX_PENDING_BYTES, Refused};
-pub use submission::Submission;
+pub use submission::{GivenUp, Submission};
 
 use flow::Flow;
 use group::Group;
+use outward::Calls;
 
 /// The table. One owner; no interior locking.
 #[derive(Debug)]
@@ -40,6 +45,8 @@ pub struct Nat {
     groups: BTreeMap<GroupId, Group>,
     flows: BTreeMap<Serial, Flow>,
     clients: BTreeMap<(GroupId, IpAddr), usize>,
+    calls: Calls,
+    associations: BTreeMap<(GroupId, u16, SocketAddr), Serial>,
     next_serial: Option<Serial>,
     unacknowledged: VecDeque<Submission>,
     next_number: u64,
@@ -60,6 +67,8 @@ impl Nat {
             groups: BTreeMap::new(),
             flows: BTreeMap::new(),
             clients: BTreeMap::new(),
+            calls: Calls::default(),
+            associations: BTreeMap::new(),
             next_serial: Some(Serial(1)),
             unacknowledged: VecDeque::new(),
             next_number: 1,
@@ -75,13 +84,20 @@ impl Nat {
         self.epoch
     }
 
-    /// Connections that hold a place, those of flows that are over but not yet gone included.
+    /// Connections that hold a place, those of flows that are over but not yet gone included, and those that guests
+    /// opened.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.flows.len()
     }
 
-    /// Those of one group.
+    /// Those of clients, without associations.
+    #[must_use]
+    pub fn clients_connections(&self) -> usize {
+        self.flows.len() - self.calls.connections() - self.associations.len()
+    }
+
+    /// Those of one group's clients.
     #[must_use]
     pub fn connections_of(&self, group: GroupId) -> usize {
         self.groups.get(&group).map_or(0, |group| group.connections)
@@ -96,38 +112,6 @@ impl Nat {
     /// Makes a group known; its connections may be accepted from now on.
     pub fn add_group(&mut self, group: GroupId, limits: GroupLimits) {
         self.groups.entry(group).or_insert_with(|| Group::new(limits));
-    }
-
-    /// Makes a flow for a connection, and its `open` record.
-    pub fn accept(&mut self, group: GroupId, port: u16, peer: SocketAddr, now: Duration) -> Result<Serial, Refused> {
-        let limits = self.limits;
-        let state = self.groups.get_mut(&group).ok_or(Refused::UnknownGroup(group))?;
-        let client = peer.ip().to_canonical();
-        let of_client = self.clients.get(&(group, client)).copied().unwrap_or(0);
-        if state.halted {
-            return Err(Refused::Halted(group));
-        }
-        if state.full {
-            return Err(Refused::Full(group));
-        }
-        if self.flows.len() >= limits.connections {
-            return Err(Refused::TooMany { limit: limits.connections });
-        }
-        if let Some(limit) = state.limits.connections.filter(|limit| state.connections >= *limit) {
-            return Err(Refused::TooMany { limit });
-        }
-        let limit = state.limits.connections_per_client.unwrap_or(limits.connections_per_client);
-        if of_client >= limit {
-            return Err(Refused::TooManyFromClient { client, limit });
-        }
-        let serial = self.next_serial.ok_or(Refused::SerialsUsed)?;
-        self.next_serial = serial.0.checked_add(1).map(Serial);
-        let mut flow = Flow::new(group, port, peer, state.limits.window_bytes, now);
-        state.open(&Record::Open { serial, port, peer }, &mut flow);
-        self.flows.insert(serial, flow);
-        state.connections += 1;
-        self.clients.insert((group, client), of_client + 1);
-        Ok(serial)
     }
 
     /// How many bytes may be read from the client now. At 0 the caller stops reading until the serial is in
@@ -162,7 +146,7 @@ impl Nat {
         let delivered = flow.untold();
         flow.told = flow.delivered;
         group.told(delivered);
-        group.data(serial, delivered, bytes, flow);
+        group.data(delivered, bytes, flow);
         Some(flow.group)
     }
 
@@ -183,8 +167,8 @@ impl Nat {
         };
         if std::mem::replace(&mut flow.client_open, false) {
             flow.sent_at = now;
-            group.shutdown(serial, flow);
-            finish_if_complete(serial, flow, group);
+            group.shutdown(flow);
+            finish_if_complete(flow, group);
         }
     }
 
@@ -199,7 +183,7 @@ impl Nat {
             Ending::Operator | Ending::Refused => ResetReason::Operator,
             _ => ResetReason::Client,
         };
-        group.reset(&Record::Reset { serial, reason }, flow);
+        group.reset(reason, flow);
         end(flow, group, ending);
     }
 
@@ -220,9 +204,9 @@ impl Nat {
         };
         group.untold += bytes;
         if flow.is_complete() {
-            finish_if_complete(serial, flow, group);
+            finish_if_complete(flow, group);
         } else if bytes > 0 && (group.is_pressed() || flow.untold() >= flow.window_bytes.div_ceil(2)) {
-            group.credit(serial, flow);
+            group.credit(flow);
         }
         self.tell_all_if_pressed(id);
     }
@@ -233,17 +217,17 @@ impl Nat {
         let Some(group) = self.groups.get_mut(&id).filter(|group| group.is_pressed() && group.untold > 0) else {
             return;
         };
-        for (serial, flow) in &mut self.flows {
+        for flow in self.flows.values_mut() {
             if flow.group == id && flow.ending.is_none() && flow.untold() > 0 {
-                group.credit(*serial, flow);
+                group.credit(flow);
             }
         }
     }
 
-    /// Resets every flow whose client has not moved for the idle limit, by a record each, and names them.
+    /// Resets every flow whose client has not moved for the idle limit, by a record each, and names them. Connections
+    /// that guests opened have no such limit; associations have one for both sides.
     pub fn idle_expired(&mut self, now: Duration) -> Vec<Serial> {
-        let limit = |group: &GroupId| self.groups.get(group).and_then(|group| group.limits.idle);
-        let expired = self.select(|flow| flow.is_idle(now, limit(&flow.group).unwrap_or(self.limits.idle)));
+        let expired = self.select(|flow| self.idle_limit(flow).is_some_and(|limit| flow.is_idle(now, limit)));
         for serial in &expired {
             self.reset(*serial, Ending::Idle);
         }
@@ -261,75 +245,9 @@ impl Nat {
         chosen.map(|(serial, _)| *serial).collect()
     }
 
-    /// Ends the group's flows without records (replicas end theirs by the halt), drops those that wait, and names the
-    /// flows.
-    pub fn halt(&mut self, group: GroupId) -> Vec<Serial> {
-        let halted = self.select(|flow| flow.group == group);
-        let Some(state) = self.groups.get_mut(&group) else {
-            return Vec::new();
-        };
-        state.halted = true;
-        for serial in &halted {
-            if let Some(flow) = self.flows.get_mut(serial) {
-                end(flow, state, Ending::Halted);
-            }
-        }
-        state.drop_pending();
-        halted
-    }
-
-    /// Lets a halted group accept again.
-    pub fn resume(&mut self, group: GroupId) {
-        if let Some(state) = self.groups.get_mut(&group) {
-            state.halted = false;
-        }
-    }
-
-    /// Whether the group's history is full: it takes no new work then, neither connections nor bytes of those that are
-    /// there. What waits to be submitted, and what relieves, still goes.
-    pub fn fill(&mut self, group: GroupId, full: bool) {
-        if let Some(state) = self.groups.get_mut(&group) {
-            state.full = full;
-        }
-    }
-
-    /// The leader takes no open or data of the group: both wait, and its clients are not read.
-    pub fn hold(&mut self, group: GroupId) {
-        if let Some(state) = self.groups.get_mut(&group) {
-            state.held = true;
-        }
-    }
-
-    /// The leader takes the group's open and data again.
-    pub fn release(&mut self, group: GroupId) {
-        if let Some(state) = self.groups.get_mut(&group) {
-            state.release();
-            resume_choked(&mut self.flows, state, &mut self.resumed);
-        }
-    }
-
     /// The flows that may be read again, each named once.
     pub fn take_resumed(&mut self) -> Vec<Serial> {
         std::mem::take(&mut self.resumed)
-    }
-
-    /// The connection is closed: its place is free. Returns what the access log says.
-    pub fn gone(&mut self, serial: Serial, now: Duration) -> Option<Closed> {
-        if self.flows.get(&serial)?.ending.is_none() {
-            self.reset(serial, Ending::ClientReset);
-        }
-        let flow = self.flows.remove(&serial)?;
-        if let Some(group) = self.groups.get_mut(&flow.group) {
-            group.connections -= 1;
-        }
-        let client = (flow.group, flow.client());
-        if let Some(count) = self.clients.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                self.clients.remove(&client);
-            }
-        }
-        Some(flow.closed(now))
     }
 }
 
@@ -353,10 +271,10 @@ fn end(flow: &mut Flow, group: &mut Group, ending: Ending) {
 
 /// Ends the flow when both sides are done. What is untold then is told at once: replicas keep the flow, and count it
 /// against their limit, until they know.
-fn finish_if_complete(serial: Serial, flow: &mut Flow, group: &mut Group) {
+fn finish_if_complete(flow: &mut Flow, group: &mut Group) {
     if flow.is_complete() {
         if flow.untold() > 0 {
-            group.credit(serial, flow);
+            group.credit(flow);
         }
         end(flow, group, Ending::Done);
     }

@@ -9,6 +9,9 @@
 
 mod access;
 mod connection;
+mod datagrams;
+mod dial;
+mod greet;
 mod shell;
 mod stats;
 mod tasks;
@@ -22,12 +25,12 @@ use std::time::Duration;
 use refrain_wire::{Epoch, GroupId, Incarnation, Position, Seat, SubmissionId};
 use tokio::time::timeout;
 
-pub use stats::Stats;
+pub use stats::{Failures, Stats};
 pub use upstream::{NotTaken, Upstream};
 
 use crate::core::{Action, GroupConfig};
 use crate::nat::{Ending, GroupLimits, Limits, Nat};
-use crate::net::{Net, Sockets};
+use crate::net::{IpRange, Net, SocketOptions, Sockets};
 use crate::votes::CastVote;
 
 use shell::Shell;
@@ -41,10 +44,20 @@ pub struct FrontEnd {
     shell: Rc<Shell>,
 }
 
+/// How clients are listened for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListenOptions {
+    /// What the sockets are told; of these, `dual_stack` alone concerns datagrams.
+    pub socket: SocketOptions,
+    /// Connections from these ranges are of proxies, and have to begin with a PROXY protocol header: the client is the
+    /// source that it names. Not for datagrams.
+    pub proxy_protocol_from: Vec<IpRange>,
+}
+
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Flows that were reset because the deadline was over.
+    /// Flows that were reset: those of clients because the deadline was over, associations, and those that guests opened.
     pub reset: usize,
     /// Whether every record was committed.
     pub committed: bool,
@@ -61,7 +74,7 @@ impl FrontEnd {
     /// A front end on another network.
     #[must_use]
     pub fn with_net(limits: Limits, upstream: Rc<dyn Upstream>, net: Box<dyn Net>) -> Self {
-        let shell = Rc::new(Shell::new(limits, upstream, net));
+        let shell = Shell::new(limits, upstream, net);
         tokio::task::spawn_local(tasks::submit(Rc::clone(&shell)));
         Self { shell }
     }
@@ -78,12 +91,36 @@ impl FrontEnd {
         self.shell.run(|core, _, outcome| core.update_group(group, limits, service, outcome));
     }
 
-    /// Listens for clients of a guest's port and returns the address. Connections wait in the backlog until the first
+    /// Listens for clients of a guest's port and returns the address. Port 0 takes any free one. Connections wait in the backlog until the first
     /// epoch begins; after an epoch was lost they are reset at once, until the next.
-    pub fn listen(&self, addr: SocketAddr, group: GroupId, port: u16) -> io::Result<SocketAddr> {
-        let listener = self.shell.net.bind(addr)?;
+    pub fn listen(
+        &self,
+        addr: SocketAddr,
+        group: GroupId,
+        port: u16,
+        options: &ListenOptions,
+    ) -> io::Result<SocketAddr> {
+        let listener = self.shell.net.bind_with(addr, options.socket)?;
         let addr = listener.local_addr()?;
-        let task = tasks::accept(Rc::clone(&self.shell), listener, group, port);
+        let proxies = options.proxy_protocol_from.clone();
+        let task = tasks::accept(Rc::clone(&self.shell), listener, group, port, proxies);
+        self.shell.listeners.borrow_mut().push(tokio::task::spawn_local(task));
+        Ok(addr)
+    }
+
+    /// Hears datagrams for a guest's port and returns the address. Each peer is an association, which counts as one of
+    /// its connections; without an epoch datagrams are dropped. Answers of a socket at the unspecified address have the
+    /// source that the system's routes give them.
+    pub fn listen_udp(
+        &self,
+        addr: SocketAddr,
+        group: GroupId,
+        port: u16,
+        options: &ListenOptions,
+    ) -> io::Result<SocketAddr> {
+        let socket = self.shell.net.bind_datagrams(addr, options.socket.dual_stack)?;
+        let addr = socket.local_addr()?;
+        let task = datagrams::hear_clients(Rc::downgrade(&self.shell), socket, group, port);
         self.shell.listeners.borrow_mut().push(tokio::task::spawn_local(task));
         Ok(addr)
     }
@@ -112,15 +149,16 @@ impl FrontEnd {
         self.shell.progress.notify_waiters();
     }
 
-    /// The log has no room for what is on its way: its data is given up, with the connections that sent it. Returns
-    /// whether there was any; what is left is to be sent again.
+    /// The log has no room for what is on its way: its data is given up, with the connections that sent it, and
+    /// datagrams are dropped. Returns whether there was any; what is left is to be sent again.
     pub fn give_up(&self) -> bool {
         let mut any = false;
         self.shell.run(|core, _, outcome| {
-            let over = core.nat().map(Nat::give_up).unwrap_or_default();
-            any = !over.is_empty();
+            let given_up = core.nat().map(Nat::give_up).unwrap_or_default();
+            any = !given_up.is_empty();
+            self.shell.counters.add_datagrams_dropped(given_up.datagrams);
             let ending = Ending::Refused;
-            outcome.actions.extend(over.into_iter().map(|serial| Action::Reset { serial, ending }));
+            outcome.actions.extend(given_up.over.into_iter().map(|serial| Action::Reset { serial, ending }));
         });
         any
     }
@@ -263,6 +301,7 @@ impl FrontEnd {
         let mut stats = Stats { queued_bytes: self.shell.queued_bytes(), ..Stats::default() };
         if let Some(nat) = self.shell.core.borrow_mut().nat() {
             stats.connections = nat.connections();
+            stats.outward = nat.calls();
             stats.pending_bytes = nat.pending_bytes();
             stats.in_flight = nat.in_flight();
         }
@@ -270,14 +309,15 @@ impl FrontEnd {
         stats
     }
 
-    /// Stops accepting, lets flows end until the deadline, resets the rest by record, and waits a moment for these
-    /// records to be committed. Cancelling it leaves the listeners closed.
+    /// Stops accepting, lets clients' connections end until the deadline, resets the rest by record, with associations
+    /// and what guests opened, and waits a moment for these records to be committed. Cancelling it leaves the listeners closed.
     pub async fn drain(&self, deadline: Duration) -> Drained {
+        self.shell.draining.set(true);
         for listener in self.shell.listeners.borrow_mut().drain(..) {
             listener.abort();
         }
         // At the deadline the flows that are left are found below.
-        let _ = timeout(deadline, self.until(|nat| nat.connections() == 0)).await;
+        let _ = timeout(deadline, self.until(|nat| nat.clients_connections() == 0)).await;
         let mut reset = 0;
         self.shell.run(|core, _, outcome| {
             let Some(nat) = core.nat() else {

@@ -1,12 +1,15 @@
 //! What the shell has to do to sockets and to tell.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
-use refrain_wire::{Digest, Epoch, GroupId, Position, Serial};
+use refrain_wire::{CallFailure, Digest, Epoch, GroupId, Position, Serial, Target};
 
 use crate::nat::Ending;
 use crate::votes::{Divergence, Event};
 
-/// Something to do to a connection. Actions of one flow are done in their order.
+/// Something to do to a connection, or for a call. Actions of one flow are done in their order. A flow that a guest
+/// opened is named by its key ([`crate::nat::Nat::key_of`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Write these bytes; they are the next of the flow.
@@ -29,13 +32,45 @@ pub enum Action {
     Linger(Serial),
     /// The client may be read again.
     Resume(Serial),
+    /// Open a connection for a guest, once, and tell [`crate::nat::Nat::connected`] or
+    /// [`crate::nat::Nat::call_failed`]. A reset of the serial before that gives it up.
+    Dial {
+        /// The key of the call.
+        serial: Serial,
+        /// Where to.
+        target: Target,
+    },
+    /// Look a name up for a guest, and tell [`crate::nat::Nat::resolved`] or [`crate::nat::Nat::call_failed`]. A reset
+    /// of the serial before that gives it up.
+    Resolve {
+        /// The key of the call.
+        serial: Serial,
+        /// The name: UTF-8 of at most 253 bytes.
+        name: String,
+    },
+    /// Make a socket for an association that a guest opened, and tell [`crate::nat::Nat::call_failed`] if there is none.
+    Bind {
+        /// The key of the call.
+        serial: Serial,
+        /// Whom it reaches.
+        peer: SocketAddr,
+    },
+    /// Send a datagram on an association, at once or never.
+    Send {
+        /// The association.
+        serial: Serial,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// A guest's call failed before it was begun; its record is written.
+    CallFailed(CallFailure),
 }
 
 impl Action {
-    /// Bytes for a client.
+    /// Bytes for a socket.
     pub(super) fn bytes(&self) -> u64 {
         match self {
-            Self::Write { bytes, .. } => bytes.len() as u64,
+            Self::Write { bytes, .. } | Self::Send { bytes, .. } => bytes.len() as u64,
             _ => 0,
         }
     }

@@ -1,6 +1,7 @@
 //! Invariant 3 on the core: whatever order votes come in, each byte is handed out once, in order, after agreement.
 
 mod early;
+mod outward;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

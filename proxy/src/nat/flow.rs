@@ -1,11 +1,33 @@
 //! One entry of the NAT table: offsets of both streams, how far each is closed, and when the client last moved.
+//!
+//! The flow of a call that a guest made is the same the other way round: its client is the server that was called.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use refrain_wire::GroupId;
+use refrain_wire::{CallFailure, GroupId, Protocol, Serial};
 
 use super::outbox::Ticket;
+
+/// Who opened a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// A client.
+    In,
+    /// The guest.
+    Out,
+}
+
+impl Direction {
+    /// The word that the access log uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
+}
 
 /// How a flow came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +38,7 @@ pub enum Ending {
     ClientReset,
     /// The guest reset it, or ended.
     GuestReset,
-    /// The client neither sent nor took anything for the idle limit.
+    /// The client neither sent nor took anything for the idle limit; nor did the guest, on an association.
     Idle,
     /// The proxy was drained.
     Drained,
@@ -29,6 +51,11 @@ pub enum Ending {
     NotAccepted,
     /// The proxy's epoch ended after something of the flow was submitted: what the client sent may have been executed.
     OutcomeUnknown,
+    /// The proxy's epoch ended while the guest's call was made or used, or while the association was there: what was
+    /// called may have done something, what was sent may have been executed.
+    EpochEnded,
+    /// The guest's call came to nothing.
+    Failed(CallFailure),
     /// The log had no room for what the client sent last.
     Refused,
     /// The agreed effects left a gap in the flow's bytes.
@@ -49,6 +76,8 @@ impl Ending {
             Self::Halted => "halted",
             Self::NotAccepted => "not-accepted",
             Self::OutcomeUnknown => "outcome-unknown",
+            Self::EpochEnded => "epoch-ended",
+            Self::Failed(_) => "failed",
             Self::Refused => "refused",
             Self::Fault => "fault",
         }
@@ -58,15 +87,21 @@ impl Ending {
 /// What the access log says about a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed {
-    /// Whom the flow reached.
+    /// The serial that records name it by.
+    pub serial: Serial,
+    /// Whom the flow reached, or who opened it.
     pub group: GroupId,
-    /// The guest's port.
+    /// Who opened it.
+    pub direction: Direction,
+    /// What it carries.
+    pub protocol: Protocol,
+    /// The guest's port; 0 when the guest opened it.
     pub port: u16,
-    /// The client.
+    /// The client, or whom the guest called.
     pub peer: SocketAddr,
-    /// Bytes that the client sent.
+    /// Bytes that the peer sent.
     pub bytes_in: u64,
-    /// Bytes that the client's socket took.
+    /// Bytes that the peer's socket took.
     pub bytes_out: u64,
     /// How long the connection lasted.
     pub lasted: Duration,
@@ -77,7 +112,13 @@ pub struct Closed {
 /// A flow. Offsets count from the start of their stream.
 #[derive(Debug)]
 pub(super) struct Flow {
+    /// What records call it; its key in the table is another when the guest opened it.
+    pub(super) serial: Serial,
     pub(super) group: GroupId,
+    pub(super) direction: Direction,
+    pub(super) protocol: Protocol,
+    /// The guest's call has no answer yet.
+    pub(super) dialing: bool,
     pub(super) port: u16,
     pub(super) peer: SocketAddr,
     pub(super) opened: Duration,
@@ -101,15 +142,31 @@ pub(super) struct Flow {
     pub(super) choked: bool,
     pub(super) sent_at: Duration,
     pub(super) took_at: Duration,
+    /// How many datagrams of the guest there were.
+    pub(super) datagrams: u64,
+    /// How many of its peer became records.
+    pub(super) received_datagrams: u64,
     pub(super) open_ticket: Ticket,
     pub(super) last_ticket: Ticket,
     pub(super) ending: Option<Ending>,
 }
 
 impl Flow {
-    pub(super) fn new(group: GroupId, port: u16, peer: SocketAddr, window_bytes: u64, now: Duration) -> Self {
+    /// The flow of a client's connection.
+    pub(super) fn new(
+        serial: Serial,
+        group: GroupId,
+        port: u16,
+        peer: SocketAddr,
+        window_bytes: u64,
+        now: Duration,
+    ) -> Self {
         Self {
+            serial,
             group,
+            direction: Direction::In,
+            protocol: Protocol::Tcp,
+            dialing: false,
             port,
             peer,
             opened: now,
@@ -125,10 +182,39 @@ impl Flow {
             choked: false,
             sent_at: now,
             took_at: now,
+            datagrams: 0,
+            received_datagrams: 0,
             open_ticket: Ticket::default(),
             last_ticket: Ticket::default(),
             ending: None,
         }
+    }
+
+    /// The flow of a guest's call: still to be made, or an association, which needs no answer.
+    pub(super) fn of_call(
+        serial: Serial,
+        group: GroupId,
+        protocol: Protocol,
+        peer: SocketAddr,
+        window_bytes: u64,
+        now: Duration,
+    ) -> Self {
+        let flow = Self::new(serial, group, 0, peer, window_bytes, now);
+        Self { direction: Direction::Out, protocol, dialing: protocol == Protocol::Tcp, ..flow }
+    }
+
+    /// Whether the guest may send bytes on it.
+    pub(super) fn is_stream(&self) -> bool {
+        !self.dialing && !self.is_association()
+    }
+
+    /// Whether it carries datagrams.
+    pub(super) fn is_association(&self) -> bool {
+        self.protocol == Protocol::Udp
+    }
+
+    pub(super) fn is_outward(&self) -> bool {
+        self.direction == Direction::Out
     }
 
     pub(super) fn client(&self) -> IpAddr {
@@ -152,7 +238,10 @@ impl Flow {
 
     pub(super) fn closed(&self, now: Duration) -> Closed {
         Closed {
+            serial: self.serial,
             group: self.group,
+            direction: self.direction,
+            protocol: self.protocol,
             port: self.port,
             peer: self.peer,
             bytes_in: self.received,

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use refrain_wire::{Record, Serial};
+use refrain_wire::{CallFailure, Record, ResetReason, Serial};
 
 use super::flow::Flow;
 use super::limit::{GroupLimits, MAX_PENDING_BYTES};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Ticket};
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -16,7 +16,7 @@ pub(super) struct Group {
     pub(super) halted: bool,
     /// New connections are refused, and those that send something are closed.
     pub(super) full: bool,
-    /// Connections that have not been closed.
+    /// Clients' connections that have not been closed.
     pub(super) connections: usize,
     /// Delivered but not yet told, over all flows.
     pub(super) untold: u64,
@@ -82,9 +82,25 @@ impl Group {
         self.main_due = true;
     }
 
-    pub(super) fn data(&mut self, serial: Serial, delivered: u64, bytes: &[u8], flow: &mut Flow) {
-        flow.last_ticket = self.main.data(serial, delivered, bytes);
+    pub(super) fn data(&mut self, delivered: u64, bytes: &[u8], flow: &mut Flow) {
+        flow.last_ticket = self.main.data(flow.serial, delivered, bytes);
         self.main_due = true;
+    }
+
+    /// The first one opens the association.
+    pub(super) fn datagram(&mut self, record: &Record, flow: &mut Flow) {
+        let ticket = self.main.push(record);
+        if flow.received_datagrams == 0 {
+            flow.open_ticket = ticket;
+        }
+        flow.received_datagrams += 1;
+        flow.last_ticket = ticket;
+        self.main_due = true;
+    }
+
+    /// Answers a call of the guest: never held back.
+    pub(super) fn answer(&mut self, record: &Record) -> Ticket {
+        self.relieve(record, true)
     }
 
     /// Whether anything of the flow, which is not over, went into a submission.
@@ -93,14 +109,19 @@ impl Group {
     }
 
     /// Follows the flow's data.
-    pub(super) fn shutdown(&mut self, serial: Serial, flow: &mut Flow) {
+    pub(super) fn shutdown(&mut self, flow: &mut Flow) {
         let overtakes_nothing = self.main.has_left(flow.last_ticket);
-        flow.last_ticket = flow.last_ticket.max(self.relieve(&Record::Shutdown(serial), overtakes_nothing));
+        flow.last_ticket = flow.last_ticket.max(self.relieve(&Record::Shutdown(flow.serial), overtakes_nothing));
     }
 
-    /// Follows the flow's open, and may overtake its data.
-    pub(super) fn reset(&mut self, record: &Record, flow: &Flow) {
-        self.relieve(record, self.has_submitted(flow));
+    /// Follows the flow's open, and may overtake its data. It answers a call that has no answer yet.
+    pub(super) fn reset(&mut self, reason: ResetReason, flow: &Flow) {
+        let serial = flow.serial;
+        if flow.dialing {
+            self.answer(&Record::Failed { serial, failure: CallFailure::Reset });
+        } else {
+            self.relieve(&Record::Reset { serial, reason }, self.has_submitted(flow));
+        }
     }
 
     /// A record tells that `delivered` bytes more are.
@@ -116,18 +137,18 @@ impl Group {
     }
 
     /// Tells that all of the flow's delivered bytes are.
-    pub(super) fn credit(&mut self, serial: Serial, flow: &mut Flow) {
+    pub(super) fn credit(&mut self, flow: &mut Flow) {
         let delivered = flow.untold();
         flow.told = flow.delivered;
         self.told(delivered);
-        let record = Record::Credit { serial, delivered };
+        let record = Record::Credit { serial: flow.serial, delivered };
         let (queue, due) =
             if self.held { (&mut self.relief, &mut self.relief_due) } else { (&mut self.main, &mut self.main_due) };
         queue.push(&record);
         *due = true;
     }
 
-    fn relieve(&mut self, record: &Record, may_overtake: bool) -> super::outbox::Ticket {
+    fn relieve(&mut self, record: &Record, may_overtake: bool) -> Ticket {
         if self.held && may_overtake {
             self.relief.push(record);
             self.relief_due = true;

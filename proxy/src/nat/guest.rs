@@ -35,7 +35,7 @@ impl Nat {
         if until <= emitted {
             return Emit::Nothing;
         }
-        if offset > emitted || !flow.guest_open {
+        if offset > emitted || !flow.guest_open || !flow.is_stream() {
             return Emit::Gap { emitted };
         }
         let past = usize::try_from(emitted - offset).expect("it is less than the length of the bytes");
@@ -56,11 +56,11 @@ impl Nat {
         else {
             return Ok(false);
         };
-        if flow.emitted != length {
+        if flow.emitted != length || !flow.is_stream() {
             return Err(flow.emitted);
         }
         let news = std::mem::replace(&mut flow.guest_open, false);
-        finish_if_complete(serial, flow, state);
+        finish_if_complete(flow, state);
         Ok(news)
     }
 

@@ -12,18 +12,34 @@ pub const MAX_PENDING_BYTES: usize = 2 * MAX_BATCH_BYTES;
 /// Limits of the whole table; those of clients hold for groups that have none of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most connections; one more is refused.
+    /// The most connections of clients; one more is refused.
     pub connections: usize,
     /// The most connections of one client address; one more is refused.
     pub connections_per_client: usize,
     /// How long a client may neither send nor take anything, or take nothing of what waits for it, before its flow
     /// is reset by a record.
     pub idle: Duration,
+    /// The most connections that guests opened; one more fails with [`refrain_wire::CallFailure::NoRoom`].
+    pub outward_calls: usize,
+    /// The most look-ups without an answer; one more fails with [`refrain_wire::CallFailure::NoRoom`].
+    pub lookups: usize,
+    /// How long a call may take to be connected before it fails.
+    pub connect_time: Duration,
+    /// How long a look-up may take before it fails.
+    pub lookup_time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 20_000, connections_per_client: 12_000, idle: Duration::from_secs(600) }
+        Self {
+            connections: 20_000,
+            connections_per_client: 12_000,
+            idle: Duration::from_secs(600),
+            outward_calls: 10_000,
+            lookups: 4_096,
+            connect_time: Duration::from_secs(30),
+            lookup_time: Duration::from_secs(10),
+        }
     }
 }
 

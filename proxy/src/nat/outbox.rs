@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use refrain_wire::limits::{MAX_RECORD_BYTES, MAX_SUBMISSION_BATCH_BYTES};
+use refrain_wire::outward::MAX_RESOLVED;
 use refrain_wire::record::RECORD_HEADER_BYTES;
 use refrain_wire::{Record, RecordWriter, Serial};
 
@@ -11,7 +12,7 @@ use refrain_wire::{Record, RecordWriter, Serial};
 pub(super) const PIECE_BYTES: usize = MAX_SUBMISSION_BATCH_BYTES;
 /// Header and the longest delivered count of a data record.
 const DATA_OVERHEAD_BYTES: usize = RECORD_HEADER_BYTES + 10;
-/// Every record but data is shorter than this.
+/// Every record but data and those that [`room_for`] names is shorter than this.
 const SMALL_RECORD_BYTES: usize = RECORD_HEADER_BYTES + 32;
 /// A data record is cut at the end of a piece only if this much of it still fits.
 const LEAST_CUT_BYTES: usize = 4096;
@@ -46,7 +47,7 @@ impl Outbox {
 
     /// Writes a record other than data.
     pub(super) fn push(&mut self, record: &Record) -> Ticket {
-        self.make_room(SMALL_RECORD_BYTES);
+        self.make_room(room_for(record));
         self.open.push(record);
         self.ticket()
     }
@@ -93,5 +94,14 @@ impl Outbox {
             self.sealed_bytes += piece.len();
             self.sealed.push_back(piece);
         }
+    }
+}
+
+/// The most bytes that the record, other than data, takes.
+fn room_for(record: &Record) -> usize {
+    match record {
+        Record::Resolved { .. } => SMALL_RECORD_BYTES + MAX_RESOLVED * 17,
+        Record::Datagram { bytes, .. } => SMALL_RECORD_BYTES + bytes.len(),
+        _ => SMALL_RECORD_BYTES,
     }
 }

@@ -20,6 +20,23 @@ pub struct Submission {
     pub batches: Vec<GroupRecords>,
 }
 
+/// What was taken out of the submissions on their way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GivenUp {
+    /// The flows that are over.
+    pub over: Vec<Serial>,
+    /// How many datagrams were dropped.
+    pub datagrams: usize,
+}
+
+impl GivenUp {
+    /// Whether there was nothing to give up.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.over.is_empty() && self.datagrams == 0
+    }
+}
+
 /// Pieces gathered for one submission.
 #[derive(Default)]
 struct Gathered {
@@ -121,19 +138,20 @@ impl Nat {
     }
 
     /// The log has no room for the submissions that are on their way: the data and opens in them are given up, and
-    /// their flows are over, so that what is left under the same numbers needs almost none. Returns these flows; none
-    /// when there was nothing to give up.
+    /// their flows are over, so that what is left under the same numbers needs almost none. Datagrams are dropped.
     ///
     /// Should one of them be committed after all as it was, as an earlier leader had it and this was not known, what is
     /// left under its number is dropped. So the end of each flow is told once more in what is submitted next.
-    pub fn give_up(&mut self) -> Vec<Serial> {
+    pub fn give_up(&mut self) -> GivenUp {
         let mut over = BTreeSet::new();
+        let mut datagrams = 0;
         for batch in self.unacknowledged.iter_mut().flat_map(|submission| &mut submission.batches) {
             let mut refused = BTreeSet::new();
             let mut writer = RecordWriter::default();
             for record in records(&batch.records) {
                 match record.expect("the table wrote these records itself") {
                     Record::Open { serial, .. } | Record::Data { serial, .. } => drop(refused.insert(serial)),
+                    Record::Datagram { .. } => datagrams += 1,
                     relief => writer.push(&relief),
                 }
             }
@@ -141,15 +159,15 @@ impl Nat {
                 writer.push(&Record::Reset { serial: *serial, reason: ResetReason::Operator });
             }
             batch.records = writer.take();
-            over.extend(refused);
+            over.extend(refused.into_iter().filter_map(|serial| self.calls.key_of(batch.group, serial)));
         }
-        for serial in &over {
-            let Some(flow) = self.flows.get_mut(serial).filter(|flow| flow.ending.is_none()) else { continue };
+        for key in &over {
+            let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.ending.is_none()) else { continue };
             if let Some(group) = self.groups.get_mut(&flow.group) {
-                group.reset(&Record::Reset { serial: *serial, reason: ResetReason::Operator }, flow);
+                group.reset(ResetReason::Operator, flow);
                 end(flow, group, Ending::Refused);
             }
         }
-        over.into_iter().collect()
+        GivenUp { over: over.into_iter().collect(), datagrams }
     }
 }

@@ -1,16 +1,23 @@
-//! The access log: one event a connection when it is closed, as HAProxy's `tcplog` has one line.
+//! The access log: one event a connection when it is closed, as HAProxy's `tcplog` has one line. A guest's call that
+//! failed has one as well.
 
 use std::net::SocketAddr;
 
-use refrain_wire::{FlowId, GroupId};
+use refrain_wire::{Epoch, FlowId, GroupId};
 
 use crate::nat::{Closed, Ending};
 
-/// Writes the event. `ending` is one of the words of [`crate::nat::Ending::as_str`].
-pub(super) fn log(flow: FlowId, service: &str, closed: &Closed) {
+/// Writes the event. `ending` is one of the words of [`crate::nat::Ending::as_str`]; `failure` says why a call failed.
+pub(super) fn log(epoch: Epoch, service: &str, closed: &Closed) {
+    let failure = match closed.ending {
+        Ending::Failed(failure) => Some(failure),
+        _ => None,
+    };
     tracing::info!(
         target: "refrain::access",
-        %flow,
+        flow = %FlowId { epoch, serial: closed.serial },
+        direction = closed.direction.as_str(),
+        protocol = %closed.protocol,
         service,
         group = closed.group.0,
         port = closed.port,
@@ -19,6 +26,7 @@ pub(super) fn log(flow: FlowId, service: &str, closed: &Closed) {
         bytes_out = closed.bytes_out,
         micros = u64::try_from(closed.lasted.as_micros()).unwrap_or(u64::MAX),
         ending = closed.ending.as_str(),
+        failure = failure.map(tracing::field::display),
     );
 }
 

@@ -1,4 +1,5 @@
-//! One client's connection: its socket, what waits to be written, and how it is to end.
+//! One connection, of a client or to a server that a guest called: its socket, what waits to be written, and how it is
+//! to end.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -24,8 +25,12 @@ pub(super) enum Fate {
 pub(super) struct Connection {
     pub(super) flow: FlowId,
     pub(super) stream: Box<dyn Stream>,
+    /// What was read before the connection was a flow: the first of what it reads.
+    unread: RefCell<Bytes>,
     queue: RefCell<VecDeque<Bytes>>,
     queued_bytes: Cell<usize>,
+    /// Bytes of the header that the socket has not taken: they are none of the flow's.
+    header_bytes: Cell<usize>,
     finish: Cell<bool>,
     write_closed: Cell<bool>,
     pub(super) read_closed: Cell<bool>,
@@ -34,12 +39,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(flow: FlowId, stream: Box<dyn Stream>) -> Self {
+    pub(super) fn new(flow: FlowId, stream: Box<dyn Stream>, unread: Bytes) -> Self {
         Self {
             flow,
             stream,
+            unread: RefCell::new(unread),
             queue: RefCell::default(),
             queued_bytes: Cell::new(0),
+            header_bytes: Cell::new(0),
             finish: Cell::new(false),
             write_closed: Cell::new(false),
             read_closed: Cell::new(false),
@@ -93,7 +100,31 @@ impl Connection {
         }
     }
 
-    /// Writes what fits at once and queues the rest. Returns how much the socket took.
+    /// Writes what goes before the flow's bytes and is not counted among them.
+    pub(super) fn write_header(&self, header: Vec<u8>) -> io::Result<()> {
+        self.header_bytes.set(header.len());
+        self.write(header.into()).map(drop)
+    }
+
+    /// How many of the written bytes are the flow's.
+    fn of_flow(&self, written: usize) -> usize {
+        let header = self.header_bytes.get();
+        self.header_bytes.set(header.saturating_sub(written));
+        written.saturating_sub(header)
+    }
+
+    /// Reads as the stream does, after what was read before.
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut unread = self.unread.borrow_mut();
+        if unread.is_empty() {
+            return self.stream.poll_read(cx, buffer);
+        }
+        let count = unread.len().min(buffer.len());
+        unread.split_to(count).copy_to_slice(&mut buffer[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes what fits at once and queues the rest. Returns how much of the flow the socket took.
     pub(super) fn write(&self, mut bytes: Bytes) -> io::Result<usize> {
         let mut queue = self.queue.borrow_mut();
         let mut written = 0;
@@ -106,7 +137,7 @@ impl Connection {
             queue.push_back(bytes);
             self.wake();
         }
-        Ok(written)
+        Ok(self.of_flow(written))
     }
 
     /// Shuts the write side down once everything before is written.
@@ -123,7 +154,7 @@ impl Connection {
         }
     }
 
-    /// Writes from the queue until it is empty or the socket full. Returns how much the socket took.
+    /// Writes from the queue until it is empty or the socket full. Returns how much of the flow the socket took.
     pub(super) fn flush(&self, cx: &mut Context<'_>) -> io::Result<usize> {
         let mut queue = self.queue.borrow_mut();
         let mut written = 0;
@@ -142,7 +173,7 @@ impl Connection {
         drop(queue);
         self.queued_bytes.set(self.queued_bytes.get() - written);
         self.shutdown_if_flushed();
-        Ok(written)
+        Ok(self.of_flow(written))
     }
 }
 

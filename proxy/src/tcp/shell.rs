@@ -3,20 +3,22 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use refrain_wire::limits::MAX_RECORD_BYTES;
-use refrain_wire::{GroupId, Serial};
+use refrain_wire::{Epoch, GroupId, Serial};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
 use super::access;
 use super::connection::{Connection, Fate};
+use super::datagrams::Association;
 use super::stats::Counters;
+use super::tasks;
 use super::upstream::Upstream;
 use crate::core::{Action, Outcome, Proxy};
 use crate::nat::{Closed, Ending, Limits, Nat, Submission};
@@ -28,6 +30,10 @@ const READS_PER_POLL: usize = 4;
 pub(super) struct Shell {
     pub(super) core: RefCell<Proxy>,
     pub(super) connections: RefCell<BTreeMap<Serial, Rc<Connection>>>,
+    /// How associations are answered.
+    pub(super) associations: RefCell<BTreeMap<Serial, Association>>,
+    /// What waits for a connection or an answer for a guest.
+    pub(super) calls: RefCell<BTreeMap<Serial, AbortHandle>>,
     pub(super) upstream: Rc<dyn Upstream>,
     pub(super) net: Box<dyn Net>,
     pub(super) limits: Limits,
@@ -39,17 +45,24 @@ pub(super) struct Shell {
     /// A connection or a submission is done: a drain looks again.
     pub(super) progress: Notify,
     pub(super) sweeping: Cell<bool>,
+    /// Nothing is accepted any more.
+    pub(super) draining: Cell<bool>,
+    /// Connections whose header is being read.
+    pub(super) greetings: Cell<usize>,
     pub(super) asking: Cell<bool>,
-    scratch: RefCell<Box<[u8]>>,
+    pub(super) scratch: RefCell<Box<[u8]>>,
     outcome: Cell<Outcome>,
     start: Instant,
+    pub(super) me: Weak<Self>,
 }
 
 impl Shell {
-    pub(super) fn new(limits: Limits, upstream: Rc<dyn Upstream>, net: Box<dyn Net>) -> Self {
-        Self {
+    pub(super) fn new(limits: Limits, upstream: Rc<dyn Upstream>, net: Box<dyn Net>) -> Rc<Self> {
+        Rc::new_cyclic(|me| Self {
             core: RefCell::new(Proxy::new(limits)),
             connections: RefCell::default(),
+            associations: RefCell::default(),
+            calls: RefCell::default(),
             upstream,
             net,
             limits,
@@ -59,11 +72,14 @@ impl Shell {
             epoch_begun: Notify::new(),
             progress: Notify::new(),
             sweeping: Cell::new(false),
+            draining: Cell::new(false),
+            greetings: Cell::new(0),
             asking: Cell::new(false),
             scratch: RefCell::new(vec![0; MAX_RECORD_BYTES].into_boxed_slice()),
             outcome: Cell::default(),
             start: clock(),
-        }
+            me: me.clone(),
+        })
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -71,7 +87,7 @@ impl Shell {
     }
 
     /// The moment that is so long after the start.
-    fn instant(&self, now: Duration) -> std::time::Instant {
+    pub(super) fn instant(&self, now: Duration) -> std::time::Instant {
         (self.start + now).into_std()
     }
 
@@ -95,7 +111,7 @@ impl Shell {
     }
 
     /// Calls the table of the current epoch.
-    fn with_nat<T>(&self, call: impl FnOnce(&mut Nat) -> T) -> Option<T> {
+    pub(super) fn with_nat<T>(&self, call: impl FnOnce(&mut Nat) -> T) -> Option<T> {
         self.core.borrow_mut().nat().map(call)
     }
 
@@ -158,12 +174,21 @@ impl Shell {
                     connection.wake();
                 }
             }
+            Action::Dial { serial, target } => self.dial(serial, target),
+            Action::Resolve { serial, name } => self.look_up(serial, name),
+            Action::Bind { serial, peer } => self.bind(serial, peer),
+            Action::Send { serial, bytes } => self.send_datagram(serial, &bytes),
+            Action::CallFailed(failure) => self.counters.add_failure(failure),
         }
     }
 
     fn end(&self, serial: Serial, fate: Fate) {
-        if let Some(connection) = self.connection(serial) {
-            connection.end(fate);
+        match self.connection(serial) {
+            Some(connection) => connection.end(fate),
+            None => {
+                self.give_up_call(serial);
+                self.end_association(serial);
+            }
         }
     }
 
@@ -185,7 +210,7 @@ impl Shell {
     }
 
     /// The connection broke, or the client reset it.
-    fn broken(&self, connection: &Connection) {
+    pub(super) fn broken(&self, connection: &Connection) {
         self.with_nat(|nat| nat.reset(connection.flow.serial, Ending::ClientReset));
         connection.end(Fate::Reset);
         self.submit_if_due();
@@ -220,7 +245,7 @@ impl Shell {
                 return;
             }
             let limit = readable.min(scratch.len());
-            match connection.stream.poll_read(cx, &mut scratch[..limit]) {
+            match connection.poll_read(cx, &mut scratch[..limit]) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(0)) => {
                     connection.read_closed.set(true);
@@ -248,7 +273,7 @@ impl Shell {
     /// Reads and throws away. Returns how much, and whether the client has ended.
     pub(super) fn discard(&self, connection: &Connection, cx: &mut Context<'_>) -> (usize, bool) {
         let mut scratch = self.scratch.borrow_mut();
-        match connection.stream.poll_read(cx, &mut scratch) {
+        match connection.poll_read(cx, &mut scratch) {
             Poll::Pending => (0, false),
             Poll::Ready(Ok(0) | Err(_)) => (0, true),
             Poll::Ready(Ok(count)) => {
@@ -266,34 +291,57 @@ impl Shell {
         }
         if self.core.borrow().epoch() == Some(connection.flow.epoch) {
             self.connections.borrow_mut().remove(&connection.flow.serial);
-            let now = self.now();
-            let closed = self.with_nat(|nat| nat.gone(connection.flow.serial, now)).flatten();
-            if let Some(closed) = closed {
-                self.tell_closed(connection, &closed);
-            }
+            self.gone(connection.flow.serial);
             self.submit_if_due();
         }
         self.progress.notify_waiters();
     }
 
-    /// Resets every connection of the epoch, whose flows replicas end by themselves.
+    /// Frees the place of a flow of this epoch, and writes the access log.
+    pub(super) fn gone(&self, serial: Serial) {
+        let now = self.now();
+        let closed = self.with_nat(|nat| nat.gone(serial, now).map(|closed| (nat.epoch(), closed))).flatten();
+        if let Some((epoch, closed)) = closed {
+            self.tell_closed(epoch, &closed);
+        }
+    }
+
+    /// Looks for idle flows from now on, while there are flows.
+    pub(super) fn sweep_idle(&self) {
+        if !self.sweeping.replace(true) {
+            tokio::task::spawn_local(tasks::sweep(self.me.clone()));
+        }
+    }
+
+    /// Resets every connection of the epoch, whose flows replicas end by themselves, and gives up every call.
     pub(super) fn end_epoch(&self) {
         let Some(mut nat) = self.core.borrow_mut().end_epoch() else {
             return;
         };
         let now = self.now();
         nat.end_epoch();
-        for (serial, connection) in std::mem::take(&mut *self.connections.borrow_mut()) {
+        let mut gone = |serial| {
             if let Some(closed) = nat.gone(serial, now) {
-                self.tell_closed(&connection, &closed);
+                self.tell_closed(nat.epoch(), &closed);
             }
+        };
+        for (serial, call) in std::mem::take(&mut *self.calls.borrow_mut()) {
+            call.abort();
+            gone(serial);
+        }
+        for (serial, association) in std::mem::take(&mut *self.associations.borrow_mut()) {
+            association.end();
+            gone(serial);
+        }
+        for (serial, connection) in std::mem::take(&mut *self.connections.borrow_mut()) {
+            gone(serial);
             connection.end(Fate::Reset);
         }
     }
 
-    fn tell_closed(&self, connection: &Connection, closed: &Closed) {
+    fn tell_closed(&self, epoch: Epoch, closed: &Closed) {
         self.counters.add_ending(closed.ending);
-        access::log(connection.flow, self.core.borrow().service(closed.group).unwrap_or(""), closed);
+        access::log(epoch, self.core.borrow().service(closed.group).unwrap_or(""), closed);
     }
 
     /// There is no epoch, and there was one: the client is told so at once, rather than left to wait for the next.

@@ -9,14 +9,16 @@ use std::rc::{Rc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use refrain_wire::{FlowId, GroupId, Position};
 use tokio::time::{sleep, timeout};
 
 use super::connection::{Connection, Fate};
+use super::greet;
 use super::shell::Shell;
 use crate::core::Action;
-use crate::nat::{Ending, Refused};
-use crate::net::{Listener, Stream};
+use crate::nat::{Ending, MAX_IDLE_ASSOCIATION, Refused};
+use crate::net::{IpRange, Listener, Stream};
 
 /// How long a finished connection is still read, so that the client can take the answer before the close.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -39,8 +41,15 @@ pub(super) async fn submit(shell: Rc<Shell>) {
     }
 }
 
-/// Accepts for one listener, once there is an epoch, or refuses, once there was one.
-pub(super) async fn accept(shell: Rc<Shell>, listener: Box<dyn Listener>, group: GroupId, port: u16) {
+/// Accepts for one listener, once there is an epoch, or refuses, once there was one. A connection from one of these
+/// ranges is a proxy's.
+pub(super) async fn accept(
+    shell: Rc<Shell>,
+    listener: Box<dyn Listener>,
+    group: GroupId,
+    port: u16,
+    proxies: Vec<IpRange>,
+) {
     loop {
         loop {
             let begun = shell.epoch_begun.notified();
@@ -50,7 +59,10 @@ pub(super) async fn accept(shell: Rc<Shell>, listener: Box<dyn Listener>, group:
             begun.await;
         }
         match poll_fn(|cx| listener.poll_accept(cx)).await {
-            Ok((stream, peer)) => admit(&shell, stream, peer, group, port),
+            Ok((stream, peer)) if proxies.iter().any(|range| range.contains(peer.ip())) => {
+                greet::greet(&shell, stream, peer, group, port);
+            }
+            Ok((stream, peer)) => admit(&shell, stream, Client::Remote(peer), Bytes::new(), group, port),
             Err(error) => after_accept_error(&error, group).await,
         }
     }
@@ -65,7 +77,23 @@ async fn after_accept_error(error: &io::Error, group: GroupId) {
     }
 }
 
-fn admit(shell: &Rc<Shell>, stream: Box<dyn Stream>, peer: SocketAddr, group: GroupId, port: u16) {
+/// Who a connection is from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Client {
+    /// This address.
+    Remote(SocketAddr),
+}
+
+/// Makes a flow of a connection, from which some bytes may have been read.
+pub(super) fn admit(
+    shell: &Rc<Shell>,
+    stream: Box<dyn Stream>,
+    client: Client,
+    unread: Bytes,
+    group: GroupId,
+    port: u16,
+) {
+    let Client::Remote(peer) = client;
     let now = shell.now();
     let accepted = shell.core.borrow_mut().accept(group, port, peer, now);
     let epoch = shell.core.borrow().epoch();
@@ -83,16 +111,14 @@ fn admit(shell: &Rc<Shell>, stream: Box<dyn Stream>, peer: SocketAddr, group: Gr
     };
     shell.counters.add_accepted();
     shell.upstream.accepted(group);
-    let connection = Rc::new(Connection::new(FlowId { epoch, serial }, stream));
+    let connection = Rc::new(Connection::new(FlowId { epoch, serial }, stream, unread));
     shell.connections.borrow_mut().insert(serial, Rc::clone(&connection));
     tokio::task::spawn_local(serve(Rc::clone(shell), connection));
     shell.submit_if_due();
-    if !shell.sweeping.replace(true) {
-        tokio::task::spawn_local(sweep(Rc::downgrade(shell)));
-    }
+    shell.sweep_idle();
 }
 
-async fn serve(shell: Rc<Shell>, connection: Rc<Connection>) {
+pub(super) async fn serve(shell: Rc<Shell>, connection: Rc<Connection>) {
     poll_fn(|cx| shell.poll_connection(&connection, cx)).await;
     if connection.fate() == Fate::Linger {
         // Boxed: a task that only waits stays small.
@@ -135,9 +161,10 @@ async fn linger(shell: &Shell, connection: &Connection) {
 }
 
 /// Resets idle flows, while there are flows.
-async fn sweep(shell: Weak<Shell>) {
+pub(super) async fn sweep(shell: Weak<Shell>) {
     loop {
-        let Some(period) = shell.upgrade().map(|shell| sweep_period(shell.limits.idle)) else {
+        let Some(period) = shell.upgrade().map(|shell| sweep_period(shell.limits.idle.min(MAX_IDLE_ASSOCIATION)))
+        else {
             return;
         };
         sleep(period).await;
@@ -148,7 +175,7 @@ async fn sweep(shell: Weak<Shell>) {
             let expired = core.nat().map(|nat| nat.idle_expired(now)).unwrap_or_default();
             outcome.actions.extend(expired.into_iter().map(|serial| Action::Reset { serial, ending: Ending::Idle }));
         });
-        if shell.connections.borrow().is_empty() {
+        if shell.connections.borrow().is_empty() && shell.associations.borrow().is_empty() {
             shell.sweeping.set(false);
             return;
         }

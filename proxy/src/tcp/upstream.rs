@@ -17,6 +17,12 @@ pub trait Upstream {
     /// Something happened in a group.
     fn notice(&self, group: GroupId, notice: Notice);
 
+    /// Whether a guest's call may be made now: the lease of the epoch has time left. While it may not, calls wait, and
+    /// this is asked again every 10 ms until the epoch ends. Must not call the front end.
+    fn may_go_outward(&self) -> bool {
+        true
+    }
+
     /// A client of the group was accepted. For measurements, as what follows: these must not call the front end.
     fn accepted(&self, _group: GroupId) {}
 

@@ -22,6 +22,10 @@ fn payload_fits(effect: &Effect) -> bool {
         EffectKind::Bytes => {
             effect.payload.len() == effect.entry.length as usize && Digest::of(&effect.payload) == effect.entry.digest
         }
+        EffectKind::Connect | EffectKind::Resolve | EffectKind::Datagram => {
+            let (payload, entry) = (&effect.payload, &effect.entry);
+            payload.len() == entry.length as usize && (payload.is_empty() || Digest::of(payload) == entry.digest)
+        }
         EffectKind::Log | EffectKind::Exit => Digest::of(&effect.payload) == effect.entry.digest,
         _ => true,
     }

@@ -35,6 +35,8 @@ pub mod port {
     pub const REFUSE: u16 = 5;
     /// Says goodbye and finishes at once, then takes what comes.
     pub const GREET: u16 = 6;
+    /// Takes what comes, sends nothing, and finishes when the other side does.
+    pub const TAKE: u16 = 7;
 }
 
 /// How much the guest sends on a flow to `port::FLOOD`.
@@ -43,6 +45,7 @@ pub const FLOOD_BYTES: u64 = 8 * 1024 * 1024;
 #[derive(Default)]
 struct Flow {
     port: u16,
+    datagrams: u64,
     received: u64,
     emitted: u64,
     told: u64,
@@ -58,6 +61,14 @@ pub struct Guest {
     arrived: Notify,
     /// Submissions wait until it is opened again.
     pub stopped: Cell<bool>,
+    /// What it does on connections that it opened: as on this port.
+    pub role: Cell<u16>,
+    /// Whether its calls may be made.
+    pub stays_inside: Cell<bool>,
+    /// It may be told of gaps.
+    pub expects_gaps: Cell<bool>,
+    /// Data is not kept among what was ordered.
+    pub forgets_data: Cell<bool>,
     /// Every record that was ordered.
     pub ordered: RefCell<Vec<Record>>,
     /// Bytes that a flow may have emitted and not told.
@@ -85,7 +96,14 @@ impl Upstream for Guest {
         Ok(())
     }
 
+    fn may_go_outward(&self) -> bool {
+        !self.stays_inside.get()
+    }
+
     fn notice(&self, _group: GroupId, notice: Notice) {
+        if self.expects_gaps.get() && matches!(notice, Notice::Gap { .. }) {
+            return;
+        }
         let Notice::Ask { position, seats } = &notice else {
             panic!("a healthy group has nothing to tell: {notice:?}");
         };
@@ -157,10 +175,17 @@ impl Guest {
             for record in records(&batch.records) {
                 let record = record.expect("own records decode");
                 self.apply(&record, &mut effects);
-                self.ordered.borrow_mut().push(record);
+                if !(self.forgets_data.get() && matches!(record, Record::Data { .. })) {
+                    self.ordered.borrow_mut().push(record);
+                }
             }
         }
         self.changed.notify_waiters();
+        self.turn(effects);
+    }
+
+    /// A turn of the group has these effects, and all seats agree.
+    pub fn turn(&self, effects: Vec<Effect>) {
         self.position.set(self.position.get() + 2);
         let turn = TurnEffects { position: Position(self.position.get()), before: RunningDigest::default(), effects };
         let turn = Arc::new(turn);
@@ -187,8 +212,11 @@ impl Guest {
     fn apply(&self, record: &Record, effects: &mut Vec<Effect>) {
         let mut flows = self.flows.borrow_mut();
         match record {
-            Record::Open { serial, port, .. } => {
-                let port = *port;
+            Record::Open { serial, .. } | Record::Connected { serial, .. } => {
+                let port = match record {
+                    Record::Open { port, .. } => *port,
+                    _ => self.role.get(),
+                };
                 let flow = flows.entry(*serial).or_default();
                 flow.port = port;
                 if port == port::FLOOD {
@@ -222,7 +250,14 @@ impl Guest {
                 }
             }
             Record::Origin(epoch) => assert_eq!(*epoch, EPOCH),
-            Record::Tick(_) | Record::Control(_) => {}
+            Record::Datagram { serial, port, bytes, .. } => {
+                let flow = flows.entry(*serial).or_default();
+                if *port == port::ECHO {
+                    effects.push(effect(EffectKind::Datagram, *serial, flow.datagrams, bytes.clone()));
+                    flow.datagrams += 1;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -275,7 +310,7 @@ impl Flow {
     }
 }
 
-fn effect(kind: EffectKind, serial: Serial, offset: u64, payload: Bytes) -> Effect {
+pub fn effect(kind: EffectKind, serial: Serial, offset: u64, payload: Bytes) -> Effect {
     let digest = if payload.is_empty() { Digest::default() } else { Digest::of(&payload) };
     Effect {
         entry: EffectEntry {

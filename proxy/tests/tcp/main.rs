@@ -3,6 +3,9 @@
 mod epochs;
 mod guest;
 mod nodes;
+mod outward;
+mod proxy_protocol;
+mod udp;
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use refrain_proxy::core::GroupConfig;
 use refrain_proxy::nat::{GroupLimits, Limits};
-use refrain_proxy::tcp::FrontEnd;
+use refrain_proxy::tcp::{FrontEnd, ListenOptions};
 use refrain_wire::control::Agreement;
 use refrain_wire::{Epoch, Incarnation, Position, Record, ResetReason, Seat};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,7 +61,7 @@ impl Stage {
 
     fn listen(&self, port: u16) -> SocketAddr {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.front_end.listen(any, GROUP, port).expect("loopback has a free port")
+        self.front_end.listen(any, GROUP, port, &ListenOptions::default()).expect("loopback has a free port")
     }
 
     async fn client(&self, port: u16) -> TcpStream {

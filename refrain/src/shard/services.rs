@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use refrain_engine::replica::ReplicaId;
 use refrain_proxy::core::GroupConfig;
 use refrain_proxy::nat::GroupLimits;
+use refrain_proxy::tcp::ListenOptions;
 use refrain_sequencer::shard::Group as LogGroup;
 use refrain_service::BundleDigest;
 use refrain_wire::message::uplink::ToLeader;
@@ -188,9 +189,10 @@ impl Inner {
         for port in &service.ports {
             let elsewhere = (self.config.listen.iter()).find(|at| at.service == service.name && at.port == port.name);
             let wanted = elsewhere.map_or(port.listen, |at| at.address);
-            let address = self.front().listen(wanted, id, port.guest).with_context(|| {
-                format!("{}: cannot listen on {wanted} for port {:?}", service.full_name, port.name)
-            })?;
+            let address =
+                self.front().listen(wanted, id, port.guest, &ListenOptions::default()).with_context(|| {
+                    format!("{}: cannot listen on {wanted} for port {:?}", service.full_name, port.name)
+                })?;
             if let Some(group) = self.groups.borrow_mut().get_mut(&id) {
                 group.addresses.push((port.guest, address));
             }

@@ -227,7 +227,7 @@ impl Model {
             Answer::Leads => self.to_leader.extend(self.nat.resend_after(0)),
             Answer::Full { last } => {
                 self.nat.committed(id(last));
-                for serial in self.nat.give_up() {
+                for serial in self.nat.give_up().over {
                     self.clients.entry(serial).or_default().reset = true;
                 }
                 self.to_leader.extend(self.nat.resend_after(last));

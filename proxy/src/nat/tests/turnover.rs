@@ -83,7 +83,7 @@ fn the_end_of_each_flow_that_is_given_up_is_told_again_in_what_follows() {
     let serial = accept(&mut nat);
     nat.take_submission().expect("the open is due");
     nat.received(serial, b"waits", NOW);
-    assert_eq!(nat.give_up(), [serial]);
+    assert_eq!(nat.give_up().over, [serial]);
     let next = nat.take_submission().expect("its data and its end are due");
     let reset = Record::Reset { serial, reason: ResetReason::Operator };
     assert_eq!(of_group(&next, GROUP).last(), Some(&reset));

@@ -1,0 +1,86 @@
+//! The places of connections and associations: who gets one, and when it is free again.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use refrain_wire::outward::FIRST_OUTWARD_SERIAL;
+use refrain_wire::{GroupId, Protocol, Record, Serial};
+
+use super::flow::{Closed, Ending, Flow};
+use super::limit::Refused;
+use super::{Nat, live};
+
+impl Nat {
+    /// Makes a flow for a connection, and its `open` record.
+    pub fn accept(&mut self, group: GroupId, port: u16, peer: SocketAddr, now: Duration) -> Result<Serial, Refused> {
+        let serial = self.admit(group, port, peer, Protocol::Tcp, now)?;
+        if let Some((flow, state)) = live(&mut self.flows, &mut self.groups, serial) {
+            state.open(&Record::Open { serial, port, peer }, flow);
+        }
+        Ok(serial)
+    }
+
+    /// Makes a flow for a client, if there is a place.
+    pub(super) fn admit(
+        &mut self,
+        group: GroupId,
+        port: u16,
+        peer: SocketAddr,
+        protocol: Protocol,
+        now: Duration,
+    ) -> Result<Serial, Refused> {
+        let limits = self.limits;
+        let state = self.groups.get_mut(&group).ok_or(Refused::UnknownGroup(group))?;
+        if state.halted {
+            return Err(Refused::Halted(group));
+        }
+        if state.full {
+            return Err(Refused::Full(group));
+        }
+        if self.flows.len() - self.calls.connections() >= limits.connections {
+            return Err(Refused::TooMany { limit: limits.connections });
+        }
+        if let Some(limit) = state.limits.connections.filter(|limit| state.connections >= *limit) {
+            return Err(Refused::TooMany { limit });
+        }
+        let client = peer.ip().to_canonical();
+        let of_client = self.clients.get(&(group, client)).copied().unwrap_or(0);
+        let limit = state.limits.connections_per_client.unwrap_or(limits.connections_per_client);
+        if of_client >= limit {
+            return Err(Refused::TooManyFromClient { client, limit });
+        }
+        let serial = self.next_serial.ok_or(Refused::SerialsUsed)?;
+        self.next_serial = Some(Serial(serial.0 + 1)).filter(|next| *next < FIRST_OUTWARD_SERIAL);
+        let flow = Flow::new(serial, group, port, peer, state.limits.window_bytes, now);
+        self.flows.insert(serial, Flow { protocol, ..flow });
+        state.connections += 1;
+        self.clients.insert((group, client), of_client + 1);
+        Ok(serial)
+    }
+
+    /// The connection is closed: its place is free. Returns what the access log says.
+    pub fn gone(&mut self, serial: Serial, now: Duration) -> Option<Closed> {
+        if self.flows.get(&serial)?.ending.is_none() {
+            self.reset(serial, Ending::ClientReset);
+        }
+        let flow = self.flows.remove(&serial)?;
+        if flow.is_outward() {
+            self.calls.forget(flow.group, flow.serial);
+            return Some(flow.closed(now));
+        }
+        if flow.is_association() {
+            self.associations.remove(&(flow.group, flow.port, flow.peer));
+        }
+        if let Some(group) = self.groups.get_mut(&flow.group) {
+            group.connections -= 1;
+        }
+        let client = (flow.group, flow.client());
+        if let Some(count) = self.clients.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.clients.remove(&client);
+            }
+        }
+        Some(flow.closed(now))
+    }
+}
