@@ -65,7 +65,8 @@ impl Platform {
         Ok(Self { linker: linker(&self.engine, true)?, ..self.clone() })
     }
 
-    /// Only engines with equal keys run equal turns: wasmtime's version, settings and target.
+    /// Only engines with equal keys run equal turns: wasmtime's version, settings and target, and what
+    /// this engine does for guests.
     #[must_use]
     pub fn key(&self) -> Digest {
         self.key
@@ -152,6 +153,7 @@ fn compatibility_key(engine: &Engine) -> Digest {
         }
     }
     let mut collect = Collect(blake3::Hasher::new());
+    collect.0.update(&refrain_kernel::BEHAVIOUR.to_le_bytes());
     engine.precompile_compatibility_hash().hash(&mut collect);
     Digest::from_hash(&collect.0.finalize())
 }

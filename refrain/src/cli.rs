@@ -147,6 +147,9 @@ struct ProcessArgs {
     /// Whether a replica that diverged is rebuilt by itself, once an hour [default: true].
     #[arg(long, value_name = "BOOL", env = "REFRAIN_REBUILD")]
     rebuild: Option<bool>,
+    /// Whether services' calls outward, which their manifests allow, may be made by this node [default: true].
+    #[arg(long, value_name = "BOOL", env = "REFRAIN_OUTWARD")]
+    outward: Option<bool>,
     /// A configuration file (TOML); its keys are the flags' names.
     #[arg(long, value_name = "FILE", env = "REFRAIN_CONFIG")]
     config: Option<PathBuf>,
@@ -221,6 +224,7 @@ impl ProcessArgs {
             checkpoint_interval: self.checkpoint_interval,
             log_cut_interval: self.log_cut_interval,
             rebuild: self.rebuild,
+            outward: self.outward,
             config: self.config,
             ..Settings::default()
         }

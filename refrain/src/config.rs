@@ -82,6 +82,8 @@ pub struct Settings {
     pub log_cut_interval: Option<String>,
     /// See [`Config::rebuild`].
     pub rebuild: Option<bool>,
+    /// See [`Config::outward`].
+    pub outward: Option<bool>,
     /// Where other nodes reach `up`.
     pub peer_listen: Option<SocketAddr>,
     /// How many shards `up` has.
@@ -126,6 +128,7 @@ struct File {
     checkpoint_interval: Option<String>,
     log_cut_interval: Option<String>,
     rebuild: Option<bool>,
+    outward: Option<bool>,
     peer_listen: Option<SocketAddr>,
     shards: Option<u16>,
     #[serde(default)]
@@ -189,6 +192,8 @@ pub struct Config {
     pub log_cut_interval: Duration,
     /// Whether a replica that diverged is rebuilt from the agreed checkpoint by itself.
     pub rebuild: bool,
+    /// Whether guests' calls outward may be given to this node's proxy; their manifests say where to.
+    pub outward: bool,
     /// Where ports of services listen, instead of what their manifests say.
     pub listen: Vec<ListenAt>,
     /// The cluster, and which of its nodes this is.
@@ -358,6 +363,7 @@ impl Config {
             ),
             log_cut_interval: duration("log-cut-interval", cut_interval, DEFAULT_LOG_CUT_INTERVAL, faults_of),
             rebuild: given.rebuild.or(file.rebuild).unwrap_or(true),
+            outward: given.outward.or(file.outward).unwrap_or(true),
             listen: listen::merge(&given.listen, file.listen, faults_of),
             cluster,
         };

@@ -39,6 +39,10 @@ pub use outbound::Outbound;
 pub use poll::{Event, Subscription};
 pub use turn::{ShardEvent, TurnEnd, TurnInput};
 
+/// Counts the changes of what guests see and of the kernel's encoding: kernels of two numbers do not replay one log
+/// alike. Part of the compatibility key of engines. 2: outward calls and datagrams.
+pub const BEHAVIOUR: u32 = 2;
+
 /// Why a guest's call has no result yet, or none at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {

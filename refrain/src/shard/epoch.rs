@@ -19,7 +19,7 @@ impl Inner {
             Epoch(0) if self.draining.get() => {}
             Epoch(0) => {
                 let (proxy, nonce) = (self.config.cluster.proxy(), self.nonce.get());
-                self.tell_leader(ToLeader::OpenEpoch { proxy, nonce, outward: self.config.cluster.outward });
+                self.tell_leader(ToLeader::OpenEpoch { proxy, nonce, outward: self.config.outward });
             }
             epoch => {
                 let released = self.released();

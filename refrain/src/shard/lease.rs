@@ -11,6 +11,9 @@ use tokio::time::Instant;
 const BEATS_PER_LEASE: u32 = 5;
 /// The share of the lease after which the proxy gives it up, in percent: the rest is for clocks that differ.
 const USED_PERCENT: u32 = 80;
+/// The share of the lease in which calls outward are begun, in percent: a call is not begun that the proxy might have to
+/// give up at once.
+const OUTWARD_PERCENT: u32 = 60;
 /// Renewals that may be unanswered; older ones say nothing.
 const MAX_OPEN_BEATS: usize = 16;
 
@@ -82,6 +85,11 @@ impl Lease {
     pub(super) fn is_over(&self) -> bool {
         self.held_since.get().is_some_and(|since| since.elapsed() > self.length.get() * USED_PERCENT / 100)
     }
+
+    /// Whether so much of it is left that a call outward may be begun.
+    pub(super) fn has_time_for_calls(&self) -> bool {
+        self.held_since.get().is_some_and(|since| since.elapsed() <= self.length.get() * OUTWARD_PERCENT / 100)
+    }
 }
 
 #[cfg(test)]
@@ -101,10 +109,11 @@ mod tests {
         lease.renewed(beat + 7);
         tokio::time::advance(3 * second).await;
         assert!(!lease.is_over(), "four seconds after the renewal was sent");
+        assert!(!lease.has_time_for_calls(), "three would have been the last");
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(lease.is_over());
         lease.begin();
-        assert!(!lease.is_over());
+        assert!(!lease.is_over() && lease.has_time_for_calls());
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,6 +25,10 @@ impl Upstream for ToLeaderOrOperator {
         }
     }
 
+    fn may_go_outward(&self) -> bool {
+        self.0.upgrade().is_some_and(|inner| inner.lease.has_time_for_calls())
+    }
+
     fn accepted(&self, group: GroupId) {
         if let Some(inner) = self.0.upgrade() {
             inner.traces.accepted(group);

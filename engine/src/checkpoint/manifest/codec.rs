@@ -6,7 +6,7 @@ use super::{Blob, GuestParts, MAX_MANIFEST_BYTES, MAX_MEMORIES, MAX_PAGES, Manif
 use crate::checkpoint::chunk::{CHUNK_BYTES, ChunkId};
 
 const MAGIC: &[u8; 4] = b"RFCK";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const MEMORY_REFUSED: u8 = 1;
 
 pub(super) fn encode(parts: &Parts) -> Vec<u8> {

@@ -28,7 +28,7 @@ fn parts() -> Parts {
 #[test]
 fn the_bytes_of_a_manifest_are_fixed() {
     let of = |byte: u8| [byte; 32];
-    let mut bytes = b"RFCK\x01\x00\x07\x00\x00\x00\x04\x03\x02\x01\x00\x00\x00\x00".to_vec();
+    let mut bytes = b"RFCK\x02\x00\x07\x00\x00\x00\x04\x03\x02\x01\x00\x00\x00\x00".to_vec();
     bytes.extend([of(0x11), of(0x22)].concat());
     bytes.extend([0x33; 16]);
     bytes.extend(b"\x01\x01\x02");
