@@ -6,6 +6,7 @@ mod nodes;
 mod outward;
 mod proxy_protocol;
 mod udp;
+mod unix;
 
 use std::future::Future;
 use std::io::ErrorKind;
