@@ -121,6 +121,13 @@ impl Kernel {
         }
     }
 
+    /// Ends the guest's side of every flow, as a host does for a process that has ended.
+    pub(crate) fn finish_all_flows(&mut self) {
+        for slot in self.tables.by_id.values().copied().collect::<Vec<_>>() {
+            self.finish(slot);
+        }
+    }
+
     fn remove_flow(&mut self, id: FlowId) {
         let Some(slot) = self.tables.by_id.remove(&id) else { return };
         let removed = self.tables.flows.remove(slot).expect("every id has its slot");
@@ -172,7 +179,7 @@ impl Kernel {
             _ => return Err(Errno::Notsock),
         }
         let port = if port == 0 { self.free_port()? } else { port };
-        if self.tables.listeners.contains_key(&port) {
+        if self.tables.listeners.contains_key(&port) && !self.may_share(port) {
             return Err(Errno::Addrinuse);
         }
         if let Object::Socket { bound, .. } = &mut self.tables.descriptors.get_mut(fd)?.object {
@@ -196,7 +203,7 @@ impl Kernel {
     pub fn listen(&mut self, fd: u32, backlog: u32) -> Result<(), Errno> {
         let port = match self.tables.descriptors.get(fd)?.object {
             Object::Socket { bound: Some(port), backlog: None, .. } => {
-                if self.tables.listeners.contains_key(&port) {
+                if self.tables.listeners.contains_key(&port) && !self.may_share(port) {
                     return Err(Errno::Addrinuse);
                 }
                 port
@@ -377,7 +384,7 @@ impl Kernel {
         self.tables.listeners.get(&port).is_some_and(|listener| !listener.queue.is_empty())
     }
 
-    fn would_wait(&mut self, nonblocking: bool) -> Stop {
+    pub(crate) fn would_wait(&mut self, nonblocking: bool) -> Stop {
         if !nonblocking {
             return Stop::Block;
         }
