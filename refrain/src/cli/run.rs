@@ -82,6 +82,11 @@ const FOUR_GIB: u64 = 4 << 30;
 pub(crate) fn run(args: RunArgs) -> ExitCode {
     let RunArgs { flags, verbose, module } = args;
     let (module, behind, arguments) = split(module);
+    // The parser takes everything from the first word on that it does not know.
+    if module.as_bytes().starts_with(b"-") {
+        eprintln!("error: unexpected argument '{}' found\n\nFor more information, try '--help'.", module.display());
+        return ExitCode::from(USAGE);
+    }
     let behind = match FlagsBehind::try_parse_from(behind) {
         Ok(behind) => behind.flags,
         Err(error) => {
