@@ -15,6 +15,7 @@ pub mod native;
 pub mod ports;
 pub mod rctl;
 pub mod resp;
+pub mod run;
 pub mod server;
 pub mod services;
 pub mod three;

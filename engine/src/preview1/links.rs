@@ -7,7 +7,7 @@ use refrain_inspect::asyncify::waits;
 use wasmtime::{Caller, Linker, WasmTy, WasmTyList};
 
 use super::MODULE;
-use crate::host::Host;
+use crate::host::{Host, memory_of};
 use crate::trace::Called;
 
 /// The linker of a platform on its way.
@@ -39,6 +39,28 @@ impl<'a> Links<'a> {
                 crate::trace::ended(&mut caller);
             }
             function(caller, code)
+        })?;
+        Ok(())
+    }
+
+    /// Links a function that may end the guest.
+    pub(crate) fn ending(
+        &mut self,
+        name: &'static str,
+        function: impl Fn(u32) -> wasmtime::Result<i32> + Send + Sync + 'static,
+    ) -> wasmtime::Result<()> {
+        let traced = self.traced;
+        self.linker.func_wrap(MODULE, name, move |mut caller: Caller<'_, Host>, argument: u32| {
+            let result = function(argument);
+            if traced {
+                caller.data_mut().called = Some(Called::new(name, [u64::from(argument)]));
+                match (&result, memory_of(&mut caller)) {
+                    (Ok(code), Some(memory)) => crate::trace::returned(&mut caller, memory, *code),
+                    (Ok(_), None) => {}
+                    (Err(_), _) => crate::trace::ended(&mut caller),
+                }
+            }
+            result
         })?;
         Ok(())
     }
