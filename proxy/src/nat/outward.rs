@@ -72,6 +72,12 @@ impl Calls {
         keys
     }
 
+    /// The calls that have a key.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> impl Iterator<Item = (GroupId, Serial)> {
+        self.keys.keys().copied()
+    }
+
     /// The next key is the last one.
     #[cfg(test)]
     pub(super) fn use_up_keys(&mut self) {

@@ -1,5 +1,6 @@
 //! The rules of the table, one test each.
 
+mod accounts;
 mod datagrams;
 mod outward;
 mod retries;
@@ -15,7 +16,7 @@ use refrain_wire::record::{check_records, records};
 use refrain_wire::{Epoch, GroupId, Record, ResetReason, Serial, SubmissionId};
 
 use super::outbox::PIECE_BYTES;
-use super::{Direction, Emit, Ending, GroupLimits, Limits, MAX_PENDING_BYTES, Nat, Refused, Submission};
+use super::{Client, Direction, Emit, Ending, GroupLimits, Limits, MAX_PENDING_BYTES, Nat, Refused, Submission};
 
 const GROUP: GroupId = GroupId(7);
 const OTHER: GroupId = GroupId(9);

@@ -15,8 +15,9 @@ use rustix::io::Errno;
 use tokio::time::{sleep, timeout};
 
 use super::connection::Connection;
+use super::serve;
 use super::shell::Shell;
-use super::tasks;
+
 use crate::net::Stream;
 use crate::proxy_protocol;
 
@@ -84,7 +85,7 @@ impl Shell {
         if connection.write_header(header).is_err() {
             self.broken(&connection);
         }
-        tokio::task::spawn_local(tasks::serve(shell, connection));
+        tokio::task::spawn_local(serve::serve(shell, connection));
         self.submit_if_due();
     }
 }

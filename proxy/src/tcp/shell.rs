@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,9 +22,6 @@ use super::upstream::Upstream;
 use crate::core::{Action, Outcome, Proxy};
 use crate::nat::{Closed, Ending, Limits, Nat, Submission};
 use crate::net::Net;
-
-/// Reads of one connection before others get their turn.
-const READS_PER_POLL: usize = 4;
 
 pub(super) struct Shell {
     pub(super) core: RefCell<Proxy>,
@@ -214,73 +210,6 @@ impl Shell {
         self.with_nat(|nat| nat.reset(connection.flow.serial, Ending::ClientReset));
         connection.end(Fate::Reset);
         self.submit_if_due();
-    }
-
-    /// Moves bytes both ways until the connection ends or nothing can move.
-    pub(super) fn poll_connection(&self, connection: &Rc<Connection>, cx: &mut Context<'_>) -> Poll<()> {
-        connection.remember(cx.waker());
-        if connection.fate() == Fate::Open {
-            match connection.flush(cx) {
-                Ok(0) => {}
-                Ok(written) => self.delivered(connection, written, self.now()),
-                Err(_) => self.broken(connection),
-            }
-        }
-        if connection.fate() == Fate::Open && !connection.read_closed.get() {
-            self.read(connection, cx);
-        }
-        self.submit_if_due();
-        if connection.fate() != Fate::Open || connection.is_done() {
-            return Poll::Ready(());
-        }
-        Poll::Pending
-    }
-
-    fn read(&self, connection: &Rc<Connection>, cx: &mut Context<'_>) {
-        let serial = connection.flow.serial;
-        let mut scratch = self.scratch.borrow_mut();
-        for _ in 0..READS_PER_POLL {
-            let readable = self.with_nat(|nat| nat.readable_bytes(serial)).unwrap_or(0);
-            if readable == 0 {
-                return;
-            }
-            let limit = readable.min(scratch.len());
-            match connection.poll_read(cx, &mut scratch[..limit]) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(0)) => {
-                    connection.read_closed.set(true);
-                    let now = self.now();
-                    self.with_nat(|nat| nat.client_shutdown(serial, now));
-                    return;
-                }
-                Poll::Ready(Ok(_)) if self.with_nat(|nat| nat.refuse_if_full(serial)) == Some(true) => {
-                    return connection.end(Fate::Reset);
-                }
-                Poll::Ready(Ok(count)) => {
-                    self.counters.add_in(count);
-                    let now = self.now();
-                    let group = self.with_nat(|nat| nat.received(serial, &scratch[..count], now)).flatten();
-                    if let Some(group) = group {
-                        self.upstream.received(group, count, self.instant(now));
-                    }
-                }
-                Poll::Ready(Err(_)) => return self.broken(connection),
-            }
-        }
-        cx.waker().wake_by_ref();
-    }
-
-    /// Reads and throws away. Returns how much, and whether the client has ended.
-    pub(super) fn discard(&self, connection: &Connection, cx: &mut Context<'_>) -> (usize, bool) {
-        let mut scratch = self.scratch.borrow_mut();
-        match connection.poll_read(cx, &mut scratch) {
-            Poll::Pending => (0, false),
-            Poll::Ready(Ok(0) | Err(_)) => (0, true),
-            Poll::Ready(Ok(count)) => {
-                cx.waker().wake_by_ref();
-                (count, false)
-            }
-        }
     }
 
     /// The connection's task is over: frees its place and writes the access log.

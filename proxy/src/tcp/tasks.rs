@@ -1,28 +1,23 @@
-//! The tasks of the front end: accepting, serving a connection, submitting, and the two coarse timers, which are
+//! The tasks of the front end: accepting, submitting, and the two coarse timers, which are
 //! armed only while something needs them.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::rc::{Rc, Weak};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use refrain_wire::{FlowId, GroupId, Position};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::connection::{Connection, Fate};
-use super::greet;
+use super::connection::Connection;
 use super::shell::Shell;
+use super::{greet, serve};
 use crate::core::Action;
 use crate::nat::{Client, Ending, MAX_IDLE_ASSOCIATION, Refused};
 use crate::net::{IpRange, Listener, Stream};
 
-/// How long a finished connection is still read, so that the client can take the answer before the close.
-const LINGER_TIME: Duration = Duration::from_secs(2);
-/// How much of what a lingering client sends is thrown away before the close.
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// How long nothing is accepted after the process has run out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long an agreed position waits for its speaker's list before another seat is asked; twice as long after each
@@ -114,51 +109,9 @@ pub(super) fn admit(
     shell.upstream.accepted(group);
     let connection = Rc::new(Connection::new(FlowId { epoch, serial }, stream, unread));
     shell.connections.borrow_mut().insert(serial, Rc::clone(&connection));
-    tokio::task::spawn_local(serve(Rc::clone(shell), connection));
+    tokio::task::spawn_local(serve::serve(Rc::clone(shell), connection));
     shell.submit_if_due();
     shell.sweep_idle();
-}
-
-pub(super) async fn serve(shell: Rc<Shell>, connection: Rc<Connection>) {
-    poll_fn(|cx| shell.poll_connection(&connection, cx)).await;
-    if connection.fate() == Fate::Linger {
-        // Boxed: a task that only waits stays small.
-        Box::pin(linger(&shell, &connection)).await;
-    }
-    shell.close(&connection);
-}
-
-/// Writes what waits and throws away what comes, until the client ends or its time is over.
-async fn linger(shell: &Shell, connection: &Connection) {
-    connection.finish();
-    let mut client_ended = false;
-    let flushed = poll_fn(|cx| {
-        connection.remember(cx.waker());
-        client_ended = client_ended || shell.discard(connection, cx).1;
-        match connection.flush(cx) {
-            Ok(written) => shell.delivered(connection, written, shell.now()),
-            Err(_) => connection.end(Fate::Reset),
-        }
-        if connection.write_is_closed() || connection.fate() == Fate::Reset {
-            return Poll::Ready(());
-        }
-        Poll::Pending
-    });
-    if timeout(shell.limits.idle, flushed).await.is_err() {
-        connection.end(Fate::Reset);
-    }
-    let mut discarded = 0;
-    let ended = poll_fn(|cx| {
-        connection.remember(cx.waker());
-        if client_ended || connection.fate() == Fate::Reset || discarded >= LINGER_BYTES {
-            return Poll::Ready(());
-        }
-        let (count, ended) = shell.discard(connection, cx);
-        discarded += count;
-        if ended { Poll::Ready(()) } else { Poll::Pending }
-    });
-    // Whether the client ended or its time did: the connection is closed.
-    let _ = timeout(LINGER_TIME, ended).await;
 }
 
 /// Resets idle flows, while there are flows.

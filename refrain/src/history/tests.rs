@@ -321,6 +321,7 @@ fn the_bytes_of_a_history_are_fixed() {
         time: Time::from_micros(6),
         terms: vec![[7; 32]],
         ended: vec![Epoch(8)],
+        opened: Vec::new(),
         records: Bytes::from_static(b"records"),
     };
     file.append(std::slice::from_ref(&turn)).unwrap();

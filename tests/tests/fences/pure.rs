@@ -10,6 +10,7 @@ const PURE: &[&str] = &[
     "proxy/src/nat",
     "proxy/src/votes",
     "proxy/src/core",
+    "proxy/src/proxy_protocol",
     "sequencer/src/batcher",
     "sequencer/src/office",
     "sequencer/src/shard",
