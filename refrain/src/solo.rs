@@ -30,7 +30,7 @@ use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
 use refrain_kernel::fs::BundleFiles;
 use refrain_kernel::process::GuestEnd;
 use refrain_kernel::solo::Solo;
-use refrain_kernel::{Kernel, ShardEvent};
+use refrain_kernel::{Kernel, Outbound, ShardEvent};
 use refrain_wire::{Epoch, GroupId, Incarnation, Position, Record, RecordWriter, Seat, Time};
 
 use clock::Clock;
@@ -184,6 +184,8 @@ fn config(program: &Program) -> GuestConfig {
         socket_buffer_bytes: WINDOW_BYTES,
         socket_buffers_bytes: 256 << 20,
         files_bytes: program.files_bytes,
+        outbound: Outbound::default(),
+        max_outward: 0,
         log_lines_per_second: 0,
         restart: RestartPolicy::Never,
         backoff: Duration::ZERO,

@@ -1,0 +1,227 @@
+//! A guest that calls other servers: agreed on, done once, the same for every replica, and only where its manifest allows.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use refrain_tests::cluster::Cluster;
+use refrain_tests::outside::{Manner, Outside};
+use refrain_tests::programs::guest;
+use refrain_tests::server::Site;
+use refrain_tests::wait;
+
+/// A client of the guest: one line there, one back.
+struct Caller(BufReader<TcpStream>);
+
+impl Caller {
+    fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(wait::PATIENCE))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    fn say(&mut self, line: &str) -> Result<()> {
+        Ok(self.0.get_mut().write_all(format!("{line}\n").as_bytes())?)
+    }
+
+    fn heard(&mut self) -> Result<String> {
+        let mut answer = String::new();
+        ensure!(self.0.read_line(&mut answer)? > 0, "the guest closed the connection");
+        Ok(answer.trim_end().to_owned())
+    }
+
+    fn ask(&mut self, line: &str) -> Result<String> {
+        self.say(line)?;
+        self.heard()
+    }
+}
+
+fn manifest(outbound: &[String]) -> String {
+    let outbound: Vec<String> = outbound.iter().map(|entry| format!("{entry:?}")).collect();
+    format!(
+        "name = \"caller\"\nnamespace = \"test\"\nversion = \"1.0.0\"\nmodule = \"caller.wasm\"\noutbound = [{}]\n\
+         [limits]\noutward = 40\n[[ports]]\nname = \"line\"\nguest = 7000\nlisten = \"127.0.0.1:0\"\n",
+        outbound.join(", ")
+    )
+}
+
+fn tcp(outside: &Outside) -> String {
+    outside.address().to_string()
+}
+
+fn udp(outside: &Outside) -> String {
+    format!("{}/udp", outside.address())
+}
+
+/// `HOST PORT` of a server.
+fn words(outside: &Outside) -> String {
+    format!("{} {}", outside.address().ip(), outside.address().port())
+}
+
+/// A site with the guest, if it can be built here.
+fn site(purpose: &str, outbound: &[String]) -> Result<Option<Site>> {
+    let Some(module) = guest("caller")? else { return Ok(None) };
+    let mut site = Site::new(purpose)?;
+    site.service(&manifest(outbound), &module)?;
+    Ok(Some(site))
+}
+
+#[test]
+fn a_server_is_called_once_for_all_replicas_which_know_the_same() -> Result<()> {
+    let (echo, datagrams) = (Outside::start(Manner::Echo)?, Outside::datagrams()?);
+    let Some(site) = site("outward", &[tcp(&echo), udp(&datagrams)])? else { return Ok(()) };
+    let server = site.start()?;
+    let mut caller = Caller::connect(server.address("caller"))?;
+    for round in 0..20 {
+        let answer = caller.ask(&format!("tcp {} hello {round}", words(&echo)))?;
+        ensure!(answer.ends_with(&format!("hello {round}.")), "{answer}");
+        let answer = caller.ask(&format!("udp {} ping {round}", words(&datagrams)))?;
+        ensure!(answer.ends_with(&format!("PING {round}")), "{answer}");
+        ensure!(caller.ask("clock")?.starts_with("ok "));
+    }
+    let once: Vec<String> = (0..20).map(|round| format!("hello {round}")).collect();
+    assert_eq!(echo.lines(), once, "three replicas, one call each");
+    assert_eq!(datagrams.lines(), (0..20).map(|round| format!("ping {round}")).collect::<Vec<_>>());
+    ensure!(server.rctl(&["service", "audit", "test/caller"])?.status.success());
+    server.until_equal("caller")?;
+    Ok(())
+}
+
+#[test]
+fn nothing_is_reached_that_the_manifest_does_not_name() -> Result<()> {
+    let (allowed, other) = (Outside::start(Manner::Echo)?, Outside::start(Manner::Echo)?);
+    let Some(site) = site("outward-deny", &[tcp(&allowed)])? else { return Ok(()) };
+    let server = site.start()?;
+    let mut caller = Caller::connect(server.address("caller"))?;
+    assert_eq!(caller.ask(&format!("tcp {} x", words(&other)))?, "connect: EACCES");
+    assert_eq!(caller.ask(&format!("udp {} x", words(&allowed)))?, "sendto: EACCES", "another protocol");
+    ensure!(caller.ask("tcp nobody.example 80 x")?.starts_with("name: "));
+    ensure!(caller.ask(&format!("tcp {} x", words(&allowed)))?.starts_with("ok 2 "));
+    assert_eq!(other.lines(), [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn a_name_is_looked_up_as_the_machine_does_and_pinned() -> Result<()> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
+    let Some(site) = site("outward-name", &[format!("{name}:9")])? else { return Ok(()) };
+    let server = site.start()?;
+    let mut caller = Caller::connect(server.address("caller"))?;
+    let answer = caller.ask(&format!("name {name}"))?;
+    match (name.as_str(), 0).to_socket_addrs() {
+        Ok(addresses) => {
+            for address in addresses {
+                ensure!(answer.split(' ').any(|word| word == address.ip().to_string()), "{address} is not in {answer}");
+            }
+        }
+        Err(_) => ensure!(answer.starts_with("name: "), "{answer}"),
+    }
+    ensure!(caller.ask("name localhost")?.contains("127.0.0.1"));
+    ensure!(caller.ask("name elsewhere.example")?.starts_with("name: "), "no rule names it");
+    Ok(())
+}
+
+#[test]
+fn outside_servers_that_misbehave_are_told_to_the_guest_and_harm_nobody() -> Result<()> {
+    let large = std::env::var("REFRAIN_LARGE_ANSWER").ok().and_then(|size| size.parse().ok()).unwrap_or(32_000_000);
+    let slow = Outside::start(Manner::Slow(Duration::from_millis(50)))?;
+    let (garbage, reset) = (Outside::start(Manner::Garbage)?, Outside::start(Manner::Reset)?);
+    let (bytes, silent) = (Outside::start(Manner::Bytes(large))?, Outside::start(Manner::Silent)?);
+    let gone: SocketAddr = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.local_addr()?
+    };
+    let mut outbound: Vec<String> = [&slow, &garbage, &reset, &bytes, &silent].map(tcp).into();
+    outbound.push(gone.to_string());
+    let Some(site) = site("outward-bad", &outbound)? else { return Ok(()) };
+    let server = site.start()?;
+    let mut caller = Caller::connect(server.address("caller"))?;
+    assert_eq!(caller.ask(&format!("tcp {} {} x", gone.ip(), gone.port()))?, "connect: ECONNREFUSED");
+    ensure!(caller.ask(&format!("tcp {} slowly", words(&slow)))?.ends_with("slowly."));
+    ensure!(caller.ask(&format!("tcp {} x", words(&garbage)))?.starts_with("ok 10000 "));
+    ensure!(caller.ask(&format!("tcp {} x", words(&reset)))?.contains("ECONNRESET"));
+    let before = server.resident_bytes()?;
+    let answer = caller.ask(&format!("tcp {} x", words(&bytes)))?;
+    ensure!(answer.starts_with(&format!("ok {large} ")), "{answer}");
+    let grown = server.resident_bytes()?.saturating_sub(before);
+    ensure!(grown < 400_000_000, "{grown} bytes more after an answer of {large}");
+    // The guest waits for one that never answers; the server is drained in spite of it.
+    caller.say(&format!("tcp {} x", words(&silent)))?;
+    wait::until("the silent server's call", || Ok((!silent.lines().is_empty()).then_some(())))?;
+    server.until_equal("caller")?;
+    server.terminate()
+}
+
+#[test]
+fn calls_in_progress_when_the_process_dies_are_made_by_nobody_again() -> Result<()> {
+    let silent = Outside::start(Manner::Silent)?;
+    let echo = Outside::start(Manner::Echo)?;
+    let Some(site) = site("outward-crash", &[tcp(&silent), tcp(&echo)])? else { return Ok(()) };
+    let mut server = site.start()?;
+    for round in 0..3 {
+        let mut caller = Caller::connect(server.address("caller"))?;
+        caller.say(&format!("many {} 8 round {round}", words(&silent)))?;
+        wait::until("eight calls", || Ok((silent.lines().len() == 8 * (round + 1)).then_some(())))?;
+        server.kill()?;
+        server = site.start()?;
+        let mut again = Caller::connect(server.address("caller"))?;
+        ensure!(again.ask(&format!("tcp {} after", words(&echo)))?.ends_with("after."), "the guest goes on");
+    }
+    let mut lines = silent.lines();
+    lines.sort();
+    let mut each: Vec<String> = (0..3).flat_map(|round| (0..8).map(move |n| format!("round {round} {n}"))).collect();
+    each.sort();
+    assert_eq!(lines, each, "no call was made twice");
+    assert_eq!(echo.lines(), ["after"; 3]);
+    server.until_equal("caller")?;
+    Ok(())
+}
+
+#[test]
+fn when_the_owners_node_dies_the_guest_is_told_that_it_may_have_happened() -> Result<()> {
+    let silent = Outside::start(Manner::Silent)?;
+    let echo = Outside::start(Manner::Echo)?;
+    let Some(module) = guest("caller")? else { return Ok(()) };
+    let mut cluster = Cluster::new("outward-cluster", 3)?;
+    cluster.service(&manifest(&[tcp(&silent), tcp(&echo)]), &module)?;
+    cluster.start()?;
+    // Node 1 has the lowest proxy: it makes the calls of all.
+    let mut caller = Caller::connect(cluster.server(2).address("caller"))?;
+    ensure!(caller.ask(&format!("tcp {} before", words(&echo)))?.ends_with("before."));
+    caller.say(&format!("many {} 8 call", words(&silent)))?;
+    wait::until("eight calls", || Ok((silent.lines().len() == 8).then_some(())))?;
+    cluster.kill(1)?;
+    let told = caller.heard().context("the client on another node keeps its connection")?;
+    ensure!(told == "ok 0 8 ECONNRESET", "{told}");
+    ensure!(caller.ask(&format!("tcp {} after", words(&echo)))?.ends_with("after."), "the next proxy makes them now");
+    assert_eq!(silent.lines().len(), 8, "no call was made twice");
+    assert_eq!(echo.lines(), ["before", "after"]);
+    cluster.start_node(1)?;
+    cluster.until_equal("caller")
+}
+
+#[test]
+fn a_replay_of_the_log_makes_no_call_and_says_what_was_called() -> Result<()> {
+    let (echo, datagrams) = (Outside::start(Manner::Echo)?, Outside::datagrams()?);
+    let Some(site) = site("outward-replay", &[tcp(&echo), udp(&datagrams)])? else { return Ok(()) };
+    let server = site.start()?;
+    let mut caller = Caller::connect(server.address("caller"))?;
+    for line in [format!("tcp {} one", words(&echo)), format!("udp {} two", words(&datagrams)), "clock".to_owned()] {
+        ensure!(caller.ask(&line)?.starts_with("ok "));
+    }
+    drop(caller);
+    server.terminate()?;
+    let folder = site.data_dir();
+    let replay = std::process::Command::new(refrain_tests::server::program("refrain")?)
+        .args(["replay", "test/caller", "--print-from", "1", "--data-dir"])
+        .arg(&folder)
+        .output()?;
+    let text = String::from_utf8_lossy(&replay.stdout);
+    ensure!(replay.status.success(), "{text}{}", String::from_utf8_lossy(&replay.stderr));
+    for said in [echo.address().to_string(), datagrams.address().to_string()] {
+        ensure!(text.contains(&said), "{said} is not in\n{text}");
+    }
+    assert_eq!((echo.lines().len(), datagrams.lines().len()), (1, 1), "nobody was called again");
+    Ok(())
+}
