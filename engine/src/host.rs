@@ -213,9 +213,9 @@ fn memory_of(caller: &mut Caller<'_, Host>) -> Option<Memory> {
 }
 
 /// Runs `call` with the guest's memory and kernel. The result is a WASI errno.
-pub(crate) fn call(
+pub(crate) fn call<A: Answer>(
     caller: &mut Caller<'_, Host>,
-    call: impl FnOnce(&mut Kernel, &mut [u8]) -> Result<(), Errno>,
+    call: impl FnOnce(&mut Kernel, &mut [u8]) -> Result<A, Errno>,
 ) -> i32 {
     let Some(memory) = memory_of(caller) else {
         return i32::from(Errno::Fault.code());
@@ -242,9 +242,9 @@ fn charge(caller: &mut Caller<'_, Host>, work: u64) {
 }
 
 /// Runs `call` until it does not block, once a turn. `call` is told whether it is the first time.
-pub(crate) fn waiting_call<'a>(
+pub(crate) fn waiting_call<'a, A: Answer>(
     mut caller: Caller<'a, Host>,
-    mut call: impl FnMut(&mut Kernel, &mut [u8], bool) -> Result<(), Stop> + Send + 'a,
+    mut call: impl FnMut(&mut Kernel, &mut [u8], bool) -> Result<A, Stop> + Send + 'a,
 ) -> Box<dyn Future<Output = i32> + Send + 'a> {
     let Some(memory) = memory_of(&mut caller) else {
         return Box::new(std::future::ready(i32::from(Errno::Fault.code())));
@@ -276,7 +276,7 @@ pub(crate) fn waiting_call<'a>(
         let result = call(shared.kernel(), memory.data_mut(&mut caller), first);
         charge(&mut caller, shared.kernel().take_work());
         let returned = match result {
-            Ok(()) => Some(0),
+            Ok(answer) => Some(answer.code()),
             Err(Stop::Errno(errno)) => Some(i32::from(errno.code())),
             Err(Stop::Block) => None,
         };
@@ -328,6 +328,23 @@ fn digest_state(caller: &mut Caller<'_, Host>, memory: Memory) -> [u8; 32] {
 }
 
 /// A result as WASI returns it.
-pub(crate) fn code(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(|errno| i32::from(errno.code()), |()| 0)
+pub(crate) fn code<A: Answer>(result: Result<A, Errno>) -> i32 {
+    result.map_or_else(|errno| i32::from(errno.code()), Answer::code)
+}
+
+/// What a call that did its work returns: 0, or a number that only its family knows.
+pub(crate) trait Answer {
+    fn code(self) -> i32;
+}
+
+impl Answer for () {
+    fn code(self) -> i32 {
+        0
+    }
+}
+
+impl Answer for i32 {
+    fn code(self) -> i32 {
+        self
+    }
 }

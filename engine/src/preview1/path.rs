@@ -29,6 +29,38 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     between(links)
 }
 
+/// What a path is opened with: `dirflags`, `oflags`, both rights, `fdflags`.
+pub(crate) struct Opening {
+    pub(crate) dir: u32,
+    pub(crate) lookup_flags: u32,
+    pub(crate) path: (u32, u32),
+    pub(crate) open_flags: u32,
+    pub(crate) rights: (u64, u64),
+    pub(crate) fd_flags: u32,
+}
+
+/// Opens a path, and writes its descriptor to `out`.
+pub(crate) fn open_at(kernel: &mut Kernel, memory: &mut [u8], opening: &Opening, out: u32) -> Result<(), Errno> {
+    slice_mut(memory, out, 4)?;
+    let flags = opening.open_flags;
+    let request = OpenRequest {
+        dir: opening.dir,
+        path: path(memory, opening.path.0, opening.path.1)?,
+        follow: follow(opening.lookup_flags),
+        flags: OpenFlags {
+            create: flags & 1 != 0,
+            directory: flags & 2 != 0,
+            exclusive: flags & 4 != 0,
+            truncate: flags & 8 != 0,
+        },
+        fd_flags: opening.fd_flags as u16,
+        rights: opening.rights.0,
+        inheriting: opening.rights.1,
+    };
+    let fd = kernel.open_path(&request)?;
+    write_u32(memory, out, fd)
+}
+
 fn open(links: &mut Links<'_>) -> wasmtime::Result<()> {
     links.define(
         "path_open",
@@ -42,25 +74,9 @@ fn open(links: &mut Links<'_>) -> wasmtime::Result<()> {
          inheriting: u64,
          fd_flags: u32,
          out: u32| {
-            call(&mut caller, |kernel, memory| {
-                slice_mut(memory, out, 4)?;
-                let request = OpenRequest {
-                    dir,
-                    path: path(memory, at, len)?,
-                    follow: follow(lookup_flags),
-                    flags: OpenFlags {
-                        create: open_flags & 1 != 0,
-                        directory: open_flags & 2 != 0,
-                        exclusive: open_flags & 4 != 0,
-                        truncate: open_flags & 8 != 0,
-                    },
-                    fd_flags: fd_flags as u16,
-                    rights,
-                    inheriting,
-                };
-                let fd = kernel.open_path(&request)?;
-                write_u32(memory, out, fd)
-            })
+            let rights = (rights, inheriting);
+            let opening = Opening { dir, lookup_flags, path: (at, len), open_flags, rights, fd_flags };
+            call(&mut caller, |kernel, memory| open_at(kernel, memory, &opening, out))
         },
     )?;
     Ok(())
