@@ -71,17 +71,17 @@ pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: R
         store.set_epoch_deadline(1);
         let ended = start(&compiled, &mut store, restoring).await;
         let fuel_left = store.get_fuel().unwrap_or_default();
-        let mode = {
+        let (mode, keeps_fuel) = {
             let mut shared = store.data().shared.lock();
             if shared.mode == Mode::Running {
                 shared.fuel_left = fuel_left;
             }
-            std::mem::replace(&mut shared.mode, Mode::Running)
+            (std::mem::replace(&mut shared.mode, Mode::Running), shared.keeps_fuel)
         };
         match ended {
             Ok(()) => RunEnd::Guest(GuestEnd::Exit(0)),
             Err(error) if mode != Mode::Running => unsaved(&error),
-            Err(error) => classify(&error, &store.data().limits, limits),
+            Err(error) => classify(&error, &store.data().limits, limits, keeps_fuel),
         }
     })
 }
@@ -156,7 +156,7 @@ fn unsaved(error: &wasmtime::Error) -> RunEnd {
 }
 
 /// Words for the end that are the same on every replica: no addresses, no host paths.
-fn classify(error: &wasmtime::Error, grown: &Limits, limits: RunLimits) -> RunEnd {
+fn classify(error: &wasmtime::Error, grown: &Limits, limits: RunLimits, keeps_fuel: bool) -> RunEnd {
     if let Some(fault) = error.downcast_ref::<HostFault>() {
         return RunEnd::Host(format!("{fault}: {error:#}"));
     }
@@ -172,7 +172,8 @@ fn classify(error: &wasmtime::Error, grown: &Limits, limits: RunLimits) -> RunEn
         Some(Trap::OutOfFuel) => {
             // Without a limit only a trial can use up its fuel.
             let fuel = limits.fuel_per_turn.unwrap_or(TRIAL_FUEL);
-            RunEnd::Guest(GuestEnd::Trap(format!("trapped: used up its fuel of {fuel} in one turn without waiting")))
+            let turn = if keeps_fuel { "" } else { " in one turn without waiting" };
+            RunEnd::Guest(GuestEnd::Trap(format!("trapped: used up its fuel of {fuel}{turn}")))
         }
         Some(trap) => RunEnd::Guest(GuestEnd::Trap(format!("trapped: {trap}{memory}"))),
         None if grown.memory_refused => RunEnd::Guest(GuestEnd::Trap(format!("could not be started{memory}"))),

@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) flip: Option<Flip>,
     pub(crate) memory_bytes: u64,
     pub(crate) fuel_left: u64,
+    /// A turn begins with the fuel that the last one left.
+    pub(crate) keeps_fuel: bool,
     /// Whether the guest runs, or its stack is stored or built up.
     pub(crate) mode: Mode,
     /// The waiting guest is to be captured when it is polled next.
@@ -60,6 +62,7 @@ impl Shared {
             flip: None,
             memory_bytes: 0,
             fuel_left: 0,
+            keeps_fuel: false,
             mode: Mode::Running,
             capture: false,
             image: None,
@@ -203,7 +206,7 @@ pub(crate) struct ExitCode(pub(crate) u32);
 /// What every call of the host costs, in fuel, besides the work that the kernel notes.
 const CALL_FUEL: u64 = 200;
 
-fn memory_of(caller: &mut Caller<'_, Host>) -> Option<Memory> {
+pub(crate) fn memory_of(caller: &mut Caller<'_, Host>) -> Option<Memory> {
     if let Some(memory) = caller.data().state.memory {
         return Some(memory);
     }
@@ -220,15 +223,15 @@ pub(crate) fn call<A: Answer>(
     let Some(memory) = memory_of(caller) else {
         return i32::from(Errno::Fault.code());
     };
-    if caller.data().shared.lock().mode != Mode::Running {
-        return stack::stray_call(caller);
-    }
-    let (result, work) = {
+    let called = {
         let (memory, host) = memory.data_and_store_mut(caller.as_context_mut());
         let mut shared = host.shared.lock();
-        let kernel = shared.kernel();
-        (code(call(kernel, memory)), kernel.take_work())
+        (shared.mode == Mode::Running).then(|| {
+            let kernel = shared.kernel();
+            (code(call(kernel, memory)), kernel.take_work())
+        })
     };
+    let Some((result, work)) = called else { return stack::stray_call(caller) };
     charge(caller, work);
     trace::returned(caller, memory, result);
     result
@@ -249,14 +252,11 @@ pub(crate) fn waiting_call<'a, A: Answer>(
     let Some(memory) = memory_of(&mut caller) else {
         return Box::new(std::future::ready(i32::from(Errno::Fault.code())));
     };
-    let mode = caller.data().shared.lock().mode;
-    if mode == Mode::Unwinding {
-        return Box::new(std::future::ready(stack::stray_call(&mut caller)));
-    }
-    // A call into which the stack was built up goes on waiting where the captured one stood.
-    let mut turn = (mode == Mode::Rewinding).then(|| stack::rewound(&mut caller));
+    let mut turn = match first_attempt(&mut caller, memory, &mut call) {
+        Attempt::Returned(code) => return Box::new(std::future::ready(code)),
+        Attempt::Waits(turn) => turn,
+    };
     Box::new(poll_fn(move |_| {
-        let first = turn.is_none();
         let shared = Arc::clone(&caller.data().shared);
         let mut shared = shared.lock();
         if std::mem::take(&mut shared.capture) {
@@ -265,21 +265,15 @@ pub(crate) fn waiting_call<'a, A: Answer>(
         if std::mem::take(&mut shared.look) {
             shared.image = Some(Image::whole(&mut caller));
         }
-        if turn.is_some_and(|before| before == shared.turn) {
+        if turn == shared.turn {
             shared.blocked = true;
             return Poll::Pending;
         }
-        if !first {
-            begin_turn(&mut caller, &mut shared, memory);
-        }
-        turn = Some(shared.turn);
-        let result = call(shared.kernel(), memory.data_mut(&mut caller), first);
+        begin_turn(&mut caller, &mut shared, memory);
+        turn = shared.turn;
+        let result = call(shared.kernel(), memory.data_mut(&mut caller), false);
         charge(&mut caller, shared.kernel().take_work());
-        let returned = match result {
-            Ok(answer) => Some(answer.code()),
-            Err(Stop::Errno(errno)) => Some(i32::from(errno.code())),
-            Err(Stop::Block) => None,
-        };
+        let returned = returned(result);
         trace::stepped(&mut caller, &mut shared, memory, returned);
         let Some(code) = returned else {
             suspend(&mut caller, &mut shared, memory);
@@ -289,9 +283,65 @@ pub(crate) fn waiting_call<'a, A: Answer>(
     }))
 }
 
+/// What came of a waiting call before it was polled.
+enum Attempt {
+    /// It need not wait.
+    Returned(i32),
+    /// It waits since this turn.
+    Waits(u64),
+}
+
+/// Runs a call that may wait for the first time, without making a future of it: most need not wait.
+fn first_attempt<A: Answer>(
+    caller: &mut Caller<'_, Host>,
+    memory: Memory,
+    call: impl FnOnce(&mut Kernel, &mut [u8], bool) -> Result<A, Stop>,
+) -> Attempt {
+    let (result, work) = {
+        let (memory, host) = memory.data_and_store_mut(caller.as_context_mut());
+        let mut shared = host.shared.lock();
+        match shared.mode {
+            Mode::Running => {
+                let kernel = shared.kernel();
+                (returned(call(kernel, memory, true)), kernel.take_work())
+            }
+            Mode::Unwinding => {
+                drop(shared);
+                return Attempt::Returned(stack::stray_call(caller));
+            }
+            // A call into which the stack was built up goes on waiting where the captured one stood.
+            Mode::Rewinding => {
+                drop(shared);
+                return Attempt::Waits(stack::rewound(caller));
+            }
+        }
+    };
+    charge(caller, work);
+    if let Some(code) = result {
+        trace::returned(caller, memory, code);
+        return Attempt::Returned(code);
+    }
+    let shared = Arc::clone(&caller.data().shared);
+    let mut shared = shared.lock();
+    trace::stepped(caller, &mut shared, memory, None);
+    suspend(caller, &mut shared, memory);
+    Attempt::Waits(shared.turn)
+}
+
+/// The code that a call returns; none when it waits.
+fn returned<A: Answer>(result: Result<A, Stop>) -> Option<i32> {
+    match result {
+        Ok(answer) => Some(answer.code()),
+        Err(Stop::Errno(errno)) => Some(i32::from(errno.code())),
+        Err(Stop::Block) => None,
+    }
+}
+
 fn begin_turn(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory) {
-    let fuel = caller.data().fuel_per_turn;
-    caller.set_fuel(fuel).expect("fuel is on for every guest");
+    if !shared.keeps_fuel {
+        let fuel = caller.data().fuel_per_turn;
+        caller.set_fuel(fuel).expect("fuel is on for every guest");
+    }
     if let Some(flip) = shared.flip.take() {
         let bytes = memory.data_mut(&mut *caller);
         let address = (flip.address % bytes.len().max(1) as u64) as usize;

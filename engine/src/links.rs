@@ -10,7 +10,7 @@ use refrain_inspect::asyncify::waits;
 use refrain_kernel::Errno;
 use wasmtime::{Caller, Linker, WasmTy, WasmTyList};
 
-use crate::host::{Host, call};
+use crate::host::{Host, call, memory_of};
 use crate::trace::{Called, Function};
 
 /// The linker of a platform on its way, and the family whose functions are being linked.
@@ -83,6 +83,32 @@ impl<'a> Links<'a> {
                 waiting.await;
             })
         })?;
+        Ok(())
+    }
+
+    /// Links a function that may end the guest.
+    pub(crate) fn ending(
+        &mut self,
+        name: &'static str,
+        function: impl Fn(u32) -> wasmtime::Result<i32> + Send + Sync + 'static,
+    ) -> wasmtime::Result<()> {
+        let (traced, told) = (self.traced, Function { family: self.family, name });
+        self.linker.func_wrap(
+            self.family.link_module(),
+            name,
+            move |mut caller: Caller<'_, Host>, argument: u32| {
+                let result = function(argument);
+                if traced {
+                    caller.data_mut().called = Some(Called::new(told, [u64::from(argument)]));
+                    match (&result, memory_of(&mut caller)) {
+                        (Ok(code), Some(memory)) => crate::trace::returned(&mut caller, memory, *code),
+                        (Ok(_), None) => {}
+                        (Err(_), _) => crate::trace::ended(&mut caller),
+                    }
+                }
+                result
+            },
+        )?;
         Ok(())
     }
 

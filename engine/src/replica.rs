@@ -270,6 +270,37 @@ impl Replica {
         }
     }
 
+    /// The same for a program that runs by itself: `between` sees its kernel whenever the guest yields its core, and ends
+    /// the turn early by `false`. `None` then; the replica is of no more use than to look at its kernel.
+    ///
+    /// # Errors
+    /// The host's failure, in words.
+    pub fn turn_while(
+        &mut self,
+        batch: &TurnBatch,
+        mut between: impl FnMut(&mut Kernel) -> bool,
+    ) -> Result<Option<TurnOutcome>, String> {
+        self.begin(batch);
+        loop {
+            match self.resume() {
+                Progress::Done(outcome) => return Ok(Some(outcome)),
+                Progress::Yielded if between(self.shared.lock().kernel()) => {}
+                Progress::Yielded => return Ok(None),
+                Progress::Failed(reason) => return Err(reason),
+            }
+        }
+    }
+
+    /// The kernel, between two turns.
+    pub fn with_kernel<T>(&mut self, look: impl FnOnce(&mut Kernel) -> T) -> T {
+        look(self.shared.lock().kernel())
+    }
+
+    /// From now on a turn begins with the fuel that the last one left: the limit is one of the whole run.
+    pub fn keep_fuel(&mut self) {
+        self.shared.lock().keeps_fuel = true;
+    }
+
     pub(crate) fn begin(&mut self, batch: &TurnBatch) {
         debug_assert_eq!(batch.previous, self.position, "batches reach a replica without gaps");
         self.position = batch.position;
@@ -284,7 +315,9 @@ impl Replica {
     fn enter(&mut self, batch: &TurnBatch, begin: impl FnOnce(&mut Kernel, &TurnInput<'_>)) {
         let mut shared = self.shared.lock();
         shared.turn += 1;
-        shared.fuel_left = self.fuel_per_turn();
+        if !shared.keeps_fuel {
+            shared.fuel_left = self.fuel_per_turn();
+        }
         begin(shared.kernel(), &batch.input());
         if shared.kernel().start_if_due() {
             drop(shared);

@@ -11,7 +11,6 @@ mod outward;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use refrain_wire::control::Agreement;
@@ -21,7 +20,7 @@ use refrain_wire::{Epoch, GroupId, Incarnation, Position, Seat, Serial};
 pub use action::{Action, LogStream, Notice, Released};
 pub use early::{EARLY_BYTES, EARLY_VOTES};
 
-use crate::nat::{Ending, GroupLimits, Limits, Nat, Refused};
+use crate::nat::{Client, Ending, GroupLimits, Limits, Nat, Refused};
 use crate::votes::{CastVote, Event, Votes, concerns};
 
 use early::{Arrival, Early};
@@ -199,8 +198,14 @@ impl Proxy {
     }
 
     /// Makes a flow for a connection.
-    pub fn accept(&mut self, group: GroupId, port: u16, peer: SocketAddr, now: Duration) -> Result<Serial, Refused> {
-        self.nat.as_mut().ok_or(Refused::NoEpoch)?.accept(group, port, peer, now)
+    pub fn accept(
+        &mut self,
+        group: GroupId,
+        port: u16,
+        client: impl Into<Client>,
+        now: Duration,
+    ) -> Result<Serial, Refused> {
+        self.nat.as_mut().ok_or(Refused::NoEpoch)?.accept(group, port, client, now)
     }
 
     /// A new replica holds a seat by the record at `at`.

@@ -28,7 +28,7 @@ use std::time::Duration;
 use refrain_wire::{Epoch, GroupId, ResetReason, Serial};
 
 pub use datagram::{Heard, MAX_IDLE_ASSOCIATION};
-pub use flow::{Closed, Direction, Ending};
+pub use flow::{Client, Closed, Direction, Ending};
 pub use guest::Emit;
 pub use limit::{GroupLimits, Limits, MAX_PENDING_BYTES, Refused};
 pub use submission::{GivenUp, Submission};

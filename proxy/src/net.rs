@@ -8,10 +8,12 @@ mod datagram;
 mod lookup;
 mod options;
 mod socket;
+mod unix;
 
 use std::future::{Future, ready};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +33,12 @@ pub trait Net {
     /// As [`Net::bind`], with options; a network without them takes none.
     fn bind_with(&self, addr: SocketAddr, _options: SocketOptions) -> io::Result<Box<dyn Listener>> {
         self.bind(addr)
+    }
+
+    /// Listens at a path for clients on the same machine, whose address is shown as 127.0.0.1 with port 0. The file of
+    /// a dead server is replaced; it goes away with the listener.
+    fn bind_unix(&self, _path: &Path) -> io::Result<Box<dyn Listener>> {
+        Err(ErrorKind::Unsupported.into())
     }
 
     /// Opens one connection, tried once. It has no time limit of its own.
@@ -67,6 +75,10 @@ impl<N: Net + ?Sized> Net for Arc<N> {
 
     fn bind_with(&self, addr: SocketAddr, options: SocketOptions) -> io::Result<Box<dyn Listener>> {
         (**self).bind_with(addr, options)
+    }
+
+    fn bind_unix(&self, path: &Path) -> io::Result<Box<dyn Listener>> {
+        (**self).bind_unix(path)
     }
 
     fn connect(&self, to: SocketAddr) -> Later<Box<dyn Stream>> {

@@ -19,6 +19,7 @@ mod upstream;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,10 +31,11 @@ pub use upstream::{NotTaken, Upstream};
 
 use crate::core::{Action, GroupConfig};
 use crate::nat::{Ending, GroupLimits, Limits, Nat};
-use crate::net::{IpRange, Net, SocketOptions, Sockets};
+use crate::net::{IpRange, Listener, Net, SocketOptions, Sockets};
 use crate::votes::CastVote;
 
 use shell::Shell;
+use tasks::Hears;
 
 /// How long a drain waits for the resets at its end to be committed.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
@@ -103,9 +105,28 @@ impl FrontEnd {
         let listener = self.shell.net.bind_with(addr, options.socket)?;
         let addr = listener.local_addr()?;
         let proxies = options.proxy_protocol_from.clone();
-        let task = tasks::accept(Rc::clone(&self.shell), listener, group, port, proxies);
-        self.shell.listeners.borrow_mut().push(tokio::task::spawn_local(task));
+        self.accept(listener, Hears { group, port, proxies, is_local: false });
         Ok(addr)
+    }
+
+    /// As [`FrontEnd::listen`], at a path of at most 107 bytes: for clients on this machine, which the guest is shown as
+    /// 127.0.0.1 with port 0, and which have no limit of one client. Of the options the trusted ranges alone count: if
+    /// 127.0.0.1 is in them, all begin with a header. The owner and the group may connect. The file of a dead server is
+    /// replaced, and it is removed by [`FrontEnd::drain`] or when the `LocalSet` ends.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AddrInUse`] when a server listens there, [`io::ErrorKind::AlreadyExists`] when there is
+    /// something else than a socket.
+    pub fn listen_unix(&self, path: &Path, group: GroupId, port: u16, options: &ListenOptions) -> io::Result<()> {
+        let listener = self.shell.net.bind_unix(path)?;
+        let proxies = options.proxy_protocol_from.clone();
+        self.accept(listener, Hears { group, port, proxies, is_local: true });
+        Ok(())
+    }
+
+    fn accept(&self, listener: Box<dyn Listener>, hears: Hears) {
+        let task = tasks::accept(Rc::clone(&self.shell), listener, hears);
+        self.shell.listeners.borrow_mut().push(tokio::task::spawn_local(task));
     }
 
     /// Hears datagrams for a guest's port and returns the address. Each peer is an association, which counts as one of
@@ -313,8 +334,11 @@ impl FrontEnd {
     /// and what guests opened, and waits a moment for these records to be committed. Cancelling it leaves the listeners closed.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         self.shell.draining.set(true);
-        for listener in self.shell.listeners.borrow_mut().drain(..) {
-            listener.abort();
+        let listeners = std::mem::take(&mut *self.shell.listeners.borrow_mut());
+        listeners.iter().for_each(tokio::task::JoinHandle::abort);
+        for listener in listeners {
+            // It was aborted; what counts is that its socket is closed.
+            let _ = listener.await;
         }
         // At the deadline the flows that are left are found below.
         let _ = timeout(deadline, self.until(|nat| nat.clients_connections() == 0)).await;

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use refrain::config::{Config, Durability, LogFormat, Role, Settings};
 
-use crate::{exit, logging, run};
+use crate::{exit, logging};
 
 mod replay;
+mod run;
 
 /// Runs ordinary Wasm servers as replicated state machines behind a transparent proxy.
 #[derive(Debug, Parser)]
@@ -25,6 +26,7 @@ Examples:
   refrain up examples/image-server          one service, three replicas, data in ./refrain-data
   refrain up                                what the data folder already has
   refrain up a b --data-dir /srv/refrain    two services, another data folder
+  refrain run program.wasm                  one program by itself
   refrain node --config node.toml           one node of a cluster
   rctl status                               what runs, from another terminal";
 
@@ -42,6 +44,9 @@ enum Command {
     Sequencer(Box<NodeArgs>),
     /// Runs a node as an engine alone: replicas run on it.
     Engine(Box<NodeArgs>),
+    /// Runs one program by itself, without log and replicas: WASI preview 1 under the deterministic kernel.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<run::RunArgs>),
     /// Replays a service's log from a data folder that no node uses (`rctl replay` calls it).
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<replay::ReplayArgs>),
@@ -76,6 +81,17 @@ node.toml:                               cluster.toml, the same on every node:
   services = [\"examples/kv-server\"]        id = 1
                                            address = \"127.0.0.1:7101\"
                                            roles = [\"proxy\", \"sequencer\", \"engine\"]";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  refrain run hello.wasm
+  refrain run --dir data::/srv --env LANG=C tool.wasm --all /srv/list
+  refrain run --dir . build.wasm -- --dir elsewhere       the second --dir is the program's
+  refrain run --seed 7 --time 2026-01-31T12:00:00Z --fast game.wasm < moves
+  refrain run --listen 127.0.0.1:8080 server.wasm
+
+Flags come before MODULE or directly behind it. The exit code is the program's; 134 after a trap, 128 and its number
+after a signal, 2 for a wrong command line, 1 when the program could not be started.";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
@@ -244,6 +260,10 @@ pub(crate) fn run() -> ExitCode {
         Command::Proxy(args) => node(*args, Some(Role::Proxy)),
         Command::Sequencer(args) => node(*args, Some(Role::Sequencer)),
         Command::Engine(args) => node(*args, Some(Role::Engine)),
+        Command::Run(args) => {
+            logging::start_quiet();
+            run::run(*args)
+        }
         Command::Replay(args) => {
             logging::start_quiet();
             replay::run(&args)
@@ -270,5 +290,5 @@ fn start(
 ) -> ExitCode {
     logging::start(process.log_format.unwrap_or_default());
     let print = process.print_config;
-    exit::of(resolve(process.settings()).map_err(Into::into).and_then(|config| run::run(&config, print)))
+    exit::of(resolve(process.settings()).map_err(Into::into).and_then(|config| crate::run::run(&config, print)))
 }

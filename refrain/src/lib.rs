@@ -6,6 +6,7 @@
 //! - `history`, `feed`: the committed log as replicas read it
 //! - `link`: a stream between nodes; `metered` counts them; `exchange` listens for several shards
 //! - [`admin`]: the API for operators
+//! - [`solo`]: one program by itself, without any of these
 //! - [`replay`]: a service's log replayed outside a cluster; `forensics`: what is kept of replicas that diverged
 //!
 //! Guarantees: what is in the binary beside this library parses arguments, starts and ends the process, and nothing
@@ -24,3 +25,4 @@ pub mod replay;
 pub mod service;
 pub mod shard;
 pub mod shards;
+pub mod solo;

@@ -1,4 +1,4 @@
-//! Examples built with the machine's own C compiler and run as ordinary processes.
+//! Examples built with the machine's own compilers and run as ordinary processes.
 //!
 //! The transcripts of these are what the same sources, built for Wasm and run behind the proxy, are compared with.
 
@@ -21,21 +21,66 @@ pub enum Example {
     ImageServer,
     /// `examples/kv-server`
     KvServer,
+    /// `examples/job-queue`, in C++
+    JobQueue,
+    /// `examples/message-bus`, in Rust
+    MessageBus,
+    /// `examples/wiki`, in Go
+    Wiki,
 }
 
 impl Example {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Echo, Self::ImageServer, Self::KvServer, Self::JobQueue, Self::MessageBus, Self::Wiki];
+
     /// The folder's name, which is also the program's.
     pub fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::ImageServer => "image-server",
             Self::KvServer => "kv-server",
+            Self::JobQueue => "job-queue",
+            Self::MessageBus => "message-bus",
+            Self::Wiki => "wiki",
         }
     }
 
     /// The example's folder.
     pub fn folder(self) -> PathBuf {
         examples_folder().join(self.name())
+    }
+
+    /// Whether its module is in the repository. Go's are too large for that.
+    pub fn is_committed(self) -> bool {
+        self != Self::Wiki
+    }
+
+    /// Its module: the one in the repository, or else built now.
+    pub fn module(self) -> Result<Vec<u8>> {
+        let file = format!("{}.wasm", self.name());
+        if self.is_committed() {
+            return Ok(std::fs::read(self.folder().join(file))?);
+        }
+        let folder = ScratchFolder::new(self.name())?;
+        run_build(&["--plain"], folder.path(), self)?;
+        Ok(std::fs::read(folder.path().join(file))?)
+    }
+
+    /// Whether this machine has what its tests need. Where everything is to be there, that it has not is an error.
+    pub fn is_possible(self) -> Result<bool> {
+        if self != Self::Wiki {
+            return Ok(true);
+        }
+        let folder = ScratchFolder::new("possible")?;
+        let missing = match run_build(&["--native"], folder.path(), self) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.to_string().contains("no Go was found") => error,
+            Err(error) => return Err(error),
+        };
+        ensure!(std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{missing}");
+        println!("skipped: {missing}");
+        Ok(false)
     }
 }
 
@@ -66,8 +111,14 @@ impl NativeServer {
                 command.args(["--host", "127.0.0.1", "--port", "0", "--dir"]);
                 command.arg(files.path().join("images"));
             }
-            Example::KvServer => {
+            Example::KvServer | Example::JobQueue => {
                 command.args(["--host", "127.0.0.1", "--port", "0"]);
+            }
+            Example::MessageBus => {
+                command.args(["--port", "0"]);
+            }
+            Example::Wiki => {
+                command.args(["-listen", "127.0.0.1:0", "-dir"]).arg(files.path().join("pages"));
             }
         }
         let mut process = command
@@ -143,11 +194,19 @@ fn build_native(example: Example) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// What `examples/build` says when it has nothing to build with.
+const NO_COMPILER: [&str; 4] = [
+    "no C compiler for wasm32-wasi",
+    "no C++ compiler for wasm32-wasi",
+    "Rust has no target wasm32-wasip1",
+    "no Go was found",
+];
+
 /// Builds the example for Wasm into `folder`; false where the machine has no compiler for it.
 pub fn build_wasm(example: Example, folder: &Path) -> Result<bool> {
     match run_build(&[], folder, example) {
         Ok(()) => Ok(true),
-        Err(error) if error.to_string().contains("no C compiler for wasm32-wasi") => Ok(false),
+        Err(error) if NO_COMPILER.iter().any(|words| error.to_string().contains(words)) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -29,7 +29,7 @@ impl Services {
         let manifest = std::fs::read_to_string(example.folder().join("service.toml"))?;
         let mut manifest: toml::Table = manifest.parse().context("the manifest is no TOML")?;
         change(&mut manifest);
-        let module = std::fs::read(example.folder().join(format!("{}.wasm", example.name())))?;
+        let module = example.module()?;
         self.add(&manifest.to_string(), &module)
     }
 
@@ -77,7 +77,7 @@ pub fn other_version(
     version: &str,
     change: impl FnOnce(&mut toml::Table),
 ) -> Result<PathBuf> {
-    let mut module = std::fs::read(example.folder().join(format!("{}.wasm", example.name())))?;
+    let mut module = example.module()?;
     module.extend(custom_section(version));
     version_of(root, example, version, &module, change)
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::errno::Errno;
 use crate::fs::InodeId;
+use crate::rights;
 use crate::slots::Slots;
 use crate::stdio::OutputStream;
 
@@ -55,8 +56,16 @@ pub enum Object {
 pub mod flags {
     /// Writes go to the end.
     pub const APPEND: u16 = 1;
+    /// Written content is durable when a call returns. What a turn writes is as durable as the log in any case.
+    pub const DSYNC: u16 = 2;
     /// Calls that would wait fail with `again`.
     pub const NONBLOCK: u16 = 4;
+    /// Reads wait for what is written.
+    pub const RSYNC: u16 = 8;
+    /// As `DSYNC`, with attributes.
+    pub const SYNC: u16 = 16;
+    /// All of them.
+    pub const ALL: u16 = 31;
 }
 
 /// An open descriptor.
@@ -73,10 +82,23 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// A descriptor with all rights and no flags.
+    /// A descriptor with all rights that fit it and no flags.
     #[must_use]
     pub fn new(object: Object) -> Self {
-        Self { object, flags: 0, rights: u64::MAX, inheriting: u64::MAX }
+        let (rights, inheriting) = rights::of(&object);
+        Self { object, flags: 0, rights, inheriting }
+    }
+
+    /// Whether it may be used for this.
+    ///
+    /// # Errors
+    /// `Badf` for reading or writing what was not opened for it, `Notcapable` for a right that was dropped.
+    pub fn check(&self, needed: u64) -> Result<(), Errno> {
+        match needed & !self.rights {
+            0 => Ok(()),
+            missing if missing & (rights::FD_READ | rights::FD_WRITE) != 0 => Err(Errno::Badf),
+            _ => Err(Errno::Notcapable),
+        }
     }
 
     /// Whether calls that would wait fail instead.

@@ -3,16 +3,9 @@
 use crate::Stop;
 use crate::descriptor::{Descriptor, Object, flags};
 use crate::errno::Errno;
-use crate::fs::{DirEntry, FileKind, FileStat, Follow, Fs, InodeId, OpenFlags, TimeChange};
+use crate::fs::{DirEntry, FileKind, FileStat, Follow, Fs, InodeId, MAX_FILE_BYTES, OpenFlags, TimeChange};
 use crate::kernel::Kernel;
-
-/// Rights of preview 1 that decide what a descriptor may do.
-pub mod rights {
-    /// Read.
-    pub const READ: u64 = 1 << 1;
-    /// Write.
-    pub const WRITE: u64 = 1 << 6;
-}
+use crate::rights;
 
 /// Where `seek` counts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +31,8 @@ pub struct OpenRequest<'a> {
     pub flags: OpenFlags,
     /// The descriptor's flags, as in [`flags`].
     pub fd_flags: u16,
-    /// Base rights.
+    /// The rights that it is opened with, of which reading and writing count ([`rights::opened`]).
     pub rights: u64,
-    /// Inheriting rights.
-    pub inheriting: u64,
 }
 
 impl Kernel {
@@ -50,10 +41,11 @@ impl Kernel {
         self.tables.clock.peek_ns()
     }
 
-    /// The directory behind `fd`.
-    pub fn directory(&self, fd: u32) -> Result<InodeId, Errno> {
-        match &self.tables.descriptors.get(fd)?.object {
-            Object::Directory { inode, .. } => Ok(*inode),
+    /// The directory behind `fd`, for a call that needs these rights.
+    pub fn directory(&self, fd: u32, needed: u64) -> Result<InodeId, Errno> {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        match &descriptor.object {
+            Object::Directory { inode, .. } => descriptor.check(needed).map(|()| *inode),
             _ => Err(Errno::Notdir),
         }
     }
@@ -61,16 +53,16 @@ impl Kernel {
     fn file(&self, fd: u32, needed: u64) -> Result<(InodeId, u64), Errno> {
         let descriptor = self.tables.descriptors.get(fd)?;
         match &descriptor.object {
-            Object::File { .. } if descriptor.rights & needed != needed => Err(Errno::Badf),
-            Object::File { inode, offset } => Ok((*inode, *offset)),
+            Object::File { inode, offset } => descriptor.check(needed).map(|()| (*inode, *offset)),
             Object::Directory { .. } => Err(Errno::Isdir),
             _ => Err(Errno::Spipe),
         }
     }
 
-    fn inode(&self, fd: u32) -> Result<InodeId, Errno> {
-        match &self.tables.descriptors.get(fd)?.object {
-            Object::File { inode, .. } | Object::Directory { inode, .. } => Ok(*inode),
+    fn inode(&self, fd: u32, needed: u64) -> Result<InodeId, Errno> {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        match &descriptor.object {
+            Object::File { inode, .. } | Object::Directory { inode, .. } => descriptor.check(needed).map(|()| *inode),
             _ => Err(Errno::Inval),
         }
     }
@@ -89,17 +81,24 @@ impl Kernel {
     }
 
     fn read_any(&mut self, fd: u32, out: &mut [u8]) -> Result<usize, Stop> {
-        match &self.tables.descriptors.get(fd)?.object {
-            Object::Input => Ok(0),
-            Object::Output(_) => Err(Errno::Badf.into()),
-            Object::Flow { .. } | Object::Socket { .. } | Object::Datagram { .. } => self.recv(fd, out, false),
+        let descriptor = self.tables.descriptors.get(fd)?;
+        match &descriptor.object {
             Object::Directory { .. } => Err(Errno::Isdir.into()),
+            Object::Output(_) => Err(Errno::Badf.into()),
+            Object::Input => {
+                descriptor.check(rights::FD_READ)?;
+                self.read_input(fd, out)
+            }
             Object::File { .. } => {
-                let (inode, offset) = self.file(fd, rights::READ)?;
+                let (inode, offset) = self.file(fd, rights::FD_READ)?;
                 let now_ns = self.file_time();
                 let read = self.fs.read_at(inode, offset, out, now_ns)?;
                 self.set_offset(fd, offset + read as u64);
                 Ok(read)
+            }
+            _ => {
+                descriptor.check(rights::FD_READ)?;
+                self.recv(fd, out, false)
             }
         }
     }
@@ -115,17 +114,15 @@ impl Kernel {
         let descriptor = self.tables.descriptors.get(fd)?;
         let append = descriptor.flags & flags::APPEND != 0;
         match &descriptor.object {
+            Object::Directory { .. } => Err(Errno::Isdir.into()),
             Object::Input => Err(Errno::Badf.into()),
             Object::Output(stream) => {
-                let (stream, now_ns) = (*stream, self.file_time());
-                let limit = self.config.log_lines_per_second;
-                self.tables.output.write(stream, bytes, now_ns, limit, &mut self.effects);
-                Ok(bytes.len())
+                descriptor.check(rights::FD_WRITE)?;
+                let stream = *stream;
+                self.write_output(fd, stream, bytes)
             }
-            Object::Flow { .. } | Object::Socket { .. } | Object::Datagram { .. } => self.send(fd, bytes),
-            Object::Directory { .. } => Err(Errno::Isdir.into()),
             Object::File { .. } => {
-                let (inode, offset) = self.file(fd, rights::WRITE)?;
+                let (inode, offset) = self.file(fd, rights::FD_WRITE)?;
                 let now_ns = self.file_time();
                 let end = if append {
                     self.fs.append(inode, bytes, now_ns)? + bytes.len() as u64
@@ -136,12 +133,17 @@ impl Kernel {
                 self.set_offset(fd, end);
                 Ok(bytes.len())
             }
+            _ => {
+                descriptor.check(rights::FD_WRITE)?;
+                self.send(fd, bytes)
+            }
         }
     }
 
     /// `pread`.
     pub fn read_at(&mut self, fd: u32, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
-        let (inode, _) = self.file(fd, rights::READ)?;
+        let (inode, _) = self.file(fd, rights::FD_READ)?;
+        check_offset(offset)?;
         let now_ns = self.file_time();
         let read = self.fs.read_at(inode, offset, out, now_ns)?;
         self.copied(read);
@@ -150,7 +152,8 @@ impl Kernel {
 
     /// `pwrite`.
     pub fn write_at(&mut self, fd: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
-        let (inode, _) = self.file(fd, rights::WRITE)?;
+        let (inode, _) = self.file(fd, rights::FD_WRITE)?;
+        check_offset(offset)?;
         let now_ns = self.file_time();
         self.fs.write_at(inode, offset, bytes, now_ns)?;
         self.copied(bytes.len());
@@ -159,7 +162,9 @@ impl Kernel {
 
     /// `lseek`: the new offset.
     pub fn seek(&mut self, fd: u32, by: i64, whence: Whence) -> Result<u64, Errno> {
-        let (inode, offset) = self.file(fd, 0)?;
+        // Asking where the offset is moves nothing.
+        let needed = if whence == Whence::Current && by == 0 { rights::FD_TELL } else { rights::FD_SEEK };
+        let (inode, offset) = self.file(fd, needed)?;
         let base = match whence {
             Whence::Start => 0,
             Whence::Current => offset,
@@ -172,28 +177,42 @@ impl Kernel {
 
     /// `ftruncate`.
     pub fn set_size(&mut self, fd: u32, size_bytes: u64) -> Result<(), Errno> {
-        let (inode, _) = self.file(fd, rights::WRITE)?;
+        let (inode, _) = self.file(fd, rights::FD_WRITE | rights::FD_FILESTAT_SET_SIZE)?;
+        check_offset(size_bytes)?;
         let now_ns = self.file_time();
         self.fs.set_size(inode, size_bytes, now_ns)
     }
 
     /// `posix_fallocate`.
     pub fn allocate(&mut self, fd: u32, offset: u64, len: u64) -> Result<(), Errno> {
-        let (inode, _) = self.file(fd, rights::WRITE)?;
+        let (inode, _) = self.file(fd, rights::FD_WRITE | rights::FD_ALLOCATE)?;
+        check_offset(offset)?;
         let now_ns = self.file_time();
         self.fs.allocate(inode, offset, len, now_ns)?;
         self.copied(usize::try_from(len).unwrap_or(usize::MAX));
         Ok(())
     }
 
-    /// `fsync` and `fdatasync`: what a turn wrote is as durable as the log.
-    pub fn sync(&self, fd: u32) -> Result<(), Errno> {
-        self.fs.sync(self.inode(fd)?)
+    /// `fsync` and `fdatasync`, told apart by the right that they need: what a turn wrote is as durable as the log.
+    pub fn sync(&self, fd: u32, needed: u64) -> Result<(), Errno> {
+        self.fs.sync(self.inode(fd, needed)?)
+    }
+
+    /// `posix_fadvise`: nothing is gained by advice, so it is only checked.
+    pub fn advise(&self, fd: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        match &descriptor.object {
+            Object::File { .. } | Object::Directory { .. } => descriptor.check(rights::FD_ADVISE)?,
+            _ => return Err(Errno::Spipe),
+        }
+        check_offset(offset).and(check_offset(len))
     }
 
     /// The attributes behind a descriptor; none for sockets and streams.
     pub fn stat(&self, fd: u32) -> Result<Option<FileStat>, Errno> {
-        match &self.tables.descriptors.get(fd)?.object {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        descriptor.check(rights::FD_FILESTAT_GET)?;
+        match &descriptor.object {
             Object::File { inode, .. } | Object::Directory { inode, .. } => Ok(Some(self.fs.stat(*inode)?)),
             _ => Ok(None),
         }
@@ -201,29 +220,53 @@ impl Kernel {
 
     /// `futimens`. `change` is made from the guest's present time by the caller.
     pub fn set_times(&mut self, fd: u32, change: TimeChange) -> Result<(), Errno> {
-        let inode = self.inode(fd)?;
+        let inode = self.inode(fd, rights::FD_FILESTAT_SET_TIMES)?;
         let now_ns = self.file_time();
         self.fs.set_times(inode, change, now_ns)
     }
 
     /// `openat`.
     pub fn open_path(&mut self, request: &OpenRequest<'_>) -> Result<u32, Errno> {
-        let dir = self.directory(request.dir)?;
+        let mut needed = rights::PATH_OPEN;
+        needed |= if request.flags.create { rights::PATH_CREATE_FILE } else { 0 };
+        needed |= if request.flags.truncate { rights::PATH_FILESTAT_SET_SIZE } else { 0 };
+        let dir = self.directory(request.dir, needed)?;
+        let given = self.tables.descriptors.get(request.dir)?.inheriting;
+        let contents = rights::FD_READ | rights::FD_WRITE;
+        if request.rights & contents & !given != 0 {
+            return Err(Errno::Notcapable);
+        }
         self.tables.descriptors.has_room(self.config.max_descriptors)?;
         let now_ns = self.file_time();
         let opened = self.fs.open_at(dir, request.path, request.follow, request.flags, now_ns)?;
         let object = match opened.kind {
-            FileKind::Directory if request.rights & rights::WRITE != 0 && !request.flags.directory => {
-                return Err(Errno::Isdir);
-            }
+            FileKind::Directory if request.rights & rights::FD_WRITE != 0 => return Err(Errno::Isdir),
             FileKind::Directory => Object::Directory { inode: opened.inode, preopen: None },
             FileKind::File => Object::File { inode: opened.inode, offset: 0 },
             FileKind::Symlink => return Err(Errno::Loop),
         };
         self.fs.retain(opened.inode);
-        let descriptor =
-            Descriptor { object, flags: request.fd_flags, rights: request.rights, inheriting: request.inheriting };
+        let (rights, inheriting) = rights::opened(&object, request.rights, given);
+        let descriptor = Descriptor { object, flags: request.fd_flags, rights, inheriting };
         self.tables.descriptors.open(descriptor, self.config.max_descriptors)
+    }
+
+    /// `fcntl(F_SETFL)`.
+    pub fn set_flags(&mut self, fd: u32, set: u16) -> Result<(), Errno> {
+        let descriptor = self.tables.descriptors.get_mut(fd)?;
+        descriptor.check(rights::FD_FDSTAT_SET_FLAGS)?;
+        descriptor.flags = set;
+        Ok(())
+    }
+
+    /// Drops rights of a descriptor; none comes back.
+    pub fn set_rights(&mut self, fd: u32, rights: u64, inheriting: u64) -> Result<(), Errno> {
+        let descriptor = self.tables.descriptors.get_mut(fd)?;
+        if rights & !descriptor.rights != 0 || inheriting & !descriptor.inheriting != 0 {
+            return Err(Errno::Notcapable);
+        }
+        (descriptor.rights, descriptor.inheriting) = (rights, inheriting);
+        Ok(())
     }
 
     /// `close`.
@@ -253,36 +296,38 @@ impl Kernel {
         self.tables.descriptors.get(fd)
     }
 
-    /// A descriptor, to change its flags and rights.
+    /// A descriptor, to change it.
     pub fn descriptor_mut(&mut self, fd: u32) -> Result<&mut Descriptor, Errno> {
         self.tables.descriptors.get_mut(fd)
     }
 
     /// A directory's entries from `cookie` on.
     pub fn read_directory(&self, fd: u32, cookie: u64) -> Result<impl Iterator<Item = DirEntry<'_>>, Errno> {
-        self.fs.readdir(self.directory(fd)?, cookie)
+        self.fs.readdir(self.directory(fd, rights::FD_READDIR)?, cookie)
     }
 
     /// The attributes of what a path names.
     pub fn stat_path(&self, dir: u32, path: &[u8], follow: Follow) -> Result<FileStat, Errno> {
-        let inode = self.fs.lookup_at(self.directory(dir)?, path, follow)?;
+        let inode = self.fs.lookup_at(self.directory(dir, rights::PATH_FILESTAT_GET)?, path, follow)?;
         self.fs.stat(inode)
     }
 
     /// `utimensat`.
     pub fn set_times_path(&mut self, dir: u32, path: &[u8], follow: Follow, change: TimeChange) -> Result<(), Errno> {
-        let inode = self.fs.lookup_at(self.directory(dir)?, path, follow)?;
+        let inode = self.fs.lookup_at(self.directory(dir, rights::PATH_FILESTAT_SET_TIMES)?, path, follow)?;
         let now_ns = self.file_time();
         self.fs.set_times(inode, change, now_ns)
     }
 
-    /// Runs a change of names on the file system with the directory behind `dir` and the guest's time.
+    /// Runs a change of names on the file system with the directory behind `dir` and the guest's time, for a call that
+    /// needs these rights.
     pub fn change_names<T>(
         &mut self,
         dir: u32,
+        needed: u64,
         change: impl FnOnce(&mut Fs, InodeId, u64) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
-        let inode = self.directory(dir)?;
+        let inode = self.directory(dir, needed)?;
         let now_ns = self.file_time();
         change(&mut self.fs, inode, now_ns)
     }
@@ -316,4 +361,9 @@ impl Kernel {
         // A byte of the generator costs about what an instruction does.
         self.add_work(out.len() as u64);
     }
+}
+
+/// Offsets and sizes are signed in POSIX.
+fn check_offset(offset: u64) -> Result<(), Errno> {
+    if offset > MAX_FILE_BYTES { Err(Errno::Inval) } else { Ok(()) }
 }

@@ -112,6 +112,13 @@ impl Kernel {
         self.reset_associations();
     }
 
+    /// Ends the guest's side of every flow, as a host does for a process that has ended.
+    pub(crate) fn finish_all_flows(&mut self) {
+        for slot in self.tables.by_id.values().copied().collect::<Vec<_>>() {
+            self.finish(slot);
+        }
+    }
+
     pub(crate) fn remove_flow(&mut self, id: FlowId) {
         let Some(slot) = self.tables.by_id.remove(&id) else { return };
         let removed = self.tables.flows.remove(slot).expect("every id has its slot");

@@ -23,6 +23,7 @@ mod dir;
 #[cfg(test)]
 mod fixture;
 mod inode;
+mod load;
 #[cfg(test)]
 mod model;
 mod names;
@@ -42,6 +43,7 @@ pub use codec::DecodeError;
 pub use data::{MAX_FILE_BYTES, TimeChange};
 pub use dir::{DirEntry, MAX_NAME_BYTES};
 pub use inode::{FileKind, FileStat, InodeId};
+pub use load::{Loaded, Times};
 pub use names::MAX_LINKS;
 pub use open::{OpenFlags, Opened};
 pub use path::{Follow, MAX_PATH_BYTES, MAX_SYMLINKS};

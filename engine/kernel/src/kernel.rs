@@ -25,6 +25,7 @@ use crate::process::{GuestEnd, Phase, Process};
 use crate::random::Random;
 use crate::slots::Slots;
 use crate::socket::Listener;
+use crate::solo::Solo;
 use crate::stdio::{Output, OutputStream};
 use crate::turn::{ShardEvent, TurnEnd, TurnInput};
 
@@ -76,6 +77,8 @@ pub struct Kernel {
     pub(crate) tables: Tables,
     pub(crate) fs: Fs,
     pub(crate) effects: Effects,
+    /// What a program that runs by itself has besides; in no snapshot.
+    pub(crate) solo: Option<Solo>,
     /// Slots of flows that this turn has changed.
     pub(crate) touched: BTreeSet<u32>,
     audit: bool,
@@ -114,16 +117,8 @@ impl Kernel {
     }
 
     pub(crate) fn assemble(config: GuestConfig, tables: Tables, fs: Fs) -> Self {
-        Self {
-            config,
-            tables,
-            fs,
-            effects: Effects::default(),
-            touched: BTreeSet::new(),
-            audit: false,
-            work: 0,
-            datagram_bytes: 0,
-        }
+        let (effects, touched) = (Effects::default(), BTreeSet::new());
+        Self { config, tables, fs, effects, solo: None, touched, audit: false, work: 0, datagram_bytes: 0 }
     }
 
     /// What the guest is given.
@@ -168,6 +163,11 @@ impl Kernel {
     #[must_use]
     pub fn fs(&self) -> &Fs {
         &self.fs
+    }
+
+    /// The files, to put some in before the guest starts.
+    pub fn fs_mut(&mut self) -> &mut Fs {
+        &mut self.fs
     }
 
     /// Applies a batch. The host then runs the guest if [`Kernel::runs`].
@@ -241,7 +241,11 @@ impl Kernel {
         let now_ns = self.tables.clock.peek_ns();
         let limit = self.config.log_lines_per_second;
         self.tables.output.end(now_ns, limit, &mut self.effects);
-        self.reset_all_flows();
+        if self.solo.is_some() {
+            self.finish_all_flows()
+        } else {
+            self.reset_all_flows()
+        }
         self.close_all_descriptors();
         self.effects.group(EffectKind::Exit, u64::from(end.code()), Bytes::from(end.reason()));
         self.tables.wait_ns = None;
@@ -414,14 +418,17 @@ impl Kernel {
             objects.push(Object::Socket { bound: Some(port), v6: false, backlog: Some(PASSED_BACKLOG) });
             self.start_listening(port, PASSED_BACKLOG);
         }
-        objects.push(Object::Directory { inode: ROOT, preopen: Some(b"/".to_vec()) });
-        for object in objects {
-            if let Object::File { inode, .. } | Object::Directory { inode, .. } = &object {
+        let directories = match &self.solo {
+            Some(solo) => solo.descriptors(),
+            None => vec![Descriptor::new(Object::Directory { inode: ROOT, preopen: Some(b"/".to_vec()) })],
+        };
+        for descriptor in objects.into_iter().map(Descriptor::new).chain(directories) {
+            if let Object::File { inode, .. } | Object::Directory { inode, .. } = &descriptor.object {
                 self.fs.retain(*inode);
             }
             self.tables
                 .descriptors
-                .open(Descriptor::new(object), u32::MAX)
+                .open(descriptor, u32::MAX)
                 .expect("a fresh table has room for the initial descriptors");
         }
     }

@@ -5,6 +5,8 @@ use crate::descriptor::Object;
 use crate::errno::Errno;
 use crate::flow::Link;
 use crate::kernel::Kernel;
+use crate::rights;
+use crate::solo::Solo;
 
 /// What looking at one subscription costs, in the kernel's units of work.
 const SUBSCRIPTION_WORK: u64 = 32;
@@ -69,6 +71,10 @@ impl Kernel {
     fn poll_now(&mut self, subscriptions: &[Subscription], first_call: bool) -> Result<Vec<Event>, Stop> {
         self.add_work(SUBSCRIPTION_WORK * subscriptions.len() as u64);
         let now_ns = self.tables.clock.peek_ns();
+        if !subscriptions.iter().any(|subscription| self.can_be_waited_for(subscription.interest)) {
+            return Err(Errno::Badf.into());
+        }
+        self.note_wanted_input(subscriptions);
         let events: Vec<Event> =
             subscriptions.iter().filter_map(|subscription| self.event(subscription, now_ns)).collect();
         if events.is_empty() {
@@ -88,6 +94,14 @@ impl Kernel {
         Ok(events)
     }
 
+    /// A poll that waits for bad descriptors alone fails as a whole; beside others they are events with an error.
+    fn can_be_waited_for(&self, interest: Interest) -> bool {
+        match interest {
+            Interest::Until(_) => true,
+            Interest::Read(fd) | Interest::Write(fd) => self.tables.descriptors.get(fd).is_ok(),
+        }
+    }
+
     fn event(&self, subscription: &Subscription, now_ns: u64) -> Option<Event> {
         let interest = subscription.interest;
         let ready = match interest {
@@ -104,8 +118,14 @@ impl Kernel {
 
     fn readable(&self, fd: u32) -> Result<Option<Ready>, Errno> {
         let now = |bytes, hangup| Ok(Some(Ready { bytes, hangup }));
-        match &self.tables.descriptors.get(fd)?.object {
-            Object::Input => now(0, true),
+        let descriptor = self.tables.descriptors.get(fd)?;
+        descriptor.check(rights::POLL_FD_READWRITE)?;
+        match &descriptor.object {
+            Object::Input => match self.solo.as_ref().map(Solo::readable) {
+                Some((0, false)) => Ok(None),
+                Some((bytes, ended)) => now(bytes, ended && bytes == 0),
+                None => now(0, true),
+            },
             Object::Output(_) => Err(Errno::Notsup),
             Object::Directory { .. } => Err(Errno::Isdir),
             Object::File { inode, offset } => now(self.fs.stat(*inode)?.size_bytes.saturating_sub(*offset), false),
@@ -134,7 +154,9 @@ impl Kernel {
     /// A flow takes bytes again when half of what it may hold is free, so that a guest does not write in crumbs.
     fn writable(&self, fd: u32) -> Result<Option<Ready>, Errno> {
         let now = |bytes, hangup| Ok(Some(Ready { bytes, hangup }));
-        match &self.tables.descriptors.get(fd)?.object {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        descriptor.check(rights::POLL_FD_READWRITE)?;
+        match &descriptor.object {
             Object::Input => Err(Errno::Notsup),
             Object::Directory { .. } => Err(Errno::Isdir),
             Object::Output(_) | Object::File { .. } | Object::Datagram { .. } => {

@@ -75,7 +75,7 @@ impl Kernel {
             _ => return Err(Errno::Notsock),
         }
         let port = if port == 0 { self.free_port()? } else { port };
-        if self.tables.listeners.contains_key(&port) {
+        if self.tables.listeners.contains_key(&port) && !self.may_share(port) {
             return Err(Errno::Addrinuse);
         }
         if let Object::Socket { bound, .. } = &mut self.tables.descriptors.get_mut(fd)?.object {
@@ -99,7 +99,7 @@ impl Kernel {
     pub fn listen(&mut self, fd: u32, backlog: u32) -> Result<(), Errno> {
         let port = match self.tables.descriptors.get(fd)?.object {
             Object::Socket { bound: Some(port), backlog: None, .. } => {
-                if self.tables.listeners.contains_key(&port) {
+                if self.tables.listeners.contains_key(&port) && !self.may_share(port) {
                     return Err(Errno::Addrinuse);
                 }
                 port
@@ -212,7 +212,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn finish(&mut self, slot: u32) {
+    pub(crate) fn finish(&mut self, slot: u32) {
         let flow = &mut self.tables.flows.get_mut(slot).expect("callers pass a live slot").flow;
         if !flow.finished {
             flow.finished = true;

@@ -39,7 +39,7 @@ fn an_end_resets_flows_tells_why_and_leaves_files() {
     rig.turn(&[open(2)], |_| ());
     let end = rig.turn(&[], |kernel| {
         kernel.send(fd, b"lost").unwrap();
-        kernel.change_names(ROOT_DIR, |fs, dir, now| fs.mkdir(dir, b"stays", now).map(drop)).unwrap();
+        kernel.change_names(ROOT_DIR, 0, |fs, dir, now| fs.mkdir(dir, b"stays", now).map(drop)).unwrap();
         kernel.write(1, b"unfinished line").unwrap();
         kernel.guest_ended(GuestEnd::Exit(3));
     });
@@ -190,7 +190,7 @@ fn an_audit_adds_one_digest_of_everything() {
         |kernel| assert!(kernel.write(1, b"half a line").is_ok()),
         |kernel| assert!(kernel.socket(false, false).is_ok()),
         |kernel| {
-            kernel.change_names(ROOT_DIR, |fs, dir, now| fs.mkdir(dir, b"d", now).map(drop)).unwrap();
+            kernel.change_names(ROOT_DIR, 0, |fs, dir, now| fs.mkdir(dir, b"d", now).map(drop)).unwrap();
         },
     ];
     for (index, change) in changes.into_iter().enumerate() {

@@ -58,7 +58,7 @@ fn descriptors_are_limited_to_the_last_one_whatever_they_are() {
     fn open_file(kernel: &mut Kernel) -> Result<u32, Errno> {
         let (follow, flags) = (Follow::Yes, OpenFlags::CREATE);
         let (path, rights) = (&b"never-made"[..], u64::MAX);
-        kernel.open_path(&OpenRequest { dir: ROOT_DIR, path, follow, flags, fd_flags: 0, rights, inheriting: 0 })
+        kernel.open_path(&OpenRequest { dir: ROOT_DIR, path, follow, flags, fd_flags: 0, rights })
     }
     let mut config = config();
     config.max_descriptors = 7;

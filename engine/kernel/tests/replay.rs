@@ -211,18 +211,18 @@ fn perform(kernel: &mut Kernel, call: &Call) -> String {
                 flags,
                 fd_flags: u16::from(append),
                 rights: u64::MAX,
-                inheriting: 0,
             };
             format!("{:?}", kernel.open_path(&request))
         }
         Call::Mkdir(path) => {
-            format!("{:?}", kernel.change_names(ROOT_DIR, |fs, dir, now| fs.mkdir(dir, &name(path), now)))
+            format!("{:?}", kernel.change_names(ROOT_DIR, 0, |fs, dir, now| fs.mkdir(dir, &name(path), now)))
         }
         Call::Unlink(path) => {
-            format!("{:?}", kernel.change_names(ROOT_DIR, |fs, dir, now| fs.unlink(dir, &name(path), now)))
+            format!("{:?}", kernel.change_names(ROOT_DIR, 0, |fs, dir, now| fs.unlink(dir, &name(path), now)))
         }
         Call::Rename(from, to) => {
-            let rename = kernel.change_names(ROOT_DIR, |fs, dir, now| fs.rename(dir, &name(from), dir, &name(to), now));
+            let rename =
+                kernel.change_names(ROOT_DIR, 0, |fs, dir, now| fs.rename(dir, &name(from), dir, &name(to), now));
             format!("{rename:?}")
         }
         Call::Write(fd, len) => format!("{:?}", kernel.write(fd, &b"line\n".repeat(len / 5))),

@@ -4,13 +4,15 @@ use refrain_kernel::descriptor::{Object, flags};
 use refrain_kernel::files::Whence;
 use refrain_kernel::fs::{FileKind, FileStat, TimeChange};
 use refrain_kernel::socket::SocketKind;
-use refrain_kernel::{Errno, Kernel};
+use refrain_kernel::{Errno, Kernel, rights};
 use wasmtime::Caller;
 
 use super::Links;
 use super::memory::{each_vector, slice_mut, write, write_u32, write_u64};
 use crate::host::{Host, call, waiting_call};
 
+/// `filetype` of a pipe or a file of the host, as a standard stream of a program that runs by itself.
+const TYPE_UNKNOWN: u8 = 0;
 /// `filetype` of a terminal-like stream; wasi-libc buffers its output by lines.
 const TYPE_CHARACTER_DEVICE: u8 = 2;
 const TYPE_DIRECTORY: u8 = 3;
@@ -19,6 +21,10 @@ const TYPE_SOCKET_DATAGRAM: u8 = 5;
 const TYPE_SOCKET_STREAM: u8 = 6;
 /// A preopen that is no directory: guests skip it and look at the next descriptor.
 const PREOPEN_OTHER: u8 = 1;
+/// `advice` goes from normal to no-reuse.
+const LAST_ADVICE: u32 = 5;
+/// `fstflags`: four bits.
+const ALL_TIME_FLAGS: u32 = 15;
 
 pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     transfers(links)?;
@@ -95,15 +101,16 @@ fn positions(links: &mut Links<'_>) -> wasmtime::Result<()> {
     links.define("fd_allocate", |mut caller: Caller<'_, Host>, fd: u32, offset: u64, len: u64| {
         call(&mut caller, |kernel, _| kernel.allocate(fd, offset, len))
     })?;
-    links.define("fd_advise", |mut caller: Caller<'_, Host>, fd: u32, _offset: u64, _len: u64, advice: u32| {
-        call(&mut caller, |kernel, _| match (kernel.stat(fd)?, advice) {
-            (Some(_), 0..=5) => Ok(()),
-            (Some(_), _) => Err(Errno::Inval),
-            (None, _) => Err(Errno::Spipe),
+    links.define("fd_advise", |mut caller: Caller<'_, Host>, fd: u32, offset: u64, len: u64, advice: u32| {
+        call(&mut caller, |kernel, _| match advice {
+            0..=LAST_ADVICE => kernel.advise(fd, offset, len),
+            _ => Err(Errno::Inval),
         })
     })?;
-    for name in ["fd_sync", "fd_datasync"] {
-        links.define(name, |mut caller: Caller<'_, Host>, fd: u32| call(&mut caller, |kernel, _| kernel.sync(fd)))?;
+    for (name, right) in [("fd_sync", rights::FD_SYNC), ("fd_datasync", rights::FD_DATASYNC)] {
+        links.define(name, move |mut caller: Caller<'_, Host>, fd: u32| {
+            call(&mut caller, |kernel, _| kernel.sync(fd, right))
+        })?;
     }
     Ok(())
 }
@@ -138,40 +145,27 @@ fn attributes(links: &mut Links<'_>) -> wasmtime::Result<()> {
             let mut bytes = [0; 24];
             bytes[0] = kind;
             bytes[2..4].copy_from_slice(&descriptor.flags.to_le_bytes());
-            bytes[8..16].copy_from_slice(&shown_rights(kind, descriptor.rights).to_le_bytes());
-            bytes[16..24].copy_from_slice(&shown_rights(TYPE_REGULAR_FILE, descriptor.inheriting).to_le_bytes());
+            bytes[8..16].copy_from_slice(&descriptor.rights.to_le_bytes());
+            bytes[16..24].copy_from_slice(&descriptor.inheriting.to_le_bytes());
             write(memory, out, &bytes)
         })
     })?;
     links.define("fd_fdstat_set_flags", |mut caller: Caller<'_, Host>, fd: u32, set: u32| {
         call(&mut caller, |kernel, _| {
-            let known = flags::APPEND | flags::NONBLOCK;
-            kernel.descriptor_mut(fd)?.flags = set as u16 & known;
-            Ok(())
+            kernel.descriptor(fd)?;
+            kernel.set_flags(fd, fd_flags(set)?)
         })
     })?;
     links.define("fd_fdstat_set_rights", |mut caller: Caller<'_, Host>, fd: u32, rights: u64, inheriting: u64| {
-        call(&mut caller, |kernel, _| {
-            let descriptor = kernel.descriptor_mut(fd)?;
-            if rights & !descriptor.rights != 0 || inheriting & !descriptor.inheriting != 0 {
-                return Err(Errno::Notcapable);
-            }
-            (descriptor.rights, descriptor.inheriting) = (rights, inheriting);
-            Ok(())
-        })
+        call(&mut caller, |kernel, _| kernel.set_rights(fd, rights, inheriting))
     })?;
     Ok(())
 }
 
-/// The rights that preview 1 defines: 30 bits.
-const ALL_RIGHTS: u64 = (1 << 30) - 1;
-/// Seek and tell, which a stream must not show: wasi-libc takes a character device that has them for a file.
-const SEEK_RIGHTS: u64 = (1 << 2) | (1 << 5);
-
-fn shown_rights(kind: u8, rights: u64) -> u64 {
-    let hidden =
-        if matches!(kind, TYPE_CHARACTER_DEVICE | TYPE_SOCKET_STREAM | TYPE_SOCKET_DATAGRAM) { SEEK_RIGHTS } else { 0 };
-    rights & ALL_RIGHTS & !hidden
+/// `fdflags`, of which none may be unknown.
+pub(super) fn fd_flags(bits: u32) -> Result<u16, Errno> {
+    let known = u16::try_from(bits).ok().filter(|bits| bits & !flags::ALL == 0);
+    known.ok_or(Errno::Inval)
 }
 
 fn table(links: &mut Links<'_>) -> wasmtime::Result<()> {
@@ -240,7 +234,8 @@ fn preopens(links: &mut Links<'_>) -> wasmtime::Result<()> {
 
 fn file_type(kernel: &Kernel, fd: u32) -> Result<u8, Errno> {
     Ok(match &kernel.descriptor(fd)?.object {
-        Object::Input | Object::Output(_) => TYPE_CHARACTER_DEVICE,
+        object @ (Object::Input | Object::Output(_)) if kernel.is_terminal(object) => TYPE_CHARACTER_DEVICE,
+        Object::Input | Object::Output(_) => TYPE_UNKNOWN,
         Object::File { .. } => TYPE_REGULAR_FILE,
         Object::Directory { .. } => TYPE_DIRECTORY,
         Object::Socket { .. } | Object::Flow { .. } | Object::Datagram { .. } => match kernel.socket_kind(fd)? {
@@ -277,6 +272,9 @@ pub(super) fn encode_filestat(stat: &FileStat) -> [u8; 64] {
 
 /// `fstflags`: 1 atime as given, 2 atime now, 4 mtime as given, 8 mtime now; given and now exclude each other.
 pub(super) fn time_change(kernel: &Kernel, atime_ns: u64, mtime_ns: u64, flags: u32) -> Result<TimeChange, Errno> {
+    if flags & !ALL_TIME_FLAGS != 0 {
+        return Err(Errno::Inval);
+    }
     let choose = |given: u32, now: u32, value: u64| match (flags & given != 0, flags & now != 0) {
         (true, true) => Err(Errno::Inval),
         (true, false) => Ok(Some(value)),

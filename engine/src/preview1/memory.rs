@@ -50,19 +50,46 @@ pub(crate) fn element(base: u32, index: u32, size: u32) -> Result<u32, Errno> {
     index.checked_mul(size).and_then(|offset| base.checked_add(offset)).ok_or(Errno::Fault)
 }
 
-/// The buffers that an array of `iovec` or `ciovec` names, each checked.
-pub(crate) fn vectors(memory: &[u8], base: u32, count: u32) -> Result<Vec<(u32, u32)>, Errno> {
-    if count > MAX_VECTORS {
-        return Err(Errno::Inval);
-    }
-    (0..count)
-        .map(|index| {
+/// Buffers that are kept without taking memory for them.
+const FEW: usize = 8;
+
+/// The buffers that an array of `iovec` or `ciovec` names.
+struct Vectors {
+    few: [(u32, u32); FEW],
+    many: Vec<(u32, u32)>,
+    count: usize,
+}
+
+impl Vectors {
+    /// Reads and checks them.
+    fn read(memory: &[u8], base: u32, count: u32) -> Result<Self, Errno> {
+        if count > MAX_VECTORS {
+            return Err(Errno::Inval);
+        }
+        let count = count as usize;
+        let mut vectors = Self { few: [(0, 0); FEW], many: Vec::new(), count };
+        if count > FEW {
+            vectors.many.resize(count, (0, 0));
+        }
+        let mut total = 0u32;
+        for (index, vector) in (0..).zip(vectors.as_mut_slice()) {
             let at = element(base, index, 8)?;
-            let (pointer, len) = (read_u32(memory, at)?, read_u32(memory, at.checked_add(4).ok_or(Errno::Fault)?)?);
-            slice(memory, pointer, len)?;
-            Ok((pointer, len))
-        })
-        .collect()
+            *vector = (read_u32(memory, at)?, read_u32(memory, at.checked_add(4).ok_or(Errno::Fault)?)?);
+            slice(memory, vector.0, vector.1)?;
+            // What is done is told in 32 bits.
+            total = total.checked_add(vector.1).ok_or(Errno::Inval)?;
+        }
+        Ok(vectors)
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [(u32, u32)] {
+        if self.count > FEW { &mut self.many } else { &mut self.few[..self.count] }
+    }
+}
+
+/// The buffers that an array of `iovec` or `ciovec` names, each checked: pointers and lengths.
+pub(crate) fn vectors(memory: &[u8], base: u32, count: u32) -> Result<Vec<(u32, u32)>, Errno> {
+    Ok(Vectors::read(memory, base, count)?.as_mut_slice().to_vec())
 }
 
 /// Applies `step` to one buffer after another until one is not used up, and writes the total to `total_at`.
@@ -76,10 +103,10 @@ pub(crate) fn each_vector(
 ) -> Result<(), Stop> {
     slice(memory, total_at, 4)?;
     let mut total = 0u32;
-    let vectors = vectors(memory, base, count)?;
+    let mut vectors = Vectors::read(memory, base, count)?;
     // An empty call still asks, so that a bad descriptor is told.
-    let vectors = if vectors.is_empty() { vec![(0, 0)] } else { vectors };
-    for (index, (at, len)) in vectors.into_iter().enumerate() {
+    vectors.count = vectors.count.max(1);
+    for (index, (at, len)) in vectors.as_mut_slice().iter().copied().enumerate() {
         if len == 0 && index > 0 {
             continue;
         }

@@ -61,11 +61,14 @@ fn read_subscriptions(kernel: &Kernel, memory: &[u8], base: u32, count: u32) -> 
 
 fn deadline(kernel: &Kernel, memory: &[u8], at: u32) -> Result<u64, Errno> {
     let (clock, timeout_ns) = (read_u32(memory, at + 16)?, read_u64(memory, at + 24)?);
-    if clock > 1 {
-        return Err(Errno::Notsup);
+    let flags = read_u16(memory, at + 40)?;
+    match clock {
+        0 | 1 if flags & !CLOCK_ABSOLUTE == 0 => {}
+        // CPU time moves only while the guest computes: nobody can wait for it.
+        2 | 3 => return Err(Errno::Notsup),
+        _ => return Err(Errno::Inval),
     }
-    let absolute = read_u16(memory, at + 40)? & CLOCK_ABSOLUTE != 0;
-    Ok(if absolute { timeout_ns } else { kernel.poll_base_ns().saturating_add(timeout_ns) })
+    Ok(if flags & CLOCK_ABSOLUTE != 0 { timeout_ns } else { kernel.poll_base_ns().saturating_add(timeout_ns) })
 }
 
 fn write_events(memory: &mut [u8], base: u32, out: u32, events: &[Event]) -> Result<(), Errno> {

@@ -10,6 +10,14 @@ use crate::host::{ExitCode, Host, call, waiting_call};
 const CLOCK_REALTIME: u32 = 0;
 const CLOCK_PROCESS: u32 = 2;
 const CLOCK_THREAD: u32 = 3;
+/// Signals that do nothing by default, and those that stop a process; every other one ends it.
+const SIGNAL_CHILD: u32 = 16;
+const SIGNAL_CONTINUE: u32 = 17;
+const SIGNAL_STOP: u32 = 18;
+const SIGNAL_TTOU: u32 = 21;
+const SIGNAL_URGENT: u32 = 22;
+const SIGNAL_WINDOW: u32 = 27;
+const LAST_SIGNAL: u32 = 30;
 /// The resolution that every clock claims: log time counts microseconds.
 const RESOLUTION_NS: u64 = 1_000;
 
@@ -34,7 +42,13 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     links.exit("proc_exit", |_: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
         Err(wasmtime::Error::new(ExitCode(code)))
     })?;
-    links.define("proc_raise", |_: Caller<'_, Host>, _signal: u32| i32::from(Errno::Nosys.code()))?;
+    links.ending("proc_raise", |signal| match signal {
+        0 | SIGNAL_CHILD | SIGNAL_CONTINUE | SIGNAL_URGENT | SIGNAL_WINDOW => Ok(0),
+        // Nobody could have the guest go on.
+        SIGNAL_STOP..=SIGNAL_TTOU => Ok(i32::from(Errno::Notsup.code())),
+        1..=LAST_SIGNAL => Err(wasmtime::Error::new(ExitCode(128 + signal))),
+        _ => Ok(i32::from(Errno::Inval.code())),
+    })?;
     links.waiting("sched_yield", |caller: Caller<'_, Host>, (): ()| {
         waiting_call(caller, |kernel, _, _| kernel.read_clock().map(drop))
     })?;

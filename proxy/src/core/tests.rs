@@ -42,7 +42,7 @@ fn proxy(seats: u8) -> Proxy {
 }
 
 fn accept(proxy: &mut Proxy) -> Serial {
-    let peer = "10.0.0.1:7".parse().expect("an address");
+    let peer: std::net::SocketAddr = "10.0.0.1:7".parse().expect("an address");
     proxy.accept(GROUP, 80, peer, NOW).expect("the table has room")
 }
 

@@ -1,19 +1,26 @@
 //! The places of connections and associations: who gets one, and when it is free again.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use refrain_wire::outward::FIRST_OUTWARD_SERIAL;
 use refrain_wire::{GroupId, Protocol, Record, Serial};
 
-use super::flow::{Closed, Ending, Flow};
+use super::flow::{Client, Closed, Ending, Flow};
 use super::limit::Refused;
 use super::{Nat, live};
 
 impl Nat {
     /// Makes a flow for a connection, and its `open` record.
-    pub fn accept(&mut self, group: GroupId, port: u16, peer: SocketAddr, now: Duration) -> Result<Serial, Refused> {
-        let serial = self.admit(group, port, peer, Protocol::Tcp, now)?;
+    pub fn accept(
+        &mut self,
+        group: GroupId,
+        port: u16,
+        client: impl Into<Client>,
+        now: Duration,
+    ) -> Result<Serial, Refused> {
+        let client = client.into();
+        let (serial, peer) = (self.admit(group, port, client, Protocol::Tcp, now)?, client.peer());
         if let Some((flow, state)) = live(&mut self.flows, &mut self.groups, serial) {
             state.open(&Record::Open { serial, port, peer }, flow);
         }
@@ -25,7 +32,7 @@ impl Nat {
         &mut self,
         group: GroupId,
         port: u16,
-        peer: SocketAddr,
+        client: Client,
         protocol: Protocol,
         now: Duration,
     ) -> Result<Serial, Refused> {
@@ -43,18 +50,20 @@ impl Nat {
         if let Some(limit) = state.limits.connections.filter(|limit| state.connections >= *limit) {
             return Err(Refused::TooMany { limit });
         }
-        let client = peer.ip().to_canonical();
-        let of_client = self.clients.get(&(group, client)).copied().unwrap_or(0);
         let limit = state.limits.connections_per_client.unwrap_or(limits.connections_per_client);
-        if of_client >= limit {
+        let address = client.address();
+        let of_client = address.and_then(|address| self.clients.get(&(group, address)));
+        if let Some(client) = address.filter(|_| of_client.is_some_and(|of_client| *of_client >= limit)) {
             return Err(Refused::TooManyFromClient { client, limit });
         }
         let serial = self.next_serial.ok_or(Refused::SerialsUsed)?;
         self.next_serial = Some(Serial(serial.0 + 1)).filter(|next| *next < FIRST_OUTWARD_SERIAL);
-        let flow = Flow::new(serial, group, port, peer, state.limits.window_bytes, now);
+        let flow = Flow::new(serial, group, port, client, state.limits.window_bytes, now);
         self.flows.insert(serial, Flow { protocol, ..flow });
         state.connections += 1;
-        self.clients.insert((group, client), of_client + 1);
+        if let Some(address) = address {
+            *self.clients.entry((group, address)).or_default() += 1;
+        }
         Ok(serial)
     }
 
@@ -74,13 +83,18 @@ impl Nat {
         if let Some(group) = self.groups.get_mut(&flow.group) {
             group.connections -= 1;
         }
-        let client = (flow.group, flow.client());
+        if let Some(address) = flow.client.address() {
+            self.leaves((flow.group, address));
+        }
+        Some(flow.closed(now))
+    }
+    /// A client has one connection less.
+    fn leaves(&mut self, client: (GroupId, IpAddr)) {
         if let Some(count) = self.clients.get_mut(&client) {
             *count -= 1;
             if *count == 0 {
                 self.clients.remove(&client);
             }
         }
-        Some(flow.closed(now))
     }
 }

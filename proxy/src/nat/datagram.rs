@@ -47,7 +47,7 @@ impl Nat {
         if !self.groups.get(&group).is_some_and(|state| takes(state, bytes)) {
             return Heard::Dropped;
         }
-        let Ok(serial) = self.admit(group, port, peer, Protocol::Udp, now) else {
+        let Ok(serial) = self.admit(group, port, peer.into(), Protocol::Udp, now) else {
             return Heard::Dropped;
         };
         self.associations.insert((group, port, peer), serial);

@@ -29,6 +29,40 @@ impl Direction {
     }
 }
 
+/// Who a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// One with an address, which has limits of its own.
+    Remote(SocketAddr),
+    /// One on this machine, over a Unix socket. The guest is shown 127.0.0.1 with port 0.
+    Local,
+}
+
+impl Client {
+    /// The address that the guest is shown.
+    #[must_use]
+    pub fn peer(self) -> SocketAddr {
+        match self {
+            Self::Remote(peer) => peer,
+            Self::Local => SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    }
+
+    /// Whose limits count.
+    pub(super) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Remote(peer) => Some(peer.ip().to_canonical()),
+            Self::Local => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Client {
+    fn from(peer: SocketAddr) -> Self {
+        Self::Remote(peer)
+    }
+}
+
 /// How a flow came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -99,6 +133,8 @@ pub struct Closed {
     pub port: u16,
     /// The client, or whom the guest called.
     pub peer: SocketAddr,
+    /// Whether the client came over a Unix socket.
+    pub is_local: bool,
     /// Bytes that the peer sent.
     pub bytes_in: u64,
     /// Bytes that the peer's socket took.
@@ -121,6 +157,7 @@ pub(super) struct Flow {
     pub(super) dialing: bool,
     pub(super) port: u16,
     pub(super) peer: SocketAddr,
+    pub(super) client: Client,
     pub(super) opened: Duration,
     /// What may be under way each way: that of the kernel that the flow's open reaches.
     pub(super) window_bytes: u64,
@@ -157,7 +194,7 @@ impl Flow {
         serial: Serial,
         group: GroupId,
         port: u16,
-        peer: SocketAddr,
+        client: Client,
         window_bytes: u64,
         now: Duration,
     ) -> Self {
@@ -168,7 +205,8 @@ impl Flow {
             protocol: Protocol::Tcp,
             dialing: false,
             port,
-            peer,
+            peer: client.peer(),
+            client,
             opened: now,
             window_bytes,
             received: 0,
@@ -199,7 +237,7 @@ impl Flow {
         window_bytes: u64,
         now: Duration,
     ) -> Self {
-        let flow = Self::new(serial, group, 0, peer, window_bytes, now);
+        let flow = Self::new(serial, group, 0, peer.into(), window_bytes, now);
         Self { direction: Direction::Out, protocol, dialing: protocol == Protocol::Tcp, ..flow }
     }
 
@@ -215,10 +253,6 @@ impl Flow {
 
     pub(super) fn is_outward(&self) -> bool {
         self.direction == Direction::Out
-    }
-
-    pub(super) fn client(&self) -> IpAddr {
-        self.peer.ip().to_canonical()
     }
 
     pub(super) fn untold(&self) -> u64 {
@@ -244,6 +278,7 @@ impl Flow {
             protocol: self.protocol,
             port: self.port,
             peer: self.peer,
+            is_local: self.client == Client::Local,
             bytes_in: self.received,
             bytes_out: self.delivered,
             lasted: now.saturating_sub(self.opened),

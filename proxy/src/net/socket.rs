@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -13,10 +14,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::lookup::look_up;
-use super::{Datagrams, KEEPALIVE, Later, Listener, Net, SocketOptions, Stream, datagram};
+use super::{Datagrams, KEEPALIVE, Later, Listener, Net, SocketOptions, Stream, datagram, unix};
 
 /// Connections that the kernel keeps until they are accepted.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// The sockets of this machine. Needs a tokio runtime with I/O.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,6 +31,10 @@ impl Net for Sockets {
     /// The connections have the options of the socket that accepts them, so nothing more has to be said for each.
     fn bind_with(&self, addr: SocketAddr, options: SocketOptions) -> io::Result<Box<dyn Listener>> {
         Ok(Box::new(listen(addr, options)?))
+    }
+
+    fn bind_unix(&self, path: &Path) -> io::Result<Box<dyn Listener>> {
+        unix::listen(path)
     }
 
     fn connect(&self, to: SocketAddr) -> Later<Box<dyn Stream>> {

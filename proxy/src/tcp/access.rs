@@ -13,11 +13,12 @@ pub(super) fn log(epoch: Epoch, service: &str, closed: &Closed) {
         Ending::Failed(failure) => Some(failure),
         _ => None,
     };
+    let protocol = if closed.is_local { "unix".to_owned() } else { closed.protocol.to_string() };
     tracing::info!(
         target: "refrain::access",
         flow = %FlowId { epoch, serial: closed.serial },
         direction = closed.direction.as_str(),
-        protocol = %closed.protocol,
+        protocol = protocol.as_str(),
         service,
         group = closed.group.0,
         port = closed.port,

@@ -14,7 +14,8 @@ use refrain_wire::GroupId;
 use tokio::time::timeout;
 
 use super::shell::Shell;
-use super::tasks::{self, Client};
+use super::tasks;
+use crate::nat::Client;
 use crate::net::Stream;
 use crate::proxy_protocol::{MAX_V2_BYTES, ParseError, Parsed, parse};
 
@@ -37,9 +38,9 @@ enum NotGreeted {
 }
 
 /// Reads the header and accepts the connection as that of the source that it names.
-pub(super) fn greet(shell: &Rc<Shell>, stream: Box<dyn Stream>, proxy: SocketAddr, group: GroupId, port: u16) {
+pub(super) fn greet(shell: &Rc<Shell>, stream: Box<dyn Stream>, proxy: Client, group: GroupId, port: u16) {
     if shell.greetings.get() >= GREETINGS {
-        tracing::debug!(group = group.0, %proxy, limit = GREETINGS, "too many connections wait for a header");
+        tracing::debug!(group = group.0, proxy = %proxy.peer(), limit = GREETINGS, "too many connections wait for a header");
         shell.counters.add_refused();
         // A failure means that the proxy is gone already.
         let _ = stream.reset_on_close();
@@ -49,17 +50,17 @@ pub(super) fn greet(shell: &Rc<Shell>, stream: Box<dyn Stream>, proxy: SocketAdd
     tokio::task::spawn_local(greeted(Rc::clone(shell), stream, proxy, group, port));
 }
 
-async fn greeted(shell: Rc<Shell>, stream: Box<dyn Stream>, proxy: SocketAddr, group: GroupId, port: u16) {
+async fn greeted(shell: Rc<Shell>, stream: Box<dyn Stream>, proxy: Client, group: GroupId, port: u16) {
     let greeting = timeout(GREETING_TIME, read_header(&*stream)).await.unwrap_or(Err(NotGreeted::Late));
     shell.greetings.set(shell.greetings.get() - 1);
     match greeting {
         Ok(_) if shell.draining.get() => drop(stream.reset_on_close()),
         Ok((source, unread)) => {
-            let client = Client::Remote(source.unwrap_or(proxy));
+            let client = source.map_or(proxy, Client::Remote);
             tasks::admit(&shell, stream, client, unread, group, port);
         }
         Err(error) => {
-            tracing::debug!(group = group.0, %proxy, %error, "connection refused");
+            tracing::debug!(group = group.0, proxy = %proxy.peer(), %error, "connection refused");
             shell.counters.add_no_header();
             // A failure means that the proxy is gone already.
             let _ = stream.reset_on_close();

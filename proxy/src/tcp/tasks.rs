@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use super::connection::{Connection, Fate};
 use super::greet;
 use super::shell::Shell;
 use crate::core::Action;
-use crate::nat::{Ending, MAX_IDLE_ASSOCIATION, Refused};
+use crate::nat::{Client, Ending, MAX_IDLE_ASSOCIATION, Refused};
 use crate::net::{IpRange, Listener, Stream};
 
 /// How long a finished connection is still read, so that the client can take the answer before the close.
@@ -41,15 +40,21 @@ pub(super) async fn submit(shell: Rc<Shell>) {
     }
 }
 
-/// Accepts for one listener, once there is an epoch, or refuses, once there was one. A connection from one of these
-/// ranges is a proxy's.
-pub(super) async fn accept(
-    shell: Rc<Shell>,
-    listener: Box<dyn Listener>,
-    group: GroupId,
-    port: u16,
-    proxies: Vec<IpRange>,
-) {
+/// Whom a listener hears.
+pub(super) struct Hears {
+    /// The group whose clients they are.
+    pub(super) group: GroupId,
+    /// The guest's port.
+    pub(super) port: u16,
+    /// Connections from these are proxies'.
+    pub(super) proxies: Vec<IpRange>,
+    /// Clients come over a Unix socket.
+    pub(super) is_local: bool,
+}
+
+/// Accepts for one listener, once there is an epoch, or refuses, once there was one.
+pub(super) async fn accept(shell: Rc<Shell>, listener: Box<dyn Listener>, hears: Hears) {
+    let Hears { group, port, proxies, is_local } = hears;
     loop {
         loop {
             let begun = shell.epoch_begun.notified();
@@ -59,10 +64,14 @@ pub(super) async fn accept(
             begun.await;
         }
         match poll_fn(|cx| listener.poll_accept(cx)).await {
-            Ok((stream, peer)) if proxies.iter().any(|range| range.contains(peer.ip())) => {
-                greet::greet(&shell, stream, peer, group, port);
+            Ok((stream, peer)) => {
+                let client = if is_local { Client::Local } else { Client::Remote(peer) };
+                if proxies.iter().any(|range| range.contains(peer.ip())) {
+                    greet::greet(&shell, stream, client, group, port);
+                } else {
+                    admit(&shell, stream, client, Bytes::new(), group, port);
+                }
             }
-            Ok((stream, peer)) => admit(&shell, stream, Client::Remote(peer), Bytes::new(), group, port),
             Err(error) => after_accept_error(&error, group).await,
         }
     }
@@ -77,13 +86,6 @@ async fn after_accept_error(error: &io::Error, group: GroupId) {
     }
 }
 
-/// Who a connection is from.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Client {
-    /// This address.
-    Remote(SocketAddr),
-}
-
 /// Makes a flow of a connection, from which some bytes may have been read.
 pub(super) fn admit(
     shell: &Rc<Shell>,
@@ -93,9 +95,8 @@ pub(super) fn admit(
     group: GroupId,
     port: u16,
 ) {
-    let Client::Remote(peer) = client;
-    let now = shell.now();
-    let accepted = shell.core.borrow_mut().accept(group, port, peer, now);
+    let (peer, now) = (client.peer(), shell.now());
+    let accepted = shell.core.borrow_mut().accept(group, port, client, now);
     let epoch = shell.core.borrow().epoch();
     let (Ok(serial), Some(epoch)) = (accepted, epoch) else {
         match accepted {

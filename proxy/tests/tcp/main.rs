@@ -6,12 +6,13 @@ mod nodes;
 mod outward;
 mod proxy_protocol;
 mod udp;
+mod unix;
 
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, RwLock};
 use std::time::Duration;
 
 use refrain_proxy::core::GroupConfig;
@@ -509,8 +510,14 @@ fn the_access_log_has_one_event_a_closed_connection() {
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
+/// While there is one subscriber alone, whether an event is wanted is asked of the thread that comes to it first, which
+/// may be that of another test, and kept for all. With a second one all are asked.
+static NEVER_ALONE: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing_subscriber::fmt().with_writer(std::io::sink).finish().into());
+
 /// What this thread logs is kept for as long as the guard lives.
 fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
+    LazyLock::force(&NEVER_ALONE);
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
     (lines, tracing::subscriber::set_default(subscriber))

@@ -71,7 +71,7 @@ fn datagrams_of_any_size_come_back_whole() {
         stage.front_end.end_epoch();
     });
     let line = lines.of_access();
-    for field in ["protocol=udp", "direction=\"in\"", "bytes_in=67013", "ending=\"epoch-ended\""] {
+    for field in ["protocol=\"udp\"", "direction=\"in\"", "bytes_in=67013", "ending=\"epoch-ended\""] {
         assert!(line[0].contains(field), "{field} is not in {}", line[0]);
     }
 }
@@ -204,7 +204,7 @@ fn a_guest_asks_a_server_and_hears_it_alone() {
         assert_eq!(stage.front_end.stats().outward, 0);
     });
     let line = lines.of_access();
-    for field in ["protocol=udp", "direction=\"out\"", "bytes_out=5", "bytes_in=6", "ending=\"guest-reset\""] {
+    for field in ["protocol=\"udp\"", "direction=\"out\"", "bytes_out=5", "bytes_in=6", "ending=\"guest-reset\""] {
         assert!(line[0].contains(field), "{field} is not in {}", line[0]);
     }
 }

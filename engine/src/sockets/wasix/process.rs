@@ -117,14 +117,13 @@ fn folders(links: &mut Links<'_>) -> wasmtime::Result<()> {
          lookup_flags: u32,
          at: u32,
          len: u32,
-         open_flags: u32,
+         flags: u32,
          rights: u64,
-         inheriting: u64,
-         fd_flags: u32,
-         _more_flags: u32,
+         _inheriting: u64,
+         set: u32,
+         _more: u32,
          out: u32| {
-            let rights = (rights, inheriting);
-            let opening = Opening { dir, lookup_flags, path: (at, len), open_flags, rights, fd_flags };
+            let opening = Opening { dir, lookup_flags, path: (at, len), flags, rights, set };
             call(&mut caller, |kernel, memory| open_at(kernel, memory, &opening, out))
         },
     )?;

@@ -1,0 +1,134 @@
+//! What a program that runs by itself sees besides: input that comes, output as bytes, its own directories.
+
+mod support;
+
+use refrain_kernel::files::OpenRequest;
+use refrain_kernel::fs::{Follow, Loaded, OpenFlags, ROOT, Times};
+use refrain_kernel::poll::Interest;
+use refrain_kernel::solo::{MAX_OUTPUT_BYTES, Preopen, Solo};
+use refrain_kernel::stdio::OutputStream;
+use refrain_kernel::{Errno, Kernel, Stop, Subscription, rights};
+use support::{AGAIN, LISTENER, Rig, config, open};
+
+const TIMES: Times = Times { atime_ns: 1, mtime_ns: 2, ctime_ns: 3 };
+
+/// A program with two directories, the second read-only, and a file `f` in each.
+fn rig() -> Rig {
+    let mut rig = Rig::unstarted(config());
+    let mut preopens = Vec::new();
+    for (name, read_only) in [("work", false), ("data", true)] {
+        let dir = rig.kernel.fs_mut().load(ROOT, name.as_bytes(), Loaded::Directory, TIMES);
+        rig.kernel.fs_mut().load(dir, b"f", Loaded::File("text".into()), TIMES);
+        preopens.push(Preopen { name: name.into(), inode: dir, read_only });
+    }
+    rig.kernel.fs_mut().end_loading();
+    rig.kernel.run_solo(Solo::new(preopens, [false; 3]));
+    rig.turn(&[], |_| ());
+    rig
+}
+
+fn solo(kernel: &mut Kernel) -> &mut Solo {
+    kernel.solo().expect("it runs by itself")
+}
+
+fn poll(kernel: &mut Kernel, interest: Interest) -> Result<(u64, bool), Stop> {
+    let events = kernel.poll(&[Subscription { userdata: 1, interest }], true)?;
+    Ok((events[0].bytes, events[0].hangup))
+}
+
+fn path(dir: u32, path: &[u8], create: bool, rights: u64) -> OpenRequest<'_> {
+    let flags = OpenFlags { create, ..OpenFlags::NONE };
+    OpenRequest { dir, path, follow: Follow::No, flags, fd_flags: 0, rights }
+}
+
+const WORK: u32 = 4;
+const DATA: u32 = 5;
+
+#[test]
+fn input_is_waited_for_and_wanted_only_when_it_is_looked_for() {
+    let mut rig = rig();
+    let mut buffer = [0; 3];
+    rig.turn(&[], |kernel| {
+        assert!(!solo(kernel).wants_input());
+        assert_eq!(kernel.read(0, &mut buffer), Err(Stop::Block));
+        assert!(solo(kernel).wants_input());
+        solo(kernel).give_input(b"abcde");
+        assert!(!solo(kernel).wants_input());
+        assert_eq!(poll(kernel, Interest::Read(0)), Ok((5, false)));
+        assert_eq!(kernel.read(0, &mut buffer), Ok(3));
+        assert_eq!(kernel.read(0, &mut buffer), Ok(2));
+        assert_eq!(&buffer, b"dec");
+        assert_eq!(poll(kernel, Interest::Read(0)), Err(Stop::Block));
+        assert!(solo(kernel).wants_input(), "a poll looks for it, too");
+        kernel.set_flags(0, 4).unwrap();
+        assert_eq!(kernel.read(0, &mut buffer), Err(AGAIN));
+        solo(kernel).end_input();
+        assert!(!solo(kernel).wants_input());
+        assert_eq!(kernel.read(0, &mut buffer), Ok(0));
+        assert_eq!(poll(kernel, Interest::Read(0)), Ok((0, true)));
+    });
+}
+
+#[test]
+fn output_is_bytes_as_written_and_waits_at_its_limit() {
+    let mut rig = rig();
+    let end = rig.turn(&[], |kernel| {
+        assert_eq!(kernel.write(1, b"no line"), Ok(7));
+        assert_eq!(kernel.write(2, b"error"), Ok(5));
+        assert_eq!(kernel.write(1, b"\0\n"), Ok(2));
+        let taken = solo(kernel).take_output();
+        let (out, err) = (OutputStream::Out, OutputStream::Err);
+        assert_eq!(taken, [(out, b"no line".to_vec()), (err, b"error".to_vec()), (out, b"\0\n".to_vec())]);
+        let large = vec![7; MAX_OUTPUT_BYTES];
+        assert_eq!(kernel.write(1, &large[1..]), Ok(MAX_OUTPUT_BYTES - 1));
+        assert_eq!(kernel.write(2, b"ab"), Ok(1), "what still fits is taken");
+        assert_eq!(kernel.write(2, b"b"), Err(Stop::Block));
+    });
+    assert!(end.wants.is_some(), "it goes on at once");
+    assert!(end.effects.iter().all(|effect| effect.payload.is_empty()), "nothing is told as a line");
+    rig.turn(&[], |kernel| {
+        solo(kernel).take_output();
+        assert_eq!(kernel.write(2, b"b"), Ok(1));
+        solo(kernel).close_output(OutputStream::Out);
+        assert_eq!(kernel.write(1, b"x"), Err(Stop::Errno(Errno::Pipe)));
+        assert_eq!(kernel.write(2, b"x"), Ok(1));
+    });
+}
+
+#[test]
+fn it_has_the_directories_that_it_was_given_and_reads_alone_what_is_read_only() {
+    let mut rig = rig();
+    rig.turn(&[], |kernel| {
+        assert!(kernel.descriptor(DATA + 1).is_err());
+        for dir in [WORK, DATA] {
+            let file = kernel.open_path(&path(dir, b"f", false, rights::FD_READ)).unwrap();
+            let mut buffer = [0; 8];
+            assert_eq!(kernel.read(file, &mut buffer), Ok(4));
+            assert_eq!(kernel.open_path(&path(dir, b"../work/f", false, 0)), Err(Errno::Perm));
+        }
+        kernel.open_path(&path(WORK, b"new", true, rights::FD_WRITE)).unwrap();
+        let refused = Err(Errno::Notcapable);
+        assert_eq!(kernel.open_path(&path(DATA, b"new", true, rights::FD_READ)), refused);
+        assert_eq!(kernel.open_path(&path(DATA, b"f", false, rights::FD_WRITE)), refused);
+        let removed = kernel.change_names(DATA, rights::PATH_UNLINK_FILE, |fs, dir, now| fs.unlink(dir, b"f", now));
+        assert_eq!(removed, Err(Errno::Notcapable));
+        let within = kernel.open_path(&path(DATA, b".", false, u64::MAX & !rights::FD_WRITE)).unwrap();
+        assert_eq!(kernel.open_path(&path(within, b"new", true, 0)), refused, "nor through what is opened in it");
+    });
+}
+
+#[test]
+fn a_port_that_was_passed_in_can_be_bound_as_well() {
+    let mut rig = rig();
+    rig.turn(&[open(1), open(2)], |kernel| {
+        let socket = kernel.socket(false, false).unwrap();
+        kernel.bind(socket, support::PORT).unwrap();
+        kernel.listen(socket, 8).unwrap();
+        assert!(kernel.accept(LISTENER, 0).is_ok() && kernel.accept(socket, 0).is_ok());
+        let another = kernel.socket(false, false).unwrap();
+        kernel.bind(another, support::PORT + 1).unwrap();
+        kernel.listen(another, 8).unwrap();
+        let third = kernel.socket(false, false).unwrap();
+        assert_eq!(kernel.bind(third, support::PORT + 1), Err(Errno::Addrinuse));
+    });
+}

@@ -1,0 +1,3 @@
+module wiki
+
+go 1.24

@@ -1,0 +1,131 @@
+//! `refrain run` as a user calls it, and the programs of `tests/guests/preview1`, built once in a process.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::native::ScratchFolder;
+use crate::server::program;
+
+/// What was built, and the script's words about what could not be.
+#[derive(Debug)]
+pub struct Programs {
+    folder: ScratchFolder,
+    left_out: String,
+}
+
+static BUILT: Mutex<Option<Arc<Programs>>> = Mutex::new(None);
+
+impl Programs {
+    /// Builds them, at the first call.
+    pub fn build() -> Result<Arc<Self>> {
+        let mut built = BUILT.lock().map_err(|_| anyhow::anyhow!("an earlier build failed"))?;
+        if let Some(built) = &*built {
+            return Ok(Arc::clone(built));
+        }
+        let folder = ScratchFolder::new("preview1")?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/preview1/build");
+        let output = Command::new(&script).arg(folder.path()).output().context("cannot build the programs")?;
+        let left_out = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "the programs were not built:\n{left_out}");
+        ensure!(left_out.is_empty() || std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{left_out}");
+        print!("{left_out}");
+        let programs = Arc::new(Self { folder, left_out });
+        *built = Some(Arc::clone(&programs));
+        Ok(programs)
+    }
+
+    /// Those that check functions of preview 1.
+    pub fn checks(&self) -> Result<Vec<PathBuf>> {
+        let entries =
+            std::fs::read_dir(self.folder.path())?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let mut checks: Vec<PathBuf> =
+            entries.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "wasm")).collect();
+        checks.sort();
+        ensure!(!checks.is_empty() || !self.left_out.is_empty(), "no program was built");
+        Ok(checks)
+    }
+
+    /// The one that does what its arguments say; none, with a line that says so, where it could not be built.
+    pub fn tool(&self) -> Option<PathBuf> {
+        let tool = self.folder.path().join("run/tool.wasm");
+        if !tool.exists() {
+            println!("skipped: {}", self.left_out);
+            return None;
+        }
+        Some(tool)
+    }
+}
+
+/// `refrain run` with these words.
+pub fn refrain_run(words: &[&str]) -> Result<Command> {
+    let mut command = Command::new(program("refrain")?);
+    command.arg("run").args(words).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+/// How a run ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// The exit code; none after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+impl Ran {
+    /// What it printed, when it ended with 0 and said nothing on standard error.
+    pub fn good(self) -> Result<String> {
+        ensure!(self.code == Some(0) && self.err.is_empty(), "{self:?}");
+        Ok(self.out)
+    }
+}
+
+/// Runs it to its end.
+pub fn ran(words: &[&str]) -> Result<Ran> {
+    Ok(refrain_run(words)?.output().context("cannot run refrain")?.into())
+}
+
+/// The same with standard input.
+pub fn ran_with_input(words: &[&str], input: &[u8]) -> Result<Ran> {
+    let mut child = refrain_run(words)?.stdin(Stdio::piped()).spawn().context("cannot run refrain")?;
+    let mut stdin = child.stdin.take().context("it has an input")?;
+    let input = input.to_vec();
+    // What it does not read breaks the pipe.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output()?;
+    if writer.join().is_err() {
+        bail!("the input could not be written");
+    }
+    Ok(output.into())
+}
+
+/// A run that goes on; it is killed on drop.
+#[derive(Debug)]
+pub struct Running(pub Child);
+
+impl Running {
+    /// Starts it.
+    pub fn start(words: &[&str]) -> Result<Self> {
+        Ok(Self(refrain_run(words)?.spawn().context("cannot run refrain")?))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
