@@ -216,9 +216,9 @@ pub(crate) fn memory_of(caller: &mut Caller<'_, Host>) -> Option<Memory> {
 }
 
 /// Runs `call` with the guest's memory and kernel. The result is a WASI errno.
-pub(crate) fn call(
+pub(crate) fn call<A: Answer>(
     caller: &mut Caller<'_, Host>,
-    call: impl FnOnce(&mut Kernel, &mut [u8]) -> Result<(), Errno>,
+    call: impl FnOnce(&mut Kernel, &mut [u8]) -> Result<A, Errno>,
 ) -> i32 {
     let Some(memory) = memory_of(caller) else {
         return i32::from(Errno::Fault.code());
@@ -245,9 +245,9 @@ fn charge(caller: &mut Caller<'_, Host>, work: u64) {
 }
 
 /// Runs `call` until it does not block, once a turn. `call` is told whether it is the first time.
-pub(crate) fn waiting_call<'a>(
+pub(crate) fn waiting_call<'a, A: Answer>(
     mut caller: Caller<'a, Host>,
-    mut call: impl FnMut(&mut Kernel, &mut [u8], bool) -> Result<(), Stop> + Send + 'a,
+    mut call: impl FnMut(&mut Kernel, &mut [u8], bool) -> Result<A, Stop> + Send + 'a,
 ) -> Box<dyn Future<Output = i32> + Send + 'a> {
     let Some(memory) = memory_of(&mut caller) else {
         return Box::new(std::future::ready(i32::from(Errno::Fault.code())));
@@ -292,10 +292,10 @@ enum Attempt {
 }
 
 /// Runs a call that may wait for the first time, without making a future of it: most need not wait.
-fn first_attempt(
+fn first_attempt<A: Answer>(
     caller: &mut Caller<'_, Host>,
     memory: Memory,
-    call: impl FnOnce(&mut Kernel, &mut [u8], bool) -> Result<(), Stop>,
+    call: impl FnOnce(&mut Kernel, &mut [u8], bool) -> Result<A, Stop>,
 ) -> Attempt {
     let (result, work) = {
         let (memory, host) = memory.data_and_store_mut(caller.as_context_mut());
@@ -329,9 +329,9 @@ fn first_attempt(
 }
 
 /// The code that a call returns; none when it waits.
-fn returned(result: Result<(), Stop>) -> Option<i32> {
+fn returned<A: Answer>(result: Result<A, Stop>) -> Option<i32> {
     match result {
-        Ok(()) => Some(0),
+        Ok(answer) => Some(answer.code()),
         Err(Stop::Errno(errno)) => Some(i32::from(errno.code())),
         Err(Stop::Block) => None,
     }
@@ -378,6 +378,23 @@ fn digest_state(caller: &mut Caller<'_, Host>, memory: Memory) -> [u8; 32] {
 }
 
 /// A result as WASI returns it.
-pub(crate) fn code(result: Result<(), Errno>) -> i32 {
-    result.map_or_else(|errno| i32::from(errno.code()), |()| 0)
+pub(crate) fn code<A: Answer>(result: Result<A, Errno>) -> i32 {
+    result.map_or_else(|errno| i32::from(errno.code()), Answer::code)
+}
+
+/// What a call that did its work returns: 0, or a number that only its family knows.
+pub(crate) trait Answer {
+    fn code(self) -> i32;
+}
+
+impl Answer for () {
+    fn code(self) -> i32 {
+        0
+    }
+}
+
+impl Answer for i32 {
+    fn code(self) -> i32 {
+        self
+    }
 }

@@ -48,7 +48,7 @@ impl Platform {
         if !problems.is_empty() {
             return Err(LoadError::Problems(problems.iter().map(ToString::to_string).collect()));
         }
-        let prepared = refrain_inspect::export_state(bytes)?;
+        let prepared = refrain_inspect::export_state(&refrain_inspect::link_names(bytes)?)?;
         let (module, cached) = self.compile(&prepared).map_err(LoadError::Compile)?;
         let pre = self.linker.instantiate_pre(&module).map_err(LoadError::Compile)?;
         let digest = *blake3::hash(bytes).as_bytes();

@@ -11,7 +11,9 @@ use wasmtime::{Config, Engine, Linker};
 
 use crate::checkpoint::dirty::Tracker;
 use crate::host::Host;
+use crate::links::Links;
 use crate::preview1;
+use crate::sockets;
 use crate::ticker::Ticker;
 
 /// Stack of a guest, in bytes. Part of the compatibility key, as the depth at which a guest overflows it is visible.
@@ -72,8 +74,8 @@ impl Platform {
         self.key
     }
 
-    /// The names and types of every function that a guest can import: `(module, name, parameters, results)`, with
-    /// types in the text format's words.
+    /// The names and types of every function that is linked: `(module, name, parameters, results)`, with the modules
+    /// that `refrain_inspect::link_names` leads imports to, and types in the text format's words.
     #[must_use]
     pub fn imports(&self) -> Vec<(String, String, Vec<String>, Vec<String>)> {
         let mut store = wasmtime::Store::new(&self.engine, Host::detached());
@@ -95,7 +97,8 @@ impl Platform {
 
 fn linker(engine: &Engine, traced: bool) -> Result<Arc<Linker<Host>>, PlatformError> {
     let mut linker = Linker::new(engine);
-    preview1::add_to(&mut linker, traced).map_err(PlatformError::Engine)?;
+    let links = &mut Links::new(&mut linker, traced);
+    preview1::add_to(links).and_then(|()| sockets::add_to(links)).map_err(PlatformError::Engine)?;
     Ok(Arc::new(linker))
 }
 

@@ -5,19 +5,18 @@
 //! the guest or its fuel: a traced turn has the digests of any other.
 
 use std::fmt;
+use std::net::SocketAddr;
 
+use refrain_inspect::abi::Family;
 use refrain_kernel::Errno;
 use wasmtime::{AsContextMut, Caller, Memory};
 
 use crate::host::{Host, Shared};
-use crate::preview1;
 
 mod spec;
 
 /// The most arguments of a function.
-const MAX_ARGUMENTS: usize = 9;
-/// The most bytes of a path that are told.
-const MAX_TEXT_BYTES: usize = 256;
+const MAX_ARGUMENTS: usize = 10;
 
 /// Takes calls in, while the guest runs.
 pub type CallSink = Box<dyn FnMut(HostCall) + Send>;
@@ -42,6 +41,8 @@ pub enum CallValue {
     Flags(u64),
     /// A text in the guest's memory; bytes that are not UTF-8 are replaced.
     Text(String),
+    /// An address in the guest's memory, if it is one.
+    Address(Option<SocketAddr>),
 }
 
 /// What came of a call.
@@ -66,6 +67,8 @@ impl fmt::Display for HostCall {
                 CallValue::Number(number) => write!(f, "{comma}{name}={number}")?,
                 CallValue::Flags(bits) => write!(f, "{comma}{name}={bits:#x}")?,
                 CallValue::Text(text) => write!(f, "{comma}{name}={text:?}")?,
+                CallValue::Address(Some(address)) => write!(f, "{comma}{name}={address}")?,
+                CallValue::Address(None) => write!(f, "{comma}{name}=?")?,
             }
         }
         f.write_str(")")?;
@@ -82,36 +85,37 @@ impl fmt::Display for HostCall {
     }
 }
 
+/// A function by its family and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Function {
+    pub(crate) family: Family,
+    pub(crate) name: &'static str,
+}
+
 /// A call that has begun.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Called {
-    name: &'static str,
+    function: Function,
     arguments: [u64; MAX_ARGUMENTS],
 }
 
 impl Called {
-    pub(crate) fn new<const N: usize>(name: &'static str, given: [u64; N]) -> Self {
+    pub(crate) fn new<const N: usize>(function: Function, given: [u64; N]) -> Self {
         let mut arguments = [0; MAX_ARGUMENTS];
         arguments[..N].copy_from_slice(&given);
-        Self { name, arguments }
+        Self { function, arguments }
     }
 
     fn told(&self, memory: &[u8], returned: Option<i32>) -> HostCall {
-        let name = self.name;
-        let arguments = spec::arguments(name, &self.arguments, |at, len| text(memory, at, len));
+        let name = self.function.name;
+        let arguments = spec::arguments(self.function, &self.arguments, memory);
         let outcome = match returned {
             None => CallOutcome::Waits,
-            Some(0) => CallOutcome::Returned(spec::results(name, &self.arguments, memory)),
+            Some(0) => CallOutcome::Returned(spec::results(self.function, &self.arguments, memory)),
             Some(code) => CallOutcome::Failed(code as u16),
         };
         HostCall { name, arguments, outcome }
     }
-}
-
-fn text(memory: &[u8], at: u64, len: u64) -> String {
-    let len = (len as u32).min(MAX_TEXT_BYTES as u32);
-    let bytes = preview1::slice(memory, at as u32, len).unwrap_or_default();
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A call that does not wait has returned.
@@ -143,7 +147,7 @@ pub(crate) fn ended(caller: &mut Caller<'_, Host>) {
     let host = caller.data_mut();
     let called = host.called.take();
     if let (Some(called), Some(sink)) = (called, &mut host.shared.lock().calls) {
-        let arguments = spec::arguments(called.name, &called.arguments, |_, _| String::new());
-        sink(HostCall { name: called.name, arguments, outcome: CallOutcome::Ends });
+        let arguments = spec::arguments(called.function, &called.arguments, &[]);
+        sink(HostCall { name: called.function.name, arguments, outcome: CallOutcome::Ends });
     }
 }

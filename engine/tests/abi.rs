@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use refrain_inspect::abi;
 
 #[test]
-fn exactly_the_functions_marked_as_provided_are_linked_with_their_types() {
+fn exactly_the_functions_of_the_tables_are_linked_with_their_types() {
     let words = |types: &[refrain_inspect::ValType]| types.iter().map(ToString::to_string).collect::<Vec<_>>();
     let promised: BTreeSet<_> = abi::all()
-        .filter(|function| function.provided)
+        .filter(|function| function.is_linked())
         .map(|function| {
-            (function.module.to_owned(), function.name.to_owned(), words(function.params), words(function.results))
+            let (module, name) = function.link();
+            (module.to_owned(), name.to_owned(), words(function.params), words(function.results))
         })
         .collect();
     let linked = support::platform().imports();

@@ -4,8 +4,10 @@ mod support;
 
 use refrain_engine::replica::RunLimits;
 use refrain_engine::{Platform, TurnOutcome};
+use refrain_inspect::ValType;
+use refrain_inspect::abi::Family;
 use refrain_wire::{EffectKind, Record};
-use support::{LIMITS, agree, command, config, exit_reason, lines, platform, wat};
+use support::{LIMITS, agree, command, config, exit_reason, functions, lines, platform, wat};
 
 const PAGE: u64 = 65536;
 const SMALL: RunLimits = RunLimits { memory_bytes: 4 * PAGE, fuel_per_turn: Some(5_000_000) };
@@ -186,26 +188,29 @@ fn exits_have_their_code_and_what_was_written_before_is_told() {
 fn bad_pointers_in_every_function_are_an_errno() {
     let platform = platform();
     let edges = [0u32, 1, 65528, 65532, 65535, 65536, 0x7fff_ffff, 0xffff_fff0, u32::MAX - 7, u32::MAX];
-    for (_, name, params, results) in platform.imports().into_iter().filter(|(_, name, ..)| name != "proc_exit") {
+    for (name, function) in functions().into_iter().filter(|(_, function)| function.link().1 != "proc_exit") {
         let mut body = String::new();
         for fd in [0, 1, 3, 4] {
             for (at, edge) in edges.iter().enumerate() {
                 for other in [*edge, edges[(at + 3) % edges.len()], 8] {
-                    let argument = |(index, ty): (usize, &String)| match (ty.as_str(), index) {
-                        ("i32", 0) => format!("(i32.const {fd})"),
-                        ("i32", _) if index % 2 == 1 => format!("(i32.const {})", *edge as i32),
-                        ("i32", _) => format!("(i32.const {})", other as i32),
+                    let argument = |(index, ty): (usize, &ValType)| match (ty, index) {
+                        (ValType::I32, 0) => format!("(i32.const {fd})"),
+                        (ValType::I32, _) if index % 2 == 1 => format!("(i32.const {})", *edge as i32),
+                        (ValType::I32, _) => format!("(i32.const {})", other as i32),
                         _ => format!("(i64.const {})", u64::from(other) << 32),
                     };
-                    let arguments: String = params.iter().enumerate().map(argument).collect();
-                    let close = if results.is_empty() { "" } else { "drop" };
+                    let arguments: String = function.params.iter().enumerate().map(argument).collect();
+                    let close = if function.results.is_empty() { "" } else { "drop" };
                     // A call that would wait is not what this test is about: the guest's descriptors do not block.
                     body += &format!("(call ${name} {arguments}) {close}\n");
                 }
             }
         }
         let nonblocking = "(drop (call $fd_fdstat_set_flags (i32.const 3) (i32.const 4)))";
-        let module = command(&format!("{name} fd_fdstat_set_flags"), &format!("{nonblocking} {body}"));
+        let others = if name == "fd_fdstat_set_flags" { "" } else { "fd_fdstat_set_flags" };
+        // What makes a module a RepliCode program.
+        let marks = if name == "rc.sock_open" || function.family != Family::Replicode { "" } else { "rc.sock_open" };
+        let module = command(&format!("{name} {others} {marks}"), &format!("{nonblocking} {body}"));
         let outcomes = agree(&platform, &module, config(), LIMITS, &[vec![], vec![]]);
         if let Some(reason) = outcomes.iter().find_map(exit_reason) {
             assert_eq!(reason, "exited with code 0", "{name}");

@@ -331,7 +331,7 @@ fn check_tells_why_a_module_cannot_run_and_exits_1() {
         "(module (import \"wasi_snapshot_preview1\" \"fd_wirte\" (func (param i32 i32 i32 i32) (result i32)))
          (import \"env\" \"fork\" (func (result i32)))
          (import \"wasi_snapshot_preview1\" \"sock_connect\" (func (param i32 i32 i32) (result i32)))
-         (import \"wasi_snapshot_preview1\" \"sock_accept\" (func (param i32 i32) (result i32)))
+         (import \"wasix_32v1\" \"thread_spawn_v2\" (func (param i32 i32) (result i32)))
          (memory (export \"memory\") 5000 8000 shared))",
     );
     let output = place.rctl(&["check", "bad.wasm"]);

@@ -1,15 +1,26 @@
 //! Every host function that a guest may ask for, with its exact type.
 //!
-//! [`PREVIEW1`] and [`WASMEDGE_V1`] are the engine's contract: it links exactly the functions that are marked
-//! `provided`. [`ELSEWHERE`] holds functions of other families, so that a module which needs them is told what it is
-//! and not only that a name is unknown. One name can have several types: `sock_accept` has three.
+//! The tables of the families are the engine's contract: it links exactly these functions, but for those that are
+//! refused with a reason and those that are other names. One name can have several types (`sock_accept` has four), and in a RepliCode program even one
+//! name and type mean something else: [`find`] tells which function an import asks for, and the engine links each
+//! family's under a module of its own ([`Family::link_module`]), to which `link_names` leads a module's imports.
+
+mod preview1;
+mod replicode;
+mod wasix;
+mod wasmedge;
 
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::signature::{Signature, ValType};
-use ValType::{I32, I64};
+use ValType::I32;
+
+pub use preview1::PREVIEW1;
+pub use replicode::{MARKS as REPLICODE_MARKS, REPLICODE};
+pub use wasix::WASIX;
+pub use wasmedge::{WASMEDGE_V1, WASMEDGE_V2};
 
 /// The module of preview 1, and of WasmEdge's extension to it.
 pub const PREVIEW1_MODULE: &str = "wasi_snapshot_preview1";
@@ -30,6 +41,35 @@ pub enum Family {
     Wasix,
     /// RepliCode's own sockets (`sock_open` with four parameters in preview 1's module).
     Replicode,
+}
+
+impl Family {
+    /// The module under which the engine links the family's functions. No guest can import from it by itself, but for
+    /// preview 1's.
+    #[must_use]
+    pub fn link_module(self) -> &'static str {
+        match self {
+            Self::Preview1 => PREVIEW1_MODULE,
+            Self::WasmedgeV1 => "refrain:wasmedge-v1",
+            Self::WasmedgeV2 => "refrain:wasmedge-v2",
+            Self::Wasix => "refrain:wasix",
+            Self::Replicode => "refrain:replicode",
+        }
+    }
+
+    /// All of its functions, refused ones too.
+    #[must_use]
+    pub fn functions(self) -> &'static [HostFunction] {
+        match self {
+            Self::Preview1 => PREVIEW1,
+            Self::WasmedgeV1 => WASMEDGE_V1,
+            Self::WasmedgeV2 => WASMEDGE_V2,
+            Self::Wasix => WASIX,
+            Self::Replicode => REPLICODE,
+        }
+    }
+
+    const ALL: [Self; 5] = [Self::Preview1, Self::WasmedgeV1, Self::WasmedgeV2, Self::Wasix, Self::Replicode];
 }
 
 impl fmt::Display for Family {
@@ -70,11 +110,14 @@ impl Purpose {
     /// From the name of a function in a known module.
     pub(crate) fn of(name: &str) -> Self {
         match name.split('_').next() {
+            _ if name == "__builtin_rt_yield" => Self::Process,
             Some("args" | "environ") => Self::Arguments,
             Some("clock") => Self::Clocks,
-            Some("fd" | "path") => Self::Files,
+            Some("fd" | "path" | "chdir" | "getcwd" | "tty") => Self::Files,
             Some("poll" | "epoll") => Self::Polling,
-            Some("proc" | "sched" | "thread" | "futex") => Self::Process,
+            Some("proc" | "sched" | "thread" | "futex" | "callback" | "context" | "dlopen" | "dlsym" | "stack") => {
+                Self::Process
+            }
             Some("random") => Self::Random,
             Some("sock" | "resolve" | "port") => Self::Sockets,
             _ => Self::Unknown,
@@ -110,8 +153,10 @@ pub struct HostFunction {
     pub results: &'static [ValType],
     /// The family.
     pub family: Family,
-    /// The engine of this version links it.
-    pub provided: bool,
+    /// Why the engine does not link it; `None` where it does.
+    pub refusal: Option<&'static str>,
+    /// The function that this one is another name of, if it is.
+    pub same_as: Option<(Family, &'static str)>,
 }
 
 impl HostFunction {
@@ -125,167 +170,79 @@ impl HostFunction {
         Purpose::of(self.name)
     }
 
+    /// The module and name that the engine links it by.
+    pub fn link(&self) -> (&'static str, &'static str) {
+        let (family, name) = self.same_as.unwrap_or((self.family, self.name));
+        (family.link_module(), name)
+    }
+
+    /// Whether the engine links a function of its own for it.
+    pub fn is_linked(&self) -> bool {
+        self.refusal.is_none() && self.same_as.is_none()
+    }
+
     /// True for this import.
     pub fn is(&self, module: &str, name: &str) -> bool {
         self.module == module && self.name == name
     }
 }
 
-/// Every function of every table.
+/// Every function of every family.
 pub fn all() -> impl Iterator<Item = &'static HostFunction> {
-    PREVIEW1.iter().chain(WASMEDGE_V1).chain(ELSEWHERE)
+    Family::ALL.into_iter().flat_map(Family::functions)
 }
 
-const fn function(family: Family, name: &'static str, params: &'static [ValType], provided: bool) -> HostFunction {
+/// The functions that an import of this name may mean, one for each type.
+pub fn named(module: &str, name: &str, replicode: bool) -> Vec<&'static HostFunction> {
+    let of = |functions: &'static [HostFunction]| functions.iter().filter(|function| function.is(module, name));
+    if replicode && of(REPLICODE).next().is_some() {
+        return of(REPLICODE).collect();
+    }
+    // A call of RepliCode's in any other program would make it one.
+    let others = Family::ALL.into_iter().filter(|family| *family != Family::Replicode);
+    let mut found: Vec<_> = others.flat_map(|family| of(family.functions())).collect();
+    if module == WASIX_MODULE && found.is_empty() {
+        found.extend(PREVIEW1.iter().filter(|function| function.name == name));
+    }
+    found
+}
+
+/// The function that an import asks for, by its name and type; `replicode` in a RepliCode program.
+pub fn find(module: &str, name: &str, signature: &Signature, replicode: bool) -> Option<&'static HostFunction> {
+    named(module, name, replicode).into_iter().find(|function| function.signature() == *signature)
+}
+
+/// Whether this import makes a module a RepliCode program.
+pub fn marks_replicode(module: &str, name: &str, signature: &Signature) -> bool {
+    let marks = REPLICODE.iter().filter(|function| REPLICODE_MARKS.contains(&function.name));
+    marks.into_iter().any(|function| function.is(module, name) && function.signature() == *signature)
+}
+
+const fn function(family: Family, name: &'static str, params: &'static [ValType]) -> HostFunction {
     let module = match family {
         Family::Wasix => WASIX_MODULE,
         _ => PREVIEW1_MODULE,
     };
-    HostFunction { module, name, params, results: &[I32], family, provided }
+    HostFunction { module, name, params, results: &[I32], family, refusal: None, same_as: None }
 }
 
-const fn p1(name: &'static str, params: &'static [ValType]) -> HostFunction {
-    function(Family::Preview1, name, params, true)
+const fn refused(function: HostFunction, reason: &'static str) -> HostFunction {
+    HostFunction { refusal: Some(reason), ..function }
 }
 
-const fn edge(name: &'static str, params: &'static [ValType], provided: bool) -> HostFunction {
-    function(Family::WasmedgeV1, name, params, provided)
+/// Another name of a function that has the same parameters.
+const fn same(function: HostFunction, family: Family, name: &'static str) -> HostFunction {
+    HostFunction { same_as: Some((family, name)), ..function }
 }
-
-const fn edge2(name: &'static str, params: &'static [ValType]) -> HostFunction {
-    function(Family::WasmedgeV2, name, params, false)
-}
-
-const fn wasix(name: &'static str, params: &'static [ValType]) -> HostFunction {
-    function(Family::Wasix, name, params, false)
-}
-
-/// All of `wasi_snapshot_preview1`: the 45 functions of the first snapshot and `sock_accept`, added to it later.
-pub const PREVIEW1: &[HostFunction] = &[
-    p1("args_get", &[I32; 2]),
-    p1("args_sizes_get", &[I32; 2]),
-    p1("clock_res_get", &[I32; 2]),
-    p1("clock_time_get", &[I32, I64, I32]),
-    p1("environ_get", &[I32; 2]),
-    p1("environ_sizes_get", &[I32; 2]),
-    p1("fd_advise", &[I32, I64, I64, I32]),
-    p1("fd_allocate", &[I32, I64, I64]),
-    p1("fd_close", &[I32]),
-    p1("fd_datasync", &[I32]),
-    p1("fd_fdstat_get", &[I32; 2]),
-    p1("fd_fdstat_set_flags", &[I32; 2]),
-    p1("fd_fdstat_set_rights", &[I32, I64, I64]),
-    p1("fd_filestat_get", &[I32; 2]),
-    p1("fd_filestat_set_size", &[I32, I64]),
-    p1("fd_filestat_set_times", &[I32, I64, I64, I32]),
-    p1("fd_pread", &[I32, I32, I32, I64, I32]),
-    p1("fd_prestat_dir_name", &[I32; 3]),
-    p1("fd_prestat_get", &[I32; 2]),
-    p1("fd_pwrite", &[I32, I32, I32, I64, I32]),
-    p1("fd_read", &[I32; 4]),
-    p1("fd_readdir", &[I32, I32, I32, I64, I32]),
-    p1("fd_renumber", &[I32; 2]),
-    p1("fd_seek", &[I32, I64, I32, I32]),
-    p1("fd_sync", &[I32]),
-    p1("fd_tell", &[I32; 2]),
-    p1("fd_write", &[I32; 4]),
-    p1("path_create_directory", &[I32; 3]),
-    p1("path_filestat_get", &[I32; 5]),
-    p1("path_filestat_set_times", &[I32, I32, I32, I32, I64, I64, I32]),
-    p1("path_link", &[I32; 7]),
-    p1("path_open", &[I32, I32, I32, I32, I32, I64, I64, I32, I32]),
-    p1("path_readlink", &[I32; 6]),
-    p1("path_remove_directory", &[I32; 3]),
-    p1("path_rename", &[I32; 6]),
-    p1("path_symlink", &[I32; 5]),
-    p1("path_unlink_file", &[I32; 3]),
-    p1("poll_oneoff", &[I32; 4]),
-    HostFunction {
-        module: PREVIEW1_MODULE,
-        name: "proc_exit",
-        params: &[I32],
-        results: &[],
-        family: Family::Preview1,
-        provided: true,
-    },
-    p1("proc_raise", &[I32]),
-    p1("random_get", &[I32; 2]),
-    p1("sched_yield", &[]),
-    p1("sock_accept", &[I32; 3]),
-    p1("sock_recv", &[I32; 6]),
-    p1("sock_send", &[I32; 5]),
-    p1("sock_shutdown", &[I32; 2]),
-];
-
-/// The functions of WasmEdge's extension, first form, on which `sdk/c` builds BSD sockets. Those that reach outwards
-/// are not provided yet.
-pub const WASMEDGE_V1: &[HostFunction] = &[
-    edge("sock_bind", &[I32; 3], true),
-    edge("sock_connect", &[I32; 3], false),
-    edge("sock_getaddrinfo", &[I32; 8], false),
-    edge("sock_getlocaladdr", &[I32; 4], true),
-    edge("sock_getpeeraddr", &[I32; 4], true),
-    edge("sock_getsockopt", &[I32; 5], true),
-    edge("sock_listen", &[I32; 2], true),
-    edge("sock_open", &[I32; 3], true),
-    edge("sock_setsockopt", &[I32; 5], true),
-];
-
-/// Functions that are known and not provided. A name may be in another table with another type.
-pub const ELSEWHERE: &[HostFunction] = &[
-    edge("epoll_oneoff", &[I32; 4], false),
-    edge("sock_accept", &[I32; 2], false),
-    edge("sock_recv_from", &[I32; 7], false),
-    edge("sock_send_to", &[I32; 7], false),
-    edge2("sock_accept_v2", &[I32; 3]),
-    edge2("sock_bind_v2", &[I32; 3]),
-    edge2("sock_connect_v2", &[I32; 3]),
-    edge2("sock_getlocaladdr", &[I32; 3]),
-    edge2("sock_getlocaladdr_v2", &[I32; 3]),
-    edge2("sock_getpeeraddr", &[I32; 3]),
-    edge2("sock_getpeeraddr_v2", &[I32; 3]),
-    edge2("sock_listen_v2", &[I32; 2]),
-    edge2("sock_open_v2", &[I32; 3]),
-    edge2("sock_recv_from", &[I32; 8]),
-    edge2("sock_recv_from_v2", &[I32; 8]),
-    edge2("sock_recv_v2", &[I32; 6]),
-    edge2("sock_send_to_v2", &[I32; 7]),
-    edge2("sock_send_v2", &[I32; 5]),
-    function(Family::Replicode, "sock_close", &[I32], false),
-    function(Family::Replicode, "sock_open", &[I32; 4], false),
-    wasix("resolve", &[I32; 6]),
-    wasix("sock_accept", &[I32; 4]),
-    wasix("sock_accept_v2", &[I32; 4]),
-    wasix("sock_addr_local", &[I32; 2]),
-    wasix("sock_addr_peer", &[I32; 2]),
-    wasix("sock_bind", &[I32; 2]),
-    wasix("sock_connect", &[I32; 2]),
-    wasix("sock_get_opt_flag", &[I32; 3]),
-    wasix("sock_get_opt_size", &[I32; 3]),
-    wasix("sock_get_opt_time", &[I32; 3]),
-    wasix("sock_listen", &[I32; 2]),
-    wasix("sock_open", &[I32; 4]),
-    wasix("sock_pair", &[I32; 5]),
-    wasix("sock_recv", &[I32; 6]),
-    wasix("sock_recv_from", &[I32; 7]),
-    wasix("sock_send", &[I32; 5]),
-    wasix("sock_send_file", &[I32, I32, I64, I64, I32]),
-    wasix("sock_send_to", &[I32; 6]),
-    wasix("sock_set_opt_flag", &[I32; 3]),
-    wasix("sock_set_opt_size", &[I32, I32, I64]),
-    wasix("sock_set_opt_time", &[I32; 3]),
-    wasix("sock_shutdown", &[I32; 2]),
-    wasix("sock_status", &[I32; 2]),
-];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn preview_1_has_46_functions_and_every_table_has_each_type_once() {
-        assert_eq!((PREVIEW1.len(), WASMEDGE_V1.len()), (46, 9));
-        let everything: Vec<_> = all().collect();
+    fn preview_1_has_46_functions_and_every_name_and_type_means_one_function() {
+        assert_eq!(PREVIEW1.len(), 46);
+        let everything: Vec<_> = all().filter(|function| function.family != Family::Replicode).collect();
         for (index, one) in everything.iter().enumerate() {
             let twin = |other: &&&HostFunction| other.is(one.module, one.name) && other.params == one.params;
             assert!(!everything[index + 1..].iter().any(|other| twin(&other)), "{} twice", one.name);
@@ -293,10 +250,45 @@ mod tests {
     }
 
     #[test]
-    fn only_outward_calls_of_the_contract_are_absent() {
-        let absent: Vec<_> = PREVIEW1.iter().chain(WASMEDGE_V1).filter(|f| !f.provided).map(|f| f.name).collect();
-        assert_eq!(absent, ["sock_connect", "sock_getaddrinfo"]);
-        assert!(ELSEWHERE.iter().all(|f| !f.provided));
+    fn no_family_has_a_name_twice_under_its_link_module() {
+        for family in Family::ALL {
+            let mut names: Vec<_> = family.functions().iter().map(|function| function.name).collect();
+            names.sort_unstable();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count, "{family}");
+        }
+    }
+
+    #[test]
+    fn only_threads_stacks_and_linking_at_run_time_are_refused() {
+        let refused: Vec<_> = all().filter(|f| f.refusal.is_some()).map(|f| f.name).collect();
+        let prefixes = ["context_", "dl", "stack_", "thread_spawn"];
+        assert!(refused.iter().all(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))), "{refused:?}");
+    }
+
+    #[test]
+    fn what_preview_1_has_under_another_type_is_found_in_each_module_by_its_type() {
+        let three = Signature { params: vec![I32; 3], results: vec![I32] };
+        let four = Signature { params: vec![I32; 4], results: vec![I32] };
+        let family = |module, name, signature, replicode| find(module, name, signature, replicode).map(|f| f.family);
+        assert_eq!(family(PREVIEW1_MODULE, "sock_accept", &three, false), Some(Family::Preview1));
+        assert_eq!(family(PREVIEW1_MODULE, "sock_accept", &three, true), Some(Family::Replicode));
+        assert_eq!(family(PREVIEW1_MODULE, "sock_accept", &four, false), None);
+        assert_eq!(family(WASIX_MODULE, "sock_accept", &four, false), Some(Family::Wasix));
+        assert_eq!(family(WASIX_MODULE, "sock_accept", &three, false), None);
+        assert_eq!(family(WASIX_MODULE, "fd_write", &four, false), Some(Family::Preview1));
+        assert_eq!(family(PREVIEW1_MODULE, "sock_open", &four, true), Some(Family::Replicode));
+    }
+
+    #[test]
+    fn another_name_of_a_function_has_its_type() {
+        for function in all() {
+            let Some((family, name)) = function.same_as else { continue };
+            let twin = family.functions().iter().find(|other| other.name == name).expect(name);
+            assert_eq!(twin.signature(), function.signature(), "{}", function.name);
+            assert!(twin.is_linked(), "{name}");
+        }
     }
 
     #[test]

@@ -18,7 +18,6 @@ use wasmparser::Operator;
 pub use reason::Reason;
 use scan::Scan;
 
-use crate::abi::PREVIEW1_MODULE;
 use crate::module::InspectError;
 
 const WASM_OPT_ARGS: &str = include_str!("asyncify/wasm-opt.args");
@@ -34,15 +33,16 @@ pub fn wasm_opt_args() -> impl Iterator<Item = &'static str> {
     WASM_OPT_ARGS.lines()
 }
 
-/// The functions of `wasi_snapshot_preview1` in which a guest may have to wait.
-pub fn waiting_imports() -> impl Iterator<Item = &'static str> {
+/// The functions in which a guest may have to wait: the module that a guest imports them from, and their names. A name
+/// stands for the functions of all types that it has.
+pub fn waiting_imports() -> impl Iterator<Item = (&'static str, &'static str)> {
     let list = wasm_opt_args().find_map(|arg| arg.strip_prefix(IMPORTS_ARG)).unwrap_or_default();
-    list.split(',').filter_map(|import| import.strip_prefix(PREVIEW1_MODULE)?.strip_prefix('.'))
+    list.split(',').filter_map(|import| import.split_once('.'))
 }
 
 /// Whether a guest may have to wait in this function.
 pub fn waits(module: &str, name: &str) -> bool {
-    module == PREVIEW1_MODULE && waiting_imports().any(|waiting| waiting == name)
+    waiting_imports().any(|waiting| waiting == (module, name))
 }
 
 /// Where Asyncify keeps its state in a module.

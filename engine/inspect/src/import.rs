@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::abi::{self, Family, PREVIEW1_MODULE, Purpose};
+use crate::abi::{self, Family, HostFunction, PREVIEW1_MODULE, Purpose};
 use crate::signature::Signature;
 
 /// What is imported.
@@ -56,12 +56,7 @@ impl Import {
     pub(crate) fn new(module: &str, name: &str, kind: ImportKind, replicode: bool) -> Self {
         let family = match &kind {
             ImportKind::Function(_) if module.starts_with("wasix_") => Some(Family::Wasix),
-            ImportKind::Function(_) if replicode && module == PREVIEW1_MODULE && name.starts_with("sock_") => {
-                Some(Family::Replicode)
-            }
-            ImportKind::Function(signature) => {
-                abi::all().find(|f| f.is(module, name) && f.signature() == *signature).map(|f| f.family)
-            }
+            ImportKind::Function(signature) => abi::find(module, name, signature, replicode).map(|f| f.family),
             _ => None,
         };
         let known = module == PREVIEW1_MODULE || family.is_some();
@@ -76,9 +71,26 @@ impl Import {
 
     /// True for the import that makes a module a RepliCode program.
     pub(crate) fn marks_replicode(module: &str, name: &str, kind: &ImportKind) -> bool {
-        let marks = |f: &&abi::HostFunction| f.family == Family::Replicode && f.is(module, name);
-        let function = abi::ELSEWHERE.iter().find(marks);
-        matches!((function, kind), (Some(f), ImportKind::Function(signature)) if f.signature() == *signature)
+        matches!(kind, ImportKind::Function(signature) if abi::marks_replicode(module, name, signature))
+    }
+
+    /// The functions that it may mean, one for each type.
+    fn named(&self) -> Vec<&'static HostFunction> {
+        abi::named(&self.module, &self.name, self.family == Some(Family::Replicode))
+    }
+
+    /// The function that it asks for, if there is one.
+    pub fn function(&self) -> Option<&'static HostFunction> {
+        let ImportKind::Function(found) = &self.kind else { return None };
+        self.named().into_iter().find(|function| function.signature() == *found)
+    }
+
+    /// The module and name by which the engine links its function; its own when there is none.
+    pub fn link(&self) -> (&str, &str) {
+        match self.function() {
+            Some(function) => function.link(),
+            None => (&self.module, &self.name),
+        }
     }
 
     /// Why the engine cannot satisfy it; `None` when it can.
@@ -86,14 +98,10 @@ impl Import {
         let ImportKind::Function(found) = &self.kind else {
             return Some(Reason::NotAFunction { kind: self.kind.clone() });
         };
-        if self.family == Some(Family::Replicode) {
-            return Some(Reason::NotProvided { family: Family::Replicode });
+        if let Some(function) = self.function() {
+            return function.refusal.map(|why| Reason::Refused { family: function.family, why });
         }
-        let named: Vec<_> = abi::all().filter(|f| f.is(&self.module, &self.name)).collect();
-        if let Some(function) = named.iter().find(|f| f.signature() == *found) {
-            let family = function.family;
-            return (!function.provided).then_some(Reason::NotProvided { family });
-        }
+        let named = self.named();
         if !named.is_empty() {
             let expected = named.iter().map(|f| f.signature()).collect();
             return Some(Reason::WrongSignature { expected, found: found.clone() });
@@ -161,6 +169,13 @@ pub enum Reason {
         /// The family it belongs to.
         family: Family,
     },
+    /// Known, and nothing that a guest can have here.
+    Refused {
+        /// The family it belongs to.
+        family: Family,
+        /// Why.
+        why: &'static str,
+    },
     /// Only functions are provided.
     NotAFunction {
         /// What is imported.
@@ -182,6 +197,7 @@ impl fmt::Display for Reason {
                 write!(f, "has the type {found}, expected {}", expected.join(" or "))
             }
             Self::NotProvided { family } => write!(f, "not provided by this version ({family})"),
+            Self::Refused { family, why } => write!(f, "{why} ({family})"),
             Self::NotAFunction { kind } => write!(f, "a {kind}; only functions can be imported"),
         }
     }

@@ -5,6 +5,7 @@
 //! - [`abi`]: the table of every host function, with its exact type; a test of the engine compares it with what is
 //!   linked
 //! - [`asyncify`]: whether a guest's state can be saved while it waits, and how a module is made so
+//! - [`link_names()`]: the same module with each import under the name of the function that its type asks for
 //! - [`export_state()`]: the same module with its state exported, so that a host can digest all of it
 //!
 //! Rules: `wasi_snapshot_preview1.witx` for preview 1; WasmEdge's and WASIX's own definitions for their extensions.
@@ -14,6 +15,7 @@ pub mod asyncify;
 mod export_state;
 mod feature;
 mod import;
+mod link_names;
 mod module;
 mod report;
 mod signature;
@@ -21,6 +23,7 @@ mod signature;
 pub use export_state::{ExportStateError, RESERVED_PREFIX, export_state};
 pub use feature::Feature;
 pub use import::{Import, ImportKind, Missing, Reason};
+pub use link_names::link_names;
 pub use module::{InspectError, inspect};
 pub use report::{Memory, Problem, Report, StartExport};
 pub use signature::{Signature, ValType};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use wasmparser::types::{EntityType, TypesRef};
-use wasmparser::{BinaryReaderError, Chunk, CompositeInnerType, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{BinaryReaderError, Chunk, CompositeInnerType, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
 use crate::feature::{self, Feature};
 use crate::import::{Import, ImportKind};
@@ -67,7 +67,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Report, InspectError> {
     let (mut features, functions) = walk(bytes)?;
     let types = Validator::new_with_features(told_apart()).validate_all(bytes)?;
     let types = types.as_ref();
-    let imports = imports(types);
+    let imports = imports(bytes, types)?;
     let memories = memories(types, &imports, &mut features);
     let exports: Vec<(&str, EntityType)> = types.core_exports().into_iter().flatten().collect();
     let is_memory = |(name, ty): &(&str, EntityType)| *name == "memory" && matches!(ty, EntityType::Memory(_));
@@ -138,12 +138,29 @@ fn walk(bytes: &[u8]) -> Result<(BTreeSet<Feature>, u32), InspectError> {
     Ok((features, functions))
 }
 
-fn imports(types: TypesRef<'_>) -> Vec<Import> {
-    let list = types.core_imports().into_iter().flatten();
-    let list: Vec<_> = list.map(|(module, name, ty)| (module, name, kind(types, ty))).collect();
+/// The imports in the order of the section: two may have one name.
+fn imports(bytes: &[u8], types: TypesRef<'_>) -> Result<Vec<Import>, InspectError> {
+    let (mut list, mut functions) = (Vec::new(), 0);
+    for payload in Parser::new(0).parse_all(bytes) {
+        let Payload::ImportSection(section) = payload? else { continue };
+        for import in section.into_imports() {
+            let import = import?;
+            let kind = match import.ty {
+                TypeRef::Func(_) | TypeRef::FuncExact(_) => {
+                    functions += 1;
+                    kind(types, EntityType::Func(types.core_function_at(functions - 1)))
+                }
+                TypeRef::Table(_) => ImportKind::Table,
+                TypeRef::Memory(_) => ImportKind::Memory,
+                TypeRef::Global(_) => ImportKind::Global,
+                TypeRef::Tag(_) => ImportKind::Tag,
+            };
+            list.push((import.module, import.name, kind));
+        }
+    }
     let replicode = list.iter().any(|(module, name, kind)| Import::marks_replicode(module, name, kind));
     let imports = list.into_iter();
-    imports.map(|(module, name, kind)| Import::new(module, name, kind, replicode)).collect()
+    Ok(imports.map(|(module, name, kind)| Import::new(module, name, kind, replicode)).collect())
 }
 
 fn kind(types: TypesRef<'_>, ty: EntityType) -> ImportKind {

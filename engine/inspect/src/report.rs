@@ -92,8 +92,8 @@ impl Report {
             StartExport::Absent => problems.push(Problem::NoStart),
             StartExport::Wrong { signature } => problems.push(Problem::WrongStart { found: signature.clone() }),
         }
-        // Preview 1 reads and writes the memory of this name; a module without imports needs none.
-        let uses_memory = self.imports.iter().any(|import| import.module == PREVIEW1_MODULE);
+        // The host's functions read and write the memory of this name; a module without imports needs none.
+        let uses_memory = self.imports.iter().any(|import| import.family.is_some() || import.module == PREVIEW1_MODULE);
         if uses_memory && !self.exports_memory {
             problems.push(Problem::NoMemory);
         }
@@ -134,7 +134,7 @@ impl fmt::Display for Problem {
             Self::NoStart => f.write_str("no export `_start`: a library or a reactor, not a command"),
             Self::WrongStart { found: Some(signature) } => write!(f, "`_start` has the type {signature}, expected ()"),
             Self::WrongStart { found: None } => f.write_str("`_start` is not a function"),
-            Self::NoMemory => f.write_str("no memory is exported as `memory`, which preview 1 reads and writes"),
+            Self::NoMemory => f.write_str("no memory is exported as `memory`, which the host reads and writes"),
             Self::Feature(feature) => {
                 write!(f, "uses {feature}: {}", feature.obstacle().unwrap_or("not run by this engine"))
             }

@@ -87,6 +87,11 @@ impl Vectors {
     }
 }
 
+/// The buffers that an array of `iovec` or `ciovec` names, each checked: pointers and lengths.
+pub(crate) fn vectors(memory: &[u8], base: u32, count: u32) -> Result<Vec<(u32, u32)>, Errno> {
+    Ok(Vectors::read(memory, base, count)?.as_mut_slice().to_vec())
+}
+
 /// Applies `step` to one buffer after another until one is not used up, and writes the total to `total_at`.
 ///
 /// What the first buffers gave counts: an error or a wait of a later one ends the call with a short result.

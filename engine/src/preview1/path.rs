@@ -2,7 +2,7 @@
 
 use refrain_kernel::files::OpenRequest;
 use refrain_kernel::fs::{Follow, Fs, InodeId, OpenFlags};
-use refrain_kernel::{Errno, rights};
+use refrain_kernel::{Errno, Kernel, rights};
 use wasmtime::Caller;
 
 use super::Links;
@@ -40,6 +40,31 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     between(links)
 }
 
+/// What a path is opened with: `dirflags`, `oflags`, rights, `fdflags`.
+pub(crate) struct Opening {
+    pub(crate) dir: u32,
+    pub(crate) lookup_flags: u32,
+    pub(crate) path: (u32, u32),
+    pub(crate) flags: u32,
+    pub(crate) rights: u64,
+    pub(crate) set: u32,
+}
+
+/// Opens a path, and writes its descriptor to `out`.
+pub(crate) fn open_at(kernel: &mut Kernel, memory: &mut [u8], opening: &Opening, out: u32) -> Result<(), Errno> {
+    slice_mut(memory, out, 4)?;
+    let request = OpenRequest {
+        dir: opening.dir,
+        path: path(memory, opening.path.0, opening.path.1)?,
+        follow: follow(opening.lookup_flags)?,
+        flags: open_flags(opening.flags)?,
+        fd_flags: fd_flags(opening.set)?,
+        rights: opening.rights,
+    };
+    let fd = kernel.open_path(&request)?;
+    write_u32(memory, out, fd)
+}
+
 fn open(links: &mut Links<'_>) -> wasmtime::Result<()> {
     links.define(
         "path_open",
@@ -53,19 +78,8 @@ fn open(links: &mut Links<'_>) -> wasmtime::Result<()> {
          _inheriting: u64,
          set: u32,
          out: u32| {
-            call(&mut caller, |kernel, memory| {
-                slice_mut(memory, out, 4)?;
-                let request = OpenRequest {
-                    dir,
-                    path: path(memory, at, len)?,
-                    follow: follow(lookup_flags)?,
-                    flags: open_flags(flags)?,
-                    fd_flags: fd_flags(set)?,
-                    rights,
-                };
-                let fd = kernel.open_path(&request)?;
-                write_u32(memory, out, fd)
-            })
+            let opening = Opening { dir, lookup_flags, path: (at, len), flags, rights, set };
+            call(&mut caller, |kernel, memory| open_at(kernel, memory, &opening, out))
         },
     )?;
     Ok(())

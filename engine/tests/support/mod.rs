@@ -9,13 +9,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use refrain_engine::replica::{Blueprint, RunLimits};
 use refrain_engine::{Compiled, Platform, Replica, ReplicaId, TurnBatch, TurnOutcome};
+use refrain_inspect::ValType;
+use refrain_inspect::abi::{self, Family, HostFunction};
 use refrain_instrument::{WASM_OPT_VARIABLE, WasmOpt};
 use refrain_kernel::Outbound;
 use refrain_kernel::ShardEvent;
 use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
 use refrain_kernel::fs::BundleFiles;
+use refrain_wire::outward::Owner;
 use refrain_wire::{
-    Control, EffectKind, Epoch, GroupId, Incarnation, Position, Record, RecordWriter, Seat, Serial, Time,
+    Control, EffectKind, Epoch, GroupId, Incarnation, Position, ProxyId, Record, RecordWriter, Seat, Serial, Time,
 };
 use std::time::Duration;
 
@@ -74,18 +77,36 @@ pub fn instrumented(module: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// A module with a page of memory, every import that `imports` names, and `body` as its `_start`.
+/// Every function that a guest can import, by the word that stands for it in [`command`]: its name, behind the family
+/// where it is not preview 1's or the only one of that name.
+pub fn functions() -> Vec<(String, &'static HostFunction)> {
+    let given = abi::all().filter(|function| function.refusal.is_none());
+    given.map(|function| (format!("{}{}", prefix(function.family), function.name), function)).collect()
+}
+
+fn prefix(family: Family) -> &'static str {
+    match family {
+        Family::Preview1 => "",
+        Family::WasmedgeV1 => "v1.",
+        Family::WasmedgeV2 => "v2.",
+        Family::Wasix => "wasix.",
+        Family::Replicode => "rc.",
+    }
+}
+
+/// A module with a page of memory, the import of every word of `imports`, and `body` as its `_start`.
 pub fn command(imports: &str, body: &str) -> Vec<u8> {
-    let functions = Platform::new(None).expect("this machine runs x86-64-v2 code").imports();
+    let functions = functions();
     let mut text = String::from("(module ");
-    for (module, name, params, results) in
-        functions.iter().filter(|(_, name, ..)| imports.split(' ').any(|i| i == name))
-    {
-        let list = |word: &str, types: &[String]| {
-            if types.is_empty() { String::new() } else { format!("({word} {})", types.join(" ")) }
+    for word in imports.split(' ').filter(|word| !word.is_empty()) {
+        let (_, function) = functions.iter().find(|(known, _)| known == word).expect(word);
+        let list = |word: &str, types: &[ValType]| {
+            let types: String = types.iter().map(|ty| format!(" {ty}")).collect();
+            if types.is_empty() { types } else { format!("({word}{types})") }
         };
-        let (params, results) = (list("param", params), list("result", results));
-        text += &format!("(import \"{module}\" \"{name}\" (func ${name} {params} {results}))");
+        let (params, results) = (list("param", function.params), list("result", function.results));
+        let (module, name) = (function.module, function.name);
+        text += &format!("(import \"{module}\" \"{name}\" (func ${word} {params} {results}))");
     }
     text += &format!("(memory (export \"memory\") 1) (func (export \"_start\") {body}))");
     wat(&text)
@@ -157,11 +178,16 @@ impl Rig {
             position: Position(self.position),
             previous,
             time: Time::from_micros(self.micros),
-            shard: if self.position == 1 { vec![ShardEvent::Term([7; 32])] } else { Vec::new() },
+            shard: if self.position == 1 { first_events() } else { Vec::new() },
             records: writer.take(),
             epochs: Arc::from([EPOCH]),
         }
     }
+}
+
+/// A leader takes office, and the proxy's epoch may be given outward calls.
+fn first_events() -> Vec<ShardEvent> {
+    vec![ShardEvent::Term([7; 32]), ShardEvent::EpochOpened(Owner { proxy: ProxyId(1), epoch: EPOCH })]
 }
 
 pub fn open(serial: u32, port: u16) -> Record {

@@ -9,7 +9,7 @@ use refrain_kernel::ShardEvent;
 use refrain_wire::effect::UPGRADE_DONE;
 use refrain_wire::record::{ResetReason, records};
 use refrain_wire::turn::Effect;
-use refrain_wire::{Control, EffectKind, Epoch, FlowId, Record, Serial, Time};
+use refrain_wire::{Control, EffectKind, Epoch, FlowId, Protocol, ProxyHeader, Record, Serial, Target, Time};
 
 /// Bytes of a text that are shown.
 const SHOWN_BYTES: usize = 48;
@@ -60,6 +60,16 @@ fn record(epoch: Epoch, record: &Record) -> String {
         Record::Shutdown(serial) => format!("{}: its client will send nothing more", flow(serial)),
         Record::Reset { serial, reason } => format!("{}: reset, {}", flow(serial), why(*reason)),
         Record::Credit { serial, delivered } => format!("{}: its client took {delivered} more bytes", flow(serial)),
+        Record::Connected { serial, local } => format!("{}: connected, from {local}", flow(serial)),
+        Record::Failed { serial, failure } => format!("{}: {failure}", flow(serial)),
+        Record::Resolved { serial, addresses } => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            format!("{}: the name is {}", flow(serial), addresses.join(", "))
+        }
+        Record::Datagram { serial, port, peer, bytes } => {
+            let port = if *port == 0 { String::new() } else { format!(" to port {port}") };
+            format!("{}: a datagram of {peer}{port}, {}", flow(serial), preview(bytes))
+        }
         Record::Tick(time) => format!("tick for {}", self::time(*time)),
         Record::Control(control) => format!("control: {}", self::control(control)),
     }
@@ -125,12 +135,27 @@ pub fn effect(effect: &Effect) -> String {
         EffectKind::Exit => format!("ended with code {number}: {}", String::from_utf8_lossy(&effect.payload)),
         EffectKind::Start => format!("started for the {number}. time"),
         EffectKind::Audit => format!("state digest {}", entry.digest),
+        EffectKind::Connect => match Target::decode(&effect.payload) {
+            Ok(Target { protocol: Protocol::Tcp, address, header }) => format!("connects to {address}{}", with(header)),
+            Ok(target) => format!("sends datagrams to {}", target.address),
+            Err(error) => format!("opens what cannot be decoded: {error}"),
+        },
+        EffectKind::Resolve => format!("looks up {:?}", String::from_utf8_lossy(&effect.payload)),
+        EffectKind::Datagram => format!("datagram {number}, {}", preview(&effect.payload)),
         EffectKind::Upgrade if number == UPGRADE_DONE => "runs the new bundle".to_owned(),
         EffectKind::Upgrade => format!("stays with its bundle: {}", String::from_utf8_lossy(&effect.payload)),
     };
     match entry.flow {
         Some(flow) => format!("flow {flow}: {words}"),
         None => words,
+    }
+}
+
+fn with(header: ProxyHeader) -> &'static str {
+    match header {
+        ProxyHeader::None => "",
+        ProxyHeader::V1 => ", with a PROXY header of version 1",
+        ProxyHeader::V2 => ", with a PROXY header of version 2",
     }
 }
 
@@ -159,6 +184,9 @@ fn difference(difference: &Difference, known: &BTreeMap<ChunkId, Vec<u8>>) -> St
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use refrain_wire::{CallFailure, Digest, EffectEntry};
+
     use super::*;
 
     #[test]
@@ -172,6 +200,41 @@ mod tests {
         assert_eq!(words[0], "memory 0, page 2: byte 0x20010 is 03, not 07");
         assert!(words[1].starts_with("memory 0, page 2: byte 0x20000 is 07, not 00, byte 0x20001"), "{}", words[1]);
         assert!(words[1].ends_with("and 65528 more bytes"), "{}", words[1]);
+    }
+
+    #[test]
+    fn outward_calls_and_their_answers_are_named() {
+        let said = |kind, offset, payload: Bytes| {
+            let entry = EffectEntry {
+                kind,
+                flow: Some(FlowId { epoch: Epoch(2), serial: Serial(7) }),
+                offset,
+                length: payload.len() as u32,
+                digest: Digest::of(&payload),
+            };
+            effect(&Effect { entry, payload }).split_once(": ").expect("a flow is named").1.to_owned()
+        };
+        let target = |protocol, header| {
+            let address = "192.0.2.9:443".parse().expect("an address");
+            Target { protocol, header, address }.encode()
+        };
+        let tcp = target(Protocol::Tcp, ProxyHeader::V2);
+        let connects = "connects to 192.0.2.9:443, with a PROXY header of version 2";
+        assert_eq!(said(EffectKind::Connect, 0, tcp), connects);
+        let udp = target(Protocol::Udp, ProxyHeader::None);
+        assert_eq!(said(EffectKind::Connect, 0, udp), "sends datagrams to 192.0.2.9:443");
+        assert_eq!(said(EffectKind::Resolve, 0, Bytes::from("db.example")), "looks up \"db.example\"");
+        assert_eq!(said(EffectKind::Datagram, 3, Bytes::from("ping")), "datagram 3, 4 bytes \"ping\"");
+        let serial = Serial(7);
+        let peer = "192.0.2.9:53".parse().expect("an address");
+        let came = |answer: Record| record(Epoch(2), &answer).split_once(": ").expect("a flow is named").1.to_owned();
+        assert_eq!(came(Record::Connected { serial, local: peer }), "connected, from 192.0.2.9:53");
+        assert_eq!(came(Record::Failed { serial, failure: CallFailure::Refused }), "connection refused");
+        let addresses = vec!["192.0.2.7".parse().expect("an address"), "::1".parse().expect("an address")];
+        assert_eq!(came(Record::Resolved { serial, addresses }), "the name is 192.0.2.7, ::1");
+        let bytes = Bytes::from("hi");
+        let datagram = Record::Datagram { serial, port: 53, peer, bytes };
+        assert_eq!(came(datagram), "a datagram of 192.0.2.9:53 to port 53, 2 bytes \"hi\"");
     }
 
     #[test]

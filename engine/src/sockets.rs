@@ -1,0 +1,181 @@
+//! The socket functions of every family: preview 1's own, WasmEdge's two forms, WASIX, RepliCode's.
+//!
+//! Each family is a thin layer: it reads its own layouts from the guest's memory, calls the one socket API of the
+//! kernel, and writes its own layouts back. Which function an import means is decided before, from its type
+//! (`refrain_inspect::link_names`); here every family has a module of its own to link under.
+
+mod replicode;
+mod standard;
+mod wasix;
+mod wasmedge;
+
+use std::net::SocketAddr;
+
+use refrain_inspect::abi::Family;
+use refrain_kernel::datagram::Received as Datagram;
+use refrain_kernel::descriptor::flags;
+use refrain_kernel::socket::{Shutdown, SocketKind};
+use refrain_kernel::{Errno, Kernel, Stop};
+use refrain_wire::outward::MAX_DATAGRAM_BYTES;
+
+pub(crate) use wasix::read_address as wasix_address;
+pub(crate) use wasmedge::read_address as wasmedge_address;
+
+use crate::links::Links;
+use crate::preview1::memory::{each_vector, slice, vectors, write, write_u32};
+
+/// `riflags`: what was received stays.
+const RECV_PEEK: u32 = 1;
+/// `riflags` of WASIX: the call does not wait.
+const RECV_DONT_WAIT: u32 = 8;
+/// `roflags`: the datagram was longer than the buffers.
+const RECV_TRUNCATED: u16 = 1;
+/// `sdflags`.
+const SHUT_READ: u32 = 1;
+const SHUT_WRITE: u32 = 2;
+
+/// Links every function of every family.
+pub(crate) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    standard::add_to(links.of(Family::Preview1))?;
+    wasmedge::add_to(links)?;
+    wasix::add_to(links.of(Family::Wasix))?;
+    replicode::add_to(links.of(Family::Replicode))
+}
+
+/// Where a call puts what it received: `iovec`s and their number, then its length.
+#[derive(Clone, Copy)]
+struct Buffers {
+    vectors: (u32, u32),
+    total: u32,
+}
+
+/// What came with received bytes.
+struct Received {
+    /// Who sent them; unknown when the connection is gone.
+    from: Option<SocketAddr>,
+    /// `roflags`.
+    flags: u16,
+}
+
+/// Receives from a connection, or a datagram from anyone, and writes the total length.
+fn receive(kernel: &mut Kernel, memory: &mut [u8], fd: u32, to: Buffers, flags: u32) -> Result<Received, Stop> {
+    if flags & RECV_DONT_WAIT != 0 {
+        return without_waiting(kernel, fd, |kernel| receive(kernel, memory, fd, to, flags & !RECV_DONT_WAIT));
+    }
+    let peek = flags & RECV_PEEK != 0;
+    if kernel.socket_kind(fd)? == SocketKind::Datagram {
+        return receive_datagram(kernel, memory, fd, to, peek);
+    }
+    let from = kernel.peer_address(fd).ok();
+    // Peeking takes nothing, so a second buffer would be given the same bytes again.
+    let count = if peek { to.vectors.1.min(1) } else { to.vectors.1 };
+    each_vector(memory, (to.vectors.0, count), to.total, |buffer| kernel.recv(fd, buffer, peek))?;
+    Ok(Received { from, flags: 0 })
+}
+
+fn receive_datagram(
+    kernel: &mut Kernel,
+    memory: &mut [u8],
+    fd: u32,
+    to: Buffers,
+    peek: bool,
+) -> Result<Received, Stop> {
+    slice(memory, to.total, 4)?;
+    let vectors = vectors(memory, to.vectors.0, to.vectors.1)?;
+    let room = vectors.iter().fold(0usize, |sum, (_, len)| sum.saturating_add(*len as usize));
+    let mut buffer = vec![0; room.min(MAX_DATAGRAM_BYTES)];
+    let Datagram { copied, length, peer } = kernel.recv_from(fd, &mut buffer, peek)?;
+    let mut rest = &buffer[..copied];
+    for (at, len) in vectors {
+        let (part, after) = rest.split_at(rest.len().min(len as usize));
+        write(memory, at, part)?;
+        rest = after;
+    }
+    write_u32(memory, to.total, copied as u32)?;
+    let flags = if length > copied { RECV_TRUNCATED } else { 0 };
+    Ok(Received { from: Some(peer), flags })
+}
+
+/// Sends on a connection, or a datagram to where the socket is connected to or to `to`; writes the total length.
+fn transmit(
+    kernel: &mut Kernel,
+    memory: &mut [u8],
+    fd: u32,
+    from: Buffers,
+    to: Option<SocketAddr>,
+) -> Result<(), Stop> {
+    if kernel.socket_kind(fd)? != SocketKind::Datagram {
+        return each_vector(memory, from.vectors, from.total, |buffer| kernel.send(fd, buffer));
+    }
+    slice(memory, from.total, 4)?;
+    let vectors = vectors(memory, from.vectors.0, from.vectors.1)?;
+    let size = vectors.iter().fold(0usize, |sum, (_, len)| sum.saturating_add(*len as usize));
+    if size > MAX_DATAGRAM_BYTES {
+        return Err(Errno::Msgsize.into());
+    }
+    let mut datagram = Vec::with_capacity(size);
+    for (at, len) in vectors {
+        datagram.extend_from_slice(slice(memory, at, len)?);
+    }
+    let sent = kernel.send_to(fd, &datagram, to)?;
+    Ok(write_u32(memory, from.total, sent as u32)?)
+}
+
+/// Runs a call as if the descriptor did not wait.
+fn without_waiting<T>(
+    kernel: &mut Kernel,
+    fd: u32,
+    call: impl FnOnce(&mut Kernel) -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    let before = kernel.descriptor(fd)?.flags;
+    kernel.descriptor_mut(fd)?.flags = before | flags::NONBLOCK;
+    let result = call(kernel);
+    kernel.descriptor_mut(fd)?.flags = before;
+    result
+}
+
+/// `shutdown`, by `sdflags`.
+fn shutdown(kernel: &mut Kernel, fd: u32, how: u32) -> Result<(), Errno> {
+    match how {
+        1..=3 => kernel.shutdown(fd, Shutdown { read: how & SHUT_READ != 0, write: how & SHUT_WRITE != 0 }),
+        _ => Err(Errno::Inval),
+    }
+}
+
+/// What a socket option is about, whatever its number in a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SocketOption {
+    /// 1 for a stream, 2 for datagrams, as WASIX has it.
+    Type,
+    /// What went wrong, once.
+    Error,
+    /// Whether it listens.
+    Listening,
+    /// Bytes of a buffer.
+    BufferBytes,
+    /// 6 or 17.
+    Protocol,
+    /// Anything else: the kernel has no behaviour behind it. Setting it is taken, and its value is 0: keep-alive, delay
+    /// and routes are the proxy's, and no call has a time limit of its own.
+    Other,
+}
+
+/// The value of an option.
+fn option(kernel: &mut Kernel, fd: u32, option: SocketOption) -> Result<u32, Errno> {
+    let kind = kernel.socket_kind(fd)?;
+    let datagram = kind == SocketKind::Datagram;
+    Ok(match option {
+        SocketOption::Type => 1 + u32::from(datagram),
+        SocketOption::Protocol => {
+            if datagram {
+                17
+            } else {
+                6
+            }
+        }
+        SocketOption::Error => kernel.take_socket_error(fd)?.map_or(0, |errno| u32::from(errno.code())),
+        SocketOption::Listening => u32::from(kind == SocketKind::Listening),
+        SocketOption::BufferBytes => u32::try_from(kernel.config().socket_buffer_bytes).unwrap_or(u32::MAX),
+        SocketOption::Other => 0,
+    })
+}
