@@ -86,6 +86,10 @@ pub struct TurnOutcome {
     pub flows: u32,
     /// Bytes of the writable file layer in use.
     pub files_bytes: u64,
+    /// Files, directories and links that the guest made.
+    pub inodes: u64,
+    /// Descriptors that the guest has open.
+    pub descriptors: u32,
     /// Fuel that the guest used in this turn.
     pub fuel: u64,
     /// The replica's whole state after the turn, when a checkpoint was due and the guest could be saved.
@@ -109,6 +113,10 @@ pub struct GuestView {
     pub flows: u32,
     /// Bytes of the writable file layer in use.
     pub files_bytes: u64,
+    /// Files, directories and links that it made.
+    pub inodes: u64,
+    /// Descriptors that it has open.
+    pub descriptors: u32,
 }
 
 /// Where a turn stands after the guest was run.
@@ -193,6 +201,8 @@ impl Replica {
             memory_bytes,
             flows: kernel.flow_count(),
             files_bytes: kernel.fs().usage().used_bytes,
+            inodes: kernel.fs().inodes_made(),
+            descriptors: kernel.descriptor_count(),
         }
     }
 
@@ -378,6 +388,8 @@ impl Replica {
             memory_bytes: shared.memory_bytes,
             flows: shared.kernel().flow_count(),
             files_bytes: shared.kernel().fs().usage().used_bytes,
+            inodes: shared.kernel().fs().inodes_made(),
+            descriptors: shared.kernel().descriptor_count(),
             fuel: self.fuel_per_turn().saturating_sub(shared.fuel_left),
             captured,
         }

@@ -104,7 +104,8 @@ impl Kernel {
         Self::assemble(config, tables, fs)
     }
 
-    pub(crate) fn assemble(config: GuestConfig, tables: Tables, fs: Fs) -> Self {
+    pub(crate) fn assemble(config: GuestConfig, tables: Tables, mut fs: Fs) -> Self {
+        fs.limit_inodes(config.max_inodes);
         Self { config, tables, fs, effects: Effects::default(), touched: BTreeSet::new(), audit: false, work: 0 }
     }
 
@@ -130,6 +131,11 @@ impl Kernel {
     #[must_use]
     pub fn flow_count(&self) -> u32 {
         self.tables.flows.len()
+    }
+
+    /// The descriptors that the guest has open.
+    pub fn descriptor_count(&self) -> u32 {
+        self.tables.descriptors.len()
     }
 
     /// The ports that the guest listens on.

@@ -27,11 +27,13 @@ pub fn config() -> GuestConfig {
         args: vec![b"test".to_vec()],
         env: Vec::new(),
         ports: vec![GuestPort { port: 7, pass: true }],
+        udp_ports: Vec::new(),
         max_descriptors: 1000,
         max_flows: 1000,
         socket_buffer_bytes: 1 << 20,
         socket_buffers_bytes: 256 << 20,
         files_bytes: 16 << 20,
+        max_inodes: 10_000,
         outbound: Outbound::default(),
         max_outward: 100,
         log_lines_per_second: 1000,
@@ -110,7 +112,8 @@ pub fn agree(
     outcomes.collect()
 }
 
-pub const LIMITS: RunLimits = RunLimits { memory_bytes: 64 << 20, fuel_per_turn: Some(1_000_000_000) };
+pub const LIMITS: RunLimits =
+    RunLimits { memory_bytes: 64 << 20, table_elements: 1_000_000, fuel_per_turn: Some(1_000_000_000) };
 
 /// A replica and the log position it is at.
 pub struct Rig {
