@@ -22,5 +22,5 @@ pub use export_state::{ExportStateError, RESERVED_PREFIX, export_state};
 pub use feature::Feature;
 pub use import::{Import, ImportKind, Missing, Reason};
 pub use module::{InspectError, inspect};
-pub use report::{Memory, Problem, Report, StartExport};
+pub use report::{Memory, Problem, Report, StartExport, Table};
 pub use signature::{Signature, ValType};
