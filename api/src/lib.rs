@@ -10,6 +10,7 @@ pub mod discovery;
 mod error;
 mod forensics;
 pub mod paths;
+mod service;
 mod status;
 mod token;
 mod trace;
@@ -23,9 +24,12 @@ pub use forensics::{
     FORENSIC_REPORT_FILE, FORENSICS_FOLDER, ForensicCheckpoint, ForensicEngine, ForensicHost, ForensicReport,
     ForensicState,
 };
+pub use service::{
+    CheckpointStatus, GUEST_LINE_BYTES_KEPT, GUEST_LINES_KEPT, GuestLine, GuestLines, LimitStatus, ServiceDetail,
+};
 pub use status::{
-    Agreement, Durability, ExitKind, ExitReason, HistoryStatus, LogStatus, PortStatus, ProxyStatus, SeatState,
-    SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status,
+    Agreement, Durability, ExitKind, ExitReason, HistoryStatus, LogStatus, PortStatus, ProxyStatus, Readiness,
+    SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status,
 };
 pub use token::{TOKEN_CHARS_MAX, TOKEN_CHARS_MIN, Token, TokenError};
 pub use trace::{Attribute, Span, Trace, Traces};

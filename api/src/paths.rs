@@ -2,6 +2,11 @@
 
 /// `GET`: [`crate::Status`].
 pub const STATUS: &str = "/v1/status";
+/// `GET`: [`crate::ServiceDetail`].
+pub const SERVICE: &str = "/v1/services/{namespace}/{name}";
+/// `GET` with `after` (a number: the lines that follow it; the newest when it is absent) and `lines` (how many at most):
+/// [`crate::GuestLines`].
+pub const SERVICE_LOGS: &str = "/v1/services/{namespace}/{name}/logs";
 /// `POST` [`crate::KillReplica`]: ends one replica as a crash would.
 pub const KILL_REPLICA: &str = "/v1/services/{namespace}/{name}/kill-replica";
 /// `POST` [`crate::CorruptReplica`]: flips a bit in one replica's guest memory and appends an audit.
@@ -41,6 +46,12 @@ pub fn of_service(template: &str, namespace: &str, name: &str) -> String {
     template.replace("{namespace}", namespace).replace("{name}", name)
 }
 
+/// The path of a service's lines: at most so many, of those after a number or of the newest.
+pub fn of_logs(namespace: &str, name: &str, after: Option<u64>, lines: usize) -> String {
+    let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+    format!("{}?lines={lines}{after}", of_service(SERVICE_LOGS, namespace, name))
+}
+
 /// The path of the members of a shard's log.
 pub fn of_members(shard: u16) -> String {
     format!("{MEMBERS}?shard={shard}")
@@ -59,5 +70,7 @@ mod tests {
     fn templates_are_filled_in() {
         let path = of_service(KILL_REPLICA, "examples", "kv-server");
         assert_eq!(path, "/v1/services/examples/kv-server/kill-replica");
+        assert_eq!(of_logs("a", "b", None, 5), "/v1/services/a/b/logs?lines=5");
+        assert_eq!(of_logs("a", "b", Some(9), 5), "/v1/services/a/b/logs?lines=5&after=9");
     }
 }

@@ -83,6 +83,9 @@ pub struct ServiceStatus {
     pub group: u32,
     /// What it does.
     pub state: ServiceState,
+    /// Whether it is ready, as this node sees it.
+    #[serde(default)]
+    pub ready: Readiness,
     /// How the guest ended last, if it ever did.
     pub exit_reason: Option<ExitReason>,
     /// How often the guest was started again.
@@ -104,6 +107,16 @@ pub struct ServiceStatus {
     /// Its history, when its guests cannot be saved in checkpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryStatus>,
+}
+
+/// Whether a service is ready, by the rule of its manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Whether it is.
+    pub ready: bool,
+    /// Why it is not, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What a service lives on whose guests cannot be saved in checkpoints.
@@ -135,8 +148,18 @@ pub struct PortStatus {
     pub name: String,
     /// The port that the guest listens on.
     pub guest: u16,
+    /// What clients speak: `tcp` or `udp`.
+    #[serde(default = "tcp")]
+    pub protocol: String,
     /// Where the proxy really listens.
     pub listen: String,
+    /// Where else it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+}
+
+fn tcp() -> String {
+    "tcp".to_owned()
 }
 
 /// One seat of a service.

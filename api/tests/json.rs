@@ -1,8 +1,8 @@
 //! The JSON of the API is fixed: golden texts, and what happens with words of a later version.
 
 use refrain_api::{
-    Appended, CorruptReplica, ErrorBody, ErrorCode, KillReplica, PreparationStep, SeatState, Status, UpgradeState,
-    UpgradeStatus,
+    Appended, CorruptReplica, ErrorBody, ErrorCode, GuestLines, KillReplica, PreparationStep, SeatState, ServiceDetail,
+    Status, UpgradeState, UpgradeStatus,
 };
 
 #[test]
@@ -10,6 +10,30 @@ fn the_status_is_golden() {
     let golden = include_str!("status.json");
     let status: Status = serde_json::from_str(golden).unwrap();
     assert_eq!(format!("{}\n", serde_json::to_string_pretty(&status).unwrap()), golden);
+}
+
+#[test]
+fn the_description_of_a_service_is_golden() {
+    let golden = include_str!("service.json");
+    let detail: ServiceDetail = serde_json::from_str(golden).unwrap();
+    assert_eq!(format!("{}\n", serde_json::to_string_pretty(&detail).unwrap()), golden);
+}
+
+#[test]
+fn lines_of_a_guest_are_golden() {
+    let golden = r#"{"node":1,"lines":[{"number":4,"position":7,"time_micros":9,"stream":"err","line":"x"}],"next":4,"missed":3}"#;
+    let lines: GuestLines = serde_json::from_str(golden).unwrap();
+    assert_eq!(serde_json::to_string(&lines).unwrap(), golden);
+}
+
+#[test]
+fn a_status_of_a_server_without_readiness_and_protocols_is_read() {
+    let mut status: serde_json::Value = serde_json::from_str(include_str!("status.json")).unwrap();
+    let service = status["services"][0].as_object_mut().unwrap();
+    service.remove("ready");
+    service["ports"][0].as_object_mut().unwrap().remove("protocol");
+    let status: Status = serde_json::from_value(status).unwrap();
+    assert_eq!((status.services[0].ready.ready, status.services[0].ports[0].protocol.as_str()), (false, "tcp"));
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn timed<T>(what: &str, run: impl FnOnce() -> T) -> T {
 
 fn main() {
     let Some(module) = instrumented(&guest()) else { return };
-    let limits = RunLimits { memory_bytes: 128 << 20, fuel_per_turn: None };
+    let limits = RunLimits { memory_bytes: 128 << 20, table_elements: 1_000_000, fuel_per_turn: None };
     let blueprint = blueprint(&platform(), &module, config(), limits);
     let mut rig = Rig::new(blueprint.clone(), 0);
     timed("first turn: fills the memory", || rig.turn(&[]));

@@ -13,7 +13,7 @@ mod support;
 
 const CALLS: u32 = 2_000_000;
 const ROUNDS: u32 = 20;
-const LIMITS: RunLimits = RunLimits { memory_bytes: 64 << 20, fuel_per_turn: None };
+const LIMITS: RunLimits = RunLimits { memory_bytes: 64 << 20, table_elements: 1_000_000, fuel_per_turn: None };
 
 fn main() {
     let empty = measure("");

@@ -14,7 +14,8 @@ use refrain_wire::{Record, Serial};
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-const LIMITS: RunLimits = RunLimits { memory_bytes: 256 << 20, fuel_per_turn: Some(10_000_000_000) };
+const LIMITS: RunLimits =
+    RunLimits { memory_bytes: 256 << 20, table_elements: 1_000_000, fuel_per_turn: Some(10_000_000_000) };
 
 fn main() {
     let folder = std::env::args_os().nth(1);

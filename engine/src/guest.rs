@@ -11,7 +11,7 @@ use wasmtime::{Extern, Instance, Store, Trap};
 use crate::checkpoint::image::Image;
 use crate::checkpoint::restore::{RestoreFault, Restoring};
 
-use crate::host::{ExitCode, GuestState, Host, HostFault, Limits, MAX_TABLE_ELEMENTS, Shared};
+use crate::host::{ExitCode, GuestState, Host, HostFault, Limits, Shared};
 use crate::module::Compiled;
 use crate::stack::{self, Mode, StackFault, StackStore};
 
@@ -31,6 +31,8 @@ pub(crate) type Run = Pin<Box<dyn Future<Output = RunEnd> + Send>>;
 pub struct RunLimits {
     /// The most linear memory, in bytes.
     pub memory_bytes: u64,
+    /// The most elements of all tables together.
+    pub table_elements: u32,
     /// Fuel a turn; `None` is unlimited.
     pub fuel_per_turn: Option<u64>,
 }
@@ -53,7 +55,7 @@ pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: R
     Box::pin(async move {
         let fuel_per_turn = limits.fuel_per_turn.unwrap_or(u64::MAX);
         let memory_bytes = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
-        let mut limiter = Limits::new(memory_bytes);
+        let mut limiter = Limits::new(memory_bytes, limits.table_elements as usize);
         if let Ok(layout) = &compiled.checkpointable {
             limiter.exempt(layout.memory);
         }
@@ -178,7 +180,8 @@ fn classify(error: &wasmtime::Error, grown: &Limits, limits: RunLimits, keeps_fu
         Some(trap) => RunEnd::Guest(GuestEnd::Trap(format!("trapped: {trap}{memory}"))),
         None if grown.memory_refused => RunEnd::Guest(GuestEnd::Trap(format!("could not be started{memory}"))),
         None if grown.tables_refused => RunEnd::Guest(GuestEnd::Trap(format!(
-            "could not be started (its tables have more than {MAX_TABLE_ELEMENTS} elements)"
+            "could not be started (its tables have more than {} elements)",
+            limits.table_elements
         ))),
         None => RunEnd::Host(format!("{error:#}")),
     }

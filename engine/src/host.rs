@@ -105,7 +105,7 @@ pub(crate) struct Host {
 impl Host {
     /// A host for questions about the linker; no guest runs in it.
     pub(crate) fn detached() -> Self {
-        let (shared, limits) = (Arc::new(Mutex::new(Shared::new(None))), Limits::new(0));
+        let (shared, limits) = (Arc::new(Mutex::new(Shared::new(None))), Limits::new(0, 0));
         Self { shared, state: GuestState::default(), limits, fuel_per_turn: 0, called: None }
     }
 }
@@ -113,10 +113,13 @@ impl Host {
 /// Growth by the manifest alone.
 pub(crate) struct Limits {
     memory_bytes: usize,
+    /// The most elements of all tables together.
+    tables_max: usize,
+    /// How many there are.
     table_elements: usize,
     /// A growth was refused because of the memory limit.
     pub(crate) memory_refused: bool,
-    /// A growth was refused because of [`MAX_TABLE_ELEMENTS`].
+    /// A growth was refused because of the limit of tables.
     pub(crate) tables_refused: bool,
     /// Index of the memory of the stack, which is not the guest's and counts against no limit.
     stack_memory: Option<u32>,
@@ -124,15 +127,14 @@ pub(crate) struct Limits {
     memories_made: Option<u32>,
 }
 
-/// The most elements of all tables of a guest together.
-pub(crate) const MAX_TABLE_ELEMENTS: usize = 1_000_000;
 /// How wasmtime says that a growth is beyond what 32-bit addresses reach. It asks nobody about such a growth before.
 const BEYOND_ADDRESSES: &str = "memory growth exceeds memory type's limits";
 
 impl Limits {
-    pub(crate) fn new(memory_bytes: usize) -> Self {
+    pub(crate) fn new(memory_bytes: usize, tables_max: usize) -> Self {
         Self {
             memory_bytes,
+            tables_max,
             table_elements: 0,
             memory_refused: false,
             tables_refused: false,
@@ -180,7 +182,7 @@ impl ResourceLimiter for Limits {
             return Ok(false);
         }
         let all = (self.table_elements.saturating_add(desired)).saturating_sub(current);
-        let fits = all <= MAX_TABLE_ELEMENTS;
+        let fits = all <= self.tables_max;
         if fits {
             self.table_elements = all;
         }

@@ -86,6 +86,10 @@ pub struct TurnOutcome {
     pub flows: u32,
     /// Bytes of the writable file layer in use.
     pub files_bytes: u64,
+    /// Files, directories and links that the guest made.
+    pub inodes: u64,
+    /// Descriptors that the guest has open.
+    pub descriptors: u32,
     /// Fuel that the guest used in this turn.
     pub fuel: u64,
     /// The replica's whole state after the turn, when a checkpoint was due and the guest could be saved.
@@ -101,14 +105,18 @@ pub struct GuestView {
     pub running: bool,
     /// How it ended last: its code, and why in words.
     pub last_end: Option<(u64, String)>,
-    /// Ports that it listens on.
-    pub listening: Vec<u16>,
+    /// What it is there for: ports as `listen` effects name them.
+    pub listening: Vec<u32>,
     /// Its linear memory, in bytes.
     pub memory_bytes: u64,
     /// Flows that it has.
     pub flows: u32,
     /// Bytes of the writable file layer in use.
     pub files_bytes: u64,
+    /// Files, directories and links that it made.
+    pub inodes: u64,
+    /// Descriptors that it has open.
+    pub descriptors: u32,
 }
 
 /// Where a turn stands after the guest was run.
@@ -189,10 +197,12 @@ impl Replica {
             starts: u64::from(process.starts),
             running: process.phase == Phase::Running,
             last_end: process.last_end.as_ref().map(|end| (u64::from(end.code()), end.reason())),
-            listening: kernel.listening().collect(),
+            listening: kernel.listening_as_told().collect(),
             memory_bytes,
             flows: kernel.flow_count(),
             files_bytes: kernel.fs().usage().used_bytes,
+            inodes: kernel.fs().inodes_made(),
+            descriptors: kernel.descriptor_count(),
         }
     }
 
@@ -411,6 +421,8 @@ impl Replica {
             memory_bytes: shared.memory_bytes,
             flows: shared.kernel().flow_count(),
             files_bytes: shared.kernel().fs().usage().used_bytes,
+            inodes: shared.kernel().fs().inodes_made(),
+            descriptors: shared.kernel().descriptor_count(),
             fuel: self.fuel_per_turn().saturating_sub(shared.fuel_left),
             captured,
         }

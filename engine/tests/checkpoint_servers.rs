@@ -17,7 +17,8 @@ use support::{Rig, blueprint, exit_reason, lines, open, platform};
 
 const KV: &[u8] = include_bytes!("../../examples/kv-server/kv-server.wasm");
 const IMAGES: &[u8] = include_bytes!("../../examples/image-server/image-server.wasm");
-const LIMITS: RunLimits = RunLimits { memory_bytes: 256 << 20, fuel_per_turn: Some(10_000_000_000) };
+const LIMITS: RunLimits =
+    RunLimits { memory_bytes: 256 << 20, table_elements: 1_000_000, fuel_per_turn: Some(10_000_000_000) };
 const SEEDS: u64 = 4;
 const TURNS: u64 = 150;
 /// Bytes that a client sends at most, below the window.

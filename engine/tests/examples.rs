@@ -11,7 +11,8 @@ use support::{Rig, blueprint, exit_reason, lines, open, platform};
 
 const KV: &[u8] = include_bytes!("../../examples/kv-server/kv-server.wasm");
 const IMAGES: &[u8] = include_bytes!("../../examples/image-server/image-server.wasm");
-const LIMITS: RunLimits = RunLimits { memory_bytes: 256 << 20, fuel_per_turn: Some(10_000_000_000) };
+const LIMITS: RunLimits =
+    RunLimits { memory_bytes: 256 << 20, table_elements: 1_000_000, fuel_per_turn: Some(10_000_000_000) };
 const WINDOW: u64 = 1 << 20;
 const RECORD: usize = 256 * 1024;
 /// Records of data in one batch, so that it stays below 1 MiB.

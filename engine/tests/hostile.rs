@@ -10,7 +10,8 @@ use refrain_wire::{EffectKind, Record};
 use support::{LIMITS, agree, command, config, exit_reason, functions, lines, platform, wat};
 
 const PAGE: u64 = 65536;
-const SMALL: RunLimits = RunLimits { memory_bytes: 4 * PAGE, fuel_per_turn: Some(5_000_000) };
+const SMALL: RunLimits =
+    RunLimits { memory_bytes: 4 * PAGE, table_elements: 1_000_000, fuel_per_turn: Some(5_000_000) };
 
 fn run_with(platform: &Platform, module: &[u8], limits: RunLimits) -> TurnOutcome {
     agree(platform, module, config(), limits, &[vec![], vec![Record::Control(refrain_wire::Control::Audit)]]).remove(0)
@@ -121,6 +122,34 @@ fn tables_grow_to_their_limit_exactly() {
     assert_eq!(grow(999_999, 1), "exited with code 0");
     assert_eq!(grow(1_000_000, -1), "exited with code 0");
     assert_eq!(grow(u32::MAX, -1), "exited with code 0");
+}
+
+#[test]
+fn the_manifests_limit_of_tables_holds_at_the_start_and_in_growth() {
+    let end = |text: &str| {
+        let limits = RunLimits { table_elements: 10, ..SMALL };
+        exit_reason(&run_with(&platform(), &wat(text), limits)).unwrap()
+    };
+    let module = |size: u32| format!("(module (table {size} funcref) (func (export \"_start\")))");
+    assert_eq!(end(&module(10)), "exited with code 0");
+    assert_eq!(end(&module(11)), "could not be started (its tables have more than 10 elements)");
+    let grown = "(module (table 4 funcref) (table 4 funcref) (func (export \"_start\")
+        (if (i32.ne (table.grow 0 (ref.null func) (i32.const 2)) (i32.const 4)) (then unreachable))
+        (if (i32.ne (table.grow 1 (ref.null func) (i32.const 1)) (i32.const -1)) (then unreachable))))";
+    assert_eq!(end(grown), "exited with code 0");
+}
+
+#[test]
+fn fuel_that_is_just_enough_is_and_one_less_is_not() {
+    let module = start(
+        "(func (export \"_start\") (local i32) (loop (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+        (br_if 0 (i32.lt_u (local.get 0) (i32.const 1000)))))",
+    );
+    let with = |fuel| run_with(&platform(), &module, RunLimits { fuel_per_turn: Some(fuel), ..SMALL });
+    let needs = with(1_000_000).fuel;
+    assert!(needs > 1000, "{needs}");
+    assert_eq!(exit_reason(&with(needs)).unwrap(), "exited with code 0");
+    assert!(exit_reason(&with(needs - 1)).unwrap().contains("used up its fuel"));
 }
 
 #[test]

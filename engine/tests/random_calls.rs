@@ -11,7 +11,8 @@ use support::{agree, command, config, credit, data, exit_reason, functions, open
 
 const SEEDS: u64 = 300;
 const CALLS: u64 = 60;
-const LIMITS: RunLimits = RunLimits { memory_bytes: 4 * 65536, fuel_per_turn: Some(50_000_000) };
+const LIMITS: RunLimits =
+    RunLimits { memory_bytes: 4 * 65536, table_elements: 1_000_000, fuel_per_turn: Some(50_000_000) };
 
 /// Descriptors, pointers into the page, lengths, flags, and now and then anything.
 fn argument(numbers: &mut Numbers) -> u32 {

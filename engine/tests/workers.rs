@@ -141,7 +141,7 @@ fn spinner(iterations: u64) -> Vec<u8> {
     )
 }
 
-const ENDLESS: RunLimits = RunLimits { memory_bytes: 1 << 20, fuel_per_turn: None };
+const ENDLESS: RunLimits = RunLimits { memory_bytes: 1 << 20, table_elements: 1_000_000, fuel_per_turn: None };
 
 #[test]
 fn a_replica_catches_up_from_the_log_and_then_follows() {

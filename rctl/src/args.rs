@@ -61,12 +61,18 @@ pub enum Command {
     /// Show the server, its services and their seats
     #[command(after_help = "Examples:\n  rctl status\n  rctl status -o json | jq '.services[].position'")]
     Status,
-    /// Tell whether a module can run, what it needs, and what is missing and why
-    #[command(after_help = "Examples:\n  rctl check image-server.wasm\n  rctl check image-server.wasm -o json\n\n\
-        Needs no server. Exit code 1 when the module cannot run.")]
+    /// Tell whether a module can run, what it needs, what is missing and why, and what its manifest does not allow
+    #[command(after_help = "Examples:\n  rctl check image-server.wasm\n  rctl check image-server\n  \
+        rctl check image-server --json\n\n\
+        A folder is checked as a service: the module that its service.toml names, and what the manifest allows of what\n\
+        the module needs. Needs no server. Exit code 1 when the module cannot run; warnings alone are no failure.")]
     Check {
-        /// The Wasm module
+        /// The Wasm module, or the folder of a service
+        #[arg(value_name = "MODULE|FOLDER")]
         module: PathBuf,
+        /// The same as -o json
+        #[arg(long)]
+        json: bool,
     },
     /// Write a service's manifest, or act on a running service
     Service {
@@ -197,6 +203,29 @@ pub enum ServiceCommand {
         /// The program wasm-opt
         #[arg(long, value_name = "PATH", env = "REFRAIN_WASM_OPT")]
         wasm_opt: Option<PathBuf>,
+    },
+    /// Show everything about one service: bundle, ports, seats, readiness, limits and what is used of them
+    #[command(after_help = "Examples:\n  rctl service show image-server\n  rctl service show image-server -o json")]
+    Show {
+        /// The service: namespace/name, or the name alone when it is unique
+        name: String,
+    },
+    /// Show the lines that a service's guest wrote, as this node's proxy released them since it started
+    #[command(
+        after_help = "Examples:\n  rctl service logs image-server\n  rctl service logs image-server --lines 20 --follow\n  \
+        rctl service logs image-server --follow -o json | jq .line\n\n\
+        The lines are agreed, so all seats have the same ones. A node keeps the newest 10,000 of each service, at most\n\
+        1 MiB. With --follow and -o json each line is an object of its own."
+    )]
+    Logs {
+        /// The service: namespace/name, or the name alone when it is unique
+        name: String,
+        /// How many; the newest
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+        lines: u32,
+        /// Go on with those that come, until interrupted
+        #[arg(long, short)]
+        follow: bool,
     },
     /// End one replica as a crash would; it is started again and replays
     #[command(after_help = "Example:\n  rctl service kill-replica examples/image-server --seat 1")]

@@ -84,7 +84,8 @@ pub fn run(dir: &Path, check: bool, wasm_opt: Option<PathBuf>) -> Result<Output,
     Ok(Output::value(&built, move |_| text.clone()).with_failure(failed))
 }
 
-fn read_manifest(dir: &Path) -> Result<Manifest, RctlError> {
+/// The manifest in a folder.
+pub(crate) fn read_manifest(dir: &Path) -> Result<Manifest, RctlError> {
     let path = dir.join(MANIFEST_FILE);
     let text = String::from_utf8_lossy(&read(&path, MANIFEST_BYTES_MAX)?).into_owned();
     Manifest::parse(&text).map_err(|faults| RctlError::Manifest { path, faults })

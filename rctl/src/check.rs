@@ -1,4 +1,7 @@
-//! `rctl check MODULE`: what a module is, what it needs, what is missing and why.
+//! `rctl check MODULE_OR_FOLDER`: what a module is, what it needs, what is missing and why; and of a service, what its
+//! manifest does not allow of what its module needs.
+
+mod allowed;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,8 +10,10 @@ use refrain_inspect::abi::Family;
 use refrain_inspect::asyncify::checkpointable;
 use refrain_inspect::{Report, inspect};
 use refrain_service::bounds::{MEMORY, MODULE_BYTES_MAX};
+use refrain_service::{Manifest, Port};
 use serde::Serialize;
 
+use crate::build::read_manifest;
 use crate::error::RctlError;
 use crate::human::{count, size};
 use crate::output::Output;
@@ -23,10 +28,15 @@ const LINE: usize = 100;
 #[derive(Serialize)]
 struct Checked {
     file: String,
+    /// The service whose manifest the module was compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     runs: bool,
     families: Vec<Family>,
     /// Sentences; `report` has the same in parts.
     problems: Vec<String>,
+    /// What it will miss while it runs.
+    warnings: Vec<String>,
     missing: Vec<refrain_inspect::Missing>,
     /// Whether its guests can be saved in checkpoints; else replicas are rebuilt from the log alone.
     savable: bool,
@@ -35,39 +45,60 @@ struct Checked {
     report: Option<Report>,
 }
 
+/// Checks a module, or the service in a folder.
 pub fn run(path: &Path) -> Result<Output, RctlError> {
-    let failed = |source| RctlError::Read { path: path.to_owned(), source };
-    let length = std::fs::metadata(path).map_err(failed)?.len();
-    let file = path.display().to_string();
+    let (module, manifest) = if path.is_dir() {
+        let manifest = read_manifest(path)?;
+        (path.join(manifest.module.as_str()), Some(manifest))
+    } else {
+        (path.to_owned(), None)
+    };
+    let failed = |source| RctlError::Read { path: module.clone(), source };
+    let length = std::fs::metadata(&module).map_err(failed)?.len();
+    let file = module.display().to_string();
+    let service = manifest.as_ref().map(|manifest| manifest.id.to_string());
     if length > MODULE_BYTES_MAX {
         let problem = format!("{} of module, the limit is {}", size(length), size(MODULE_BYTES_MAX));
-        return Ok(refused(file, problem));
+        return Ok(refused(file, service, problem));
     }
-    let bytes = std::fs::read(path).map_err(failed)?;
-    match inspect(&bytes) {
-        Err(error) => Ok(refused(file, error.to_string())),
-        Ok(report) => {
-            let problems: Vec<String> = problems(&report);
-            let unsavable = checkpointable(&bytes).err().unwrap_or_default();
-            let unsavable: Vec<String> = unsavable.iter().map(ToString::to_string).collect();
-            let text = text(&file, &report, &problems, &unsavable);
-            let runs = problems.is_empty();
-            let (families, missing) = (report.families(), report.missing());
-            let (savable, report) = (unsavable.is_empty(), Some(report));
-            let checked = Checked { file, runs, families, problems, missing, savable, unsavable, report };
-            Ok(Output::value(&checked, move |_| text.clone()).with_failure(!runs))
-        }
+    let bytes = std::fs::read(&module).map_err(failed)?;
+    let report = match inspect(&bytes) {
+        Err(error) => return Ok(refused(file, service, error.to_string())),
+        Ok(report) => report,
+    };
+    let layout = checkpointable(&bytes);
+    let stack = layout.as_ref().ok().map(|layout| layout.memory);
+    let unsavable: Vec<String> = layout.err().unwrap_or_default().iter().map(ToString::to_string).collect();
+    let mut problems = problems(&report);
+    let mut warnings = Vec::new();
+    if let Some(manifest) = &manifest {
+        let compared = allowed::compare(&report, stack, manifest);
+        problems.extend(compared.problems);
+        warnings = compared.warnings;
     }
+    let text = text(
+        &file,
+        manifest.as_ref(),
+        &report,
+        &Told { problems: &problems, warnings: &warnings, unsavable: &unsavable },
+    );
+    let runs = problems.is_empty();
+    let (families, missing) = (report.families(), report.missing());
+    let (savable, report) = (unsavable.is_empty(), Some(report));
+    let checked = Checked { file, service, runs, families, problems, warnings, missing, savable, unsavable, report };
+    Ok(Output::value(&checked, move |_| text.clone()).with_failure(!runs))
 }
 
-fn refused(file: String, problem: String) -> Output {
+fn refused(file: String, service: Option<String>, problem: String) -> Output {
     let text = format!("{}: cannot run\n  {}\n", printable(&file), printable(&problem));
     let problems = vec![problem];
     let checked = Checked {
         file,
+        service,
         runs: false,
         families: vec![],
         problems,
+        warnings: vec![],
         missing: vec![],
         savable: false,
         unsavable: vec![],
@@ -85,13 +116,24 @@ fn problems(report: &Report) -> Vec<String> {
     problems
 }
 
-fn text(file: &str, report: &Report, problems: &[String], unsavable: &[String]) -> String {
+/// What the module is told of.
+struct Told<'a> {
+    problems: &'a [String],
+    warnings: &'a [String],
+    unsavable: &'a [String],
+}
+
+fn text(file: &str, manifest: Option<&Manifest>, report: &Report, told: &Told<'_>) -> String {
+    let Told { problems, warnings, unsavable } = *told;
     let verdict = if problems.is_empty() { "runs" } else { "cannot run" };
     let mut text = format!("{}: {verdict}\n", printable(file));
     let mut line = |label: &str, value: String| text.push_str(&format!("  {label:LABEL$}{value}\n"));
+    if let Some(manifest) = manifest {
+        line("service", manifest.id.to_string());
+    }
     line("size", format!("{}, {}", size(report.bytes), count(report.functions as usize, "function")));
     line("family", listed(report.families().iter().map(ToString::to_string)));
-    line("memory", memory(report));
+    line("memory", memory(report, manifest));
     for feature in &report.features {
         let note = if feature.note().is_empty() { String::new() } else { format!(": {}", feature.note()) };
         line("feature", format!("{feature}{note}"));
@@ -99,15 +141,28 @@ fn text(file: &str, report: &Report, problems: &[String], unsavable: &[String]) 
     if problems.is_empty() {
         line("saved", if unsavable.is_empty() { "in checkpoints".to_owned() } else { not_saved(unsavable) });
     }
-    line("ports", "not known from a module: [[ports]] of service.toml names them".to_owned());
+    match manifest {
+        None => line("ports", "not known from a module: [[ports]] of service.toml names them".to_owned()),
+        Some(manifest) => {
+            line("ports", listed(manifest.ports.iter().map(port)));
+            line("outbound", listed(manifest.outbound.iter().map(ToString::to_string)));
+        }
+    }
     text.push_str(&imports(report));
-    if !problems.is_empty() {
-        text.push_str(&format!("\n{}\n", count(problems.len(), "problem")));
-        for problem in problems {
-            text.push_str(&format!("  {}\n", printable(problem)));
+    for (sentences, word) in [(problems, "problem"), (warnings, "warning")] {
+        if !sentences.is_empty() {
+            text.push_str(&format!("\n{}\n", count(sentences.len(), word)));
+        }
+        for sentence in sentences {
+            text.push_str(&format!("  {}\n", printable(sentence)));
         }
     }
     text
+}
+
+fn port(port: &Port) -> String {
+    let passed = if port.pass { " passed in" } else { "" };
+    format!("{} {} {}{passed}", port.name, port.protocol, port.guest)
 }
 
 fn not_saved(reasons: &[String]) -> String {
@@ -119,7 +174,7 @@ fn listed(words: impl Iterator<Item = String>) -> String {
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
-fn memory(report: &Report) -> String {
+fn memory(report: &Report, manifest: Option<&Manifest>) -> String {
     if report.memories.is_empty() {
         return "none".to_owned();
     }
@@ -128,10 +183,12 @@ fn memory(report: &Report) -> String {
         Some(pages) => format!("at most {}", size(pages.saturating_mul(65_536))),
         None => "no maximum of its own".to_owned(),
     };
-    let need = if bytes > MEMORY.default.get() {
-        format!("; limits.memory must be raised from its default of {}", MEMORY.default)
-    } else {
-        String::new()
+    let need = match manifest {
+        Some(manifest) => format!("; limits.memory is {}", manifest.limits.memory),
+        None if bytes > MEMORY.default.get() => {
+            format!("; limits.memory must be raised from its default of {}", MEMORY.default)
+        }
+        None => String::new(),
     };
     format!("{} at the start, {most}{need}", size(bytes))
 }

@@ -10,10 +10,12 @@ mod client;
 mod error;
 mod forensics;
 mod human;
+mod logs;
 mod output;
 mod replay;
 mod sequencer;
 mod service;
+mod show;
 mod status;
 mod table;
 mod trace;
@@ -31,7 +33,7 @@ use sequencer::Change;
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
-    let asked_json = matches!(arguments.command, Command::Trace { json: true, .. });
+    let asked_json = matches!(arguments.command, Command::Trace { json: true, .. } | Command::Check { json: true, .. });
     let format = if asked_json { Format::Json } else { arguments.options.output };
     match run(arguments.command, &arguments.options) {
         Ok(output) => output.print(format),
@@ -52,7 +54,7 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
             let status = client.status()?;
             Ok(status::output(&status, client.address()))
         }
-        Command::Check { module } => check::run(&module),
+        Command::Check { module, .. } => check::run(&module),
         Command::Service { command } => run_service(command, options),
         Command::Sequencer { command } => {
             let client = Client::find(options)?;
@@ -83,6 +85,10 @@ fn run_service(command: ServiceCommand, options: &Options) -> Result<Output, Rct
     match command {
         ServiceCommand::Init { dir, name } => service::init(&dir, name),
         ServiceCommand::Build { dir, check, wasm_opt } => build::run(&dir, check, wasm_opt),
+        ServiceCommand::Show { name } => show::run(&Client::find(options)?, &name),
+        ServiceCommand::Logs { name, lines, follow } => {
+            logs::run(&Client::find(options)?, &name, lines as usize, follow, options.output)
+        }
         ServiceCommand::KillReplica { target } => service::kill(&Client::find(options)?, &target),
         ServiceCommand::CorruptReplica { target, address, bit } => {
             service::corrupt(&Client::find(options)?, &target, address, bit)

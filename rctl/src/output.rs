@@ -53,7 +53,7 @@ impl Output {
             (Format::Json, Some(json)) => json,
             _ => (self.text)(colour),
         };
-        if !text.ends_with('\n') {
+        if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -2,7 +2,8 @@
 //! services whose guests cannot be saved in checkpoints.
 
 use refrain_api::{
-    Durability, HistoryStatus, LogStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status,
+    Durability, HistoryStatus, LogStatus, PortStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus,
+    Status,
 };
 
 use crate::human::size;
@@ -11,10 +12,22 @@ use crate::table::{Cell, Tone, printable, render};
 
 /// Characters of a digest that the table shows; JSON has it whole.
 const DIGEST_SHOWN_CHARS: usize = 12;
-const SERVICE_HEADER: [&str; 10] =
-    ["SERVICE", "STATE", "AGREEMENT", "POSITION", "FLOWS", "MEMORY", "FILES", "RESTARTS", "LISTENS", "LAST EXIT"];
+const SERVICE_HEADER: [&str; 11] = [
+    "SERVICE",
+    "STATE",
+    "READY",
+    "AGREEMENT",
+    "POSITION",
+    "FLOWS",
+    "MEMORY",
+    "FILES",
+    "RESTARTS",
+    "LISTENS",
+    "LAST EXIT",
+];
+const NOT_READY_HEADER: [&str; 2] = ["NOT READY", "WHY"];
 const HISTORY_HEADER: [&str; 4] = ["REPLAY-ONLY", "HISTORY", "LIMIT", "WHY"];
-const SEAT_HEADER: [&str; 9] = ["SERVICE", "SEAT", "NODE", "STATE", "POSITION", "LAG", "DIGEST", "SINCE", "REASON"];
+pub const SEAT_HEADER: [&str; 9] = ["SERVICE", "SEAT", "NODE", "STATE", "POSITION", "LAG", "DIGEST", "SINCE", "REASON"];
 
 pub fn output(status: &Status, address: &str) -> Output {
     let (shown, address) = (status.clone(), address.to_owned());
@@ -37,6 +50,12 @@ fn text(status: &Status, address: &str, colour: bool) -> String {
     }
     text.push('\n');
     text.push_str(&render(&header, &services, colour));
+    let waiting = status.services.iter().filter_map(|s| Some((s, s.ready.reason.as_ref()?)));
+    let waiting: Vec<Vec<Cell>> = waiting.map(|(s, why)| vec![Cell::text(plain_name(s)), Cell::text(why)]).collect();
+    if !waiting.is_empty() {
+        text.push('\n');
+        text.push_str(&render(&NOT_READY_HEADER, &waiting, colour));
+    }
     let seats = status.services.iter().flat_map(|s| s.seats.iter().map(|seat_status| seat(s, seat_status)));
     let seats: Vec<_> = seats.collect();
     if !seats.is_empty() {
@@ -109,12 +128,13 @@ fn service(service: &ServiceStatus) -> Vec<Cell> {
         refrain_api::Agreement::None => "not checked".to_owned(),
         agreement => agreement.to_string(),
     };
-    let ports: Vec<String> = service.ports.iter().map(|port| format!("{} {}", port.name, port.listen)).collect();
+    let ports: Vec<String> = service.ports.iter().map(port).collect();
     let exit = service.exit_reason.as_ref();
     let exit = exit.map(|exit| format!("{} at {}: {}", exit.kind, exit.position, exit.message));
     vec![
         Cell::text(&service.name),
         Cell::toned(service.state, tone),
+        if service.ready.ready { Cell::toned("yes", Tone::Good) } else { Cell::toned("no", Tone::Waiting) },
         Cell::text(agreement),
         Cell::number(service.position),
         Cell::number(service.flows),
@@ -126,6 +146,18 @@ fn service(service: &ServiceStatus) -> Vec<Cell> {
     ]
 }
 
+/// The name of a port and where it listens.
+fn port(port: &PortStatus) -> String {
+    let mut text = format!("{} {}", port.name, port.listen);
+    port.also.iter().for_each(|place| text.push_str(&format!(" {place}")));
+    text
+}
+
+/// The name without the version.
+fn plain_name(service: &ServiceStatus) -> &str {
+    service.name.split('@').next().unwrap_or_default()
+}
+
 fn history(service: &ServiceStatus, history: &HistoryStatus) -> Vec<Cell> {
     let (percent, warning) = used(history.bytes, history.max_bytes);
     let full = history.bytes >= history.max_bytes;
@@ -135,24 +167,24 @@ fn history(service: &ServiceStatus, history: &HistoryStatus) -> Vec<Cell> {
         warning => (Tone::Waiting, warning),
     };
     vec![
-        Cell::text(service.name.split('@').next().unwrap_or_default()),
+        Cell::text(plain_name(service)),
         Cell::toned(format!("{} ({percent} %{warning})", size(history.bytes)), tone),
         Cell::text(size(history.max_bytes)),
         Cell::text(history.reasons.join("; ")),
     ]
 }
 
-fn seat(service: &ServiceStatus, seat: &SeatStatus) -> Vec<Cell> {
+/// The row of a seat, under [`SEAT_HEADER`].
+pub fn seat(service: &ServiceStatus, seat: &SeatStatus) -> Vec<Cell> {
     let tone = match seat.state {
         SeatState::Active => Tone::Good,
         SeatState::Replaying => Tone::Waiting,
         SeatState::Quarantined | SeatState::Dead => Tone::Bad,
         SeatState::Unknown => Tone::Plain,
     };
-    let name = service.name.split('@').next().unwrap_or_default();
     let digest: String = seat.digest.chars().take(DIGEST_SHOWN_CHARS).collect();
     vec![
-        Cell::text(name),
+        Cell::text(plain_name(service)),
         Cell::number(seat.seat),
         Cell::number(seat.node),
         Cell::toned(seat.state, tone),

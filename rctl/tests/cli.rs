@@ -305,6 +305,149 @@ fn without_a_trace_there_is_an_error_that_says_why() {
     assert_eq!(json(&err(&output))["code"], "no-trace");
 }
 
+const SERVICE: &str = include_str!("../../api/tests/service.json");
+
+#[test]
+fn show_is_golden_as_text_and_as_json() {
+    let (output, requests, _) = against(&["service", "show", "examples/kv-server"], &[answer("200 OK", SERVICE)]);
+    assert_eq!(out(&output), include_str!("golden/show.txt"), "{}", err(&output));
+    assert!(requests[0].starts_with("GET /v1/services/examples/kv-server HTTP/1.1\r\n"), "{}", requests[0]);
+    let arguments = ["service", "show", "examples/kv-server", "-o", "json"];
+    let (output, _, _) = against(&arguments, &[answer("200 OK", SERVICE)]);
+    assert_eq!(out(&output), SERVICE);
+}
+
+fn line(number: u64, seconds: u64, stream: &str, text: &str) -> serde_json::Value {
+    let (position, time) = (1196 + number, (1_795_626_185 + seconds) * 1_000_000 + 7);
+    serde_json::json!({ "number": number, "position": position, "time_micros": time, "stream": stream, "line": text })
+}
+
+#[test]
+fn logs_are_golden_and_ask_for_as_many_lines_as_wanted() {
+    let lines = [line(4, 4, "out", "listening on 8080"), line(5, 5, "err", "a\u{1b}[2J line")];
+    let body = serde_json::json!({ "node": 1, "lines": lines, "next": 5, "missed": 3 }).to_string();
+    let arguments = ["service", "logs", "examples/kv-server", "--lines", "2"];
+    let (output, requests, _) = against(&arguments, &[answer("200 OK", &body)]);
+    assert_eq!(out(&output), include_str!("golden/logs.txt"), "{}", err(&output));
+    assert!(
+        requests[0].starts_with("GET /v1/services/examples/kv-server/logs?lines=2 HTTP/1.1\r\n"),
+        "{}",
+        requests[0]
+    );
+    let empty = serde_json::json!({ "node": 1, "lines": [], "next": 0, "missed": 0 }).to_string();
+    let (output, _, _) = against(&arguments, &[answer("200 OK", &empty)]);
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(0), ""));
+    assert_eq!(Place::new().rctl(&["service", "logs", "a/b", "--lines", "10001"]).status.code(), Some(2));
+}
+
+#[test]
+fn logs_that_are_followed_go_on_after_the_last_line() {
+    let body = |lines: &[serde_json::Value], next: u64| {
+        answer("200 OK", &serde_json::json!({ "node": 1, "lines": lines, "next": next, "missed": 0 }).to_string())
+    };
+    let answers = [body(&[line(1, 1, "out", "one")], 1), body(&[], 1), body(&[line(2, 2, "out", "two")], 2)];
+    // The server is gone then, which ends it.
+    let (output, requests, _) = against(&["service", "logs", "a/b", "--follow", "-o", "json"], &answers);
+    let lines: Vec<serde_json::Value> = out(&output).lines().map(json).collect();
+    assert_eq!(lines.iter().map(|line| line["line"].as_str().unwrap()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!((output.status.code(), json(&err(&output))["code"].as_str()), (Some(1), Some("no-server")));
+    let asked: Vec<&str> = requests.iter().map(|request| request.split_whitespace().nth(1).unwrap()).collect();
+    let logs = "/v1/services/a/b/logs?lines=";
+    assert_eq!(asked, [format!("{logs}100"), format!("{logs}1000&after=1"), format!("{logs}1000&after=1")]);
+}
+
+/// A folder of a service with this module and these lines in its manifest.
+fn folder(place: &Place, module: &str, manifest: &str) {
+    fs::create_dir(place.path().join("svc")).unwrap();
+    place.module("svc/svc.wasm", module);
+    let head = "name = \"svc\"\nversion = \"1.0.0\"\nmodule = \"svc.wasm\"\n";
+    fs::write(place.path().join("svc/service.toml"), format!("{head}{manifest}")).unwrap();
+}
+
+const SERVER: &str = "(module (import \"wasi_snapshot_preview1\" \"sock_open\" (func (param i32 i32 i32) (result i32)))
+    (import \"wasi_snapshot_preview1\" \"sock_listen\" (func (param i32 i32) (result i32)))
+    (import \"wasi_snapshot_preview1\" \"sock_accept\" (func (param i32 i32 i32) (result i32)))
+    (memory (export \"memory\") 2) (table 5 funcref) (func (export \"_start\")))";
+const PORT: &str = "[[ports]]\nname = \"http\"\nguest = 80\nlisten = \"127.0.0.1:0\"\n";
+
+#[test]
+fn check_of_a_folder_compares_the_module_with_the_manifest() {
+    let place = Place::new();
+    folder(&place, SERVER, &format!("outbound = [\"a.b:1\"]\n{PORT}"));
+    let output = place.rctl(&["check", "svc"]);
+    assert_eq!(out(&output), include_str!("golden/check-folder.txt"));
+    assert_eq!(output.status.code(), Some(0), "a warning is no failure");
+    let told = json(&out(&place.rctl(&["check", "svc", "--json"])));
+    assert_eq!((told["service"].as_str(), told["runs"].as_bool()), (Some("default/svc@1.0.0"), Some(true)));
+    assert_eq!(told["warnings"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn check_tells_limits_that_a_module_begins_above_and_none_that_it_reaches() {
+    for (limits, problem) in [
+        ("memory = \"128KiB\"\ntables = 5", None),
+        ("memory = 131071\ntables = 5", Some("starts with 128 KiB of memory, limits.memory is 131071B")),
+        ("memory = \"128KiB\"\ntables = 4", Some("starts with tables of 5 elements, limits.tables is 4")),
+    ] {
+        let place = Place::new();
+        folder(&place, SERVER, &format!("{PORT}[limits]\n{limits}\n"));
+        let output = place.rctl(&["check", "svc", "--json"]);
+        let told = json(&out(&output));
+        let problems: Vec<&str> = told["problems"].as_array().unwrap().iter().filter_map(|p| p.as_str()).collect();
+        assert_eq!(problems, Vec::from_iter(problem), "{limits}");
+        assert_eq!(output.status.code(), Some(i32::from(problem.is_some())), "{limits}");
+    }
+}
+
+#[test]
+fn check_warns_of_what_the_manifest_does_not_allow_and_of_what_nobody_uses() {
+    let import = |name: &str, params: usize| {
+        let params = "i32 ".repeat(params);
+        format!("(import \"wasi_snapshot_preview1\" \"{name}\" (func (param {params}) (result i32)))")
+    };
+    let end = "(memory (export \"memory\") 1) (func (export \"_start\")))";
+    let caller = format!("(module {} {} {end}", import("sock_connect", 3), import("sock_getaddrinfo", 8));
+    let acceptor = format!("(module {} {end}", import("sock_accept", 3));
+    let nothing = format!("(module {end}");
+    let udp = PORT.replace("guest = 80", "guest = 80\nprotocol = \"udp\"");
+    let passed = PORT.replace("guest = 80", "guest = 80\npass = true");
+    let none = "[limits]\noutward = 0\n";
+    for (module, manifest, warning) in [
+        (&caller, String::new(), "imports sock_connect, sock_getaddrinfo to call outside, and outbound is empty"),
+        (&caller, format!("outbound = [\"*:1\"]\n{none}"), "to call outside, and limits.outward is 0"),
+        (&caller, "outbound = [\"*:1\"]\n".to_owned(), ""),
+        (
+            &nothing,
+            "outbound = [\"*:1\"]\n".to_owned(),
+            "outbound has 1 entry, and the module imports nothing to call outside",
+        ),
+        (&acceptor, String::new(), "imports sock_accept for clients, and there are no [[ports]]"),
+        (&acceptor, PORT.to_owned(), "port http is not passed in, and the module imports nothing to listen on 80"),
+        (&acceptor, passed, ""),
+        (&nothing, PORT.to_owned(), "port http has clients, and the module imports nothing to accept them"),
+        (&nothing, udp, "port http is of udp, and the module imports nothing to take datagrams"),
+        (&nothing, String::new(), ""),
+    ] {
+        let place = Place::new();
+        folder(&place, module, &manifest);
+        let told = json(&out(&place.rctl(&["check", "svc", "--json"])));
+        let warnings: Vec<&str> = told["warnings"].as_array().unwrap().iter().filter_map(|w| w.as_str()).collect();
+        assert_eq!(warnings.len(), usize::from(!warning.is_empty()), "{manifest}: {warnings:?}");
+        assert!(warnings.concat().contains(warning), "{manifest}: {warnings:?}");
+    }
+}
+
+#[test]
+fn check_of_a_folder_tells_a_manifest_that_is_missing_or_wrong() {
+    let place = Place::new();
+    let output = place.rctl(&["check", "."]);
+    assert!(err(&output).starts_with("rctl: cannot read ./service.toml: No such file"), "{}", err(&output));
+    folder(&place, SERVER, "outbound = [\"a.b\"]\n");
+    let output = place.rctl(&["check", "svc"]);
+    assert!(err(&output).contains("entry 1: expected a host and a port"), "{}", err(&output));
+    assert_eq!(output.status.code(), Some(1));
+}
+
 #[test]
 fn check_tells_what_a_module_needs() {
     let place = Place::new();

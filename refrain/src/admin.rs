@@ -20,8 +20,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
 use refrain_api::{
-    AddMember, Appended, CorruptReplica, ErrorBody, ErrorCode, KillReplica, Members, NameMember, RebuildReplica, Scale,
-    ShardStatus, StoredBundle, Token, Upgrade, UpgradeStatus, paths,
+    AddMember, Appended, CorruptReplica, ErrorBody, ErrorCode, GUEST_LINES_KEPT, GuestLines, KillReplica, Members,
+    NameMember, RebuildReplica, Scale, ServiceDetail, ShardStatus, StoredBundle, Token, Upgrade, UpgradeStatus, paths,
 };
 use refrain_engine::replica::Flip;
 use refrain_service::{Bundle, BundleDigest, MAX_PACKED_BYTES};
@@ -57,6 +57,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output
     let admin = Arc::new(admin);
     let router = Router::new()
         .route(paths::STATUS, get(status))
+        .route(paths::SERVICE, get(show))
+        .route(paths::SERVICE_LOGS, get(lines))
         .route(paths::KILL_REPLICA, post(kill_replica))
         .route(paths::CORRUPT_REPLICA, post(corrupt_replica))
         .route(paths::AUDIT, post(audit))
@@ -203,6 +205,35 @@ async fn status(State(admin): State<Arc<Admin>>) -> Answer<refrain_api::Status> 
     }
     status.services.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Json(status))
+}
+
+async fn show(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<ServiceDetail> {
+    admin.ask_of(service(name), |service, reply| Command::Show { service, reply }).await
+}
+
+/// How many lines are given when nothing is said.
+const DEFAULT_LINES: usize = 100;
+
+/// Which lines are wanted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedLines {
+    after: Option<u64>,
+    lines: Option<usize>,
+}
+
+async fn lines(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Name,
+    wanted: Result<Query<WantedLines>, QueryRejection>,
+) -> Answer<GuestLines> {
+    let bad = |text| Failure::of(ErrorCode::BadRequest, text);
+    let Query(WantedLines { after, lines }) = wanted.map_err(|rejection| bad(rejection.body_text()))?;
+    let count = lines.unwrap_or(DEFAULT_LINES);
+    if count > GUEST_LINES_KEPT {
+        return Err(bad(format!("lines is {count}, at most {GUEST_LINES_KEPT} are kept")));
+    }
+    admin.ask_of(service(name), |service, reply| Command::Lines { service, after, count, reply }).await
 }
 
 async fn kill_replica(

@@ -1,16 +1,21 @@
 //! From a service's bundle to what its replicas and its proxy need.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use refrain_engine::replica::{Blueprint, RunLimits};
 use refrain_engine::{LoadError, Platform};
-use refrain_kernel::Outbound;
 use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
 use refrain_kernel::fs::BundleFiles;
-use refrain_service::{Bundle, FuelPerTurn, IdleLimit, Manifest};
+use refrain_kernel::{Outbound, outbound};
+use refrain_proxy::net::{IpRange, SocketOptions};
+use refrain_proxy::tcp::ListenOptions;
+use refrain_service::{
+    AddressRange, Bundle, FuelPerTurn, IdleLimit, Keepalive, Manifest, OutboundHost, Port, Protocol,
+};
 use refrain_wire::GroupId;
 use refrain_wire::control::Agreement;
 
@@ -19,7 +24,13 @@ use refrain_wire::control::Agreement;
 pub(crate) struct ServedPort {
     pub(crate) name: String,
     pub(crate) guest: u16,
-    pub(crate) listen: SocketAddr,
+    pub(crate) protocol: Protocol,
+    /// Where the manifest has it listen.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Where clients of its own machine find it.
+    pub(crate) unix: Option<PathBuf>,
+    /// How the proxy listens.
+    pub(crate) options: ListenOptions,
 }
 
 /// A service as the shard runs it.
@@ -117,14 +128,36 @@ fn ports(manifest: &Manifest) -> Vec<ServedPort> {
     let served = manifest.ports.iter().map(|port| ServedPort {
         name: port.name.to_string(),
         guest: port.guest.get(),
-        listen: port.listen,
+        protocol: port.protocol,
+        listen: port.listen.clone(),
+        unix: port.unix.clone(),
+        options: listen_options(port),
     });
     served.collect()
+}
+
+fn listen_options(port: &Port) -> ListenOptions {
+    let keepalive = match port.keepalive {
+        Keepalive::Off => None,
+        Keepalive::After(time) => Some(time),
+    };
+    let range = |range: &AddressRange| {
+        IpRange::new(range.first(), range.prefix()).expect("a range of a manifest has at most the bits of its address")
+    };
+    ListenOptions {
+        socket: SocketOptions { nodelay: port.nodelay, keepalive, ..SocketOptions::default() },
+        proxy_protocol_from: port.proxy_protocol.iter().map(range).collect(),
+    }
+}
+
+fn guest_port(port: &Port) -> GuestPort {
+    GuestPort { port: port.guest.get(), datagram: port.protocol == Protocol::Udp, pass: port.pass }
 }
 
 fn run_limits(manifest: &Manifest) -> RunLimits {
     RunLimits {
         memory_bytes: manifest.limits.memory.get(),
+        table_elements: manifest.limits.tables,
         fuel_per_turn: match manifest.limits.fuel_per_turn {
             FuelPerTurn::Off => None,
             FuelPerTurn::Limit(fuel) => Some(fuel),
@@ -139,18 +172,15 @@ fn guest_config(manifest: &Manifest) -> GuestConfig {
     GuestConfig {
         args: std::iter::once(program).chain(arguments).collect(),
         env: manifest.env.iter().map(|(key, value)| format!("{key}={value}").into_bytes()).collect(),
-        ports: manifest
-            .ports
-            .iter()
-            .map(|port| GuestPort { port: port.guest.get(), datagram: false, pass: port.pass })
-            .collect(),
+        ports: manifest.ports.iter().map(guest_port).collect(),
         max_descriptors: limits.descriptors,
         max_flows: limits.flows,
         socket_buffer_bytes: limits.socket_buffer.get(),
         socket_buffers_bytes: limits.socket_buffers.get(),
         files_bytes: limits.files.get(),
-        outbound: Outbound::default(),
-        max_outward: 1024,
+        max_inodes: limits.inodes.into(),
+        outbound: outbound(manifest),
+        max_outward: limits.outward,
         log_lines_per_second: limits.log_lines_per_second,
         restart: match manifest.restart.policy {
             refrain_service::RestartPolicy::Always => RestartPolicy::Always,
@@ -159,6 +189,35 @@ fn guest_config(manifest: &Manifest) -> GuestConfig {
         },
         backoff: manifest.restart.backoff,
         backoff_max: manifest.restart.backoff_max,
+    }
+}
+
+/// The rules of a manifest as the kernel asks them.
+fn outbound(manifest: &Manifest) -> Outbound {
+    let rule = |entry: &refrain_service::Outbound| outbound::Rule {
+        host: host(&entry.host),
+        ports: outbound::PortRange { first: entry.first_port, last: entry.last_port },
+        protocol: match entry.protocol {
+            Protocol::Tcp => outbound::Protocol::Tcp,
+            Protocol::Udp => outbound::Protocol::Udp,
+        },
+        proxy_header: entry.proxy_header.map(|header| match header {
+            refrain_service::ProxyHeader::V1 => outbound::ProxyHeader::V1,
+            refrain_service::ProxyHeader::V2 => outbound::ProxyHeader::V2,
+        }),
+    };
+    Outbound::new(manifest.outbound.iter().map(rule).collect())
+}
+
+fn host(host: &OutboundHost) -> outbound::Host {
+    match host {
+        OutboundHost::Name(name) => outbound::Host::name(name).expect("a manifest's names are checked"),
+        OutboundHost::Below(name) => outbound::Host::below(name).expect("a manifest's names are checked"),
+        OutboundHost::Any => outbound::Host::Any,
+        OutboundHost::Range(range) => {
+            let range = outbound::IpRange::new(range.first(), range.prefix());
+            outbound::Host::Range(range.expect("a manifest's ranges are checked"))
+        }
     }
 }
 
@@ -171,4 +230,39 @@ fn in_words(error: &LoadError) -> String {
         cause = error.source();
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(outbound: &str) -> Manifest {
+        let head = "name = \"a\"\nversion = \"1.0.0\"\nmodule = \"a.wasm\"\n";
+        Manifest::parse(&format!("{head}outbound = [{outbound}]\n")).expect("a good manifest")
+    }
+
+    #[test]
+    fn every_form_of_an_outbound_entry_means_in_the_kernel_what_the_manifest_says() {
+        let rules = outbound(&manifest(
+            r#""api.example.com:443", "*.internal:5432", "10.0.0.0/8:5432", "[fd00::/8]:53/udp", "*:80",
+               "[::ffff:192.168.0.0/112]:1", { to = "1.1.1.1:8000-8010", proxy_protocol = "v2" }"#,
+        ));
+        assert!(rules.permits_name("api.example.com") && rules.permits_name("db.internal"));
+        let permits = |address: &str, port, protocol, names: &[&str]| {
+            rules.permits(address.parse().expect("an address"), port, protocol, names.iter().copied())
+        };
+        use outbound::Protocol::{Tcp, Udp};
+        assert!(permits("8.8.8.8", 443, Tcp, &["api.example.com"]) && !permits("8.8.8.8", 443, Tcp, &[]));
+        assert!(permits("10.1.1.1", 5432, Tcp, &[]) && !permits("10.1.1.1", 5433, Tcp, &["db.internal"]));
+        assert!(permits("fd00::1", 53, Udp, &[]) && !permits("fd00::1", 53, Tcp, &[]));
+        assert!(permits("8.8.8.8", 80, Tcp, &[]) && !permits("127.0.0.1", 80, Tcp, &["a.b"]));
+        assert!(permits("192.168.255.1", 1, Tcp, &[]) && !permits("192.169.0.1", 1, Tcp, &[]));
+        let rule = rules.rule_for([1, 1, 1, 1].into(), 8005, Tcp, std::iter::empty()).expect("permitted");
+        assert_eq!(rule.proxy_header, Some(outbound::ProxyHeader::V2));
+    }
+
+    #[test]
+    fn without_outbound_the_guest_reaches_nothing() {
+        assert!(guest_config(&manifest("")).outbound.is_empty());
+    }
 }

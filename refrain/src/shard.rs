@@ -10,7 +10,7 @@
 //! the proxy's epoch and lease. `peers` connects nodes, `follow`
 //! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `checkpoints` cuts the log behind
 //! checkpoints, `histories` keeps what stands for it where there are none, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all, `traces`
-//! tells what happens to batches, `drain` ends it; `forensics` keeps what a replica was that diverged.
+//! tells what happens to batches, `lines` keeps what guests wrote, `ready` and `show` say more of a service, `drain` ends it; `forensics` keeps what a replica was that diverged.
 
 mod catalog;
 mod checkpoints;
@@ -25,11 +25,14 @@ mod histories;
 mod join;
 mod leader;
 mod lease;
+mod lines;
 mod peers;
 mod placement;
+mod ready;
 mod report;
 mod restored;
 mod services;
+mod show;
 mod start;
 mod status;
 mod traces;
@@ -46,7 +49,7 @@ use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
 
-use refrain_api::{Appended, ErrorBody, ErrorCode, Members, Status, UpgradeStatus};
+use refrain_api::{Appended, ErrorBody, ErrorCode, GuestLines, Members, ServiceDetail, Status, UpgradeStatus};
 use refrain_engine::Workers;
 use refrain_engine::replica::{Flip, ReplicaId};
 use refrain_proxy::tcp::FrontEnd;
@@ -63,7 +66,9 @@ use checkpoints::Checkpoints;
 use group::{Group, SeatState};
 use leader::Leader;
 use lease::Lease;
+use lines::Lines;
 pub use placement::Places;
+use ready::Watches;
 pub(crate) use start::note;
 pub use start::{Options, Seams, Served, Started, run_here, start};
 use traces::Traces;
@@ -82,6 +87,24 @@ pub type Commands = mpsc::Sender<Command>;
 pub enum Command {
     /// Describe everything.
     Status(Reply<Status>),
+    /// Describe one service.
+    Show {
+        /// `namespace/name`.
+        service: String,
+        /// The answer.
+        reply: Reply<ServiceDetail>,
+    },
+    /// Give lines that a service's guest wrote.
+    Lines {
+        /// `namespace/name`.
+        service: String,
+        /// The number after which they come; the newest when it is absent.
+        after: Option<u64>,
+        /// How many, at most.
+        count: usize,
+        /// The answer.
+        reply: Reply<GuestLines>,
+    },
     /// Drop a seat's replica and build another from the log.
     Replace {
         /// `namespace/name`.
@@ -262,6 +285,10 @@ struct Inner {
     questions: RefCell<Option<mpsc::Receiver<Older>>>,
     /// What is told of batches.
     traces: Traces,
+    /// What guests wrote last.
+    lines: RefCell<Lines>,
+    /// Which services are ready.
+    ready: RefCell<Watches>,
     /// Why the sequencer ended, if it failed.
     failure: RefCell<Option<String>>,
     /// Whether the sequencer has ended.
@@ -324,11 +351,15 @@ impl Inner {
     fn after_reports(&self) {
         self.office_due.notify_one();
         self.voted.notify_waiters();
-        if !self.settling.borrow().is_empty() && self.groups.borrow().values().all(Group::is_settled) {
+        if !self.settling.borrow().is_empty() && self.all_settled() {
             for waiting in self.settling.take() {
                 let _ = waiting.send(self.served());
             }
         }
+    }
+
+    fn all_settled(&self) -> bool {
+        self.groups.borrow().values().all(|group| self.is_settled(group))
     }
 
     /// Whoever waits for this node to take part is told when it does.
@@ -483,6 +514,11 @@ impl Inner {
     fn command(&self, command: Command) {
         match command {
             Command::Status(reply) => drop(reply.send(Ok(self.status()))),
+            Command::Show { service, reply } => drop(reply.send(self.detail(&service))),
+            Command::Lines { service, after, count, reply } => {
+                let lines = self.find(&service).map(|id| self.lines.borrow().read(id, after, count, self.node.0));
+                drop(reply.send(lines));
+            }
             Command::Replace { service, seat, reply } => self.replace(&service, seat, reply),
             Command::Corrupt { service, seat, flip, audit, reply } => self.corrupt(&service, seat, flip, audit, reply),
             Command::Audit { service, reply } => self.on_group(&service, false, Control::Audit, reply),

@@ -45,6 +45,9 @@ const EVENTS: usize = 64;
 const EVENTS_A_TURN: usize = 12;
 /// Bytes of a connection, each way, that may be under way.
 const WINDOW_BYTES: u64 = 1 << 20;
+/// The most elements of a program's tables together, and the most files and folders that it can have.
+const MAX_TABLE_ELEMENTS: u32 = 10_000_000;
+const MAX_INODES: u64 = 10_000_000;
 /// Connections at a time.
 const MAX_CONNECTIONS: u32 = 1_000;
 const MAX_DESCRIPTORS: u32 = 65_536;
@@ -145,7 +148,11 @@ enum Event {
 pub fn run(program: &Program, listening: impl FnOnce(&[SocketAddr])) -> Result<Ended, RunError> {
     let platform = Platform::new(None)?;
     let compiled = Arc::new(platform.load(&program.module)?);
-    let limits = RunLimits { memory_bytes: program.memory_bytes, fuel_per_turn: program.fuel };
+    let limits = RunLimits {
+        memory_bytes: program.memory_bytes,
+        table_elements: MAX_TABLE_ELEMENTS,
+        fuel_per_turn: program.fuel,
+    };
     let bundle = BundleFiles::new([]).expect("no file has a bad path");
     let (config, digest) = (config(program), compiled.digest);
     let blueprint = Arc::new(Blueprint { group: GROUP, digest, compiled, config, bundle, limits });
@@ -188,6 +195,7 @@ fn config(program: &Program) -> GuestConfig {
         socket_buffer_bytes: WINDOW_BYTES,
         socket_buffers_bytes: 256 << 20,
         files_bytes: program.files_bytes,
+        max_inodes: MAX_INODES,
         outbound: Outbound::default(),
         max_outward: 0,
         log_lines_per_second: 0,

@@ -49,6 +49,18 @@ pub const LOG_LINES_PER_SECOND: Bound<u64> = Bound { min: 1, default: 1_000, max
 /// The history of a service whose guests cannot be saved in checkpoints; at the limit it takes no new work.
 pub const HISTORY: Bound<ByteSize> =
     Bound { min: ByteSize::kib(64), default: ByteSize::gib(1), max: ByteSize::gib(1024) };
+/// Outward connections, associations and look-ups that are under way at one time.
+pub const OUTWARD: Bound<u64> = Bound { min: 0, default: 1_024, max: 65_536 };
+/// Elements of all tables of the guest; beyond it `table.grow` fails, on all replicas alike.
+pub const TABLES: Bound<u64> = Bound { min: 0, default: 1_000_000, max: 10_000_000 };
+/// Files, folders and symbolic links that the guest makes, besides those of the bundle.
+pub const INODES: Bound<u64> = Bound { min: 0, default: 100_000, max: 10_000_000 };
+/// How long a client of a TCP port may be silent before it is asked whether it is there.
+pub const KEEPALIVE: Bound<Duration> =
+    Bound { min: Duration::from_secs(1), default: Duration::from_secs(60), max: Duration::from_secs(2 * 3600) };
+/// How long a service may take from the start of its guest until it is ready.
+pub const READY_TIMEOUT: Bound<Duration> =
+    Bound { min: Duration::from_secs(1), default: Duration::from_secs(30), max: Duration::from_secs(3600) };
 /// First pause before a restart, in log time; doubles with each restart.
 pub const BACKOFF: Bound<Duration> =
     Bound { min: Duration::from_millis(1), default: Duration::from_millis(100), max: Duration::from_secs(3600) };
@@ -80,3 +92,19 @@ pub const FILES_ENTRIES_MAX: usize = 1_024;
 pub const GUEST_PATH_BYTES_MAX: usize = 4_096;
 /// Bytes of a version.
 pub const VERSION_BYTES_MAX: usize = 64;
+/// Entries of `outbound`.
+pub const OUTBOUND_MAX: usize = 256;
+/// Bytes of a host name (RFC 1035).
+pub const HOST_NAME_BYTES_MAX: usize = 253;
+/// Bytes of one label of a host name (RFC 1035).
+pub const HOST_LABEL_BYTES_MAX: usize = 63;
+/// Addresses that the proxy listens on for one port.
+pub const LISTEN_MAX: usize = 8;
+/// Bytes of the path of a Unix socket, as the system takes it.
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+/// Ranges from which connections to a port begin with a header of the PROXY protocol.
+pub const PROXY_PROTOCOL_FROM_MAX: usize = 64;
+/// Bytes that a probe sends.
+pub const PROBE_SEND_BYTES_MAX: usize = 4_096;
+/// Bytes that a probe looks for.
+pub const PROBE_EXPECT_BYTES_MAX: usize = 1_024;

@@ -1,21 +1,25 @@
 //! The digest of a bundle: BLAKE3, 256 bits, over one canonical encoding.
 //!
 //! It covers everything that can influence the guest or what clients are told: identity, module, files, arguments,
-//! environment, limits, restart, replicas, agreement, and each port's name, guest number and pass flag. It does not
-//! cover where the proxy listens, how the module was built, nor the spelling, order and comments of `service.toml`.
+//! environment, limits, restart, replicas, agreement, what may be reached outside, and each port's name, guest number,
+//! protocol and pass flag. It does not cover how the proxy listens, when the service is ready, how the module was
+//! built, nor the spelling, order and comments of `service.toml`.
 //!
 //! Encoding: the tag [`TAG`], then the fields in the order of [`encode_manifest`]; integers are u64 little endian,
 //! texts and bytes are a u64 length and the bytes, lists a u64 count and the items, an absent limit is u64::MAX.
 //! `limits.history` is there only when it is not the default, which is no ambiguity: it is larger than any length of the
 //! text that follows.
+//! What [`encode_additions`] lists comes after all of it, each by its name and only when it is not the default, so that
+//! bundles keep the digest that they had before it was there.
 //! Module and files enter by length and BLAKE3, so that large ones need no copy.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::bounds::HISTORY;
+use crate::bounds::{HISTORY, INODES, OUTWARD, TABLES};
 use crate::files::BundleFile;
 use crate::manifest::{FuelPerTurn, IdleLimit, Limits, Manifest};
+use crate::outbound::Protocol;
 
 /// First bytes of the encoding. A change of the encoding changes the number.
 const TAG: &[u8] = b"refrain bundle 1\n";
@@ -81,6 +85,7 @@ pub(crate) fn digest(manifest: &Manifest, module: &[u8], files: &[BundleFile]) -
         out.text(file.path.as_str());
         out.content(&file.bytes);
     }
+    encode_additions(&mut out, manifest);
     BundleDigest(*out.0.finalize().as_bytes())
 }
 
@@ -132,6 +137,29 @@ fn encode_limits(out: &mut Encoder, limits: &Limits) {
     // Later than the others: where nothing is said about it, bundles keep the digest that they had before it was there.
     if limits.history != HISTORY.default {
         out.number(limits.history.get());
+    }
+}
+
+fn encode_additions(out: &mut Encoder, manifest: &Manifest) {
+    let limits = &manifest.limits;
+    for (name, limit, default) in [
+        ("limits.outward", limits.outward, OUTWARD.default),
+        ("limits.tables", limits.tables, TABLES.default),
+        ("limits.inodes", limits.inodes, INODES.default),
+    ] {
+        if u64::from(limit) != default {
+            out.text(name);
+            out.number(limit.into());
+        }
+    }
+    if !manifest.outbound.is_empty() {
+        out.text("outbound");
+        out.count(manifest.outbound.len());
+        manifest.outbound.iter().for_each(|entry| out.text(&entry.to_string()));
+    }
+    for (index, _) in manifest.ports.iter().enumerate().filter(|(_, port)| port.protocol == Protocol::Udp) {
+        out.text("udp");
+        out.count(index);
     }
 }
 

@@ -125,12 +125,18 @@ impl<'d> Section<'d> {
 
     /// The table under a key.
     pub(crate) fn section(&self, key: &'static str) -> Option<Section<'d>> {
+        self.inner(key, key)
+    }
+
+    /// The table under a key of a table; `schema` is how the reference lists it.
+    pub(crate) fn inner(&self, key: &str, schema: &'static str) -> Option<Section<'d>> {
         let value = self.find(key)?;
+        let path = self.key_path(key);
         let Some(table) = value.get_ref().as_table() else {
-            self.fault(key, format!("expected a table, written as [{key}]"));
+            self.fault(key, format!("expected a table, written as [{}]", schema.replace("[]", "")));
             return None;
         };
-        Some(Section { document: self.document, path: key.to_owned(), schema: key, table, start: value.span().start })
+        Some(Section { document: self.document, path, schema, table, start: value.span().start })
     }
 
     /// The tables of an array of tables.

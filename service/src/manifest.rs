@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
-use std::num::NonZeroU16;
 use std::time::Duration;
 
 use crate::bounds::REPLICAS;
 use crate::fault::Faults;
 use crate::files::{GuestPath, HostPath};
-use crate::names::{Name, ServiceId};
+use crate::names::ServiceId;
+use crate::outbound::{Outbound, Protocol, ProxyHeader};
+use crate::port::Port;
 use crate::quantity::ByteSize;
+use crate::ready::Ready;
 use crate::validate;
 
 /// A service as its manifest describes it.
@@ -30,6 +31,8 @@ pub struct Manifest {
     pub agreement: Agreement,
     /// The guest's arguments after the program's name.
     pub args: Vec<String>,
+    /// What the guest may reach outside; nothing when it is empty.
+    pub outbound: Vec<Outbound>,
     /// The ports that the proxy serves, in the order of the file: passed ones become descriptors 3.. in this order.
     pub ports: Vec<Port>,
     /// The guest's environment.
@@ -40,6 +43,8 @@ pub struct Manifest {
     pub limits: Limits,
     /// What happens after the guest has ended.
     pub restart: Restart,
+    /// When it counts as ready. Not part of the bundle's digest.
+    pub ready: Ready,
     /// How the module is made. Not part of the bundle's digest.
     pub build: Build,
 }
@@ -101,19 +106,6 @@ impl Replicas {
     }
 }
 
-/// One port that the proxy serves for the guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// Its name, unique in the service.
-    pub name: Name,
-    /// The port that the guest sees, unique in the service.
-    pub guest: NonZeroU16,
-    /// Where the proxy listens; port 0 lets the system choose. Not part of the bundle's digest.
-    pub listen: SocketAddr,
-    /// The listener is passed in as a descriptor, counted by `LISTEN_FDS`, instead of being opened by the guest.
-    pub pass: bool,
-}
-
 /// Fuel of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FuelPerTurn {
@@ -137,14 +129,20 @@ pub enum IdleLimit {
 pub struct Limits {
     /// Guest linear memory.
     pub memory: ByteSize,
+    /// Elements of all tables of the guest.
+    pub tables: u32,
     /// The writable layer of files.
     pub files: ByteSize,
+    /// Files, folders and symbolic links that the guest makes.
+    pub inodes: u32,
     /// Fuel of a turn.
     pub fuel_per_turn: FuelPerTurn,
     /// Open connections.
     pub flows: u32,
     /// Open connections from one client address; at most `flows`.
     pub flows_per_client: u32,
+    /// Outward connections, associations and look-ups under way.
+    pub outward: u32,
     /// Open descriptors of the guest.
     pub descriptors: u32,
     /// Kept bytes of one direction of one flow.
@@ -229,7 +227,7 @@ macro_rules! display_word {
     )*};
 }
 
-display_word!(Kind, Mode, Agreement, RestartPolicy);
+display_word!(Kind, Mode, Agreement, RestartPolicy, Protocol, ProxyHeader);
 
 #[cfg(test)]
 mod tests {

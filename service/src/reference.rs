@@ -41,19 +41,15 @@ impl Key {
             None => "the top of the file, before the first table".to_owned(),
             Some((table, _)) => match table.strip_suffix("[]") {
                 Some(array) => format!("[[{array}]]"),
-                None => format!("[{table}]"),
+                None => format!("[{}]", table.replace("[]", "")),
             },
         }
     }
 
-    /// Its name, when it may be written in this table; the root's is the empty text. Tables are keys of the root.
+    /// Its name, or that of the table around it, when it may be written in this table; the root's is the empty text.
     pub(crate) fn name_in(&self, schema: &str) -> Option<&'static str> {
-        match self.path.rsplit_once('.') {
-            None => schema.is_empty().then_some(self.path),
-            Some((table, name)) if table == schema => Some(name),
-            Some((table, _)) if schema.is_empty() => Some(table.trim_end_matches("[]")),
-            Some(_) => None,
-        }
+        let below = if schema.is_empty() { self.path } else { self.path.strip_prefix(schema)?.strip_prefix('.')? };
+        below.split('.').next().map(|name| name.trim_end_matches("[]"))
     }
 }
 
@@ -100,6 +96,9 @@ impl Key {
     }
 }
 
+/// What is said of a key that concerns how a node serves, and not the guest.
+const FREE: &str = "not part of the bundle's digest: it can change without a new version";
+
 fn quoted(value: impl Display) -> String {
     format!("\"{value}\"")
 }
@@ -107,9 +106,11 @@ fn quoted(value: impl Display) -> String {
 /// Every key, in the order in which the template writes them.
 pub fn reference() -> Vec<Key> {
     let mut keys = top();
-    keys.extend(tables());
+    keys.extend(ports());
+    keys.extend(surroundings());
     keys.extend(limits());
     keys.extend(restart());
+    keys.extend(ready());
     keys.extend(build());
     keys
 }
@@ -146,24 +147,71 @@ fn top() -> Vec<Key> {
                 bounds::ARGS_AND_ENV_BYTES_MAX
             ),
         ),
+        key("outbound", "what the guest may look up and call outside", "list of `host:ports` or `host:ports/udp`")
+            .default("[]")
+            .allowed(format!(
+                "at most {} entries; a host is a name, *.suffix, * (all that is public), an IP address or a range such \
+                 as 10.0.0.0/8 or [fd00::/8]; ports are a number, a range such as 8000-8010, or *; where a connection \
+                 begins with a header of the PROXY protocol, {{ to = \"host:ports\", proxy_protocol = \"v1\" }} or v2",
+                bounds::OUTBOUND_MAX
+            ))
+            .effect(
+                "private addresses need an entry with the address or a range around it, whatever names lead to them",
+            ),
     ]
 }
 
-fn tables() -> Vec<Key> {
+fn ports() -> Vec<Key> {
     vec![
         key("ports[].name", "name of the port, unique in the service", "text")
             .allowed("as the service's name; a table for each port, at most 64")
             .sample("\"main\""),
-        key("ports[].guest", "port that the guest listens on, unique in the service", "port")
+        key("ports[].guest", "port that the guest listens on, unique in the service for its protocol", "port")
             .allowed("1 to 65535")
             .sample("8080"),
-        key("ports[].listen", "where the proxy listens for it; port 0 lets the system choose", "address")
-            .allowed("an IP address and a port")
-            .effect("not part of the bundle's digest: it can change without a new version")
-            .sample("\"127.0.0.1:8080\""),
+        key("ports[].protocol", "what clients speak", "word").default(quoted("tcp")).allowed("tcp, udp"),
+        key(
+            "ports[].listen",
+            "where the proxy listens for it; port 0 lets the system choose",
+            "address, or list of them",
+        )
+        .allowed(format!(
+            "an IP address and a port, at most {}; may be left out where unix is given",
+            bounds::LISTEN_MAX
+        ))
+        .effect(FREE)
+        .sample("\"127.0.0.1:8080\""),
+        key("ports[].unix", "Unix socket where the proxy listens for clients of its own machine", "absolute path")
+            .default(quoted(""))
+            .allowed(format!("at most {} bytes; empty is none; tcp alone", bounds::UNIX_PATH_BYTES_MAX))
+            .effect(FREE),
         key("ports[].pass", "pass the listener in as a descriptor 3.. with LISTEN_FDS", "true or false")
             .default("false")
-            .allowed("true, false"),
+            .allowed("true, false; tcp alone"),
+        key("ports[].nodelay", "send small answers at once (TCP_NODELAY)", "true or false")
+            .default("true")
+            .allowed("true, false; tcp alone")
+            .effect(FREE),
+        key(
+            "ports[].keepalive",
+            "when TCP asks a silent client whether it is still there",
+            "time, or \"off\"; tcp alone",
+        )
+        .time(bounds::KEEPALIVE)
+        .effect(FREE),
+        key(
+            "ports[].proxy_protocol.from",
+            "where connections begin with a header of the PROXY protocol, version 1 or 2, and must",
+            "list of IP addresses and ranges; tcp alone",
+        )
+        .default("[]")
+        .allowed(format!("at most {}; clients from elsewhere are ordinary ones", bounds::PROXY_PROTOCOL_FROM_MAX))
+        .effect(FREE),
+    ]
+}
+
+fn surroundings() -> Vec<Key> {
+    vec![
         key("env.*", "a variable of the guest's environment", "text")
             .allowed(format!("at most {} variables; none are inherited from the host", bounds::ENV_MAX))
             .sample("#NAME = \"value\""),
@@ -193,9 +241,13 @@ fn limits() -> Vec<Key> {
         key("limits.memory", "the guest's linear memory; growing beyond it fails in the guest", "bytes")
             .size(bounds::MEMORY)
             .effect("reserved on every replica"),
+        key("limits.tables", "elements of all tables of the guest; growing beyond it fails in the guest", "count")
+            .count(bounds::TABLES)
+            .effect("16 bytes of memory an element on every replica"),
         key("limits.files", "the guest's writable files", "bytes")
             .size(bounds::FILES)
             .effect("held in memory on every replica"),
+        key("limits.inodes", "files, folders and symbolic links that the guest makes", "count").count(bounds::INODES),
         key(
             "limits.fuel_per_turn",
             "work of one turn, about one a Wasm instruction; more is a trap",
@@ -206,6 +258,8 @@ fn limits() -> Vec<Key> {
         key("limits.flows", "open connections", "count").count(bounds::FLOWS),
         key("limits.flows_per_client", "open connections from one client address; at most limits.flows", "count")
             .count(bounds::FLOWS_PER_CLIENT),
+        key("limits.outward", "connections, associations and look-ups outward that are under way", "count")
+            .count(bounds::OUTWARD),
         key("limits.descriptors", "open descriptors of the guest, sockets included", "count")
             .count(bounds::DESCRIPTORS),
         key("limits.socket_buffer", "kept bytes of one direction of one connection", "bytes")
@@ -240,6 +294,32 @@ fn restart() -> Vec<Key> {
             .time(bounds::BACKOFF),
         key("restart.backoff_max", "longest pause before a restart; at least restart.backoff", "time")
             .time(bounds::BACKOFF_MAX),
+    ]
+}
+
+fn ready() -> Vec<Key> {
+    vec![
+        key(
+            "ready.when",
+            "when the service counts as ready: listen is when the guest listens on every port, probe when it also \
+             answers as [ready.probe] says",
+            "word",
+        )
+        .default(quoted("listen"))
+        .allowed("listen, probe")
+        .effect(FREE),
+        key("ready.timeout", "how long that may take from the start of the guest", "time")
+            .time(bounds::READY_TIMEOUT)
+            .effect("later it counts as failed, and is still tried"),
+        key("ready.probe.port", "name of the port that the node connects to", "text")
+            .default(quoted(""))
+            .allowed("a port of the manifest, of tcp"),
+        key("ready.probe.send", "what it sends", "text")
+            .default(quoted(""))
+            .allowed(format!("at most {} bytes", bounds::PROBE_SEND_BYTES_MAX)),
+        key("ready.probe.expect", "what the answer must have in it", "text")
+            .default(quoted(""))
+            .allowed(format!("1 to {} bytes", bounds::PROBE_EXPECT_BYTES_MAX)),
     ]
 }
 

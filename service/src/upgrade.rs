@@ -1,13 +1,19 @@
 //! What an upgrade may change of a manifest, and what it may not.
 //!
-//! Free: the version, the module, arguments, environment, files, restart, and every limit but those of socket buffers.
-//! `listen` is not the guest's affair: it takes effect at the next start of a node. Fixed: what clients and the log were
+//! Free: the version, the module, arguments, environment, files, restart, what may be reached outside, and every limit
+//! but those of socket buffers. How the proxy listens, and when the service is ready, is not the guest's affair: it takes
+//! effect at the next start of a node. Fixed: what clients and the log were
 //! promised when the service was created.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::manifest::Manifest;
+use crate::outbound::Protocol;
+use crate::port::Port;
+
+/// What is fixed of each port, by its number and protocol.
+type Ports = BTreeMap<(u16, Protocol), String>;
 
 /// A key that an upgrade would change and may not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,18 +62,23 @@ impl Manifest {
         fixed("limits.socket_buffer", before.0.to_string(), after.0.to_string(), ANOTHER_SERVICE);
         fixed("limits.socket_buffers", before.1.to_string(), after.1.to_string(), ANOTHER_SERVICE);
         let (before, after) = (ports(self), ports(next));
-        for guest in before.keys().chain(after.keys().filter(|guest| !before.contains_key(guest))) {
-            let told = |ports: &BTreeMap<u16, String>| ports.get(guest).cloned().unwrap_or_else(|| NONE.to_owned());
-            fixed(&format!("[[ports]] with guest = {guest}"), told(&before), told(&after), ANOTHER_SERVICE);
+        for port in before.keys().chain(after.keys().filter(|port| !before.contains_key(port))) {
+            let told = |ports: &Ports| ports.get(port).cloned().unwrap_or_else(|| NONE.to_owned());
+            let (guest, protocol) = port;
+            let key = match protocol {
+                Protocol::Tcp => format!("[[ports]] with guest = {guest}"),
+                Protocol::Udp => format!("[[ports]] with guest = {guest} and protocol = \"udp\""),
+            };
+            fixed(&key, told(&before), told(&after), ANOTHER_SERVICE);
         }
         changes
     }
 }
 
 /// What is fixed of each port. The order of passed ones is that of the guest's descriptors, and its own affair.
-fn ports(manifest: &Manifest) -> BTreeMap<u16, String> {
-    let told = manifest.ports.iter().map(|port| (port.guest.get(), format!("name {} pass {}", port.name, port.pass)));
-    told.collect()
+fn ports(manifest: &Manifest) -> Ports {
+    let told = |port: &Port| format!("name {} pass {}", port.name, port.pass);
+    manifest.ports.iter().map(|port| ((port.guest.get(), port.protocol), told(port))).collect()
 }
 
 #[cfg(test)]
@@ -98,6 +109,8 @@ mod tests {
             ("64MiB", "128MiB"),
             ("never", "always"),
             ("127.0.0.1:0", "127.0.0.1:8080"),
+            ("replicas = 3", "replicas = 3\noutbound = [\"a.b:1\"]"),
+            ("[limits]", "[limits]\noutward = 1\ntables = 1\ninodes = 1"),
         ];
         assert_eq!(changes(3, &free), Vec::<String>::new());
     }
@@ -120,6 +133,9 @@ mod tests {
         };
         let told = "name main pass false";
         assert_eq!(moved, [port(7, told, "none"), port(8, "none", told)]);
+        let spoken = changes(3, &[("guest = 7", "guest = 7\nprotocol = \"udp\"")]);
+        let udp = format!("[[ports]] with guest = 7 and protocol = \"udp\" is none and would become {told} ({other})");
+        assert_eq!(spoken, [port(7, told, "none"), udp]);
     }
 
     #[test]

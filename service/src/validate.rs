@@ -1,6 +1,9 @@
 //! From a TOML document to a [`Manifest`]: every rule of the format.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ports;
+mod ready;
+
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::bounds::{self, Bound};
@@ -8,13 +11,13 @@ use crate::document::{Document, Section};
 use crate::fault::{Fault, Faults};
 use crate::files::{GuestPath, HostPath};
 use crate::manifest::{
-    Agreement, Build, FuelPerTurn, IdleLimit, Kind, Limits, Manifest, Mode, Port, Replicas, Restart, RestartPolicy,
+    Agreement, Build, FuelPerTurn, IdleLimit, Kind, Limits, Manifest, Mode, Replicas, Restart, RestartPolicy,
 };
 use crate::names::{Name, ServiceId, Version};
 use crate::quantity::{ByteSize, format_duration};
 use crate::value::{
-    address, arguments, boolean, byte_size, duration, fuel_per_turn, guest_port, idle_limit, no_nul, parsed, text,
-    unsigned, variable_name, within, word,
+    arguments, byte_size, duration, fuel_per_turn, idle_limit, no_nul, outbound, parsed, text, unsigned, variable_name,
+    within, word,
 };
 
 pub(crate) fn manifest(text: &str) -> Result<Manifest, Faults> {
@@ -52,9 +55,11 @@ fn root(section: &Section<'_>) -> Option<Manifest> {
     let agreement = section.read("agreement", Agreement::Majority, |value| word("agreement", value));
     let args = section.read("args", Vec::new(), arguments);
     let env = env(section, &args);
-    let (ports, files) = (ports(section), files(section));
+    let outbound = section.read("outbound", Vec::new(), outbound);
+    let (ports, files) = (ports::ports(section), files(section));
     let limits = limits(section.section("limits").as_ref());
     let restart = restart(section.section("restart").as_ref());
+    let ready = ready::ready(section.section("ready").as_ref(), &ports);
     let build = build(section.section("build").as_ref());
     Some(Manifest {
         id: ServiceId { namespace, name: name?, version: version? },
@@ -64,11 +69,13 @@ fn root(section: &Section<'_>) -> Option<Manifest> {
         replicas,
         agreement,
         args,
+        outbound,
         ports,
         env,
         files,
         limits,
         restart,
+        ready,
         build,
     })
 }
@@ -106,33 +113,6 @@ fn env(root: &Section<'_>, args: &[String]) -> BTreeMap<String, String> {
     all
 }
 
-fn ports(root: &Section<'_>) -> Vec<Port> {
-    let sections = root.sections("ports", "ports[]");
-    if sections.len() > bounds::PORTS_MAX {
-        let problem = format!("{} ports, the limit is {}", sections.len(), bounds::PORTS_MAX);
-        root.fault("ports", problem);
-    }
-    let (mut names, mut guests, mut listens) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let read = |section: &Section<'_>| {
-        section.refuse_unknown();
-        let name = section.require("name", parsed::<Name>);
-        let guest = section.require("guest", guest_port);
-        let listen = section.require("listen", address);
-        let pass = section.read("pass", false, boolean);
-        if name.as_ref().is_some_and(|n| !names.insert(n.clone())) {
-            section.fault("name", "another port has this name");
-        }
-        if guest.is_some_and(|guest| !guests.insert(guest)) {
-            section.fault("guest", "another port has this number");
-        }
-        if listen.is_some_and(|listen| listen.port() != 0 && !listens.insert(listen)) {
-            section.fault("listen", "another port listens there");
-        }
-        Some(Port { name: name?, guest: guest?, listen: listen?, pass })
-    };
-    sections.iter().filter_map(read).collect()
-}
-
 fn files(root: &Section<'_>) -> BTreeMap<GuestPath, HostPath> {
     let mut all: BTreeMap<GuestPath, HostPath> = BTreeMap::new();
     let Some(section) = root.section("files") else {
@@ -168,10 +148,13 @@ fn limits(section: Option<&Section<'_>>) -> Limits {
     let idle = IdleLimit::After(bounds::IDLE.default);
     let mut limits = Limits {
         memory: size("memory", bounds::MEMORY),
+        tables: count("tables", bounds::TABLES),
         files: size("files", bounds::FILES),
+        inodes: count("inodes", bounds::INODES),
         fuel_per_turn: section.map_or(fuel, |s| s.read("fuel_per_turn", fuel, fuel_per_turn)),
         flows: count("flows", bounds::FLOWS),
         flows_per_client: count("flows_per_client", bounds::FLOWS_PER_CLIENT),
+        outward: count("outward", bounds::OUTWARD),
         descriptors: count("descriptors", bounds::DESCRIPTORS),
         socket_buffer: size("socket_buffer", bounds::SOCKET_BUFFER),
         socket_buffers: size("socket_buffers", bounds::SOCKET_BUFFERS),

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use toml::de::DeValue;
 
 use crate::bounds::{self, Bound};
 use crate::manifest::{FuelPerTurn, IdleLimit, Word};
+use crate::outbound::{Outbound, Protocol};
+use crate::port::Keepalive;
 use crate::quantity::{ByteSize, format_duration, parse_duration};
 
 /// Variables that tell a guest of its passed listeners; the engine alone sets them.
@@ -100,15 +103,100 @@ pub(crate) fn address(value: &DeValue<'_>) -> Result<SocketAddr, String> {
 }
 
 pub(crate) fn arguments(value: &DeValue<'_>) -> Result<Vec<String>, String> {
-    let array = value.as_array().ok_or_else(|| format!("expected an array of strings, found {}", described(value)))?;
-    if array.len() > bounds::ARGS_MAX {
-        return Err(format!("{} arguments, the limit is {}", array.len(), bounds::ARGS_MAX));
+    list(value, "argument", bounds::ARGS_MAX, |item| text(item).and_then(no_nul).map(str::to_owned))
+}
+
+/// Every item of an array, or what is wrong with each of them that is wrong.
+pub(crate) fn list<'d, T>(
+    value: &'d DeValue<'d>,
+    what: &str,
+    max: usize,
+    parse: impl Fn(&'d DeValue<'d>) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let array = value.as_array().ok_or_else(|| format!("expected an array, found {}", described(value)))?;
+    if array.len() > max {
+        return Err(format!("{} {what}s, the limit is {max}", array.len()));
     }
-    let read = |(index, item): (usize, &toml::Spanned<DeValue<'_>>)| {
-        let argument = text(item.get_ref()).and_then(no_nul);
-        argument.map(str::to_owned).map_err(|problem| format!("argument {}: {problem}", index + 1))
+    let (mut good, mut problems) = (Vec::with_capacity(array.len()), Vec::new());
+    for (index, item) in array.iter().enumerate() {
+        match parse(item.get_ref()) {
+            Ok(item) => good.push(item),
+            Err(problem) => problems.push(format!("{what} {}: {problem}", index + 1)),
+        }
+    }
+    if problems.is_empty() { Ok(good) } else { Err(problems.join("; ")) }
+}
+
+/// One address, or several; none twice.
+pub(crate) fn addresses(value: &DeValue<'_>) -> Result<Vec<SocketAddr>, String> {
+    if value.is_str() {
+        return address(value).map(|address| vec![address]);
+    }
+    let all = list(value, "address", bounds::LISTEN_MAX, address)?;
+    if all.is_empty() {
+        return Err("at least one address".to_owned());
+    }
+    Ok(all)
+}
+
+/// The path of a Unix socket; the empty text is none.
+pub(crate) fn unix_path(value: &DeValue<'_>) -> Result<Option<PathBuf>, String> {
+    let path = no_nul(text(value)?)?;
+    if path.is_empty() {
+        return Ok(None);
+    }
+    if !path.starts_with('/') || path.ends_with('/') {
+        return Err("not the absolute path of a file, such as /run/kv.sock".to_owned());
+    }
+    if path.len() > bounds::UNIX_PATH_BYTES_MAX {
+        return Err(format!("{} bytes, the limit is {}", path.len(), bounds::UNIX_PATH_BYTES_MAX));
+    }
+    Ok(Some(PathBuf::from(path)))
+}
+
+pub(crate) fn keepalive(value: &DeValue<'_>) -> Result<Keepalive, String> {
+    match value.as_str() {
+        Some("off") => Ok(Keepalive::Off),
+        _ => {
+            duration(value, bounds::KEEPALIVE).map(Keepalive::After).map_err(|problem| format!("{problem}; or \"off\""))
+        }
+    }
+}
+
+/// Entries of `outbound`: a text, or a table with the text and what a connection begins with.
+pub(crate) fn outbound(value: &DeValue<'_>) -> Result<Vec<Outbound>, String> {
+    list(value, "entry", bounds::OUTBOUND_MAX, outbound_entry)
+        .map_err(|problem| problem.replace(" entrys,", " entries,"))
+}
+
+fn outbound_entry(value: &DeValue<'_>) -> Result<Outbound, String> {
+    let Some(table) = value.as_table() else {
+        return parsed(value);
     };
-    array.iter().enumerate().map(read).collect()
+    let find = |key: &str| table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value.get_ref());
+    if let Some((unknown, _)) =
+        table.iter().find(|(key, _)| !["to", "proxy_protocol"].contains(&key.get_ref().as_ref()))
+    {
+        return Err(format!("unknown key `{}`; allowed here: to, proxy_protocol", unknown.get_ref()));
+    }
+    let mut entry: Outbound = parsed(find("to").ok_or("a table needs `to`")?)?;
+    if let Some(header) = find("proxy_protocol") {
+        if entry.protocol == Protocol::Udp {
+            return Err("proxy_protocol is of tcp alone".to_owned());
+        }
+        let header = word("proxy_protocol", header).map_err(|problem| format!("proxy_protocol: {problem}"))?;
+        entry.proxy_header = Some(header);
+    }
+    Ok(entry)
+}
+
+/// A text of so many bytes.
+pub(crate) fn bounded_text(value: &DeValue<'_>, max: usize) -> Result<String, String> {
+    let text = text(value)?;
+    if text.len() > max {
+        return Err(format!("{} bytes, the limit is {max}", text.len()));
+    }
+    Ok(text.to_owned())
 }
 
 pub(crate) fn no_nul(text: &str) -> Result<&str, String> {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use refrain_service::{
-    Agreement, ByteSize, FuelPerTurn, HostPath, IdleLimit, Manifest, Name, RestartPolicy, bounds, reference, template,
+    Agreement, ByteSize, FuelPerTurn, HostPath, IdleLimit, Keepalive, Manifest, Name, Protocol, ReadyWhen,
+    RestartPolicy, bounds, reference, template,
 };
 
 const LEAST: &str = "name = \"a\"\nversion = \"1.0.0\"\nmodule = \"a.wasm\"\n";
@@ -37,6 +38,9 @@ fn the_least_manifest_has_the_documented_defaults() {
     assert_eq!(manifest.restart.policy, RestartPolicy::Always);
     assert_eq!(manifest.restart.backoff, Duration::from_millis(100));
     assert_eq!(manifest.restart.backoff_max, Duration::from_secs(10));
+    assert_eq!((manifest.limits.outward, manifest.limits.tables, manifest.limits.inodes), (1_024, 1_000_000, 100_000));
+    assert_eq!((&manifest.ready.when, manifest.ready.timeout), (&ReadyWhen::Listen, Duration::from_secs(30)));
+    assert!(manifest.outbound.is_empty(), "nothing may be reached");
     assert!(manifest.ports.is_empty() && manifest.env.is_empty() && manifest.files.is_empty());
 }
 
@@ -47,9 +51,33 @@ fn every_key_is_read() {
     assert_eq!(manifest.module.as_str(), "image-server.wasm");
     assert_eq!((manifest.replicas.get(), manifest.agreement), (5, Agreement::All));
     assert_eq!(manifest.args, ["--port", "8080"]);
-    assert_eq!(manifest.ports.len(), 2);
-    assert_eq!(manifest.ports[0].listen.to_string(), "127.0.0.1:8080");
-    assert_eq!((manifest.ports[1].guest.get(), manifest.ports[1].pass), (9090, true));
+    assert_eq!(manifest.ports.len(), 3);
+    let (http, admin, names) = (&manifest.ports[0], &manifest.ports[1], &manifest.ports[2]);
+    assert_eq!(http.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!((http.protocol, http.nodelay, &http.unix), (Protocol::Tcp, true, &None));
+    assert_eq!((http.keepalive, http.proxy_protocol.len()), (Keepalive::After(Duration::from_secs(60)), 0));
+    assert_eq!((admin.guest.get(), admin.pass, admin.nodelay), (9090, true, false));
+    assert_eq!(admin.listen, ["127.0.0.1:9090".parse().unwrap(), "[::1]:9090".parse().unwrap()]);
+    assert_eq!(admin.unix.as_deref(), Some(std::path::Path::new("/run/image-server.sock")));
+    assert_eq!(admin.keepalive, Keepalive::Off);
+    assert_eq!(admin.proxy_protocol, ["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()]);
+    assert_eq!((names.guest.get(), names.protocol), (9090, Protocol::Udp));
+    let outbound: Vec<String> = manifest.outbound.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        outbound,
+        [
+            "api.example.com:443",
+            "*.internal:5432",
+            "10.0.0.0/8:5432",
+            "[fd00::/8]:53/udp",
+            "db.internal:8000-8010 with a PROXY v2 header"
+        ]
+    );
+    let ReadyWhen::Probe(probe) = &manifest.ready.when else { panic!("{:?}", manifest.ready) };
+    assert_eq!((probe.port.as_str(), probe.expect.as_str()), ("http", "200"));
+    assert_eq!(probe.send, "GET /health HTTP/1.0\r\n\r\n");
+    assert_eq!(manifest.ready.timeout, Duration::from_secs(5));
+    assert_eq!((manifest.limits.outward, manifest.limits.tables, manifest.limits.inodes), (12, 5_000, 77));
     assert_eq!(manifest.env["KEY"], "value");
     let (guest, host) = manifest.files.first_key_value().unwrap();
     assert_eq!((guest.as_str(), host.as_str()), ("/guest/path", "host/path"));
@@ -109,6 +137,9 @@ fn counts_are_allowed_at_their_bounds_and_not_beyond() {
         ("flows", bounds::FLOWS),
         ("flows_per_client", bounds::FLOWS_PER_CLIENT),
         ("descriptors", bounds::DESCRIPTORS),
+        ("outward", bounds::OUTWARD),
+        ("tables", bounds::TABLES),
+        ("inodes", bounds::INODES),
         ("log_lines_per_second", bounds::LOG_LINES_PER_SECOND),
     ] {
         let neighbour = if key == "flows_per_client" { "flows = 1000000\n" } else { "" };
@@ -116,7 +147,7 @@ fn counts_are_allowed_at_their_bounds_and_not_beyond() {
         for good in [bound.min, bound.max] {
             assert!(limits(good).is_ok(), "{key} = {good}");
         }
-        for bad in [bound.min - 1, bound.max + 1] {
+        for bad in bound.min.checked_sub(1).into_iter().chain([bound.max + 1]) {
             let told = limits(bad).expect_err(key);
             let allowed = format!("{key} = {bad}: allowed: {} to {}", bound.min, bound.max);
             assert!(told.contains(&allowed), "{told}");
@@ -152,6 +183,7 @@ fn times_are_allowed_at_their_bounds_and_not_beyond() {
     for (table, key, good, bad) in [
         ("limits", "idle", ["1s", "168h"], ["999ms", "604801s"]),
         ("restart", "backoff_max", ["100ms", "24h"], ["0ms", "86401s"]),
+        ("ready", "timeout", ["1s", "1h"], ["999ms", "3601s"]),
     ] {
         for value in good {
             assert!(with(&format!("[{table}]\n{key} = \"{value}\"")).is_ok(), "{key} {value}");
@@ -204,6 +236,120 @@ fn lists_and_tables_are_allowed_at_their_limits_and_not_beyond() {
         with(&(1..=count).map(port).collect::<String>())
     };
     assert!(ports(bounds::PORTS_MAX).is_ok() && ports(bounds::PORTS_MAX + 1).is_err());
+    let outbound = |count: usize| with(&format!("outbound = [{}]", "\"a.b:1\",".repeat(count)));
+    assert!(outbound(bounds::OUTBOUND_MAX).is_ok());
+    let told = outbound(bounds::OUTBOUND_MAX + 1).unwrap_err();
+    assert!(told.ends_with("257 entries, the limit is 256"), "{told}");
+}
+
+const PORT: &str = "[[ports]]\nname = \"p\"\nguest = 80\n";
+
+#[test]
+fn what_a_port_may_say_is_allowed_at_its_limits_and_not_beyond() {
+    let at = "listen = \"127.0.0.1:0\"";
+    let port = |lines: &str| with(&format!("{PORT}{lines}\n"));
+    let listens = |count: usize| port(&format!("listen = [{}]", "\"127.0.0.1:0\",".repeat(count)));
+    assert!(listens(bounds::LISTEN_MAX).is_ok() && listens(bounds::LISTEN_MAX + 1).is_err() && listens(0).is_err());
+    let from = |count: usize| port(&format!("{at}\nproxy_protocol.from = [{}]", "\"::1\",".repeat(count)));
+    let most = bounds::PROXY_PROTOCOL_FROM_MAX;
+    assert!(from(0).is_ok() && from(most).is_ok() && from(most + 1).is_err());
+    let unix = |bytes: usize| port(&format!("unix = \"/{}\"", "u".repeat(bytes - 1)));
+    let most = bounds::UNIX_PATH_BYTES_MAX;
+    assert!(unix(2).is_ok() && unix(most).is_ok() && unix(most + 1).is_err());
+    let keepalive = |value: &str| port(&format!("{at}\nkeepalive = \"{value}\""));
+    assert!(["1s", "2h", "off"].iter().all(|value| keepalive(value).is_ok()));
+    assert!(["999ms", "7201s", "on", ""].iter().all(|value| keepalive(value).is_err()));
+}
+
+#[test]
+fn a_port_has_an_address_or_a_unix_socket_and_shares_neither() {
+    assert!(with(&format!("{PORT}unix = \"/run/p\"")).unwrap().ports[0].listen.is_empty());
+    for lines in ["", "unix = \"\""] {
+        let told = fault(&format!("{PORT}{lines}"));
+        assert!(told.contains("ports[0].listen: missing"), "{told}");
+    }
+    for path in ["run/p", "/run/", "/run/\\u0000"] {
+        let told = fault(&format!("{PORT}unix = \"{path}\""));
+        assert!(told.contains("ports[0].unix"), "{told}");
+    }
+    let twice = fault(&format!("{PORT}listen = [\"[::1]:80\", \"127.0.0.1:80\", \"[::1]:80\"]"));
+    assert!(twice.ends_with("[::1]:80 is listened on already"), "{twice}");
+    let other = PORT.replace("\"p\"", "\"q\"").replace("80", "81");
+    let shared = fault(&format!("{PORT}unix = \"/run/p\"\n{other}unix = \"/run/p\""));
+    assert!(shared.contains("ports[1].unix") && shared.contains("another port listens there"), "{shared}");
+}
+
+#[test]
+fn tcp_and_udp_may_have_one_number_and_one_address_each() {
+    let at = "listen = \"127.0.0.1:53\"\n";
+    let other = PORT.replace("\"p\"", "\"q\"");
+    assert_eq!(with(&format!("{PORT}{at}{other}{at}protocol = \"udp\"")).unwrap().ports.len(), 2);
+    let told = with(&format!("{PORT}{at}{other}{at}")).unwrap_err();
+    assert!(told.contains("another port has this number") && told.contains("another port listens there"), "{told}");
+}
+
+#[test]
+fn what_concerns_connections_is_no_key_of_a_udp_port() {
+    for line in
+        ["pass = false", "unix = \"/run/p\"", "nodelay = true", "keepalive = \"60s\"", "proxy_protocol.from = []"]
+    {
+        let told = fault(&format!("{PORT}protocol = \"udp\"\nlisten = \"127.0.0.1:0\"\n{line}"));
+        assert!(told.ends_with("a port of udp has none; it is of tcp alone"), "{told}");
+    }
+    let told = fault(&format!("{PORT}protocol = \"sctp\"\nlisten = \"127.0.0.1:0\""));
+    assert!(told.ends_with("allowed: tcp, udp"), "{told}");
+}
+
+#[test]
+fn every_wrong_entry_of_outbound_is_told() {
+    let told = fault("outbound = [\"a.b:1\", \"a.b\", 3, \"a.b:0\"]");
+    for part in ["entry 2: expected a host and a port", "entry 3: expected a string", "entry 4: `0` are no ports"] {
+        assert!(told.contains(part), "{told}");
+    }
+    for (table, part) in [
+        ("{}", "entry 1: a table needs `to`"),
+        ("{ to = \"a.b\" }", "entry 1: expected a host and a port"),
+        ("{ to = \"a.b:1\", proxy = \"v1\" }", "entry 1: unknown key `proxy`; allowed here: to, proxy_protocol"),
+        ("{ to = \"a.b:1\", proxy_protocol = \"v3\" }", "entry 1: proxy_protocol: allowed: v1, v2"),
+        ("{ to = \"a.b:1/udp\", proxy_protocol = \"v1\" }", "entry 1: proxy_protocol is of tcp alone"),
+    ] {
+        let told = fault(&format!("outbound = [{table}]"));
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
+fn a_probe_is_allowed_at_its_limits_and_not_beyond() {
+    let http = format!("{PORT}listen = \"127.0.0.1:0\"\n");
+    let probe = |send: usize, expect: usize| {
+        let (send, expect) = ("s".repeat(send), "e".repeat(expect));
+        let probe = format!("probe = {{ port = \"p\", send = \"{send}\", expect = \"{expect}\" }}");
+        with(&format!("{http}[ready]\nwhen = \"probe\"\n{probe}"))
+    };
+    let (send, expect) = (bounds::PROBE_SEND_BYTES_MAX, bounds::PROBE_EXPECT_BYTES_MAX);
+    assert!(probe(0, 1).is_ok() && probe(send, expect).is_ok());
+    assert!(probe(0, 0).is_err() && probe(send + 1, 1).is_err() && probe(0, expect + 1).is_err());
+}
+
+#[test]
+fn a_probe_that_could_not_be_made_is_told() {
+    let http = format!("{PORT}listen = \"127.0.0.1:0\"\n");
+    let udp = http.replace("\"p\"", "\"u\"") + "protocol = \"udp\"\n";
+    let ready = |when: &str, probe: &str| fault(&format!("{http}{udp}[ready]\nwhen = \"{when}\"\n{probe}"));
+    for (when, probe, part) in [
+        ("probe", "", "ready.probe: missing, and ready.when is \"probe\""),
+        ("probe", "probe = { expect = \"x\" }", "ready.probe.port: missing"),
+        ("probe", "probe = { port = \"p\" }", "ready.probe.expect: allowed: 1 to 1024 bytes"),
+        ("probe", "probe = { port = \"q\", expect = \"x\" }", "ready.probe.port = \"q\": allowed: p"),
+        ("probe", "probe = { port = \"u\", expect = \"x\" }", "ready.probe.port = \"u\": allowed: p"),
+        ("probe", "probe = { port = \"p\", expect = \"x\", wait = 1 }", "ready.probe.wait: unknown key"),
+        ("listen", "probe = { port = \"p\" }", "nobody uses it: ready.when is not \"probe\""),
+        ("export", "", "ready.when = \"export\": allowed: listen, probe"),
+        ("listen", "port = \"p\"", "ready.port: unknown key here; `port` belongs to [ready.probe]"),
+    ] {
+        let told = ready(when, probe);
+        assert!(told.contains(part), "{told}");
+    }
 }
 
 #[test]

@@ -25,5 +25,5 @@ pub use feature::Feature;
 pub use import::{Import, ImportKind, Missing, Reason};
 pub use link_names::link_names;
 pub use module::{InspectError, inspect};
-pub use report::{Memory, Problem, Report, StartExport};
+pub use report::{Memory, Problem, Report, StartExport, Table};
 pub use signature::{Signature, ValType};

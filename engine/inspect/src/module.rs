@@ -1,13 +1,16 @@
 //! From bytes to a [`Report`], or to the reason why they are no module.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::types::{EntityType, TypesRef};
-use wasmparser::{BinaryReaderError, Chunk, CompositeInnerType, Parser, Payload, TypeRef, Validator, WasmFeatures};
+use wasmparser::{
+    BinaryReaderError, Chunk, CompositeInnerType, Data, DataKind, Operator, Parser, Payload, TypeRef, Validator,
+    WasmFeatures,
+};
 
 use crate::feature::{self, Feature};
 use crate::import::{Import, ImportKind};
-use crate::report::{Memory, Report, StartExport};
+use crate::report::{Memory, Report, StartExport, Table};
 use crate::signature::Signature;
 
 const MAGIC: &[u8; 4] = b"\0asm";
@@ -64,11 +67,11 @@ impl From<BinaryReaderError> for InspectError {
 /// Inspects a module. Never panics on any input; takes time and memory in proportion to its size.
 pub fn inspect(bytes: &[u8]) -> Result<Report, InspectError> {
     check_header(bytes)?;
-    let (mut features, functions) = walk(bytes)?;
+    let Walked { mut features, functions, data_ends } = walk(bytes)?;
     let types = Validator::new_with_features(told_apart()).validate_all(bytes)?;
     let types = types.as_ref();
     let imports = imports(bytes, types)?;
-    let memories = memories(types, &imports, &mut features);
+    let memories = memories(types, &imports, &data_ends, &mut features);
     let exports: Vec<(&str, EntityType)> = types.core_exports().into_iter().flatten().collect();
     let is_memory = |(name, ty): &(&str, EntityType)| *name == "memory" && matches!(ty, EntityType::Memory(_));
     Ok(Report {
@@ -78,6 +81,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Report, InspectError> {
         exports: exports.iter().map(|(name, _)| (*name).to_owned()).collect(),
         imports,
         memories,
+        tables: tables(types),
         features: features.into_iter().collect(),
         functions,
     })
@@ -115,27 +119,59 @@ fn check_header(bytes: &[u8]) -> Result<(), InspectError> {
     Ok(())
 }
 
-/// One pass over the sections: is it whole, what do its types and instructions use, how many functions has it.
-fn walk(bytes: &[u8]) -> Result<(BTreeSet<Feature>, u32), InspectError> {
-    let (mut features, mut functions) = (BTreeSet::new(), 0);
+/// What one pass over the sections tells.
+#[derive(Default)]
+struct Walked {
+    features: BTreeSet<Feature>,
+    functions: u32,
+    /// Where the data ends that is put into a memory.
+    data_ends: BTreeMap<u32, u64>,
+}
+
+impl Walked {
+    /// A piece of data that is put at an offset which stands in the module; others are known when it runs.
+    fn note_data(&mut self, data: &Data<'_>) -> Result<(), InspectError> {
+        let DataKind::Active { memory_index, offset_expr } = &data.kind else { return Ok(()) };
+        let mut operators = offset_expr.get_operators_reader();
+        let offset = match (operators.read()?, operators.read()?) {
+            (Operator::I32Const { value }, Operator::End) => u64::from(value as u32),
+            (Operator::I64Const { value }, Operator::End) => value as u64,
+            _ => return Ok(()),
+        };
+        let end = self.data_ends.entry(*memory_index).or_default();
+        *end = (*end).max(offset.saturating_add(data.data.len() as u64));
+        Ok(())
+    }
+}
+
+/// One pass over the sections: is it whole, what do its types and instructions use, how many functions has it, where
+/// does its data go.
+fn walk(bytes: &[u8]) -> Result<Walked, InspectError> {
+    let mut walked = Walked::default();
     let (mut parser, mut at) = (Parser::new(0), 0);
     while at < bytes.len() {
         let (consumed, payload) = match parser.parse(&bytes[at..], false)? {
             Chunk::NeedMoreData(_) => {
-                let inside = if functions > 0 { "its code or what follows" } else { "a section" };
+                let inside = if walked.functions > 0 { "its code or what follows" } else { "a section" };
                 return Err(InspectError::Truncated { have: bytes.len(), inside });
             }
             Chunk::Parsed { consumed, payload } => (consumed, payload),
         };
         at += consumed;
         match payload {
-            Payload::TypeSection(types) => feature::of_types(types, &mut features)?,
-            Payload::CodeSectionStart { count, .. } => functions = count,
-            Payload::CodeSectionEntry(body) => feature::of_body(&body, &mut features)?,
+            Payload::TypeSection(types) => feature::of_types(types, &mut walked.features)?,
+            Payload::CodeSectionStart { count, .. } => walked.functions = count,
+            Payload::CodeSectionEntry(body) => feature::of_body(&body, &mut walked.features)?,
+            Payload::DataSection(pieces) => pieces.into_iter().try_for_each(|piece| walked.note_data(&piece?))?,
             _ => {}
         }
     }
-    Ok((features, functions))
+    Ok(walked)
+}
+
+fn tables(types: TypesRef<'_>) -> Vec<Table> {
+    let tables = (0..types.table_count()).map(|index| types.table_at(index));
+    tables.map(|ty| Table { min: ty.initial, max: ty.maximum }).collect()
 }
 
 /// The imports in the order of the section: two may have one name.
@@ -176,7 +212,12 @@ fn kind(types: TypesRef<'_>, ty: EntityType) -> ImportKind {
     }
 }
 
-fn memories(types: TypesRef<'_>, imports: &[Import], features: &mut BTreeSet<Feature>) -> Vec<Memory> {
+fn memories(
+    types: TypesRef<'_>,
+    imports: &[Import],
+    data_ends: &BTreeMap<u32, u64>,
+    features: &mut BTreeSet<Feature>,
+) -> Vec<Memory> {
     let imported = imports.iter().filter(|import| import.kind == ImportKind::Memory).count();
     let mut memories = Vec::new();
     for index in 0..types.memory_count() {
@@ -193,6 +234,7 @@ fn memories(types: TypesRef<'_>, imports: &[Import], features: &mut BTreeSet<Fea
             max_pages: ty.maximum,
             shared: ty.shared,
             imported: (index as usize) < imported,
+            data_end: data_ends.get(&index).copied().unwrap_or_default(),
         });
     }
     memories

@@ -23,6 +23,24 @@ pub struct Memory {
     pub shared: bool,
     /// Imported instead of defined.
     pub imported: bool,
+    /// The end of the data that is put into it before the first instruction, as far as the module says where it goes.
+    pub data_end: u64,
+}
+
+impl Memory {
+    /// Bytes that it has before the first instruction.
+    pub fn initial_bytes(&self) -> u64 {
+        self.min_pages.saturating_mul(PAGE_BYTES)
+    }
+}
+
+/// A table of the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// Elements that it has at the start.
+    pub min: u64,
+    /// Elements that it never grows beyond, if it says so itself.
+    pub max: Option<u64>,
 }
 
 /// The export `_start`.
@@ -49,6 +67,8 @@ pub struct Report {
     pub imports: Vec<Import>,
     /// Its memories, in index order.
     pub memories: Vec<Memory>,
+    /// Its tables, in index order.
+    pub tables: Vec<Table>,
     /// Names of its exports, in its own order.
     pub exports: Vec<String>,
     /// The export `_start`.
@@ -97,6 +117,12 @@ impl Report {
         if uses_memory && !self.exports_memory {
             problems.push(Problem::NoMemory);
         }
+        let outside = self.memories.iter().zip(0..).filter(|(memory, _)| memory.data_end > memory.initial_bytes());
+        problems.extend(outside.map(|(memory, index)| Problem::Data {
+            memory: index,
+            end: memory.data_end,
+            bytes: memory.initial_bytes(),
+        }));
         let blocked = self.features.iter().filter(|feature| feature.obstacle().is_some());
         problems.extend(blocked.map(|feature| Problem::Feature(*feature)));
         problems
@@ -104,7 +130,12 @@ impl Report {
 
     /// Bytes of memory that it has before its first instruction.
     pub fn initial_memory_bytes(&self) -> u64 {
-        self.memories.iter().fold(0, |sum, memory| sum.saturating_add(memory.min_pages.saturating_mul(PAGE_BYTES)))
+        self.memories.iter().fold(0, |sum, memory| sum.saturating_add(memory.initial_bytes()))
+    }
+
+    /// Elements that all its tables have before its first instruction.
+    pub fn initial_table_elements(&self) -> u64 {
+        self.tables.iter().fold(0, |sum, table| sum.saturating_add(table.min))
     }
 }
 
@@ -123,6 +154,15 @@ pub enum Problem {
     },
     /// It does not export its memory as `memory`.
     NoMemory,
+    /// Its initial data goes beyond the memory that it begins with: it would trap before its first instruction.
+    Data {
+        /// The index of the memory.
+        memory: u32,
+        /// Where the data ends.
+        end: u64,
+        /// What the memory has at the start.
+        bytes: u64,
+    },
     /// It uses a feature that the engine does not run.
     Feature(Feature),
 }
@@ -135,6 +175,9 @@ impl fmt::Display for Problem {
             Self::WrongStart { found: Some(signature) } => write!(f, "`_start` has the type {signature}, expected ()"),
             Self::WrongStart { found: None } => f.write_str("`_start` is not a function"),
             Self::NoMemory => f.write_str("no memory is exported as `memory`, which the host reads and writes"),
+            Self::Data { memory, end, bytes } => {
+                write!(f, "its data ends at byte {end} of memory {memory}, which has {bytes} bytes at the start")
+            }
             Self::Feature(feature) => {
                 write!(f, "uses {feature}: {}", feature.obstacle().unwrap_or("not run by this engine"))
             }

@@ -239,3 +239,25 @@ fn a_flipped_byte_never_panics() {
     }
     assert!(refused > whole.len() * 4, "{refused}");
 }
+
+#[test]
+fn data_that_fits_to_the_last_byte_is_no_problem_and_one_byte_more_is() {
+    let problems = |data: &str| {
+        let text = format!("(module (memory (export \"memory\") 1) {data} (func (export \"_start\")))");
+        report(&text).problems().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(problems("(data (i32.const 65533) \"abc\")"), Vec::<String>::new());
+    let told = "its data ends at byte 65537 of memory 0, which has 65536 bytes at the start";
+    assert_eq!(problems("(data (i32.const 65534) \"abc\")"), [told]);
+    assert_eq!(problems("(data (i32.const 65534) \"abc\") (data (i32.const 0) \"abc\")"), [told]);
+    let far = problems("(data (i32.const -1) \"abc\")");
+    assert_eq!(far, ["its data ends at byte 4294967298 of memory 0, which has 65536 bytes at the start"]);
+    assert_eq!(problems("(data \"passive, wherever it goes\")"), Vec::<String>::new());
+}
+
+#[test]
+fn tables_are_reported_with_what_they_begin_with() {
+    let report = report("(module (table 3 9 funcref) (table 4 externref) (func (export \"_start\")))");
+    let tables: Vec<_> = report.tables.iter().map(|table| (table.min, table.max)).collect();
+    assert_eq!((tables, report.initial_table_elements()), (vec![(3, Some(9)), (4, None)], 7));
+}

@@ -15,7 +15,7 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// A port that clients of the service can reach.
+/// A port that clients of the service can connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestPort {
     /// The port as the guest sees it.
@@ -45,6 +45,8 @@ pub struct GuestConfig {
     pub socket_buffers_bytes: u64,
     /// Quota of the writable file layer, in bytes.
     pub files_bytes: u64,
+    /// Files, directories and symbolic links that it may make besides those of its bundle.
+    pub max_inodes: u64,
     /// What it may look up and call outside; nothing by default.
     pub outbound: Outbound,
     /// The most connections, associations and look-ups outward that are under way at one time.

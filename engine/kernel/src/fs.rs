@@ -120,6 +120,22 @@ impl Fs {
         self.quota.usage()
     }
 
+    /// Lets the guest have so many inodes besides those of the bundle's tree. Those that are there stay.
+    pub fn limit_inodes(&mut self, made: u64) {
+        self.quota.max_inodes = made.saturating_add(self.bundle.inode_count());
+    }
+
+    /// How many inodes there are beyond the number of the bundle's tree.
+    #[must_use]
+    pub fn inodes_made(&self) -> u64 {
+        (self.inodes.len() as u64).saturating_sub(self.bundle.inode_count())
+    }
+
+    /// `Nospc` when there may not be one inode more.
+    fn check_inode(&self) -> Result<(), Errno> {
+        if self.inodes.len() as u64 >= self.quota.max_inodes { Err(Errno::Nospc) } else { Ok(()) }
+    }
+
     fn bundle_directory(&mut self, dir: InodeId, name: &[u8], now_ns: u64) -> InodeId {
         let known = self.directory(dir).ok().and_then(|entries| entries.get(name));
         known.unwrap_or_else(|| self.attach(dir, name, Node::Directory(Directory::new(dir)), now_ns))

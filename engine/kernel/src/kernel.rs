@@ -116,7 +116,8 @@ impl Kernel {
         Self::assemble(config, tables, fs)
     }
 
-    pub(crate) fn assemble(config: GuestConfig, tables: Tables, fs: Fs) -> Self {
+    pub(crate) fn assemble(config: GuestConfig, tables: Tables, mut fs: Fs) -> Self {
+        fs.limit_inodes(config.max_inodes);
         let (effects, touched) = (Effects::default(), BTreeSet::new());
         Self { config, tables, fs, effects, solo: None, touched, audit: false, work: 0, datagram_bytes: 0 }
     }
@@ -152,6 +153,18 @@ impl Kernel {
             return self.tables.datagrams.ports().any(|bound| bound == port.port);
         }
         self.tables.listeners.contains_key(&port.port)
+    }
+
+    /// The descriptors that the guest has open.
+    pub fn descriptor_count(&self) -> u32 {
+        self.tables.descriptors.len()
+    }
+
+    /// Everything that the guest is there for, as effects name it: ports, and with [`DATAGRAM_PORT`] added those for
+    /// datagrams.
+    pub fn listening_as_told(&self) -> impl Iterator<Item = u32> {
+        let streams = self.tables.listeners.keys().map(|port| u32::from(*port));
+        streams.chain(self.tables.datagrams.ports().map(|port| DATAGRAM_PORT | u32::from(port)))
     }
 
     /// The ports that the guest listens on for connections.
@@ -387,13 +400,11 @@ impl Kernel {
     /// Tells what changed among the listening ports, whatever the guest did in between: a guest that listens and
     /// closes in a loop makes no more effects than it has ports.
     fn tell_listening(&mut self) {
-        let tables = &mut self.tables;
-        let streams = tables.listeners.keys().map(|port| u32::from(*port));
-        let listening = streams.chain(tables.datagrams.ports().map(|port| DATAGRAM_PORT | u32::from(port)));
-        if tables.listening_told.iter().copied().eq(listening.clone()) {
+        if self.tables.listening_told.iter().copied().eq(self.listening_as_told()) {
             return;
         }
-        let now: BTreeSet<u32> = listening.collect();
+        let now: BTreeSet<u32> = self.listening_as_told().collect();
+        let tables = &mut self.tables;
         for port in tables.listening_told.difference(&now) {
             self.effects.group(EffectKind::Unlisten, u64::from(*port), Bytes::new());
         }

@@ -39,6 +39,10 @@ impl Kernel {
         let before = &self.tables;
         let now_ns = before.clock.peek_ns().max(input.time.nanos());
         let fs = self.fs().succeed(bundle, config.files_bytes, now_ns)?;
+        let (made, limit) = (fs.inodes_made(), config.max_inodes);
+        if made > limit {
+            return Err(SuccessionError::Inodes { made, limit });
+        }
         let tables = Tables {
             position: before.position,
             clock: before.clock.clone(),

@@ -3,13 +3,13 @@
 mod support;
 
 use refrain_kernel::files::OpenRequest;
-use refrain_kernel::fs::{Follow, OpenFlags};
+use refrain_kernel::fs::{Follow, OpenFlags, SuccessionError};
 use refrain_kernel::poll::Interest;
 use refrain_kernel::socket::MAX_BACKLOG;
-use refrain_kernel::{Errno, Kernel, Stop, Subscription};
+use refrain_kernel::{Errno, GuestConfig, Kernel, Stop, Subscription, TurnInput};
 use refrain_wire::EffectKind::{Bytes, Reset};
-use refrain_wire::Record;
-use support::{AGAIN, LISTENER, ROOT_DIR, Rig, config, credit, data, effects, open, open_at, recv};
+use refrain_wire::{Position, Record, RecordWriter, Time};
+use support::{AGAIN, LISTENER, ROOT_DIR, Rig, bundle, config, credit, data, effects, open, open_at, recv};
 
 #[test]
 fn a_listener_takes_as_many_as_its_backlog_and_refuses_the_next() {
@@ -74,6 +74,29 @@ fn descriptors_are_limited_to_the_last_one_whatever_they_are() {
         kernel.close(5).unwrap();
         assert_eq!(kernel.accept(LISTENER, 0), Ok(5), "the lowest number, and the connection still waits");
     });
+}
+
+#[test]
+fn inodes_are_limited_to_the_last_one_also_for_what_was_decoded_and_what_takes_over() {
+    let mut config = config();
+    config.max_inodes = 2;
+    let mut rig = Rig::new(config.clone());
+    let make = |kernel: &mut Kernel, name: &[u8]| {
+        kernel.change_names(ROOT_DIR, 0, |fs, dir, now_ns| fs.mkdir(dir, name, now_ns).map(|_| ()))
+    };
+    rig.turn(&[], |kernel| {
+        assert_eq!((make(kernel, b"one"), make(kernel, b"two")), (Ok(()), Ok(())));
+        assert_eq!(make(kernel, b"three"), Err(Errno::Nospc));
+    });
+    let mut again = Kernel::decode(&rig.kernel.encode(), config.clone(), &bundle()).unwrap();
+    assert_eq!(make(&mut again, b"three"), Err(Errno::Nospc));
+    let successor = |max_inodes| {
+        let (position, time) = (Position(9), Time::from_micros(9_000_000));
+        let input = TurnInput { position, time, shard: &[], records: &RecordWriter::default().take() };
+        rig.kernel.successor(GuestConfig { max_inodes, ..config.clone() }, &bundle(), &input)
+    };
+    assert!(successor(2).is_ok());
+    assert_eq!(successor(1).err(), Some(SuccessionError::Inodes { made: 2, limit: 1 }));
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub fn config() -> GuestConfig {
         socket_buffer_bytes: 1 << 20,
         socket_buffers_bytes: 256 << 20,
         files_bytes: 16 << 20,
+        max_inodes: 10_000,
         outbound: Outbound::default(),
         max_outward: 100,
         log_lines_per_second: 1000,
@@ -131,7 +132,8 @@ pub fn agree(
     outcomes.collect()
 }
 
-pub const LIMITS: RunLimits = RunLimits { memory_bytes: 64 << 20, fuel_per_turn: Some(1_000_000_000) };
+pub const LIMITS: RunLimits =
+    RunLimits { memory_bytes: 64 << 20, table_elements: 1_000_000, fuel_per_turn: Some(1_000_000_000) };
 
 /// A replica and the log position it is at.
 pub struct Rig {

@@ -81,6 +81,8 @@ impl Action {
 pub enum Notice {
     /// A line that the guest wrote.
     Log {
+        /// The turn that wrote it.
+        position: Position,
         /// Which output.
         stream: LogStream,
         /// The line.

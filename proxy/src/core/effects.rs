@@ -68,6 +68,7 @@ pub(super) fn notice(position: Position, effect: &Effect) -> Option<Notice> {
     let entry = &effect.entry;
     Some(match entry.kind {
         EffectKind::Log => Notice::Log {
+            position,
             stream: if entry.offset == 2 { LogStream::Error } else { LogStream::Out },
             line: effect.payload.clone(),
         },

@@ -101,7 +101,10 @@ fn effects_become_actions_in_their_order() {
     let notices: Vec<Notice> = outcome.notices.into_iter().map(|(_, notice)| notice).collect();
     let line = Bytes::from_static(b"a line");
     let (stream, reason) = (LogStream::Error, Bytes::from_static(b"trap"));
-    assert_eq!(notices, [Notice::Log { stream, line }, Notice::Listen(80), Notice::Exited { code: 3, reason }]);
+    assert_eq!(
+        notices,
+        [Notice::Log { position: Position(10), stream, line }, Notice::Listen(80), Notice::Exited { code: 3, reason }]
+    );
 }
 
 #[test]

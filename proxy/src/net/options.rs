@@ -50,6 +50,13 @@ pub enum RangeError {
 }
 
 impl IpRange {
+    /// The addresses that begin with the first `bits` bits of this one; none when it has fewer.
+    #[must_use]
+    pub fn new(first: IpAddr, bits: u8) -> Option<Self> {
+        let first = first.to_canonical();
+        (bits <= if first.is_ipv4() { 32 } else { 128 }).then_some(Self { first, bits })
+    }
+
     /// Whether the address is one of them. An IPv4 address that is written as an IPv6 one counts as itself.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

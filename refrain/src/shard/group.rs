@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use refrain_engine::{GuestView, ReplicaId, TurnOutcome};
 use refrain_sequencer::shard::Group as LogGroup;
-use refrain_wire::effect::UPGRADE_DONE;
+use refrain_service::Protocol;
+use refrain_wire::effect::{DATAGRAM_PORT, UPGRADE_DONE};
 use refrain_wire::message::uplink::Progress;
 use refrain_wire::turn::TurnEffects;
 use refrain_wire::{Digest, EffectKind, GroupId, Incarnation, NodeId, Position, Seat, Time};
 
 use super::histories::Level;
-use crate::service::Service;
+use crate::service::{ServedPort, Service};
 
 /// What a replica is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(super) struct SeatRuntime {
     pub(super) flows: u32,
     pub(super) fuel: u64,
     pub(super) files_bytes: u64,
+    pub(super) inodes: u64,
+    pub(super) descriptors: u32,
     /// Its newest checkpoint that is hashed: position and root.
     pub(super) root: Option<(Position, [u8; 32])>,
     /// What the seat's last holder was put out for.
@@ -57,7 +60,7 @@ pub(super) struct Guest {
     /// How it ended last: code, reason, position.
     pub(super) last_end: Option<(u64, String, Position)>,
     /// Ports that it listens on.
-    pub(super) listening: Vec<u16>,
+    pub(super) listening: Vec<u32>,
     /// What came of the last upgrade.
     pub(super) upgrade: Option<Upgraded>,
 }
@@ -71,8 +74,10 @@ pub(super) struct Upgraded {
 }
 
 impl Guest {
-    /// Takes in the group's own effects of a turn; they stand at the end of the list.
-    fn follow(&mut self, turn: &TurnEffects) {
+    /// Takes in the group's own effects of a turn; they stand at the end of the list. Whether any of them changed what
+    /// is known here.
+    fn follow(&mut self, turn: &TurnEffects) -> bool {
+        let mut changed = false;
         let own = turn.effects.iter().rev().take_while(|effect| effect.entry.flow.is_none()).count();
         for effect in &turn.effects[turn.effects.len() - own..] {
             let number = effect.entry.offset;
@@ -88,11 +93,13 @@ impl Guest {
                     let rolled_back = (number != UPGRADE_DONE).then(reason);
                     self.upgrade = Some(Upgraded { position: turn.position, rolled_back });
                 }
-                EffectKind::Listen => self.listening.extend(u16::try_from(number)),
+                EffectKind::Listen => self.listening.extend(u32::try_from(number)),
                 EffectKind::Unlisten => self.listening.retain(|port| u64::from(*port) != number),
-                _ => {}
+                _ => continue,
             }
+            changed = true;
         }
+        changed
     }
 }
 
@@ -110,6 +117,8 @@ impl SeatRuntime {
             flows: 0,
             fuel: 0,
             files_bytes: 0,
+            inodes: 0,
+            descriptors: 0,
             root: None,
             last_reason: None,
             guest: Guest::default(),
@@ -131,6 +140,8 @@ impl SeatRuntime {
         self.memory_bytes = view.memory_bytes;
         self.flows = view.flows;
         self.files_bytes = view.files_bytes;
+        self.inodes = view.inodes;
+        self.descriptors = view.descriptors;
         self.guest = Guest {
             starts: view.starts,
             running: view.running,
@@ -140,9 +151,9 @@ impl SeatRuntime {
         };
     }
 
-    /// Takes in what a finished turn says.
-    pub(super) fn finished(&mut self, outcome: &TurnOutcome) {
-        self.guest.follow(&outcome.effects);
+    /// Takes in what a finished turn says; whether the guest was started, has ended, or listens elsewhere.
+    pub(super) fn finished(&mut self, outcome: &TurnOutcome) -> bool {
+        let changed = self.guest.follow(&outcome.effects);
         self.position = outcome.position;
         self.digest = outcome.after.short();
         self.wants = outcome.wants;
@@ -150,6 +161,9 @@ impl SeatRuntime {
         self.flows = outcome.flows;
         self.fuel = outcome.fuel;
         self.files_bytes = outcome.files_bytes;
+        self.inodes = outcome.inodes;
+        self.descriptors = outcome.descriptors;
+        changed
     }
 
     /// Notes what it does now, and since when.
@@ -193,8 +207,8 @@ pub(super) struct Group {
     pub(super) last_turn: Position,
     pub(super) halted: bool,
     pub(super) history_level: Level,
-    /// Where the proxy listens, by guest port.
-    pub(super) addresses: Vec<(u16, SocketAddr)>,
+    /// Where the proxy listens, by name of the port.
+    pub(super) addresses: Vec<(String, SocketAddr)>,
 }
 
 impl Group {
@@ -264,13 +278,21 @@ impl Group {
         here.max_by_key(|seat| seat.position)
     }
 
+    /// The first port that the guest does not listen on.
+    pub(super) fn not_listening(&self, guest: &Guest) -> Option<u16> {
+        let told = |port: &ServedPort| match port.protocol {
+            Protocol::Tcp => u32::from(port.guest),
+            Protocol::Udp => DATAGRAM_PORT | u32::from(port.guest),
+        };
+        self.service.ports.iter().find(|port| !guest.listening.contains(&told(port))).map(|port| port.guest)
+    }
+
     /// Whether the guest listens on every port of the manifest, or has ended before it did, as far as a replica of
     /// this node can tell; where none runs here, whether every seat was given to somebody.
     pub(super) fn is_settled(&self) -> bool {
         let Some(guest) = self.best().map(|seat| &seat.guest) else {
             return self.halted || self.seats.iter().all(|seat| seat.incarnation.0 > 0 && seat.node != self.here);
         };
-        let listens = self.service.ports.iter().all(|port| guest.listening.contains(&port.guest));
-        listens || guest.last_end.is_some() || self.halted
+        self.not_listening(guest).is_none() || guest.last_end.is_some() || self.halted
     }
 }

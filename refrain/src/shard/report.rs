@@ -65,20 +65,25 @@ impl Inner {
         }
         let (group, seat, position, digest) = (id.group.0, id.seat.0, outcome.position.0, outcome.after.short());
         tracing::trace!(target: "refrain::turn", group, seat, position, %digest, replaying);
-        let (progress, upgrade) = {
+        let (progress, upgrade, changed) = {
             let mut groups = self.groups.borrow_mut();
             let group = groups.get_mut(&id.group)?;
             let last_turn = group.last_turn;
             let seat = group.holder_mut(id.seat, id.incarnation)?;
-            seat.finished(outcome);
+            let mut changed = seat.finished(outcome);
             if seat.counts() {
                 let behind = replaying && outcome.position < last_turn;
+                // What caught up may be probed.
+                changed |= !behind && seat.state == SeatState::Replaying;
                 seat.become_state(if behind { SeatState::Replaying } else { SeatState::Active }, outcome.position);
                 self.traces.follows(id, behind);
             }
             let upgrade = seat.guest.upgrade.clone().filter(|upgrade| upgrade.position == outcome.position);
-            (seat.progress(id), upgrade)
+            (seat.progress(id), upgrade, changed)
         };
+        if changed {
+            self.look_at_readiness(id.group);
+        }
         self.vote(id, outcome);
         self.vote_elsewhere(id, outcome);
         if let Some(upgrade) = upgrade {

@@ -11,9 +11,8 @@ use anyhow::{Context as _, bail};
 use refrain_engine::replica::ReplicaId;
 use refrain_proxy::core::GroupConfig;
 use refrain_proxy::nat::GroupLimits;
-use refrain_proxy::tcp::ListenOptions;
 use refrain_sequencer::shard::Group as LogGroup;
-use refrain_service::BundleDigest;
+use refrain_service::{BundleDigest, Protocol};
 use refrain_wire::message::uplink::ToLeader;
 use refrain_wire::{Epoch, GroupId, Position, Seat};
 
@@ -21,7 +20,7 @@ use super::Inner;
 use super::group::Group;
 use super::start::Served;
 use crate::config::ListenAt;
-use crate::service::Service;
+use crate::service::{ServedPort, Service};
 
 impl Inner {
     /// At the start: adopts the groups that the log has. One whose bundle is not here waits until another node gave it.
@@ -187,17 +186,39 @@ impl Inner {
         }
         let service = Arc::clone(&self.groups.borrow()[&id].service);
         for port in &service.ports {
-            let elsewhere = (self.config.listen.iter()).find(|at| at.service == service.name && at.port == port.name);
-            let wanted = elsewhere.map_or(port.listen, |at| at.address);
-            let address =
-                self.front().listen(wanted, id, port.guest, &ListenOptions::default()).with_context(|| {
-                    format!("{}: cannot listen on {wanted} for port {:?}", service.full_name, port.name)
-                })?;
-            if let Some(group) = self.groups.borrow_mut().get_mut(&id) {
-                group.addresses.push((port.guest, address));
-            }
+            self.serve_port(id, &service, port)?;
         }
         Ok(())
+    }
+
+    /// Has the proxy serve a port, at each of its addresses.
+    fn serve_port(&self, id: GroupId, service: &Service, port: &ServedPort) -> anyhow::Result<()> {
+        let front = self.front();
+        for wanted in self.wanted_addresses(&service.name, port) {
+            let address = match port.protocol {
+                Protocol::Tcp => front.listen(wanted, id, port.guest, &port.options),
+                Protocol::Udp => front.listen_udp(wanted, id, port.guest, &port.options),
+            };
+            let address = address.with_context(|| {
+                format!("{}: cannot listen on {wanted} for port {:?}", service.full_name, port.name)
+            })?;
+            if let Some(group) = self.groups.borrow_mut().get_mut(&id) {
+                group.addresses.push((port.name.clone(), address));
+            }
+        }
+        if let Some(path) = &port.unix {
+            front.listen_unix(path, id, port.guest, &port.options).with_context(|| {
+                format!("{}: cannot listen at {} for port {:?}", service.full_name, path.display(), port.name)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Where a port is to listen: what this node's configuration has for it takes the place of the manifest's.
+    fn wanted_addresses(&self, service: &str, port: &ServedPort) -> Vec<SocketAddr> {
+        let here = self.config.listen.iter().filter(|at| at.service == service && at.port == port.name);
+        let here: Vec<SocketAddr> = here.map(|at| at.address).collect();
+        if here.is_empty() { port.listen.clone() } else { here }
     }
 
     /// Where this node listens for clients, as configuration that takes the place of what manifests say.
@@ -206,10 +227,14 @@ impl Inner {
         let mut listens = self.config.listen.clone();
         for group in groups.values() {
             for port in &group.service.ports {
-                let Some(address) = group.address(port.guest) else { continue };
                 let (service, port) = (group.service.name.clone(), port.name.clone());
+                let open: Vec<SocketAddr> = group.addresses_of(&port).collect();
+                if open.is_empty() {
+                    continue;
+                }
                 listens.retain(|known| known.service != service || known.port != port);
-                listens.push(ListenAt { service, port, address });
+                let at = |address| ListenAt { service: service.clone(), port: port.clone(), address };
+                listens.extend(open.into_iter().map(at));
             }
         }
         listens
@@ -219,12 +244,13 @@ impl Inner {
     pub(super) fn served(&self) -> Vec<Served> {
         let groups = self.groups.borrow();
         let of_group = |group: &Group| -> Vec<Served> {
-            let ports = group.service.ports.iter().filter_map(|port| {
-                let address = group.address(port.guest)?;
-                let (service, port) = (group.service.full_name.clone(), port.name.clone());
-                Some(Served { service, port, seats: group.seats.len() as u8, address })
+            let served = group.addresses.iter().map(|(port, address)| Served {
+                service: group.service.full_name.clone(),
+                port: port.clone(),
+                seats: group.seats.len() as u8,
+                address: *address,
             });
-            ports.collect()
+            served.collect()
         };
         groups.values().flat_map(of_group).collect()
     }
@@ -260,7 +286,8 @@ pub(super) fn limits(service: &Service) -> GroupLimits {
 }
 
 impl Group {
-    fn address(&self, guest: u16) -> Option<SocketAddr> {
-        self.addresses.iter().find(|(port, _)| *port == guest).map(|(_, address)| *address)
+    /// Where this node listens for a port.
+    pub(super) fn addresses_of(&self, port: &str) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().filter(move |(name, _)| name == port).map(|(_, address)| *address)
     }
 }

@@ -376,6 +376,8 @@ fn make(
         stalled: Cell::new(false),
         draining: Cell::new(false),
         questions: RefCell::new(Some(questions)),
+        lines: RefCell::default(),
+        ready: RefCell::default(),
         traces,
         failure: RefCell::new(None),
         ended: watch::Sender::new(false),

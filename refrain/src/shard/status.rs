@@ -1,7 +1,9 @@
 //! The state of everything, as the admin API shows it.
 
+use std::net::SocketAddr;
+
 use refrain_api::{
-    Durability, ExitKind, ExitReason, HistoryStatus, LogStatus, Member, Members, PortStatus, ProxyStatus,
+    Durability, ExitKind, ExitReason, HistoryStatus, LogStatus, Member, Members, PortStatus, ProxyStatus, Readiness,
     SeatState as ApiSeatState, SeatStatus, ServiceState, ServiceStatus, Status,
 };
 use refrain_engine::LoadError;
@@ -84,7 +86,7 @@ impl Inner {
         }
     }
 
-    fn service(&self, group: &Group) -> ServiceStatus {
+    pub(super) fn service(&self, group: &Group) -> ServiceStatus {
         let best = group.best();
         let guest = best.map(|seat| seat.guest.clone()).unwrap_or_default();
         let released = self.front().released(group.id);
@@ -93,6 +95,7 @@ impl Inner {
             shard: self.shard().0,
             group: group.id.0,
             state: state(group),
+            ready: self.readiness(group),
             exit_reason: guest.last_end.as_ref().map(|(code, reason, at)| exit_reason(*code, reason, at.0)),
             restarts: guest.starts.saturating_sub(1),
             agreement: agreement(group.service.agreement),
@@ -134,11 +137,16 @@ fn agreement(rule: Agreement) -> refrain_api::Agreement {
 }
 
 fn ports(group: &Group) -> Vec<PortStatus> {
-    let listen = |guest: u16| group.addresses.iter().find(|(port, _)| *port == guest).map(|(_, address)| *address);
-    let ports = group.service.ports.iter().map(|port| PortStatus {
-        name: port.name.clone(),
-        guest: port.guest,
-        listen: listen(port.guest).unwrap_or(port.listen).to_string(),
+    let ports = group.service.ports.iter().map(|port| {
+        let open: Vec<SocketAddr> = group.addresses_of(&port.name).collect();
+        let mut listen = if open.is_empty() { port.listen.clone() } else { open }.into_iter().map(|at| at.to_string());
+        PortStatus {
+            name: port.name.clone(),
+            guest: port.guest,
+            protocol: port.protocol.to_string(),
+            listen: listen.next().unwrap_or_default(),
+            also: listen.collect(),
+        }
     });
     ports.collect()
 }
@@ -179,7 +187,7 @@ fn exit_reason(code: u64, reason: &str, position: u64) -> ExitReason {
 }
 
 /// A service whose module cannot run: it has no group.
-fn refused(service: &Service) -> ServiceStatus {
+pub(super) fn refused(service: &Service) -> ServiceStatus {
     let error = service.parts.code.as_ref().err();
     let kind = match error {
         Some(LoadError::Inspect(InspectError::Empty | InspectError::NotAModule { .. } | InspectError::Component)) => {
@@ -198,6 +206,7 @@ fn refused(service: &Service) -> ServiceStatus {
         shard: 0,
         group: 0,
         state: ServiceState::Exited,
+        ready: Readiness { ready: false, reason: Some("its module cannot run".to_owned()) },
         exit_reason: Some(ExitReason { kind, message, position: 0 }),
         restarts: 0,
         agreement: agreement(service.agreement),

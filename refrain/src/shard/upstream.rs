@@ -3,10 +3,11 @@
 use std::rc::Weak;
 use std::time::Instant;
 
+use refrain_api::GuestLine;
 use refrain_proxy::core::{LogStream, Notice, Released};
 use refrain_proxy::nat::Submission;
 use refrain_proxy::tcp::{NotTaken, Upstream};
-use refrain_wire::{Control, GroupId};
+use refrain_wire::{Control, GroupId, Position};
 
 use super::Inner;
 
@@ -51,7 +52,7 @@ impl Upstream for ToLeaderOrOperator {
 impl Inner {
     fn notice(&self, id: GroupId, notice: Notice) {
         match notice {
-            Notice::Log { stream, line } => self.guest_line(id, stream, &line),
+            Notice::Log { position, stream, line } => self.guest_line(id, position, stream, &line),
             Notice::Diverged(divergence) => {
                 self.traces.diverged(id);
                 if self.incarnation_of(id, divergence.seat) != Some(divergence.incarnation) {
@@ -102,11 +103,25 @@ impl Inner {
         self.groups.borrow().get(&id).map(|group| group.service.name.clone()).unwrap_or_default()
     }
 
-    fn guest_line(&self, id: GroupId, stream: LogStream, line: &[u8]) {
+    fn guest_line(&self, id: GroupId, position: Position, stream: LogStream, line: &[u8]) {
         let (service, line) = (self.service_name(id), String::from_utf8_lossy(line));
-        match stream {
-            LogStream::Out => tracing::info!(target: "refrain::guest", service, "{line}"),
-            LogStream::Error => tracing::warn!(target: "refrain::guest", service, "{line}"),
-        }
+        let name = match stream {
+            LogStream::Out => {
+                tracing::info!(target: "refrain::guest", service, "{line}");
+                "out"
+            }
+            LogStream::Error => {
+                tracing::warn!(target: "refrain::guest", service, "{line}");
+                "err"
+            }
+        };
+        let kept = GuestLine {
+            number: 0,
+            position: position.0,
+            time_micros: self.seams.clock.wall().micros(),
+            stream: name.to_owned(),
+            line: line.into_owned(),
+        };
+        self.lines.borrow_mut().push(id, kept);
     }
 }

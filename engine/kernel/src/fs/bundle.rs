@@ -47,6 +47,7 @@ pub struct BundleFiles(Arc<Inner>);
 struct Inner {
     files: Vec<(Vec<u8>, Bytes)>,
     digest: blake3::Hash,
+    inode_count: u64,
 }
 
 impl BundleFiles {
@@ -78,13 +79,19 @@ impl BundleFiles {
             hasher.update(&(content.len() as u64).to_le_bytes());
             hasher.update(content);
         }
-        Ok(Self(Arc::new(Inner { files: files.into_iter().collect(), digest: hasher.finalize() })))
+        let inode_count = 1 + inodes_below_root(files.keys());
+        Ok(Self(Arc::new(Inner { files: files.into_iter().collect(), digest: hasher.finalize(), inode_count })))
     }
 
     /// The digest over all paths and contents.
     #[must_use]
     pub fn digest(&self) -> &blake3::Hash {
         &self.0.digest
+    }
+
+    /// How many inodes its tree has: the root, directories, files.
+    pub(super) fn inode_count(&self) -> u64 {
+        self.0.inode_count
     }
 
     /// Number, path and content of each file in byte order of the paths.
@@ -114,6 +121,19 @@ impl BundleFiles {
     pub(super) fn shows(&self, number: u32, bytes: &[u8]) -> bool {
         self.content(number).is_some_and(|content| content.starts_with(bytes))
     }
+}
+
+/// Each path's file, and those of its directories that the path before is not in. Sorted paths have what a directory
+/// holds side by side.
+fn inodes_below_root<'p>(paths: impl Iterator<Item = &'p Vec<u8>>) -> u64 {
+    let (mut count, mut before) = (0, &[][..]);
+    for path in paths {
+        let shared = path.iter().zip(before).take_while(|(a, b)| a == b).count();
+        // What is shared ends within a name, or with the slash after a directory that both are in.
+        count += path[shared.max(1)..].iter().filter(|byte| **byte == b'/').count() as u64 + 1;
+        before = path;
+    }
+    count
 }
 
 fn check_path(path: &[u8]) -> Result<(), BundleError> {
@@ -153,6 +173,22 @@ mod tests {
         let fs = Fs::new(&bundle, 0, 5);
         assert_eq!(tree(&fs), ["www/", "www/a/", "www/a/i", "www/b.html", "z"]);
         assert_eq!(read(&fs, "www/a/i"), b"i");
+    }
+
+    #[test]
+    fn inodes_are_counted_as_the_tree_has_them() {
+        for paths in [
+            &[][..],
+            &["/a"],
+            &["/a", "/b"],
+            &["/a/b/c/d"],
+            &["/a/b", "/a/bc", "/a/b-/x", "/a/b.c/x", "/a-/f", "/a./f", "/ab/f"],
+            &["/a/b/c", "/a/b/d", "/a/e/f", "/a/g", "/h/i/j", "/h/i/k/l", "/hi"],
+        ] {
+            let bundle = build(paths).unwrap();
+            let names = tree(&Fs::new(&bundle, 0, 0)).len() as u64;
+            assert_eq!(bundle.inode_count(), names + 1, "{paths:?}");
+        }
     }
 
     #[test]

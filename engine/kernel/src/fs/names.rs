@@ -17,6 +17,7 @@ impl Fs {
     /// Those of the walk, `Exist`, `Nospc`.
     pub fn mkdir(&mut self, dir: InodeId, path: &[u8], now_ns: u64) -> Result<InodeId, Errno> {
         let free = self.locate_free(dir, path)?;
+        self.check_inode()?;
         self.quota.charge(INODE_CHARGE_BYTES + NAME_CHARGE_BYTES)?;
         let node = Node::Directory(Directory::new(free.dir));
         Ok(self.attach(free.dir, &free.name, node, now_ns))
@@ -96,6 +97,7 @@ impl Fs {
             return Err(Errno::Noent);
         }
         let charge = INODE_CHARGE_BYTES + NAME_CHARGE_BYTES + target.len() as u64;
+        self.check_inode()?;
         self.quota.charge(charge)?;
         self.attach(free.dir, &free.name, Node::Symlink(target.into()), now_ns);
         Ok(())

@@ -91,6 +91,7 @@ impl Fs {
             return Err(Errno::Isdir);
         }
         self.check_alive(free.dir)?;
+        self.check_inode()?;
         self.quota.charge(INODE_CHARGE_BYTES + NAME_CHARGE_BYTES)?;
         let node = Node::File(Content::default());
         Ok(Opened { inode: self.attach(free.dir, &free.name, node, now_ns), kind: FileKind::File, created: true })

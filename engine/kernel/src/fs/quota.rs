@@ -1,8 +1,10 @@
-//! What a guest may store, in bytes.
+//! What a guest may store, in bytes, and how many inodes it may make.
 //!
 //! Content counts in whole chunks, and each inode and each name has a fixed charge that covers the memory they take,
 //! so the quota bounds memory whatever the guest creates. The tree of the bundle counts as well, but a grant of the
-//! same size is added to the limit: deleting bundle files never takes room away and never makes it negative.
+//! same size is added to the limit: deleting bundle files never takes room away and never makes it negative. Inodes are
+//! counted in the same way: those of the bundle's tree come on top. How many there may be is not part of the state: the
+//! kernel sets it by what the guest is given, anew wherever the state is read.
 
 use crate::errno::Errno;
 
@@ -26,11 +28,14 @@ pub(super) struct Quota {
     pub(super) limit_bytes: u64,
     pub(super) granted_bytes: u64,
     pub(super) used_bytes: u64,
+    /// The most inodes that may exist, those of the bundle's tree included.
+    pub(super) max_inodes: u64,
 }
 
 impl Quota {
+    /// No limit of inodes but that of their charge.
     pub(super) fn new(limit_bytes: u64) -> Self {
-        Self { limit_bytes, granted_bytes: 0, used_bytes: 0 }
+        Self { limit_bytes, granted_bytes: 0, used_bytes: 0, max_inodes: u64::MAX }
     }
 
     /// Accounts for the bundle's tree, on top of the limit.
@@ -98,6 +103,45 @@ mod tests {
         assert_eq!(made.map(|opened| opened.inode), Err(Errno::Nospc));
         assert_eq!(crate::fs::fixture::encoded(&fs), before);
         fs.rename(ROOT, b"a", ROOT, b"d/moved", 1).unwrap();
+    }
+
+    #[test]
+    fn inodes_are_made_up_to_their_limit_and_one_more_changes_nothing() {
+        let bundle = bundle(&[("/a/b/c", vec![]), ("/a/b/d", vec![]), ("/a/e", vec![]), ("/f", vec![])]);
+        let mut fs = Fs::new(&bundle, 1 << 20, 0);
+        fs.limit_inodes(3);
+        assert_eq!(fs.inodes_made(), 0);
+        let kept = create(&mut fs, "1");
+        fs.mkdir(ROOT, b"2", 1).unwrap();
+        fs.symlink(b"1", ROOT, b"3", 1).unwrap();
+        assert_eq!(fs.inodes_made(), 3);
+        let before = crate::fs::fixture::encoded(&fs);
+        assert_eq!(fs.mkdir(ROOT, b"4", 1), Err(Errno::Nospc));
+        assert_eq!(fs.symlink(b"1", ROOT, b"4", 1), Err(Errno::Nospc));
+        let made = fs.open_at(ROOT, b"4", Follow::Yes, OpenFlags::CREATE, 1);
+        assert_eq!(made.map(|opened| opened.inode), Err(Errno::Nospc));
+        assert_eq!(crate::fs::fixture::encoded(&fs), before);
+        // Another name of an inode is none, and an unlinked one that is open still is.
+        fs.link(ROOT, b"1", Follow::No, ROOT, b"hard", 1).unwrap();
+        fs.retain(kept);
+        fs.unlink(ROOT, b"1", 1).unwrap();
+        fs.unlink(ROOT, b"hard", 1).unwrap();
+        assert_eq!(fs.mkdir(ROOT, b"4", 1), Err(Errno::Nospc));
+        fs.release(kept);
+        fs.mkdir(ROOT, b"4", 1).unwrap();
+        fs.unlink(ROOT, b"f", 1).unwrap();
+        fs.mkdir(ROOT, b"5", 1).unwrap();
+        assert_eq!(fs.mkdir(ROOT, b"6", 1), Err(Errno::Nospc));
+    }
+
+    #[test]
+    fn a_limit_of_no_inodes_leaves_the_bundle_alone() {
+        let mut fs = Fs::new(&bundle(&[("/a/b", vec![1])]), 1 << 20, 0);
+        fs.limit_inodes(0);
+        assert_eq!(fs.mkdir(ROOT, b"d", 1), Err(Errno::Nospc));
+        let b = file(&fs, "a/b");
+        write(&mut fs, b, 0, b"x").unwrap();
+        assert_eq!(fs.inodes_made(), 0);
     }
 
     #[test]

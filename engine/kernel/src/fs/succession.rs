@@ -31,6 +31,14 @@ pub enum SuccessionError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// There are more inodes than there may be.
+    #[error("the guest made {made} files, folders and links, limits.inodes is {limit}")]
+    Inodes {
+        /// How many there are beyond the number of the bundle's own.
+        made: u64,
+        /// The limit.
+        limit: u64,
+    },
 }
 
 /// What a path of a bundle leads to. Symbolic links are not followed: a bundle has none.

@@ -30,6 +30,7 @@ pub fn config() -> GuestConfig {
         socket_buffer_bytes: 1000,
         socket_buffers_bytes: 10_000,
         files_bytes: 1 << 20,
+        max_inodes: 10_000,
         outbound: Outbound::default(),
         max_outward: 100,
         log_lines_per_second: 100,

@@ -120,6 +120,8 @@ mod tests {
             memory_bytes: 0,
             flows: 0,
             files_bytes: 0,
+            inodes: 0,
+            descriptors: 0,
             fuel: 0,
             captured: None,
         }
