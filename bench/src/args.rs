@@ -94,6 +94,8 @@ pub enum What {
     CheckpointPause,
     /// The examples as committed and without what makes their guests savable in checkpoints: size and speed.
     Asyncify,
+    /// 1,000 inserts in one transaction of SQLite, replicated, and the same source built natively.
+    Sqlite,
 }
 
 /// How to print.

@@ -22,6 +22,7 @@ mod join;
 mod load;
 mod redis;
 mod series;
+mod sqlite;
 mod telemetry;
 
 /// Where a measurement puts its rows: those of a measurement that fails half-way are kept.
@@ -72,6 +73,7 @@ impl What {
             Self::Join { .. } => "join",
             Self::CheckpointPause => "checkpoint-pause",
             Self::Asyncify => "asyncify",
+            Self::Sqlite => "sqlite",
         }
     }
 
@@ -111,6 +113,7 @@ impl What {
             Self::Join { history } => join::measure(setup, history, rows),
             Self::CheckpointPause => checkpoint_pause::measure(setup, rows),
             Self::Asyncify => asyncify::measure(setup, rows),
+            Self::Sqlite => sqlite::measure(setup, rows),
             _ => cluster::measure(setup, self.contenders(), rows),
         }
     }

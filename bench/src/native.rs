@@ -36,7 +36,12 @@ pub fn start(examples: &Path, name: &str, run: &Path) -> Result<(Process, Socket
             command.args(["--host", "127.0.0.1", "--port", "0"]);
         }
     }
-    let mut process = Process::start(&format!("native-{name}"), &mut command, run)?;
+    wait_for_address(name, &mut command, run)
+}
+
+/// Starts a program and waits until it says where it listens.
+pub fn wait_for_address(name: &str, command: &mut Command, run: &Path) -> Result<(Process, SocketAddr)> {
+    let mut process = Process::start(&format!("native-{name}"), command, run)?;
     let address = process.wait_for(START_LIMIT, listening)?;
     Ok((process, address))
 }

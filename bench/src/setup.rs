@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -75,6 +76,12 @@ impl Setup {
         Ok(Target { side: Side::Native, address, _running: Running::Native(process) })
     }
 
+    /// Starts any other program that prints where it listens, as the examples do.
+    pub fn native_program(&self, name: &str, command: &mut Command) -> Result<Target> {
+        let (process, address) = native::wait_for_address(name, command, self.folder())?;
+        Ok(Target { side: Side::Native, address, _running: Running::Native(process) })
+    }
+
     /// Starts Refrain with these examples, unless it is not to be measured.
     pub fn refrain(&self, services: &[&str], durability: Durability) -> Result<Option<Server>> {
         let Some(program) = &self.refrain else { return Ok(None) };
@@ -90,11 +97,11 @@ impl Setup {
         Ok(Target { side, address: server.address(name)?, _running: Running::Refrain(server) })
     }
 
-    /// Starts an example of this folder or another one, with durability none.
-    pub fn without_sync(&self, side: Side, examples: &Path, name: &str) -> Result<Target> {
+    /// Starts a service of this folder.
+    pub fn service_of(&self, side: Side, folder: &Path, name: &str, durability: Durability) -> Result<Target> {
         let program = self.refrain.as_deref().context("Refrain is not to be measured")?;
-        let folder = self.next_folder("refrain");
-        let server = Server::start(program, examples, &[name], Durability::None, &folder, &[])?;
+        let data = self.next_folder("refrain");
+        let server = Server::start(program, folder, &[name], durability, &data, &[])?;
         Ok(Target { side, address: server.address(name)?, _running: Running::Refrain(server) })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use refrain_inspect::asyncify::Layout;
 use refrain_kernel::process::GuestEnd;
-use wasmtime::{Extern, Instance, Store, Trap};
+use wasmtime::{Extern, GcHeapOutOfMemory, Instance, Store, ThrownException, Trap};
 
 use crate::checkpoint::image::Image;
 use crate::checkpoint::restore::{RestoreFault, Restoring};
@@ -170,6 +170,15 @@ fn classify(error: &wasmtime::Error, grown: &Limits, limits: RunLimits, keeps_fu
     } else {
         String::new()
     };
+    if error.is::<ThrownException>() {
+        return RunEnd::Guest(GuestEnd::Trap("trapped: threw an exception that nothing catches".to_owned()));
+    }
+    // Exceptions are on a heap of their own, which may become as large as the guest's memory.
+    if error.is::<GcHeapOutOfMemory<()>>() {
+        let limit = limits.memory_bytes;
+        let words = format!("trapped: its exceptions need more than its memory limit of {limit} bytes");
+        return RunEnd::Guest(GuestEnd::Trap(words));
+    }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => {
             // Without a limit only a trial can use up its fuel.

@@ -44,15 +44,23 @@ pub struct Compiled {
 impl Platform {
     /// Checks and compiles a module, or takes its code from the cache.
     pub fn load(&self, bytes: &[u8]) -> Result<Compiled, LoadError> {
-        let problems = refrain_inspect::inspect(bytes)?.problems();
+        let report = refrain_inspect::inspect(bytes)?;
+        let problems = report.problems();
         if !problems.is_empty() {
             return Err(LoadError::Problems(problems.iter().map(ToString::to_string).collect()));
         }
         let prepared = refrain_inspect::export_state(&refrain_inspect::link_names(bytes)?)?;
-        let (module, cached) = self.compile(&prepared).map_err(LoadError::Compile)?;
-        let pre = self.linker.instantiate_pre(&module).map_err(LoadError::Compile)?;
+        let platform = self.for_features(&report.features);
+        let (module, cached) = platform.compile(&prepared).map_err(LoadError::Compile)?;
+        let pre = platform.linker.instantiate_pre(&module).map_err(LoadError::Compile)?;
         let digest = *blake3::hash(bytes).as_bytes();
-        Ok(Compiled { platform: self.clone(), pre, cached, digest, checkpointable: asyncify::checkpointable(bytes) })
+        Ok(Compiled {
+            platform: platform.clone(),
+            pre,
+            cached,
+            digest,
+            checkpointable: asyncify::checkpointable(bytes),
+        })
     }
 
     fn compile(&self, bytes: &[u8]) -> wasmtime::Result<(Module, bool)> {

@@ -1,11 +1,13 @@
 //! How wasmtime is set up: one configuration for all replicas, so that they run byte-identical code.
 //!
 //! The rules are those of section 7 of the design: no threads (that feature is not even compiled in), deterministic relaxed SIMD, pinned target and ISA
-//! flags, fixed stack, growth by the manifest's limits alone, fuel as the only bound that a guest can notice.
+//! flags, fixed stack, growth by the manifest's limits alone, fuel as the only bound that a guest can notice. Modules that
+//! throw exceptions have a configuration of their own, which differs in that alone.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use refrain_inspect::Feature;
 use refrain_wire::Digest;
 use wasmtime::{Config, Engine, Linker};
 
@@ -39,23 +41,52 @@ pub struct Platform {
     /// Tells what guests wrote since their last checkpoint, where the kernel can.
     pub(crate) tracker: Option<Arc<Tracker>>,
     key: Digest,
+    /// The same for modules that throw; none in that one itself.
+    throwing: Option<Arc<Platform>>,
+}
+
+/// Whether code may throw. Exceptions are objects of a heap of wasmtime's, which no other module needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Exceptions {
+    On,
+    Off,
 }
 
 impl Platform {
     /// Sets wasmtime up. Compiled code is kept in the folder `cache`, if one is given.
     pub fn new(cache: Option<PathBuf>) -> Result<Self, PlatformError> {
         let mut platform = Self::without_ticker(cache)?;
-        platform.ticker = Some(Arc::new(Ticker::start(platform.engine.clone())));
+        let mut throwing = platform.throwing.as_deref().cloned();
+        let engines = throwing.iter().map(|throwing| throwing.engine.clone()).chain([platform.engine.clone()]);
+        platform.ticker = Some(Arc::new(Ticker::start(engines.collect())));
+        if let Some(throwing) = &mut throwing {
+            throwing.ticker.clone_from(&platform.ticker);
+        }
+        platform.throwing = throwing.map(Arc::new);
         Ok(platform)
     }
 
     /// The same without the ticker, which is the only real time in an engine: a guest never yields its core, and a turn
     /// is over when the call is. For engines whose turns run inline ([`crate::Workers::inline`]).
     pub fn without_ticker(cache: Option<PathBuf>) -> Result<Self, PlatformError> {
-        let engine = Engine::new(&config().map_err(PlatformError::Engine)?).map_err(PlatformError::Engine)?;
-        let linker = linker(&engine, false)?;
-        let key = compatibility_key(&engine);
-        Ok(Self { engine, linker, ticker: None, cache, tracker: tracker(), key })
+        let (engine, throwing) = (engine(Exceptions::Off)?, engine(Exceptions::On)?);
+        let key = compatibility_key(&[&engine, &throwing]);
+        let one = |engine: Engine, throwing| {
+            let linker = linker(&engine, false)?;
+            Ok(Self { engine, linker, ticker: None, cache: cache.clone(), tracker: None, key, throwing })
+        };
+        let mut throwing = one(throwing, None)?;
+        throwing.tracker = tracker();
+        let tracker = throwing.tracker.clone();
+        Ok(Self { tracker, ..one(engine, Some(Arc::new(throwing)))? })
+    }
+
+    /// The platform that code with these features is compiled for and runs on.
+    pub(crate) fn for_features(&self, features: &[Feature]) -> &Self {
+        match &self.throwing {
+            Some(throwing) if features.contains(&Feature::Exceptions) => throwing,
+            _ => self,
+        }
     }
 
     /// The same, for guests whose replicas can tell the calls that they make ([`crate::Replica::tell_calls`]). Their
@@ -64,7 +95,8 @@ impl Platform {
     /// # Errors
     /// When wasmtime refuses it.
     pub fn traced(&self) -> Result<Self, PlatformError> {
-        Ok(Self { linker: linker(&self.engine, true)?, ..self.clone() })
+        let throwing = self.throwing.as_ref().map(|throwing| throwing.traced().map(Arc::new)).transpose()?;
+        Ok(Self { linker: linker(&self.engine, true)?, throwing, ..self.clone() })
     }
 
     /// Only engines with equal keys run equal turns: wasmtime's version, settings and target, and what
@@ -109,14 +141,18 @@ fn tracker() -> Option<Arc<Tracker>> {
     tracker.ok().map(Arc::new)
 }
 
-fn config() -> wasmtime::Result<Config> {
+fn engine(exceptions: Exceptions) -> Result<Engine, PlatformError> {
+    config(exceptions).and_then(|config| Engine::new(&config)).map_err(PlatformError::Engine)
+}
+
+fn config(exceptions: Exceptions) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config
         .consume_fuel(true)
         .epoch_interruption(true)
         .wasm_gc(false)
         .wasm_function_references(false)
-        .wasm_exceptions(false)
+        .wasm_exceptions(exceptions == Exceptions::On)
         .relaxed_simd_deterministic(true)
         .concurrency_support(false)
         .memory_may_move(false)
@@ -144,7 +180,7 @@ fn pin_target(config: &mut Config) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn compatibility_key(engine: &Engine) -> Digest {
+fn compatibility_key(engines: &[&Engine]) -> Digest {
     use std::hash::{Hash, Hasher};
     struct Collect(blake3::Hasher);
     impl Hasher for Collect {
@@ -157,6 +193,6 @@ fn compatibility_key(engine: &Engine) -> Digest {
     }
     let mut collect = Collect(blake3::Hasher::new());
     collect.0.update(&refrain_kernel::BEHAVIOUR.to_le_bytes());
-    engine.precompile_compatibility_hash().hash(&mut collect);
+    engines.iter().for_each(|engine| engine.precompile_compatibility_hash().hash(&mut collect));
     Digest::from_hash(&collect.0.finalize())
 }

@@ -27,12 +27,12 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> Self {
+    pub(crate) fn start(engines: Vec<Engine>) -> Self {
         let shared = Arc::new(Shared::default());
         let run = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("epoch".into())
-            .spawn(move || tick(&engine, &run))
+            .spawn(move || tick(&engines, &run))
             .expect("a thread can be started at start-up");
         Self { shared, thread: Some(thread) }
     }
@@ -75,11 +75,11 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engine: &Engine, shared: &Shared) {
+fn tick(engines: &[Engine], shared: &Shared) {
     let (mut seen, mut idle) = (0, 0);
     while !shared.stop.load(Ordering::SeqCst) {
         std::thread::park_timeout(TICK);
-        engine.increment_epoch();
+        engines.iter().for_each(Engine::increment_epoch);
         let turns = shared.turns.load(Ordering::SeqCst);
         // A guest in a long host call begins no turn, but must be interrupted when it comes back.
         let busy = turns != seen || shared.running.load(Ordering::SeqCst) > 0;

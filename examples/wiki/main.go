@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -61,6 +62,10 @@ func listen(address string) (net.Listener, string, error) {
 	}
 	if os.Getenv("LISTEN_FDS") == "" {
 		return nil, "", fmt.Errorf("no listener was passed in (LISTEN_FDS is not set): give -listen, or `pass = true` in the manifest")
+	}
+	// Go waits for what does not block, and takes what does as it is: the whole program would wait for the next client.
+	if err := syscall.SetNonblock(3, true); err != nil {
+		return nil, "", err
 	}
 	file := os.NewFile(3, "listener")
 	defer file.Close()

@@ -16,6 +16,7 @@ pub mod lines;
 pub mod load;
 pub mod native;
 pub mod ports;
+pub mod programs;
 pub mod rctl;
 pub mod resp;
 pub mod run;

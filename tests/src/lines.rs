@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
@@ -68,7 +68,12 @@ impl Lines {
 
     /// Waits for a line and returns it.
     pub fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_within(PATIENCE, what, wanted)
+    }
+
+    /// The same with another limit.
+    pub fn until_within(&self, limit: Duration, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let deadline = Instant::now() + limit;
         let mut said = self.said();
         let mut seen = 0;
         loop {
@@ -78,7 +83,7 @@ impl Lines {
             seen = said.lines.len();
             ensure!(!said.ended, "the process ended and no line said {what}");
             let left = deadline.saturating_duration_since(Instant::now());
-            ensure!(!left.is_zero(), "no line says {what} after {PATIENCE:?}");
+            ensure!(!left.is_zero(), "no line says {what} after {limit:?}");
             said = self.0.1.wait_timeout(said, left).expect("no panic while it is held").0;
         }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,7 +15,10 @@ use crate::lines::{Echoed, Lines};
 use crate::native::{Example, ScratchFolder};
 use crate::rctl::Rctl;
 use crate::services::Services;
-use crate::wait;
+use crate::wait::{self, PATIENCE};
+
+/// How long a server may take to be ready that has to compile megabytes first.
+const PATIENCE_WITH_LARGE_MODULES: Duration = Duration::from_secs(600);
 
 /// The service folders and the data folder of a server: what stays when its process is killed.
 #[derive(Debug)]
@@ -108,7 +112,8 @@ impl Site {
             .args(&self.arguments)
             .env("XDG_RUNTIME_DIR", self.scratch.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        Starting::spawn(&mut command, Rctl::new(&self.data_dir), &self.scratch)?.ready()
+        let patience = if self.services.are_large() { PATIENCE_WITH_LARGE_MODULES } else { PATIENCE };
+        Starting::spawn(&mut command, Rctl::new(&self.data_dir), &self.scratch)?.ready_within(patience)
     }
 
     /// Starts a server that must refuse to start; returns what it said.
@@ -139,8 +144,13 @@ impl Starting {
     }
 
     /// Waits until it is ready.
-    pub fn ready(mut self) -> Result<Server> {
-        let ready = self.0.output.until("ready", |line| line == "ready");
+    pub fn ready(self) -> Result<Server> {
+        self.ready_within(PATIENCE)
+    }
+
+    /// The same with another limit.
+    pub fn ready_within(mut self, limit: Duration) -> Result<Server> {
+        let ready = self.0.output.until_within(limit, "ready", |line| line == "ready");
         ready.context("the server did not say that it is ready")?;
         self.0.served = self.0.output.so_far().iter().filter_map(|line| served(line)).collect();
         Ok(self.0)

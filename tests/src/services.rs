@@ -16,12 +16,17 @@ pub struct Services {
     folders: Vec<PathBuf>,
     /// `namespace/name` and the port's name.
     ports: Vec<(String, String)>,
+    /// Bytes of the largest module.
+    largest: usize,
 }
+
+/// Modules above this take long to compile.
+const LARGE_BYTES: usize = 512 * 1024;
 
 impl Services {
     /// None yet; they will be in `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), folders: Vec::new(), ports: Vec::new() }
+        Self { root: root.to_owned(), folders: Vec::new(), ports: Vec::new(), largest: 0 }
     }
 
     /// Adds a copy of an example, with changes to its manifest.
@@ -49,6 +54,7 @@ impl Services {
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("service.toml"), manifest.to_string())?;
         std::fs::write(folder.join(file), module)?;
+        self.largest = self.largest.max(module.len());
         self.folders.push(folder);
         Ok(())
     }
@@ -56,6 +62,11 @@ impl Services {
     /// All ports: `namespace/name`, and the port's name.
     pub fn ports(&self) -> &[(String, String)] {
         &self.ports
+    }
+
+    /// Whether a module is so large that it takes long to compile.
+    pub fn are_large(&self) -> bool {
+        self.largest > LARGE_BYTES
     }
 
     /// Has these folders and no others; nothing is removed.

@@ -13,6 +13,7 @@ use crate::http::Client;
 use crate::latency::{Latencies, Summary, median};
 use crate::ping::Plan;
 use crate::report::{Ratio, RatioOf, Row, Side, Unit};
+use crate::server::Durability;
 use crate::setup::{Setup, Target};
 use crate::{process, program};
 
@@ -35,8 +36,8 @@ pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
         }
     }
     let sides = |name: &str| -> Result<[Target; 2]> {
-        let instrumented = setup.without_sync(Side::Refrain, setup.examples(), name)?;
-        Ok([setup.without_sync(Side::Base, &plain, name)?, instrumented])
+        let instrumented = setup.service_of(Side::Refrain, setup.examples(), name, Durability::None)?;
+        Ok([setup.service_of(Side::Base, &plain, name, Durability::None)?, instrumented])
     };
     echo(setup, &sides("echo")?, rows)?;
     sets(setup, &sides("kv-server")?, rows)?;

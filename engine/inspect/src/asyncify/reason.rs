@@ -33,6 +33,8 @@ pub enum Reason {
         /// Its index.
         function: u32,
     },
+    /// It throws exceptions, which are objects of a heap that no host can read.
+    Exceptions,
     /// A function runs whenever the module is instantiated.
     StartFunction,
     /// A table is changed by code.
@@ -73,6 +75,7 @@ impl fmt::Display for Reason {
             Self::Uncovered { function } => {
                 write!(f, "function {function} leads to a call that may wait and is not instrumented")
             }
+            Self::Exceptions => f.write_str("it throws exceptions, which cannot be saved"),
             Self::StartFunction => f.write_str("its start function would run again when it is restored"),
             Self::ChangesTable { table } => write!(f, "its code changes table {table}"),
             Self::ReferenceGlobal { global } => write!(f, "its mutable global {global} holds a reference"),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wasmparser::{ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef, ValType};
 
 use super::{MAX_MEMORIES, Reason, waits};
+use crate::feature::Feature;
 use crate::module::{InspectError, inspect};
 
 /// Instructions of a body that are kept to be looked at: Asyncify's own functions are short.
@@ -36,8 +37,11 @@ pub(super) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     pub(super) fn of(bytes: &'a [u8]) -> Result<Self, InspectError> {
-        inspect(bytes)?;
+        let report = inspect(bytes)?;
         let mut scan = Self::default();
+        if report.features.contains(&Feature::Exceptions) {
+            scan.obstacles.push(Reason::Exceptions);
+        }
         for payload in Parser::new(0).parse_all(bytes) {
             scan.section(payload?)?;
         }

@@ -1,0 +1,1 @@
+//! Empty: only the sources that its dependencies carry are wanted.
