@@ -2,7 +2,8 @@
 #
 # The compiler is the first of clang-22 to clang-19 and clang that is there, or the one of REFRAIN_CC. Programs get a
 # stack of 1 MiB at the bottom of their memory, where an overflow traps instead of writing over data.
-set(CMAKE_SYSTEM_NAME WASI)
+# CMake has no platform of the name WASI by itself.
+set(CMAKE_SYSTEM_NAME Generic)
 set(CMAKE_SYSTEM_PROCESSOR wasm32)
 
 if(NOT REFRAIN_CC)
@@ -14,7 +15,7 @@ string(REGEX MATCH "-[0-9]+$" refrain_version "${REFRAIN_CC}")
 find_program(CMAKE_AR NAMES "llvm-ar${refrain_version}" llvm-ar REQUIRED)
 find_program(CMAKE_RANLIB NAMES "llvm-ranlib${refrain_version}" llvm-ranlib REQUIRED)
 
-set(CMAKE_EXECUTABLE_SUFFIX .wasm)
+set(CMAKE_EXECUTABLE_SUFFIX_C .wasm)
 set(CMAKE_EXE_LINKER_FLAGS_INIT "-Wl,-z,stack-size=1048576 -Wl,--stack-first")
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES REFRAIN_CC)
 
