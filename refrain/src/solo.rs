@@ -178,7 +178,11 @@ fn config(program: &Program) -> GuestConfig {
     GuestConfig {
         args: program.args.clone(),
         env: program.env.clone(),
-        ports: program.listen.iter().map(|listen| GuestPort { port: listen.port, datagram: false, pass: true }).collect(),
+        ports: program
+            .listen
+            .iter()
+            .map(|listen| GuestPort { port: listen.port, datagram: false, pass: true })
+            .collect(),
         max_descriptors: MAX_DESCRIPTORS,
         max_flows: MAX_CONNECTIONS,
         socket_buffer_bytes: WINDOW_BYTES,

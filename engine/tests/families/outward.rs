@@ -208,7 +208,7 @@ fn resolved(serial: u32, addresses: &[&str]) -> Record {
 
 /// A chain of two structures at 1000 and 1100, with addresses at 1200 and 1300 and room at 1400 and 1500.
 fn chain(script: &mut Script) {
-    script.bytes(256, b"db.example\05432\0").word(900, 1000);
+    script.bytes(256, b"db.example\x005432\x00").word(900, 1000);
     for (at, address, room, next) in [(1000, 1200, 1400, 1100), (1100, 1300, 1500, 0)] {
         script.word(at + 12, address).word(at + 24, next).word(address + 4, 26).word(address + 8, room);
     }

@@ -192,6 +192,7 @@ impl NodeHost {
             checkpoint_bytes: self.times.checkpoint_bytes,
             checkpoint_interval: self.times.checkpoint_interval,
             log_cut_interval: self.times.log_cut_interval,
+            outward: true,
             rebuild: self.times.rebuild,
             listen: Vec::new(),
             cluster: Cluster {
