@@ -1,5 +1,6 @@
-//! `refrain run` as a user calls it, and the programs of `tests/guests/preview1`, built once in a process.
+//! `refrain run` as a user calls it, and the programs of `tests/guests`, built once in a process.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -17,25 +18,45 @@ pub struct Programs {
     left_out: String,
 }
 
-static BUILT: Mutex<Option<Arc<Programs>>> = Mutex::new(None);
+static BUILT: Mutex<BTreeMap<&str, Arc<Programs>>> = Mutex::new(BTreeMap::new());
 
 impl Programs {
-    /// Builds them, at the first call.
+    /// Builds those of `tests/guests/preview1`, at the first call.
     pub fn build() -> Result<Arc<Self>> {
+        Self::build_folder("preview1")
+    }
+
+    /// Builds those of `tests/guests/sockets`, at the first call.
+    pub fn build_sockets() -> Result<Arc<Self>> {
+        Self::build_folder("sockets")
+    }
+
+    fn build_folder(name: &'static str) -> Result<Arc<Self>> {
         let mut built = BUILT.lock().map_err(|_| anyhow::anyhow!("an earlier build failed"))?;
-        if let Some(built) = &*built {
+        if let Some(built) = built.get(name) {
             return Ok(Arc::clone(built));
         }
-        let folder = ScratchFolder::new("preview1")?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/preview1/build");
+        let folder = ScratchFolder::new(name)?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(name).join("build");
         let output = Command::new(&script).arg(folder.path()).output().context("cannot build the programs")?;
         let left_out = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "the programs were not built:\n{left_out}");
         ensure!(left_out.is_empty() || std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{left_out}");
         print!("{left_out}");
         let programs = Arc::new(Self { folder, left_out });
-        *built = Some(Arc::clone(&programs));
+        built.insert(name, Arc::clone(&programs));
         Ok(programs)
+    }
+
+    /// The module of this name; none, with a line that says so, where it could not be built.
+    pub fn module(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.folder.path().join(format!("{name}.wasm"));
+        if !path.exists() {
+            ensure!(!self.left_out.is_empty(), "{name} was not built, and nothing says why");
+            println!("skipped {name}: {}", self.left_out);
+            return Ok(None);
+        }
+        Ok(Some(std::fs::read(path)?))
     }
 
     /// Those that check functions of preview 1.

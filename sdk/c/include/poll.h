@@ -4,11 +4,13 @@
 
 #include_next <poll.h>
 
+#include <refrain/symbol.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-int poll(struct pollfd *, nfds_t, int) __asm__("refrain_poll");
+int poll(struct pollfd *, nfds_t, int) REFRAIN_SYMBOL(poll);
 
 #ifdef __cplusplus
 }

@@ -4,15 +4,7 @@
 #include <sys/socket.h>
 #include <wasi/api.h>
 
-/* Sets the non-blocking flag where it is not set; true when it has to be taken away again. */
-static bool set_nonblocking(int fd, __wasi_fdflags_t *before)
-{
-    __wasi_fdstat_t stat;
-    if (__wasi_fd_fdstat_get(fd, &stat) != 0 || (stat.fs_flags & __WASI_FDFLAGS_NONBLOCK) != 0)
-        return false;
-    *before = stat.fs_flags;
-    return __wasi_fd_fdstat_set_flags(fd, stat.fs_flags | __WASI_FDFLAGS_NONBLOCK) == 0;
-}
+#include "nonblocking.h"
 
 ssize_t recv(int fd, void *restrict buffer, size_t len, int flags)
 {
@@ -32,7 +24,7 @@ ssize_t recv(int fd, void *restrict buffer, size_t len, int flags)
     if ((flags & MSG_WAITALL) != 0)
         in_flags |= __WASI_RIFLAGS_RECV_WAITALL;
     if ((flags & MSG_DONTWAIT) != 0)
-        restore = set_nonblocking(fd, &before);
+        restore = refrain_set_nonblocking(fd, &before);
     error = __wasi_sock_recv(fd, &vector, 1, in_flags, &received, &out_flags);
     if (restore)
         (void)__wasi_fd_fdstat_set_flags(fd, before);

@@ -5,10 +5,12 @@
 #include <sys/socket.h>
 #include <wasi/api.h>
 
+#include "nonblocking.h"
+
 ssize_t send(int fd, const void *buffer, size_t len, int flags)
 {
     __wasi_ciovec_t vector = {.buf = buffer, .buf_len = len};
-    __wasi_fdstat_t stat;
+    __wasi_fdflags_t before = 0;
     __wasi_size_t sent = 0;
     __wasi_errno_t error;
     bool restore = false;
@@ -16,12 +18,11 @@ ssize_t send(int fd, const void *buffer, size_t len, int flags)
         errno = EOPNOTSUPP;
         return -1;
     }
-    if ((flags & MSG_DONTWAIT) != 0 && __wasi_fd_fdstat_get(fd, &stat) == 0 &&
-        (stat.fs_flags & __WASI_FDFLAGS_NONBLOCK) == 0)
-        restore = __wasi_fd_fdstat_set_flags(fd, stat.fs_flags | __WASI_FDFLAGS_NONBLOCK) == 0;
+    if ((flags & MSG_DONTWAIT) != 0)
+        restore = refrain_set_nonblocking(fd, &before);
     error = __wasi_sock_send(fd, &vector, 1, 0, &sent);
     if (restore)
-        (void)__wasi_fd_fdstat_set_flags(fd, stat.fs_flags);
+        (void)__wasi_fd_fdstat_set_flags(fd, before);
     if (error != 0) {
         errno = error;
         return -1;

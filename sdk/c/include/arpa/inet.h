@@ -4,12 +4,14 @@
 
 #include_next <arpa/inet.h>
 
+#include <refrain/symbol.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-in_addr_t inet_addr(const char *) __asm__("refrain_inet_addr");
-char *inet_ntoa(struct in_addr) __asm__("refrain_inet_ntoa");
+in_addr_t inet_addr(const char *) REFRAIN_SYMBOL(inet_addr);
+char *inet_ntoa(struct in_addr) REFRAIN_SYMBOL(inet_ntoa);
 
 #ifdef __cplusplus
 }

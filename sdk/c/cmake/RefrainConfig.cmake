@@ -1,0 +1,15 @@
+# find_package(Refrain) defines Refrain::refrain: the headers, librefrain.a, and wasi-libc's emulation of signals.
+#
+# Link it to every target that uses sockets or a call that wasi-libc lacks. Headers come before wasi-libc's own, whose
+# calls some of them replace.
+get_filename_component(refrain_prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
+
+if(NOT TARGET Refrain::refrain)
+  add_library(Refrain::refrain STATIC IMPORTED)
+  set_target_properties(Refrain::refrain PROPERTIES
+    IMPORTED_LOCATION "${refrain_prefix}/lib/refrain-wasi/librefrain.a"
+    INTERFACE_LINK_LIBRARIES wasi-emulated-signal)
+  # As plain options: a system folder would come after those of the compiler.
+  set_property(TARGET Refrain::refrain PROPERTY INTERFACE_COMPILE_OPTIONS "-I${refrain_prefix}/include/refrain-wasi")
+endif()
+set(Refrain_FOUND TRUE)
