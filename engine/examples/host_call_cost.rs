@@ -3,16 +3,15 @@
 //!
 //! `cargo run --release -p refrain-engine --example host_call_cost`
 
-use std::time::Instant;
-
 use refrain_engine::replica::RunLimits;
 use refrain_kernel::config::GuestConfig;
+use rustix::time::{ClockId, clock_gettime};
 
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-const CALLS: u32 = 2_000_000;
-const ROUNDS: u32 = 20;
+const CALLS: u32 = 100_000;
+const ROUNDS: u32 = 100;
 const LIMITS: RunLimits = RunLimits { memory_bytes: 64 << 20, table_elements: 1_000_000, fuel_per_turn: None };
 
 fn main() {
@@ -33,7 +32,7 @@ fn main() {
     }
 }
 
-/// Seconds of the quickest round.
+/// Seconds of this thread in the quickest round: what else runs on the machine only ever makes one slower.
 fn measure(call: &str) -> f64 {
     let body = format!(
         "(local $left i32)
@@ -54,9 +53,14 @@ fn measure(call: &str) -> f64 {
     let mut quickest = f64::MAX;
     for _ in 0..ROUNDS {
         let mut rig = support::Rig::new(blueprint.clone(), 0);
-        let start = Instant::now();
+        let start = cpu_seconds();
         while support::exit_reason(&rig.turn(&[])).is_none() {}
-        quickest = quickest.min(start.elapsed().as_secs_f64());
+        quickest = quickest.min(cpu_seconds() - start);
     }
     quickest
+}
+
+fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

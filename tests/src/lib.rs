@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod lines;
 pub mod load;
 pub mod native;
+pub mod outside;
 pub mod ports;
 pub mod programs;
 pub mod rctl;

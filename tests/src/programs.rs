@@ -1,4 +1,4 @@
-//! Real programs as guests: SQLite and Lua, from their packages' sources, in the small servers of `tests/guests`.
+//! Programs of `tests/guests` as guests: small servers, some of them around SQLite and Lua from their packages' sources.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +14,8 @@ pub enum Program {
     SqliteShell,
     /// A Lua script server over TCP.
     LuaServer,
+    /// A server that calls others.
+    Caller,
 }
 
 /// Why one cannot be built: what `tests/guests/build` says then.
@@ -26,6 +28,7 @@ impl Program {
         match self {
             Self::SqliteShell => "sqlite-shell",
             Self::LuaServer => "lua-server",
+            Self::Caller => "caller",
         }
     }
 

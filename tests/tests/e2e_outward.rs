@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use refrain_tests::cluster::Cluster;
 use refrain_tests::outside::{Manner, Outside};
-use refrain_tests::programs::guest;
+use refrain_tests::programs::Program;
 use refrain_tests::server::Site;
 use refrain_tests::wait;
 
@@ -61,7 +61,7 @@ fn words(outside: &Outside) -> String {
 
 /// A site with the guest, if it can be built here.
 fn site(purpose: &str, outbound: &[String]) -> Result<Option<Site>> {
-    let Some(module) = guest("caller")? else { return Ok(None) };
+    let Some(module) = Program::Caller.module()? else { return Ok(None) };
     let mut site = Site::new(purpose)?;
     site.service(&manifest(outbound), &module)?;
     Ok(Some(site))
@@ -182,7 +182,7 @@ fn calls_in_progress_when_the_process_dies_are_made_by_nobody_again() -> Result<
 fn when_the_owners_node_dies_the_guest_is_told_that_it_may_have_happened() -> Result<()> {
     let silent = Outside::start(Manner::Silent)?;
     let echo = Outside::start(Manner::Echo)?;
-    let Some(module) = guest("caller")? else { return Ok(()) };
+    let Some(module) = Program::Caller.module()? else { return Ok(()) };
     let mut cluster = Cluster::new("outward-cluster", 3)?;
     cluster.service(&manifest(&[tcp(&silent), tcp(&echo)]), &module)?;
     cluster.start()?;
