@@ -34,7 +34,7 @@ pub struct Outside {
 
 /// The most bytes of a connection's first line.
 const MAX_LINE_BYTES: u64 = 4096;
-const PIECE: [u8; 64 * 1024] = [b'.'; 64 * 1024];
+static PIECE: [u8; 64 * 1024] = [b'.'; 64 * 1024];
 
 impl Outside {
     /// Listens on a free port of the loopback interface.
