@@ -300,14 +300,14 @@ fn a_read_only_folder_is_not_changed_and_others_beside_it_are() -> Result<()> {
 #[test]
 fn a_folder_has_its_own_name_where_none_is_given() -> Result<()> {
     let Some(tool) = Tool::new()? else { return Ok(()) };
-    fs::create_dir(tool.host("work"))?;
-    fs::write(tool.host("work/file"), "text")?;
+    fs::create_dir(tool.host("desk"))?;
+    fs::write(tool.host("desk/file"), "text")?;
     let run = |dir: &str, script: &str| {
         let words = ["--dir", dir, &tool.path].into_iter().chain(script.split_whitespace());
         Ran::from(refrain_run(&words.collect::<Vec<_>>())?.current_dir(tool.folder.path()).output()?).good()
     };
-    ensure!(run("work", "cat work/file")? == "text");
-    ensure!(run(".", "cat ./work/file cat work/file")? == "texttext");
+    ensure!(run("desk", "cat desk/file")? == "text");
+    ensure!(run(".", "cat ./desk/file cat desk/file")? == "texttext");
     Ok(())
 }
 
