@@ -18,12 +18,14 @@ use rustix::process::{Pid, Signal, kill_process};
 struct Tool {
     path: String,
     folder: ScratchFolder,
+    _programs: Programs,
 }
 
 impl Tool {
     fn new() -> Result<Option<Self>> {
-        let Some(path) = Programs::build()?.tool() else { return Ok(None) };
-        Ok(Some(Self { path: path.to_string_lossy().into_owned(), folder: ScratchFolder::new("run")? }))
+        let Some((programs, path)) = Programs::tool()? else { return Ok(None) };
+        let (path, folder) = (path.to_string_lossy().into_owned(), ScratchFolder::new("run")?);
+        Ok(Some(Self { path, folder, _programs: programs }))
     }
 
     fn host(&self, path: &str) -> std::path::PathBuf {
@@ -47,7 +49,8 @@ impl Tool {
 #[test]
 fn every_check_of_preview_1_holds_under_refrain_run() -> Result<()> {
     let mut failures = Vec::new();
-    for program in Programs::build()?.checks()? {
+    let (_programs, checks) = Programs::checks()?;
+    for program in checks {
         let folder = ScratchFolder::new("checks")?;
         let (dir, path) = (format!("{}::/", folder.path().display()), program.to_string_lossy().into_owned());
         let ran = ran(&["--dir", &dir, "--env", "A=1", "--env", "LANG=C", &path])?;
