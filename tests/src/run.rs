@@ -1,57 +1,55 @@
-//! `refrain run` as a user calls it, and the programs of `tests/guests/preview1`.
+//! `refrain run` as a user calls it, and the programs of `tests/guests/preview1`, built once in a process.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::native::ScratchFolder;
 use crate::server::program;
 
-/// Programs that were built for one test.
+/// What was built, and the script's words about what could not be.
 #[derive(Debug)]
 pub struct Programs {
     folder: ScratchFolder,
+    left_out: String,
 }
 
+static BUILT: Mutex<Option<Arc<Programs>>> = Mutex::new(None);
+
 impl Programs {
-    /// Builds all of them, or those that are named.
-    fn build(names: &[&str]) -> Result<Self> {
+    /// Builds them, at the first call.
+    pub fn build() -> Result<Arc<Self>> {
+        let mut built = BUILT.lock().map_err(|_| anyhow::anyhow!("an earlier build failed"))?;
+        if let Some(built) = &*built {
+            return Ok(Arc::clone(built));
+        }
         let folder = ScratchFolder::new("preview1")?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/preview1/build");
-        let output = Command::new(&script).arg(folder.path()).args(names).output();
-        let output = output.context("cannot build the programs")?;
-        let told = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "the programs were not built:\n{told}");
-        print!("{told}");
-        Ok(Self { folder })
+        let output = Command::new(&script).arg(folder.path()).output().context("cannot build the programs")?;
+        let left_out = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "the programs were not built:\n{left_out}");
+        // Not everywhere can Rust's target be had; a C compiler can.
+        let has_all =
+            folder.path().join("run/tool.wasm").exists() || std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none();
+        ensure!(has_all, "{left_out}");
+        print!("{left_out}");
+        let programs = Arc::new(Self { folder, left_out });
+        *built = Some(Arc::clone(&programs));
+        Ok(programs)
     }
 
-    /// Those that check functions of preview 1, as far as they can be built here: at least the C ones where all tools are
-    /// to be there.
-    pub fn checks() -> Result<(Self, Vec<PathBuf>)> {
-        let programs = Self::build(&[])?;
-        let entries = std::fs::read_dir(programs.folder.path())?;
-        let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-        let is_module = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wasm");
-        let mut checks: Vec<PathBuf> = paths.into_iter().filter(is_module).collect();
+    /// Those that check functions of preview 1.
+    pub fn checks(&self) -> Result<Vec<PathBuf>> {
+        let entries =
+            std::fs::read_dir(self.folder.path())?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let mut checks: Vec<PathBuf> =
+            entries.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "wasm")).collect();
         checks.sort();
-        let has_all = checks.iter().any(|path| path.ends_with("paths.wasm"));
-        ensure!(has_all || std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "there is no C compiler for Wasm");
-        Ok((programs, checks))
-    }
-
-    /// The one that does what its arguments say; none, with a line that says so, where it cannot be built.
-    pub fn tool() -> Result<Option<(Self, PathBuf)>> {
-        let programs = Self::build(&["run/tool"])?;
-        let tool = programs.folder.path().join("run/tool.wasm");
-        if !tool.exists() {
-            ensure!(std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "there is no C compiler for Wasm");
-            println!("skipped: there is no C compiler for Wasm");
-            return Ok(None);
-        }
-        Ok(Some((programs, tool)))
+        ensure!(!checks.is_empty() || !self.left_out.is_empty(), "no program was built");
+        Ok(checks)
     }
 }
 
@@ -123,4 +121,21 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The program of `tests/guests/preview1` that does what its arguments say, built into a folder that goes with it; none, with a
+/// line that says so, where it cannot be built. Built alone, as a runner may give every test its own process.
+pub fn tool() -> Result<Option<(ScratchFolder, PathBuf)>> {
+    let folder = ScratchFolder::new("tool")?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/preview1/build");
+    let output = Command::new(&script).arg(folder.path()).arg("run/tool").output().context("cannot build the tool")?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the tool was not built:\n{told}");
+    let path = folder.path().join("run/tool.wasm");
+    if !path.exists() {
+        ensure!(std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{told}");
+        println!("skipped: {told}");
+        return Ok(None);
+    }
+    Ok(Some((folder, path)))
 }

@@ -11,21 +11,21 @@ use anyhow::{Context, Result, ensure};
 use refrain_tests::echo::{connect, echo_scenario};
 use refrain_tests::native::{Example, NativeServer, ScratchFolder};
 use refrain_tests::resp::kv_server_scenario;
-use refrain_tests::run::{Programs, Ran, Running, ran, ran_with_input, refrain_run};
+use refrain_tests::run::{Programs, Ran, Running, ran, ran_with_input, refrain_run, tool};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The program that does what its arguments say, in a folder that it knows as `/`.
 struct Tool {
     path: String,
     folder: ScratchFolder,
-    _programs: Programs,
+    _built: ScratchFolder,
 }
 
 impl Tool {
     fn new() -> Result<Option<Self>> {
-        let Some((programs, path)) = Programs::tool()? else { return Ok(None) };
+        let Some((built, path)) = tool()? else { return Ok(None) };
         let (path, folder) = (path.to_string_lossy().into_owned(), ScratchFolder::new("run")?);
-        Ok(Some(Self { path, folder, _programs: programs }))
+        Ok(Some(Self { path, folder, _built: built }))
     }
 
     fn host(&self, path: &str) -> std::path::PathBuf {
@@ -49,8 +49,7 @@ impl Tool {
 #[test]
 fn every_check_of_preview_1_holds_under_refrain_run() -> Result<()> {
     let mut failures = Vec::new();
-    let (_programs, checks) = Programs::checks()?;
-    for program in checks {
+    for program in Programs::build()?.checks()? {
         let folder = ScratchFolder::new("checks")?;
         let (dir, path) = (format!("{}::/", folder.path().display()), program.to_string_lossy().into_owned());
         let ran = ran(&["--dir", &dir, "--env", "A=1", "--env", "LANG=C", &path])?;
