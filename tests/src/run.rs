@@ -72,16 +72,6 @@ impl Programs {
         ensure!(!checks.is_empty() || !self.left_out.is_empty(), "no program was built");
         Ok(checks)
     }
-
-    /// The one that does what its arguments say; none, with a line that says so, where it could not be built.
-    pub fn tool(&self) -> Option<PathBuf> {
-        let tool = self.folder.path().join("run/tool.wasm");
-        if !tool.exists() {
-            println!("skipped: {}", self.left_out);
-            return None;
-        }
-        Some(tool)
-    }
 }
 
 /// `refrain run` with these words.
@@ -152,4 +142,21 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The program of `tests/guests/preview1` that does what its arguments say, built into a folder that goes with it; none, with a
+/// line that says so, where it cannot be built. Built alone, as a runner may give every test its own process.
+pub fn tool() -> Result<Option<(ScratchFolder, PathBuf)>> {
+    let folder = ScratchFolder::new("tool")?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/preview1/build");
+    let output = Command::new(&script).arg(folder.path()).arg("run/tool").output().context("cannot build the tool")?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the tool was not built:\n{told}");
+    let path = folder.path().join("run/tool.wasm");
+    if !path.exists() {
+        ensure!(std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{told}");
+        println!("skipped: {told}");
+        return Ok(None);
+    }
+    Ok(Some((folder, path)))
 }

@@ -11,19 +11,21 @@ use anyhow::{Context, Result, ensure};
 use refrain_tests::echo::{connect, echo_scenario};
 use refrain_tests::native::{Example, NativeServer, ScratchFolder};
 use refrain_tests::resp::kv_server_scenario;
-use refrain_tests::run::{Programs, Ran, Running, ran, ran_with_input, refrain_run};
+use refrain_tests::run::{Programs, Ran, Running, ran, ran_with_input, refrain_run, tool};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The program that does what its arguments say, in a folder that it knows as `/`.
 struct Tool {
     path: String,
     folder: ScratchFolder,
+    _built: ScratchFolder,
 }
 
 impl Tool {
     fn new() -> Result<Option<Self>> {
-        let Some(path) = Programs::build()?.tool() else { return Ok(None) };
-        Ok(Some(Self { path: path.to_string_lossy().into_owned(), folder: ScratchFolder::new("run")? }))
+        let Some((built, path)) = tool()? else { return Ok(None) };
+        let (path, folder) = (path.to_string_lossy().into_owned(), ScratchFolder::new("run")?);
+        Ok(Some(Self { path, folder, _built: built }))
     }
 
     fn host(&self, path: &str) -> std::path::PathBuf {
@@ -300,14 +302,14 @@ fn a_read_only_folder_is_not_changed_and_others_beside_it_are() -> Result<()> {
 #[test]
 fn a_folder_has_its_own_name_where_none_is_given() -> Result<()> {
     let Some(tool) = Tool::new()? else { return Ok(()) };
-    fs::create_dir(tool.host("work"))?;
-    fs::write(tool.host("work/file"), "text")?;
+    fs::create_dir(tool.host("desk"))?;
+    fs::write(tool.host("desk/file"), "text")?;
     let run = |dir: &str, script: &str| {
         let words = ["--dir", dir, &tool.path].into_iter().chain(script.split_whitespace());
         Ran::from(refrain_run(&words.collect::<Vec<_>>())?.current_dir(tool.folder.path()).output()?).good()
     };
-    ensure!(run("work", "cat work/file")? == "text");
-    ensure!(run(".", "cat ./work/file cat work/file")? == "texttext");
+    ensure!(run("desk", "cat desk/file")? == "text");
+    ensure!(run(".", "cat ./desk/file cat desk/file")? == "texttext");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ const TIMES: Times = Times { atime_ns: 1, mtime_ns: 2, ctime_ns: 3 };
 fn rig() -> Rig {
     let mut rig = Rig::unstarted(config());
     let mut preopens = Vec::new();
-    for (name, read_only) in [("work", false), ("data", true)] {
+    for (name, read_only) in [("desk", false), ("data", true)] {
         let dir = rig.kernel.fs_mut().load(ROOT, name.as_bytes(), Loaded::Directory, TIMES);
         rig.kernel.fs_mut().load(dir, b"f", Loaded::File("text".into()), TIMES);
         preopens.push(Preopen { name: name.into(), inode: dir, read_only });
@@ -41,7 +41,7 @@ fn path(dir: u32, path: &[u8], create: bool, rights: u64) -> OpenRequest<'_> {
     OpenRequest { dir, path, follow: Follow::No, flags, fd_flags: 0, rights }
 }
 
-const WORK: u32 = 4;
+const DESK: u32 = 4;
 const DATA: u32 = 5;
 
 #[test]
@@ -100,13 +100,13 @@ fn it_has_the_directories_that_it_was_given_and_reads_alone_what_is_read_only() 
     let mut rig = rig();
     rig.turn(&[], |kernel| {
         assert!(kernel.descriptor(DATA + 1).is_err());
-        for dir in [WORK, DATA] {
+        for dir in [DESK, DATA] {
             let file = kernel.open_path(&path(dir, b"f", false, rights::FD_READ)).unwrap();
             let mut buffer = [0; 8];
             assert_eq!(kernel.read(file, &mut buffer), Ok(4));
-            assert_eq!(kernel.open_path(&path(dir, b"../work/f", false, 0)), Err(Errno::Perm));
+            assert_eq!(kernel.open_path(&path(dir, b"../desk/f", false, 0)), Err(Errno::Perm));
         }
-        kernel.open_path(&path(WORK, b"new", true, rights::FD_WRITE)).unwrap();
+        kernel.open_path(&path(DESK, b"new", true, rights::FD_WRITE)).unwrap();
         let refused = Err(Errno::Notcapable);
         assert_eq!(kernel.open_path(&path(DATA, b"new", true, rights::FD_READ)), refused);
         assert_eq!(kernel.open_path(&path(DATA, b"f", false, rights::FD_WRITE)), refused);
