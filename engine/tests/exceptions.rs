@@ -82,10 +82,10 @@ fn exceptions_that_are_kept_end_the_guest_at_its_memory_limit() {
               (local.set $kept)
               drop
               (br $more))))"#);
-    let limits = RunLimits { memory_bytes: 4 << 20, fuel_per_turn: None };
+    let limits = RunLimits { memory_bytes: 512 << 10, fuel_per_turn: None };
     let outcomes = agree(&platform(), &module, without_ports(), limits, &[Vec::<Record>::new()]);
     let reason = exit_reason(&outcomes[0]).expect("it ended");
-    assert!(reason.contains("its exceptions need more than its memory limit of 4194304 bytes"), "{reason}");
+    assert!(reason.contains("its exceptions need more than its memory limit of 524288 bytes"), "{reason}");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn many_throws_cost_no_memory() {
         assert_eq!(lines(&outcomes[0]), ["A"], "{:?}", exit_reason(&outcomes[0]));
         resident_bytes()
     };
-    let few = run(5_000);
-    let many = run(50_000);
-    assert!(many < few + (8 << 20), "{few} bytes grew to {many}");
+    let few = run(2_000);
+    let many = run(20_000);
+    assert!(many < few + (4 << 20), "{few} bytes grew to {many}");
 }

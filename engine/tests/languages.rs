@@ -131,7 +131,7 @@ fn the_message_bus_in_rust_replays_alike() {
         assert!(pair.connect(serial).starts_with(b"INFO {"));
         assert_eq!(pair.ask(serial, "SUB lake.> 7\r\nPING\r\n", "\r\n"), "PONG\r\n");
     }
-    let answer = pair.ask(1, "PUB lake.level 3\r\n1.5\r\nPING\r\n", "PONG\r\n");
+    let answer = pair.ask(1, "PUB lake.level 3\r\n1.5\r\n", "1.5\r\n");
     assert_eq!(answer.matches("MSG lake.level 7 3\r\n1.5\r\n").count(), 3, "{answer}");
     pair.turn(&[Record::Shutdown(Serial(2))]);
     pair.audit();
