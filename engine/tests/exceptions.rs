@@ -82,7 +82,7 @@ fn exceptions_that_are_kept_end_the_guest_at_its_memory_limit() {
               (local.set $kept)
               drop
               (br $more))))"#);
-    let limits = RunLimits { memory_bytes: 512 << 10, fuel_per_turn: None };
+    let limits = RunLimits { memory_bytes: 512 << 10, table_elements: 1_000_000, fuel_per_turn: None };
     let outcomes = agree(&platform(), &module, without_ports(), limits, &[Vec::<Record>::new()]);
     let reason = exit_reason(&outcomes[0]).expect("it ended");
     assert!(reason.contains("its exceptions need more than its memory limit of 524288 bytes"), "{reason}");

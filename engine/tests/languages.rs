@@ -14,7 +14,8 @@ use refrain_kernel::config::{GuestConfig, GuestPort};
 use refrain_wire::{Control, Record, Serial};
 use support::{Rig, blueprint, data, exit_reason, lines, open, platform, sent};
 
-const LIMITS: RunLimits = RunLimits { memory_bytes: 512 << 20, fuel_per_turn: Some(10_000_000_000) };
+const LIMITS: RunLimits =
+    RunLimits { memory_bytes: 512 << 20, table_elements: 1_000_000, fuel_per_turn: Some(10_000_000_000) };
 /// Turns without records that a guest may need until it has answered.
 const PATIENCE_TURNS: usize = 200;
 
@@ -109,7 +110,7 @@ fn committed(name: &str) -> Vec<u8> {
 
 #[test]
 fn the_job_queue_in_cpp_replays_alike() {
-    let port = GuestPort { port: 11300, pass: false };
+    let port = GuestPort { port: 11300, datagram: false, pass: false };
     let mut pair = Pair::start(&committed("job-queue"), &["job-queue", "--port", "11300"], port);
     pair.connect(1);
     pair.connect(2);
@@ -125,7 +126,7 @@ fn the_job_queue_in_cpp_replays_alike() {
 
 #[test]
 fn the_message_bus_in_rust_replays_alike() {
-    let port = GuestPort { port: 4222, pass: true };
+    let port = GuestPort { port: 4222, datagram: false, pass: true };
     let mut pair = Pair::start(&committed("message-bus"), &["message-bus"], port);
     for serial in 1..=3 {
         assert!(pair.connect(serial).starts_with(b"INFO {"));
@@ -140,7 +141,7 @@ fn the_message_bus_in_rust_replays_alike() {
 #[test]
 fn the_wiki_in_go_replays_alike() {
     let Some(module) = built("examples/build", "wiki") else { return };
-    let mut pair = Pair::start(&module, &["wiki"], GuestPort { port: 8080, pass: true });
+    let mut pair = Pair::start(&module, &["wiki"], GuestPort { port: 8080, datagram: false, pass: true });
     pair.connect(1);
     let put = "PUT /Lake HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\ndeep\n";
     assert!(pair.ask(1, put, "\r\n\r\n").starts_with("HTTP/1.1 201 "));
@@ -152,7 +153,7 @@ fn the_wiki_in_go_replays_alike() {
 #[test]
 fn sqlite_replays_alike() {
     let Some(module) = built("tests/guests/build", "sqlite-shell") else { return };
-    let port = GuestPort { port: 5433, pass: false };
+    let port = GuestPort { port: 5433, datagram: false, pass: false };
     let mut pair = Pair::start(&module, &["sqlite-shell"], port);
     pair.connect(1);
     assert_eq!(pair.ask(1, "CREATE TABLE lake (depth REAL, noise INTEGER);\n", "\n"), "-- 0 changes\n");
@@ -167,7 +168,7 @@ fn sqlite_replays_alike() {
 #[test]
 fn lua_replays_alike() {
     let Some(module) = built("tests/guests/build", "lua-server") else { return };
-    let mut pair = Pair::start(&module, &["lua-server"], GuestPort { port: 5434, pass: false });
+    let mut pair = Pair::start(&module, &["lua-server"], GuestPort { port: 5434, datagram: false, pass: false });
     pair.connect(1);
     assert_eq!(pair.ask(1, "1 + 1\n", "\n"), "= 2\n");
     assert_eq!(pair.ask(1, "error('deep')\n", "\n"), "! chunk:1: deep\n");
