@@ -148,8 +148,17 @@ fn fuel_that_is_just_enough_is_and_one_less_is_not() {
     let with = |fuel| run_with(&platform(), &module, RunLimits { fuel_per_turn: Some(fuel), ..SMALL });
     let needs = with(1_000_000).fuel;
     assert!(needs > 1000, "{needs}");
-    assert_eq!(exit_reason(&with(needs)).unwrap(), "exited with code 0");
-    assert!(exit_reason(&with(needs - 1)).unwrap().contains("used up its fuel"));
+    // Fuel is looked at where loops and functions begin, so the last instructions may be free.
+    let is_enough = |fuel: u64| exit_reason(&with(fuel)).unwrap() == "exited with code 0";
+    let (mut less, mut least) = (0, needs);
+    while least - less > 1 {
+        let middle = u64::midpoint(less, least);
+        if is_enough(middle) { least = middle } else { less = middle }
+    }
+    assert!(least + 100 > needs, "{least} of {needs}");
+    assert!(is_enough(least) && is_enough(least + 1) && is_enough(needs));
+    assert!(exit_reason(&with(least - 1)).unwrap().contains("used up its fuel"));
+    assert!(!is_enough(least / 2));
 }
 
 #[test]
@@ -186,8 +195,14 @@ fn a_start_function_runs_before_start_and_is_bounded_like_it() {
     assert!(end_of(&module).contains("used up its fuel"));
     let module = start("(func $begin unreachable) (start $begin) (func (export \"_start\"))");
     assert!(end_of(&module).contains("unreachable"));
-    let module = start("(data (i32.const 65535) \"ab\") (func (export \"_start\"))");
-    assert!(end_of(&module).contains("out of bounds memory"), "data that does not fit is a trap too");
+    let begins = |data: &str| {
+        let module = start(&format!("(global $at i32 (i32.const 65535)) {data} (func (export \"_start\"))"));
+        platform().load(&module).map(|_| end_of(&module)).map_err(|error| error.to_string())
+    };
+    let told = begins("(data (i32.const 65535) \"ab\")").unwrap_err();
+    assert!(told.contains("ends at byte 65537"), "data that never fits is refused: {told}");
+    let ended = begins("(data (global.get $at) \"ab\")").unwrap();
+    assert!(ended.contains("out of bounds memory"), "where nobody can tell before, it is a trap: {ended}");
 }
 
 #[test]

@@ -176,13 +176,16 @@ fn an_effect_entry_is_37_bytes() {
 
 #[test]
 fn the_kinds_of_effects_have_their_numbers() {
-    for (kind, number) in [(EffectKind::Reset, 3), (EffectKind::Audit, 11), (EffectKind::Upgrade, 12)] {
+    let numbers =
+        [(EffectKind::Reset, 3), (EffectKind::Audit, 11), (EffectKind::Upgrade, 12), (EffectKind::Connect, 13)];
+    let numbers = numbers.into_iter().chain([(EffectKind::Resolve, 14), (EffectKind::Datagram, 15)]);
+    for (kind, number) in numbers {
         let entry = EffectEntry { kind, flow: None, offset: 1, length: 0, digest: Digest::default() };
         let mut out = [0; 37];
         entry.put(&mut out);
         assert_eq!(out[0], number, "{kind:?}");
         assert_eq!(EffectEntry::decode(&Bytes::copy_from_slice(&out)), Ok(entry));
-        out[0] = 13;
+        out[0] = 16;
         assert!(EffectEntry::decode(&Bytes::copy_from_slice(&out)).is_err(), "one above the last kind");
     }
 }

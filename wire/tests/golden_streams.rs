@@ -50,7 +50,7 @@ fn a_hello_is_51_bytes() {
     hello.encode(&mut out);
     assert_eq!(out.len(), 51);
     let golden =
-        "5246524e 0100 04 01010101010101010101010101010101 02020202020202020202020202020202 0300000000000000 0ca85378";
+        "5246524e 0200 04 01010101010101010101010101010101 02020202020202020202020202020202 0300000000000000 4ea252cb";
     assert_eq!(hex(&out), golden.replace(' ', ""));
     assert_eq!(Hello::decode(&mut BytesMut::from(&*out)), Ok(Some(hello)));
 }

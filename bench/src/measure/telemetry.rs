@@ -76,22 +76,21 @@ impl Collector {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 // A server that ends closes its connection.
-                while take(&stream).is_ok_and(|taken| taken) {
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
+                while take(&stream, &count).is_ok_and(|taken| taken) {}
             }
         });
         Ok(Self { url, requests })
     }
 }
 
-/// Takes one request; false at the end of the connection.
-fn take(stream: &TcpStream) -> Result<bool> {
+/// Takes one request and counts it before it is answered; false at the end of the connection.
+fn take(stream: &TcpStream, count: &AtomicU64) -> Result<bool> {
     let mut reader = BufReader::new(stream);
     let (mut length, mut line) = (0, String::new());
     while reader.read_line(&mut line)? > 0 {
         if line.trim_end().is_empty() {
             reader.read_exact(&mut vec![0; length])?;
+            count.fetch_add(1, Ordering::Relaxed);
             (&mut &*stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
             return Ok(true);
         }

@@ -20,8 +20,8 @@ int main(void) {
     CHECK(w_sock_shutdown(file, 0), INVAL);
     CHECK(w_sock_shutdown(file, 4), INVAL);
     CHECK(w_sock_accept(file, 0, NOWHERE + 6), FAULT);
-    CHECK(w_sock_recv(file, &vector, 1, 0, NOWHERE + 6, &flags), FAULT);
-    CHECK(w_sock_recv(file, NOWHERE, 1, 0, &out, &flags), FAULT);
-    CHECK(w_sock_send(file, NOWHERE, 1, 0, &out), FAULT);
+    CHECK(w_sock_recv(file, &vector, 1, 0, NOWHERE + 6, &flags), NOTSOCK);
+    CHECK(w_sock_recv(file, NOWHERE, 1, 0, &out, &flags), NOTSOCK);
+    CHECK(w_sock_send(file, NOWHERE, 1, 0, &out), NOTSOCK);
     return end_of_checks("sockets");
 }
