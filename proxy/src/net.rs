@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-pub use options::{IpRange, KEEPALIVE, RangeError, SocketOptions};
+pub use options::{KEEPALIVE, SocketOptions};
 pub use socket::Sockets;
 
 /// What is there later. Dropping it gives it up.

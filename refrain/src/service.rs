@@ -11,13 +11,13 @@ use refrain_engine::{LoadError, Platform};
 use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
 use refrain_kernel::fs::BundleFiles;
 use refrain_kernel::{Outbound, outbound};
-use refrain_proxy::net::{IpRange, SocketOptions};
+use refrain_proxy::net::SocketOptions;
 use refrain_proxy::tcp::ListenOptions;
 use refrain_service::{
     AddressRange, Bundle, FuelPerTurn, IdleLimit, Keepalive, Manifest, OutboundHost, Port, Protocol,
 };
-use refrain_wire::GroupId;
 use refrain_wire::control::Agreement;
+use refrain_wire::{GroupId, IpRange};
 
 /// A port as the proxy serves it.
 #[derive(Debug, Clone)]
@@ -141,12 +141,9 @@ fn listen_options(port: &Port) -> ListenOptions {
         Keepalive::Off => None,
         Keepalive::After(time) => Some(time),
     };
-    let range = |range: &AddressRange| {
-        IpRange::new(range.first(), range.prefix()).expect("a range of a manifest has at most the bits of its address")
-    };
     ListenOptions {
         socket: SocketOptions { nodelay: port.nodelay, keepalive, ..SocketOptions::default() },
-        proxy_protocol_from: port.proxy_protocol.iter().map(range).collect(),
+        proxy_protocol_from: port.proxy_protocol.iter().map(ip_range).collect(),
     }
 }
 
@@ -214,11 +211,12 @@ fn host(host: &OutboundHost) -> outbound::Host {
         OutboundHost::Name(name) => outbound::Host::name(name).expect("a manifest's names are checked"),
         OutboundHost::Below(name) => outbound::Host::below(name).expect("a manifest's names are checked"),
         OutboundHost::Any => outbound::Host::Any,
-        OutboundHost::Range(range) => {
-            let range = outbound::IpRange::new(range.first(), range.prefix());
-            outbound::Host::Range(range.expect("a manifest's ranges are checked"))
-        }
+        OutboundHost::Range(range) => outbound::Host::Range(ip_range(range)),
     }
+}
+
+fn ip_range(range: &AddressRange) -> IpRange {
+    IpRange::new(range.first(), range.prefix()).expect("a manifest's ranges are checked")
 }
 
 /// An error with its causes, in one line.
@@ -259,6 +257,18 @@ mod tests {
         assert!(permits("192.168.255.1", 1, Tcp, &[]) && !permits("192.169.0.1", 1, Tcp, &[]));
         let rule = rules.rule_for([1, 1, 1, 1].into(), 8005, Tcp, std::iter::empty()).expect("permitted");
         assert_eq!(rule.proxy_header, Some(outbound::ProxyHeader::V2));
+    }
+
+    #[test]
+    fn trusted_proxies_may_be_written_as_ipv4_within_ipv6() {
+        let port = "[[ports]]\nname = \"p\"\nguest = 80\nlisten = \"127.0.0.1:0\"\n\
+                    proxy_protocol = { from = [\"::ffff:10.0.0.0/104\", \"fd00::/8\"] }\n";
+        let text = format!("name = \"a\"\nversion = \"1.0.0\"\nmodule = \"a.wasm\"\n{port}");
+        let manifest = Manifest::parse(&text).expect("a good manifest");
+        let trusted = listen_options(&manifest.ports[0]).proxy_protocol_from;
+        let holds = |ip: &str| trusted.iter().any(|range| range.holds(ip.parse().expect("an address")));
+        assert!(holds("10.255.0.1") && holds("fd00::1"));
+        assert!(!holds("11.0.0.1") && !holds("::1"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod effect;
 pub mod entry;
 pub mod id;
+pub mod ip_range;
 pub mod limits;
 pub mod message;
 pub mod outward;
@@ -34,6 +35,7 @@ pub use id::{
     ClusterId, Epoch, FlowId, Generation, GroupId, Incarnation, NodeId, Position, ProxyId, Seat, Serial, ShardId,
     SubmissionId,
 };
+pub use ip_range::{IpRange, IpRangeError};
 pub use outward::{CallFailure, Protocol, ProxyHeader, Target};
 pub use reader::DecodeError;
 pub use record::{Record, RecordWriter, ResetReason};

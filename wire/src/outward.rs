@@ -14,7 +14,7 @@ use crate::{Epoch, FlowId, ProxyId, Serial};
 /// The serials of outward flows begin here. They are given by the kernel of a group, so two groups may have the same;
 /// those below are given by the proxy.
 pub const FIRST_OUTWARD_SERIAL: Serial = Serial(0xF000_0000);
-/// The most bytes of a host name to look up.
+/// The most bytes of a host name (RFC 1035), without a dot at its end.
 pub const MAX_HOST_NAME_BYTES: usize = 253;
 /// The most addresses in an answer to a look-up; more are left out.
 pub const MAX_RESOLVED: usize = 16;

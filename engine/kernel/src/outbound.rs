@@ -2,31 +2,23 @@
 //!
 //! Default deny: without a rule nothing may be looked up and nothing be called. Two questions are asked of the rules,
 //! [`Outbound::permits_name`] before a look-up and [`Outbound::permits`] before a call; the answer of the first never
-//! opens more than the second allows. An address that is not public ([`address::is_private`]) is reached by a rule that
+//! opens more than the second allows. An address that is not public ([`is_private`]) is reached by a rule that
 //! names it or a range around it alone, whatever a look-up says it is called: who controls a name must not choose which
 //! of the operator's own machines it leads to. The one name that stands for addresses itself is `localhost`.
 //!
 //! Pure data. How rules are written, and how many there may be, is the affair of the manifest (crate
 //! `refrain-service`); which look-up's answer pins which names to an address is that of the sockets.
 
-mod address;
 mod host;
+mod private;
 
 use std::net::IpAddr;
 
-pub use refrain_wire::Protocol;
+pub use refrain_wire::outward::MAX_HOST_NAME_BYTES;
+pub use refrain_wire::{IpRange, IpRangeError, Protocol, ProxyHeader};
 
-pub use address::{IpRange, IpRangeError, is_private};
-pub use host::{Host, HostError, MAX_HOST_NAME_BYTES};
-
-/// The version of the header of the PROXY protocol that a connection begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProxyHeader {
-    /// A line of text.
-    V1,
-    /// Bytes.
-    V2,
-}
+pub use host::{Host, HostError};
+pub use private::is_private;
 
 /// Ports of a rule, from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

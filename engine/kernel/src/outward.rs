@@ -21,7 +21,6 @@ use crate::errno::Errno;
 use crate::flow::{Flow, Link};
 use crate::kernel::{FlowSlot, Kernel};
 use crate::lookup::{Lookup, Pins};
-use crate::outbound;
 
 /// The epoch of calls that have no owner yet; the log gives out none of that number.
 const NOBODY: Epoch = Epoch(0);
@@ -85,11 +84,7 @@ impl Kernel {
         let ip = address.ip().to_canonical();
         let names = self.tables.outward.pins.names_of(ip);
         let rule = self.config.outbound.rule_for(ip, address.port(), protocol, names).ok_or(Errno::Acces)?;
-        Ok(match rule.proxy_header {
-            None => ProxyHeader::None,
-            Some(outbound::ProxyHeader::V1) => ProxyHeader::V1,
-            Some(outbound::ProxyHeader::V2) => ProxyHeader::V2,
-        })
+        Ok(rule.proxy_header.unwrap_or_default())
     }
 
     /// `connect`. A socket that does not wait is told `inprogress`, and by [`Kernel::take_socket_error`] what came of it.

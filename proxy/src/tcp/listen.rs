@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 
-use refrain_wire::GroupId;
+use refrain_wire::{GroupId, IpRange};
 
 use super::tasks::{self, Hears};
 use super::{FrontEnd, datagrams};
-use crate::net::{IpRange, Listener, SocketOptions};
+use crate::net::{Listener, SocketOptions};
 
 /// How clients are listened for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,8 +22,8 @@ pub struct ListenOptions {
 }
 
 impl FrontEnd {
-    /// Listens for clients of a guest's port and returns the address. Port 0 takes any free one. Connections wait in the backlog until the first
-    /// epoch begins; after an epoch was lost they are reset at once, until the next.
+    /// Listens for clients of a guest's port and returns the address. Port 0 takes any free one. Connections wait in the
+    /// backlog until the first epoch begins; after an epoch was lost they are reset at once, until the next.
     pub fn listen(
         &self,
         addr: SocketAddr,

@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use refrain_wire::{FlowId, GroupId, Position};
+use refrain_wire::{FlowId, GroupId, IpRange, Position};
 use tokio::time::sleep;
 
 use super::connection::Connection;
@@ -16,7 +16,7 @@ use super::shell::Shell;
 use super::{greet, serve};
 use crate::core::Action;
 use crate::nat::{Client, Ending, MAX_IDLE_ASSOCIATION, Refused};
-use crate::net::{IpRange, Listener, Stream};
+use crate::net::{Listener, Stream};
 
 /// How long nothing is accepted after the process has run out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -61,7 +61,7 @@ pub(super) async fn accept(shell: Rc<Shell>, listener: Box<dyn Listener>, hears:
         match poll_fn(|cx| listener.poll_accept(cx)).await {
             Ok((stream, peer)) => {
                 let client = if is_local { Client::Local } else { Client::Remote(peer) };
-                if proxies.iter().any(|range| range.contains(peer.ip())) {
+                if proxies.iter().any(|range| range.holds(peer.ip())) {
                     greet::greet(&shell, stream, client, group, port);
                 } else {
                     admit(&shell, stream, client, Bytes::new(), group, port);

@@ -1,13 +1,13 @@
 //! Clients behind trusted proxies.
 
-use refrain_proxy::net::{IpRange, SocketOptions};
+use refrain_proxy::net::SocketOptions;
 use refrain_proxy::proxy_protocol::encode;
-use refrain_wire::ProxyHeader;
+use refrain_wire::{IpRange, ProxyHeader};
 
 use super::*;
 
 fn from_loopback() -> ListenOptions {
-    let proxies: IpRange = "127.0.0.0/8".parse().expect("a range");
+    let proxies = IpRange::new([127, 0, 0, 0].into(), 8).expect("a range");
     ListenOptions { proxy_protocol_from: vec![proxies], ..ListenOptions::default() }
 }
 
@@ -183,7 +183,7 @@ fn a_header_that_does_not_come_in_time_is_reset() {
 fn a_client_that_is_no_trusted_proxy_is_not_asked_and_not_believed() {
     on_loop(async {
         let stage = Stage::begun(Limits::default());
-        let elsewhere = "10.0.0.0/8".parse().expect("a range");
+        let elsewhere = IpRange::new([10, 0, 0, 0].into(), 8).expect("a range");
         let options = ListenOptions { proxy_protocol_from: vec![elsewhere], ..ListenOptions::default() };
         let mut client = connect(stage.listen_behind(port::ECHO, &options)).await;
         echoes(&mut client, &header(ProxyHeader::V1, "203.0.113.7:4711")).await;

@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use refrain_wire::IpRange;
 use tokio::net::UnixStream;
 
 use super::*;
@@ -152,7 +153,7 @@ fn a_drain_leaves_the_file_of_another_server() {
 fn a_local_proxy_tells_whose_connection_it_is_if_it_is_trusted() {
     on_loop(async {
         let (folder, stage) = (Folder::new(), Stage::begun(Limits::default()));
-        let loopback = "127.0.0.1".parse().expect("a range");
+        let loopback = IpRange::one([127, 0, 0, 1].into());
         let options = ListenOptions { proxy_protocol_from: vec![loopback], ..ListenOptions::default() };
         stage.front_end.listen_unix(&folder.socket(), GROUP, port::ECHO, &options).expect("the path is free");
         let mut client = connect_unix(&folder.socket()).await;

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::address::{IpRange, is_private};
+use super::{IpRange, MAX_HOST_NAME_BYTES, is_private};
 
-/// Bytes of a host name (RFC 1035), without a dot at its end.
-pub const MAX_HOST_NAME_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
 /// The name that stands for loopback addresses without a look-up (RFC 6761).
 const LOCALHOST: &str = "localhost";
