@@ -144,15 +144,19 @@ impl ShardState {
                 epoch.last = id.number;
             }
         }
-        let owners = self.owners();
+        if entry.batches.iter().any(|batch| self.may_create(batch.group)) {
+            applied.owners = self.owners();
+        }
         for batch in &entry.batches {
             self.apply_batch(batch, &counting, &mut applied);
         }
-        if applied.controls.iter().any(|(_, control)| matches!(control, Control::Create { .. })) {
-            applied.owners = owners;
-        }
         self.note_turns(&applied);
         applied
+    }
+
+    /// Whether a batch of this group can create it.
+    fn may_create(&self, group: GroupId) -> bool {
+        group != GroupId::SHARD && !self.groups.contains_key(&group)
     }
 
     /// The epochs to which outward calls may be given.

@@ -49,7 +49,7 @@ pub struct Applied {
     pub term: Option<TermEntropy>,
     /// The randomness of all terms before this entry, folded: what a group that this entry creates takes in first.
     pub fold: [u8; 32],
-    /// Where this entry creates a group: the epochs before it to which outward calls may be given.
+    /// Where this entry has a batch of a group that was not there: the epochs before it to which outward calls may be given.
     pub owners: Vec<Owner>,
     /// A service was placed on another shard.
     pub placed: bool,
