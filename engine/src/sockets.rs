@@ -51,10 +51,17 @@ struct Buffers {
 
 /// What came with received bytes.
 struct Received {
-    /// Who sent them; unknown when the connection is gone.
-    from: Option<SocketAddr>,
+    /// Who sent the datagram; none on a connection.
+    datagram_of: Option<SocketAddr>,
     /// `roflags`.
     flags: u16,
+}
+
+impl Received {
+    /// Who sent them; unknown when the connection is gone.
+    fn from(&self, kernel: &Kernel, fd: u32) -> Option<SocketAddr> {
+        self.datagram_of.or_else(|| kernel.peer_address(fd).ok())
+    }
 }
 
 /// Receives from a connection, or a datagram from anyone, and writes the total length.
@@ -66,11 +73,10 @@ fn receive(kernel: &mut Kernel, memory: &mut [u8], fd: u32, to: Buffers, flags: 
     if kernel.socket_kind(fd)? == SocketKind::Datagram {
         return receive_datagram(kernel, memory, fd, to, peek);
     }
-    let from = kernel.peer_address(fd).ok();
     // Peeking takes nothing, so a second buffer would be given the same bytes again.
     let count = if peek { to.vectors.1.min(1) } else { to.vectors.1 };
     each_vector(memory, (to.vectors.0, count), to.total, |buffer| kernel.recv(fd, buffer, peek))?;
-    Ok(Received { from, flags: 0 })
+    Ok(Received { datagram_of: None, flags: 0 })
 }
 
 fn receive_datagram(
@@ -93,7 +99,7 @@ fn receive_datagram(
     }
     write_u32(memory, to.total, copied as u32)?;
     let flags = if length > copied { RECV_TRUNCATED } else { 0 };
-    Ok(Received { from: Some(peer), flags })
+    Ok(Received { datagram_of: Some(peer), flags })
 }
 
 /// Sends on a connection, or a datagram to where the socket is connected to or to `to`; writes the total length.

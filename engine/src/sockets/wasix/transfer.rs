@@ -21,7 +21,7 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
                 slice(memory, out_flags, 2)?;
                 slice(memory, address, ADDRESS_PORT_BYTES)?;
                 let received = receive(kernel, memory, fd, Buffers { vectors: (at, count), total }, flags)?;
-                received.from.map_or(Ok(()), |from| put_address(memory, address, from))?;
+                received.from(kernel, fd).map_or(Ok(()), |from| put_address(memory, address, from))?;
                 Ok(write(memory, out_flags, &received.flags.to_le_bytes())?)
             })
         },
