@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -57,8 +58,12 @@ impl Rctl {
 
     /// Waits until the status of a service fulfils a condition; returns it.
     pub fn until(&self, name: &str, what: &str, fulfilled: impl Fn(&Value) -> bool) -> Result<Value> {
+        self.within(wait::PATIENCE, name, what, fulfilled)
+    }
+
+    fn within(&self, patience: Duration, name: &str, what: &str, fulfilled: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut last = Value::Null;
-        let found = wait::until(&format!("{name} is {what}"), || {
+        let found = wait::within(patience, &format!("{name} is {what}"), || {
             last = self.service(name)?;
             Ok(fulfilled(&last).then(|| last.clone()))
         });
@@ -67,7 +72,12 @@ impl Rctl {
 
     /// Waits until all seats of a service are active at one position with one digest; returns it.
     pub fn until_equal(&self, name: &str) -> Result<String> {
-        let service = self.until(name, "equal in all seats", |service| {
+        self.equal_within(wait::PATIENCE, name)
+    }
+
+    /// The same, at most so long.
+    pub fn equal_within(&self, patience: Duration, name: &str) -> Result<String> {
+        let service = self.within(patience, name, "equal in all seats", |service| {
             let seats = service["seats"].as_array().cloned().unwrap_or_default();
             let first = seats.first().cloned().unwrap_or_default();
             let alike = |seat: &Value| {

@@ -286,6 +286,11 @@ impl Server {
     pub fn until_equal(&self, name: &str) -> Result<String> {
         self.rctl.until_equal(name)
     }
+
+    /// The same, at most so long.
+    pub fn equal_within(&self, patience: Duration, name: &str) -> Result<String> {
+        self.rctl.equal_within(patience, name)
+    }
 }
 
 impl Drop for Server {
