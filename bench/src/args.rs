@@ -94,6 +94,12 @@ pub enum What {
     CheckpointPause,
     /// The examples as committed and without what makes their guests savable in checkpoints: size and speed.
     Asyncify,
+    /// The examples with and without counting fuel: speed.
+    Fuel,
+    /// From the start of a process to a service that listens, with compiled code at hand.
+    Start,
+    /// What a hundred idle services cost.
+    IdleServices,
     /// 1,000 inserts in one transaction of SQLite, replicated, and the same source built natively.
     Sqlite,
 }

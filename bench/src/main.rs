@@ -31,6 +31,7 @@ mod program;
 mod raw;
 mod redis_server;
 mod report;
+mod resident;
 mod resp;
 mod run;
 mod server;

@@ -16,14 +16,18 @@ mod failover;
 mod filled;
 mod floor;
 mod framing;
+mod fuel;
 mod idle;
+mod idle_services;
 mod images;
 mod join;
 mod load;
 mod redis;
 mod series;
 mod sqlite;
+mod start;
 mod telemetry;
+mod variants;
 
 /// Where a measurement puts its rows: those of a measurement that fails half-way are kept.
 pub type Rows = Vec<Row>;
@@ -73,6 +77,9 @@ impl What {
             Self::Join { .. } => "join",
             Self::CheckpointPause => "checkpoint-pause",
             Self::Asyncify => "asyncify",
+            Self::Fuel => "fuel",
+            Self::Start => "start",
+            Self::IdleServices => "idle-services",
             Self::Sqlite => "sqlite",
         }
     }
@@ -94,6 +101,9 @@ impl What {
                 | Self::Join { .. }
                 | Self::CheckpointPause
                 | Self::Asyncify
+                | Self::Fuel
+                | Self::Start
+                | Self::IdleServices
         )
     }
 
@@ -113,6 +123,9 @@ impl What {
             Self::Join { history } => join::measure(setup, history, rows),
             Self::CheckpointPause => checkpoint_pause::measure(setup, rows),
             Self::Asyncify => asyncify::measure(setup, rows),
+            Self::Fuel => fuel::measure(setup, rows),
+            Self::Start => start::measure(setup, rows),
+            Self::IdleServices => idle_services::measure(setup, rows),
             Self::Sqlite => sqlite::measure(setup, rows),
             _ => cluster::measure(setup, self.contenders(), rows),
         }

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use refrain_api::Status;
@@ -41,11 +41,12 @@ pub struct Server {
     process: Process,
     data: PathBuf,
     served: Vec<(String, SocketAddr)>,
+    started_in: Duration,
 }
 
 impl Server {
     /// Starts `program` with copies of these examples; everything is kept in the new folder `folder`. Returns when
-    /// every service is served. `variables` are those of its environment.
+    /// every service is served. `variables` are those of its environment; `code` is a folder whose compiled code it may take.
     pub fn start(
         program: &Path,
         examples: &Path,
@@ -53,6 +54,7 @@ impl Server {
         durability: Durability,
         folder: &Path,
         variables: &[(&str, &str)],
+        code: Option<&Path>,
     ) -> Result<Self> {
         // A folder of its own, so that `rctl` still finds the server that the user has running.
         let runtime = folder.join("runtime");
@@ -61,6 +63,10 @@ impl Server {
             made.with_context(|| format!("cannot create {}", path.display()))?;
         }
         let data = folder.join("data");
+        if let Some(code) = code {
+            DirBuilder::new().mode(0o700).create(&data).context("cannot create the data folder")?;
+            symlink(code, data.join("code")).context("cannot link to the compiled code")?;
+        }
         let mut command = Command::new(program);
         command.arg("up");
         for name in services {
@@ -72,13 +78,14 @@ impl Server {
             command.env_remove(name);
         }
         command.env("XDG_RUNTIME_DIR", &runtime).envs(variables.iter().copied());
+        let begin = Instant::now();
         let mut process = Process::start("refrain", &mut command, folder)?;
         let mut served = Vec::new();
         process.wait_for(START_LIMIT, |line| {
             served.extend(serving(line));
             (line == "ready").then_some(())
         })?;
-        let server = Self { process, data, served };
+        let server = Self { process, data, served, started_in: begin.elapsed() };
         for name in services {
             server.address(name)?;
         }
@@ -91,6 +98,16 @@ impl Server {
             Some((_, address)) => Ok(*address),
             None => bail!("refrain does not serve {name}: {}", self.process.errors()),
         }
+    }
+
+    /// How long it took from the start of its process until every service was served.
+    pub fn started_in(&self) -> Duration {
+        self.started_in
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// The number of the process.

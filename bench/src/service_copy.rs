@@ -22,6 +22,14 @@ pub fn copy(examples: &Path, name: &str, into: &Path) -> Result<PathBuf> {
     Ok(to)
 }
 
+/// Changes the lines of a copy's manifest.
+pub fn change(folder: &Path, of: impl Fn(&str) -> String) -> Result<()> {
+    let manifest = folder.join(MANIFEST);
+    let text = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+    let changed: String = text.lines().map(of).flat_map(|line| [line, "\n".to_owned()]).collect();
+    fs::write(&manifest, changed).with_context(|| format!("cannot write {}", manifest.display()))
+}
+
 /// The manifest with every `listen` line changed.
 fn with_any_port(manifest: &str) -> String {
     manifest.lines().map(|line| if is_listen(line) { ANY_PORT } else { line }).flat_map(|line| [line, "\n"]).collect()

@@ -84,24 +84,41 @@ impl Setup {
 
     /// Starts Refrain with these examples, unless it is not to be measured.
     pub fn refrain(&self, services: &[&str], durability: Durability) -> Result<Option<Server>> {
+        self.refrain_with_code(services, durability, None)
+    }
+
+    /// The same with the compiled code of the folder `code`.
+    pub fn refrain_with_code(
+        &self,
+        services: &[&str],
+        durability: Durability,
+        code: Option<&Path>,
+    ) -> Result<Option<Server>> {
         let Some(program) = &self.refrain else { return Ok(None) };
         let folder = self.next_folder("refrain");
-        Server::start(program, &self.examples, services, durability, &folder, &[]).map(Some)
+        Server::start(program, &self.examples, services, durability, &folder, &[], code).map(Some)
+    }
+
+    /// Starts all these services of a folder, in one server.
+    ///
+    /// # Errors
+    /// Also when Refrain is not to be measured.
+    pub fn services_of(&self, folder: &Path, names: &[&str], durability: Durability) -> Result<Server> {
+        let program = self.refrain.as_deref().context("Refrain is not to be measured")?;
+        Server::start(program, folder, names, durability, &self.next_folder("refrain"), &[], None)
     }
 
     /// Starts this build of the server, or another one, with variables of its environment.
     pub fn variant(&self, side: Side, other: Option<&Path>, name: &str, variables: &[(&str, &str)]) -> Result<Target> {
         let program = other.or(self.refrain.as_deref()).context("Refrain is not to be measured")?;
         let folder = self.next_folder("refrain");
-        let server = Server::start(program, &self.examples, &[name], Durability::Fsync, &folder, variables)?;
+        let server = Server::start(program, &self.examples, &[name], Durability::Fsync, &folder, variables, None)?;
         Ok(Target { side, address: server.address(name)?, _running: Running::Refrain(server) })
     }
 
     /// Starts a service of this folder.
     pub fn service_of(&self, side: Side, folder: &Path, name: &str, durability: Durability) -> Result<Target> {
-        let program = self.refrain.as_deref().context("Refrain is not to be measured")?;
-        let data = self.next_folder("refrain");
-        let server = Server::start(program, folder, &[name], durability, &data, &[])?;
+        let server = self.services_of(folder, &[name], durability)?;
         Ok(Target { side, address: server.address(name)?, _running: Running::Refrain(server) })
     }
 
