@@ -37,17 +37,21 @@ impl View {
     }
 
     pub(crate) fn now(&self) -> Leadership {
-        let (term, leader, alone) = {
+        let (term, leader) = {
             let server = self.server.borrow_watched();
-            let alone = server.membership_config.voter_ids().eq([self.node.0]);
-            (server.vote.leader_id.term, server.current_leader.map(NodeId), alone)
+            (server.vote.leader_id.term, server.current_leader.map(NodeId))
         };
         if self.ended.load(Ordering::Acquire) {
             return Leadership { term, leader: None, leading: false };
         }
-        let acknowledged = || alone || self.acknowledged().is_some_and(|ago| ago < self.lease);
+        let acknowledged = || self.alone() || self.acknowledged().is_some_and(|ago| ago < self.lease);
         let applied = || self.data.borrow_watched().last_applied.is_some_and(|id| id.leader_id.term == term);
         Leadership { term, leader, leading: leader == Some(self.node) && applied() && acknowledged() }
+    }
+
+    /// Whether it is the only voter, whom nobody has to acknowledge.
+    fn alone(&self) -> bool {
+        self.server.borrow_watched().membership_config.voter_ids().eq([self.node.0])
     }
 
     /// How long ago the last message was sent that a majority has acknowledged.
@@ -70,7 +74,8 @@ impl View {
 
     /// Waits until it is worth looking again; false when the log has ended.
     async fn changed(&mut self, now: Leadership, heartbeat: Duration) -> bool {
-        if now.leader != Some(self.node) {
+        // Alone it leads until something else changes, and openraft notes no acknowledgements.
+        if now.leader != Some(self.node) || (now.leading && self.alone()) {
             return self.server.changed().await.is_ok();
         }
         if now.leading {
