@@ -168,17 +168,13 @@ impl Kernel {
         if bytes.len() > MAX_DATAGRAM_BYTES {
             return Err(Errno::Msgsize.into());
         }
-        let takes = bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
-        if self.datagram_bytes + takes > self.config.socket_buffers_bytes {
-            // What a turn sends is bounded; the rest waits for the next.
-            self.wait_for_next_turn();
-            return Err(Stop::Block);
+        if !self.effects.spent().fits_datagram(bytes.len()) {
+            return Err(self.turn_is_full());
         }
         let id = match self.tables.datagrams.known(slot).peers.get(&peer) {
             Some(id) => *id,
             None => self.associate(slot, peer)?,
         };
-        self.datagram_bytes += takes;
         let association = self.tables.datagrams.associations.get_mut(&id).expect("every peer has its association");
         let number = association.sent;
         association.sent += 1;
@@ -188,20 +184,21 @@ impl Kernel {
     }
 
     /// Begins an association with an address outside.
-    fn associate(&mut self, slot: u32, peer: SocketAddr) -> Result<FlowId, Errno> {
+    fn associate(&mut self, slot: u32, peer: SocketAddr) -> Result<FlowId, Stop> {
         if peer.port() == 0 {
-            return Err(Errno::Addrnotavail);
+            return Err(Errno::Addrnotavail.into());
         }
         self.permit(peer, Protocol::Udp)?;
         self.has_room_for_call()?;
         if self.flows_and_associations() >= self.config.max_flows {
-            return Err(Errno::Nobufs);
+            return Err(Errno::Nobufs.into());
         }
         // Datagrams wait for nobody.
         let id = self.tables.outward.next_id().ok_or(Errno::Netunreach)?;
         if self.tables.datagrams.known(slot).bound.is_none() {
             self.bind_datagram(slot, 0)?;
         }
+        self.effects.begin_call();
         self.tables.outward.open += 1;
         self.tables.datagrams.socket(slot).peers.insert(peer, id);
         self.tables.datagrams.associations.insert(id, Association { slot, peer, sent: 0 });

@@ -83,8 +83,6 @@ pub struct Kernel {
     pub(crate) touched: BTreeSet<u32>,
     audit: bool,
     work: u64,
-    /// Bytes of datagrams that the guest sent in this turn.
-    pub(crate) datagram_bytes: u64,
 }
 
 impl Kernel {
@@ -119,7 +117,7 @@ impl Kernel {
     pub(crate) fn assemble(config: GuestConfig, tables: Tables, mut fs: Fs) -> Self {
         fs.limit_inodes(config.max_inodes);
         let (effects, touched) = (Effects::default(), BTreeSet::new());
-        Self { config, tables, fs, effects, solo: None, touched, audit: false, work: 0, datagram_bytes: 0 }
+        Self { config, tables, fs, effects, solo: None, touched, audit: false, work: 0 }
     }
 
     /// What the guest is given.
@@ -196,7 +194,6 @@ impl Kernel {
         self.tables.wait_ns = None;
         // What nobody was charged for is forgotten, as it would be by a replica that was restored here.
         self.work = 0;
-        self.datagram_bytes = 0;
         for event in input.shard {
             if let ShardEvent::Term(entropy) = event {
                 self.tables.random.absorb(entropy);

@@ -79,6 +79,7 @@ impl Kernel {
         }
         self.drop_lookup();
         self.has_room_for_call()?;
+        self.effects.begin_call();
         self.tables.outward.lookup = Some(Lookup { name, id: None, answer: None });
         self.begin_lookup();
         Err(Stop::Block)

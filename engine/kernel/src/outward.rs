@@ -74,9 +74,12 @@ impl Kernel {
         self.tables.outward.open + u32::from(self.tables.outward.lookup.is_some())
     }
 
-    /// Whether one more call may be made.
-    pub(crate) fn has_room_for_call(&self) -> Result<(), Errno> {
-        if self.calls() < self.config.max_outward { Ok(()) } else { Err(Errno::Nobufs) }
+    /// Whether one more call may be made, and in this turn.
+    pub(crate) fn has_room_for_call(&mut self) -> Result<(), Stop> {
+        if self.calls() >= self.config.max_outward {
+            return Err(Errno::Nobufs.into());
+        }
+        if self.effects.spent().fits_call() { Ok(()) } else { Err(self.turn_is_full()) }
     }
 
     /// The header that a connection to `address` begins with; an error when the manifest does not allow it.
@@ -127,15 +130,16 @@ impl Kernel {
         }
     }
 
-    fn begin_connect(&mut self, fd: u32, address: SocketAddr) -> Result<(), Errno> {
+    fn begin_connect(&mut self, fd: u32, address: SocketAddr) -> Result<(), Stop> {
         if address.port() == 0 {
-            return Err(Errno::Addrnotavail);
+            return Err(Errno::Addrnotavail.into());
         }
         let header = self.permit(address, Protocol::Tcp)?;
         self.has_room_for_call()?;
         if self.flows_and_associations() >= self.config.max_flows {
-            return Err(Errno::Nobufs);
+            return Err(Errno::Nobufs.into());
         }
+        self.effects.begin_call();
         let outward = &mut self.tables.outward;
         let id = outward.next_id();
         let id = id.unwrap_or_else(|| {

@@ -180,7 +180,11 @@ impl Kernel {
         if space == 0 {
             return Err(self.would_wait(nonblocking));
         }
-        let taken = bytes.len().min(usize::try_from(space).unwrap_or(usize::MAX));
+        let room = space.min(self.effects.spent().room());
+        if room == 0 {
+            return Err(self.turn_is_full());
+        }
+        let taken = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         self.effects.write(flow.id, flow.sent(), &bytes[..taken]);
         let own = self.config.own_send_bytes();
         let before = flow.unsent_bytes().saturating_sub(own);
@@ -307,13 +311,18 @@ impl Kernel {
         self.tables.listeners.get(&port).is_some_and(|listener| !listener.queue.is_empty())
     }
 
+    /// What a call is told that wants more done in one turn than may be: it is made again in the next, at once.
+    pub(crate) fn turn_is_full(&mut self) -> Stop {
+        self.wait_for_next_turn();
+        Stop::Block
+    }
+
     pub(crate) fn would_wait(&mut self, nonblocking: bool) -> Stop {
         if !nonblocking {
             return Stop::Block;
         }
         if self.tables.clock.spend().is_none() {
-            self.wait_for_next_turn();
-            return Stop::Block;
+            return self.turn_is_full();
         }
         Stop::Errno(Errno::Again)
     }

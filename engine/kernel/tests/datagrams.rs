@@ -5,6 +5,7 @@ mod support;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use refrain_kernel::budget::MAX_TURN_DATAGRAMS;
 use refrain_kernel::config::GuestConfig;
 use refrain_kernel::outbound::{Host, IpRange, PortRange, Rule};
 use refrain_kernel::poll::Interest;
@@ -183,10 +184,34 @@ fn an_ended_epoch_takes_its_associations_along_and_leaves_what_came() {
 fn what_a_turn_sends_is_bounded_and_the_rest_waits_for_the_next() {
     let (mut rig, fd) = bound(config());
     let end = rig.turn(&[datagram(1, DNS, peer(1), b"x")], |kernel| {
-        let sent = (0..100).take_while(|_| kernel.send_to(fd, &[0; 936], Some(peer(1))).is_ok()).count();
-        assert_eq!(sent, 10, "ten thousand bytes with what each takes besides");
+        kernel.descriptor_mut(fd).unwrap().flags = 4;
+        let sent = (0..2 * MAX_TURN_DATAGRAMS).take_while(|_| kernel.send_to(fd, b"", Some(peer(1))).is_ok()).count();
+        assert_eq!(sent as u32, MAX_TURN_DATAGRAMS);
         assert_eq!(kernel.send_to(fd, b"", Some(peer(1))), Err(Stop::Block));
     });
     assert!(end.wants.is_some());
     rig.turn(&[], |kernel| assert_eq!(kernel.send_to(fd, b"", Some(peer(1))), Ok(0)));
+}
+
+#[test]
+fn a_datagram_of_any_size_is_sent_whatever_the_buffers_are() {
+    let config = GuestConfig { socket_buffer_bytes: 100, socket_buffers_bytes: 100, ..config() };
+    let (mut rig, fd) = bound(config);
+    let longest = vec![0; MAX_DATAGRAM_BYTES];
+    rig.turn(&[datagram(1, DNS, peer(1), b"x")], |kernel| {
+        assert_eq!(kernel.send_to(fd, &longest, Some(peer(1))), Ok(MAX_DATAGRAM_BYTES));
+    });
+}
+
+#[test]
+fn what_was_sent_before_a_close_goes_out() {
+    let (mut rig, _) = bound(outward());
+    let end = rig.turn(&[], |kernel| {
+        let fd = kernel.socket(false, true).unwrap();
+        assert_eq!(kernel.send_to(fd, b"farewell", Some(peer(9))), Ok(8));
+        kernel.close(fd).unwrap();
+    });
+    let want =
+        [(EffectKind::Connect, FIRST, 0, 8), (EffectKind::Datagram, FIRST, 0, 8), (EffectKind::Reset, FIRST, 0, 0)];
+    assert_eq!(effects(&end)[..3], want);
 }

@@ -4,6 +4,7 @@ mod support;
 
 use std::net::{IpAddr, SocketAddr};
 
+use refrain_kernel::budget::MAX_TURN_CALLS;
 use refrain_kernel::config::GuestConfig;
 use refrain_kernel::outbound::{Host, IpRange, PortRange, Rule};
 use refrain_kernel::poll::Interest;
@@ -196,7 +197,31 @@ fn a_call_that_is_given_up_is_reset_and_its_answer_ignored() {
         let fd = begin(kernel);
         kernel.close(fd).unwrap();
     });
-    assert_eq!(calls(&end), [(EffectKind::Reset, 1, FIRST + 1)], "within one turn, nobody opens it");
+    assert_eq!(calls(&end), [], "within one turn, nobody hears of it");
+}
+
+#[test]
+fn what_a_turn_calls_is_bounded_and_the_rest_waits_for_the_next() {
+    let mut rig = rig(allowed());
+    let mut fd = 0;
+    let end = rig.turn(&[], |kernel| {
+        for _ in 0..MAX_TURN_CALLS {
+            fd = begin(kernel);
+            kernel.close(fd).unwrap();
+        }
+        fd = kernel.socket(false, false).unwrap();
+        kernel.descriptor_mut(fd).unwrap().flags = NONBLOCK;
+        assert_eq!(kernel.connect(fd, database(), true), Err(Stop::Block));
+        assert_eq!(kernel.resolve(b"api.example.com", true), Err(Stop::Block));
+    });
+    assert_eq!(calls(&end), []);
+    assert_eq!(end.wants.map(|at| at.micros()), Some(rig.micros), "at once");
+    let end = rig.turn(&[], |kernel| {
+        assert_eq!(kernel.connect(fd, database(), false), Err(Errno::Inprogress.into()));
+        assert_eq!(kernel.resolve(b"api.example.com", false), Err(Stop::Block));
+    });
+    let serial = FIRST + MAX_TURN_CALLS;
+    assert_eq!(calls(&end), [(EffectKind::Connect, 1, serial), (EffectKind::Resolve, 1, serial + 1)]);
 }
 
 #[test]
