@@ -194,7 +194,7 @@ impl Kernel {
             return Err(Errno::Nobufs.into());
         }
         // Datagrams wait for nobody.
-        let id = self.tables.outward.next_id().ok_or(Errno::Netunreach)?;
+        let id = self.tables.outward.next_id()?.ok_or(Errno::Netunreach)?;
         if self.tables.datagrams.known(slot).bound.is_none() {
             self.bind_datagram(slot, 0)?;
         }

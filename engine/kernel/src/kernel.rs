@@ -252,9 +252,10 @@ impl Kernel {
         let limit = self.config.log_lines_per_second;
         self.tables.output.end(now_ns, limit, &mut self.effects);
         if self.solo.is_some() {
-            self.finish_all_flows()
+            self.finish_all_flows();
         } else {
-            self.reset_all_flows()
+            self.reset_all_flows();
+            self.forget_failed_calls();
         }
         self.close_all_descriptors();
         self.effects.group(EffectKind::Exit, u64::from(end.code()), Bytes::from(end.reason()));
@@ -305,8 +306,8 @@ impl Kernel {
     pub fn end_turn(&mut self, memory: Option<[u8; 32]>) -> TurnEnd {
         self.settle_touched_flows();
         self.tell_listening();
-        if self.calls_wait() {
-            self.wait_for_next_turn();
+        if !self.tables.halted {
+            self.wait_for_owner();
         }
         let wants = self.wants();
         if wants != self.tables.timer_told {
