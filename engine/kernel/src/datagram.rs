@@ -3,8 +3,11 @@
 //! An association is a peer as one proxy knows it: a client's is made by its first datagram, one that the guest begins
 //! by sending to an address that has none, which needs a rule of the manifest. Nothing is kept for a peer: a datagram
 //! that does not fit into its socket's queue is dropped, on every replica alike, and so is what waits nowhere.
+//!
+//! When the guest ends a client's association, datagrams with its id may be on their way. They are dropped until the
+//! proxy answers the reset with one of its own, which follows them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
@@ -29,6 +32,9 @@ pub(crate) struct Datagrams {
     sockets: Slots<Socket>,
     by_port: BTreeMap<u16, u32>,
     associations: BTreeMap<FlowId, Association>,
+    /// Associations of clients that the guest ended, until their proxies say that nothing follows on them: what is on
+    /// its way makes no new ones.
+    ended: BTreeSet<FlowId>,
 }
 
 /// One socket.
@@ -98,9 +104,11 @@ impl Socket {
 }
 
 impl Kernel {
-    /// Flows and associations, which count against one limit.
-    pub(crate) fn flows_and_associations(&self) -> u32 {
-        self.tables.flows.len() + self.tables.datagrams.associations.len() as u32
+    /// Flows and associations of clients, which count against one limit. Those that the guest opened have their own.
+    pub(crate) fn clients(&self) -> u32 {
+        let datagrams = &self.tables.datagrams;
+        let associations = datagrams.associations.len() + datagrams.ended.len();
+        self.tables.flows.len() + associations as u32 - self.tables.outward.open
     }
 
     pub(crate) fn datagram_socket(&mut self, v6: bool) -> Result<u32, Errno> {
@@ -190,9 +198,6 @@ impl Kernel {
         }
         self.permit(peer, Protocol::Udp)?;
         self.has_room_for_call()?;
-        if self.flows_and_associations() >= self.config.max_flows {
-            return Err(Errno::Nobufs.into());
-        }
         // Datagrams wait for nobody.
         let id = self.tables.outward.next_id()?.ok_or(Errno::Netunreach)?;
         if self.tables.datagrams.known(slot).bound.is_none() {
@@ -273,7 +278,8 @@ impl Kernel {
     /// A client's first datagram makes its association, if somebody is there for it and there is room.
     fn meet_peer(&mut self, id: FlowId, port: u16, peer: SocketAddr) -> Option<u32> {
         let slot = *self.tables.datagrams.by_port.get(&port)?;
-        if id.is_outward() || self.flows_and_associations() >= self.config.max_flows {
+        let is_over = id.is_outward() || self.tables.datagrams.ended.contains(&id);
+        if is_over || self.clients() >= self.config.max_flows {
             return None;
         }
         self.tables.datagrams.associations.insert(id, Association { slot, peer, sent: 0 });
@@ -281,13 +287,35 @@ impl Kernel {
         Some(slot)
     }
 
-    /// The outside gave associations up: what they brought stays to be read.
+    /// The outside gave associations up: what they brought stays to be read, and nothing follows.
     pub(crate) fn end_associations(&mut self, ids: RangeInclusive<FlowId>) {
-        let ended: Vec<FlowId> = self.tables.datagrams.associations.range(ids).map(|(id, _)| *id).collect();
-        for id in ended {
+        let datagrams = &mut self.tables.datagrams;
+        let given_up: Vec<FlowId> = datagrams.associations.range(ids.clone()).map(|(id, _)| *id).collect();
+        let settled: Vec<FlowId> = datagrams.ended.range(ids).copied().collect();
+        settled.iter().for_each(|id| _ = datagrams.ended.remove(id));
+        for id in given_up {
             self.forget_association(id);
             self.effects.forget(id);
         }
+    }
+
+    /// The guest ended an association: its proxy is told.
+    fn end_association(&mut self, id: FlowId) {
+        self.forget_association(id);
+        self.effects.reset(id);
+        if !id.is_outward() {
+            self.tables.datagrams.ended.insert(id);
+        }
+    }
+
+    /// Proxies end theirs by the halt of the group and say nothing of it.
+    pub(crate) fn forget_ended_associations(&mut self) {
+        self.tables.datagrams.ended.clear();
+    }
+
+    /// This kernel takes over from one whose associations were reset.
+    pub(crate) fn inherit_ended_associations(&mut self, former: &mut Self) {
+        self.tables.datagrams.ended.append(&mut former.tables.datagrams.ended);
     }
 
     fn forget_association(&mut self, id: FlowId) -> Option<Association> {
@@ -311,8 +339,7 @@ impl Kernel {
     /// Ends every association, and tells the proxies.
     pub(crate) fn reset_associations(&mut self) {
         for id in self.tables.datagrams.associations.keys().copied().collect::<Vec<_>>() {
-            self.forget_association(id);
-            self.effects.reset(id);
+            self.end_association(id);
         }
     }
 
@@ -325,13 +352,13 @@ impl Kernel {
         let ended: Vec<FlowId> = self.tables.datagrams.associations.iter().filter_map(of_socket).collect();
         self.add_work(self.tables.datagrams.associations.len() as u64);
         for id in ended {
-            self.forget_association(id);
-            self.effects.reset(id);
+            self.end_association(id);
         }
     }
 
     /// The guest ended: its sockets are gone, and their associations were reset before.
     pub(crate) fn close_all_datagrams(&mut self) {
-        self.tables.datagrams = Datagrams::default();
+        let ended = std::mem::take(&mut self.tables.datagrams.ended);
+        self.tables.datagrams = Datagrams { ended, ..Datagrams::default() };
     }
 }

@@ -138,10 +138,10 @@ impl Kernel {
         self.tables.halted
     }
 
-    /// How many flows there are.
+    /// How many flows and associations of clients there are.
     #[must_use]
     pub fn flow_count(&self) -> u32 {
-        self.tables.flows.len()
+        self.clients()
     }
 
     /// Whether the guest is there for a port of its manifest.
@@ -360,6 +360,7 @@ impl Kernel {
             Control::Audit => self.audit = true,
             Control::Halt { .. } => {
                 self.reset_all_flows();
+                self.forget_ended_associations();
                 self.tables.halted = true;
             }
             Control::Resume => self.tables.halted = false,

@@ -156,9 +156,6 @@ impl Kernel {
         }
         let header = self.permit(address, Protocol::Tcp)?;
         self.has_room_for_call()?;
-        if self.flows_and_associations() >= self.config.max_flows {
-            return Err(Errno::Nobufs.into());
-        }
         let until_ns = self.owner_awaited_until_ns();
         let outward = &mut self.tables.outward;
         let id = outward.next_id()?.unwrap_or_else(|| {

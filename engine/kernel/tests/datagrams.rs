@@ -9,11 +9,11 @@ use refrain_kernel::budget::MAX_TURN_DATAGRAMS;
 use refrain_kernel::config::GuestConfig;
 use refrain_kernel::outbound::{Host, IpRange, PortRange, Rule};
 use refrain_kernel::poll::Interest;
-use refrain_kernel::{Errno, Kernel, Outbound, ShardEvent, Stop, Subscription};
+use refrain_kernel::{Errno, Kernel, Outbound, ShardEvent, Stop, Subscription, TurnInput};
 use refrain_wire::effect::DATAGRAM_PORT;
 use refrain_wire::outward::{MAX_DATAGRAM_BYTES, Owner};
-use refrain_wire::{CallFailure, EffectKind, Protocol, ProxyId, Record, Serial};
-use support::{EPOCH, Rig, config, effects, reset};
+use refrain_wire::{CallFailure, Control, EffectKind, Position, Protocol, ProxyId, Record, RecordWriter, Serial, Time};
+use support::{EPOCH, Rig, config, effects, open, reset};
 
 const FIRST: u32 = refrain_wire::outward::FIRST_OUTWARD_SERIAL.0;
 const DNS: u16 = 53;
@@ -113,6 +113,83 @@ fn associations_count_among_the_flows() {
         assert_eq!(receive(kernel, fd).unwrap().1, peer(3));
         assert_eq!(kernel.send_to(fd, b"gone", Some(peer(1))), Err(Errno::Acces.into()));
     });
+}
+
+#[test]
+fn associations_and_connections_count_against_one_limit() {
+    let (mut rig, fd) = bound(GuestConfig { max_flows: 2, ..config() });
+    rig.turn(&[datagram(1, DNS, peer(1), b"x"), datagram(2, DNS, peer(2), b"x")], |_| ());
+    assert_eq!(effects(&rig.turn(&[open(3)], |_| ())), [(EffectKind::Reset, 3, 0, 0)]);
+    rig.turn(&[], |kernel| kernel.close(fd).unwrap());
+    assert_eq!(effects(&rig.turn(&[open(4)], |_| ())), [(EffectKind::Reset, 4, 0, 0)], "nobody has answered yet");
+    assert_eq!(effects(&rig.turn(&[reset(1), open(5)], |_| ())), []);
+}
+
+#[test]
+fn what_follows_on_an_association_that_the_guest_ended_makes_none() {
+    let (mut rig, fd) = bound(config());
+    let mut again = 0;
+    let late = [datagram(1, DNS, peer(1), b"late")];
+    rig.turn(&late, |kernel| {
+        kernel.close(fd).unwrap();
+        again = kernel.socket(false, true).unwrap();
+        kernel.bind(again, DNS).unwrap();
+    });
+    rig.turn(&late, |kernel| assert_eq!(receive(kernel, again), Err(Stop::Block)));
+    let mut restored = Kernel::decode(&rig.encoded(), rig.config.clone(), &support::bundle()).unwrap();
+    std::mem::swap(&mut rig.kernel, &mut restored);
+    rig.turn(&late, |kernel| assert_eq!(receive(kernel, again), Err(Stop::Block)));
+    assert_eq!(rig.kernel.flow_count(), 1, "it counts until the proxy answers");
+    rig.turn(&[reset(1), datagram(2, DNS, peer(1), b"new")], |kernel| {
+        assert_eq!(receive(kernel, again), Ok((b"new".to_vec(), peer(1))));
+    });
+    assert_eq!(rig.kernel.flow_count(), 1);
+}
+
+#[test]
+fn an_ended_association_is_remembered_by_the_next_guest_and_not_after_its_epoch() {
+    let restart = refrain_kernel::config::RestartPolicy::Always;
+    let (mut rig, _) = bound(GuestConfig { restart, backoff: std::time::Duration::ZERO, ..config() });
+    let late = [datagram(1, DNS, peer(1), b"late")];
+    rig.turn(&late, |_| ());
+    rig.end_guest(refrain_kernel::process::GuestEnd::Exit(0));
+    let mut fd = 0;
+    rig.turn(&[], |kernel| {
+        fd = kernel.socket(false, true).unwrap();
+        kernel.bind(fd, DNS).unwrap();
+    });
+    rig.turn(&late, |kernel| assert_eq!(receive(kernel, fd), Err(Stop::Block)));
+    assert_eq!(rig.kernel.flow_count(), 1);
+    rig.events(&[ShardEvent::EpochEnded(EPOCH)], &[], |_| ());
+    assert_eq!(rig.kernel.flow_count(), 0);
+}
+
+#[test]
+fn a_program_that_takes_over_answers_on_new_associations_alone() {
+    let (mut rig, _) = bound(config());
+    rig.turn(&[datagram(1, DNS, peer(1), b"before")], |_| ());
+    let mut records = RecordWriter::default();
+    records.push(&Record::Origin(EPOCH));
+    [datagram(1, DNS, peer(1), b"late"), datagram(2, DNS, peer(2), b"new")].iter().for_each(|one| records.push(one));
+    let (position, time, records) = (Position(9), Time::from_micros(9_000_000), records.take());
+    let input = TurnInput { position, time, shard: &[], records: &records };
+    let mut next = rig.kernel.successor(config(), &support::bundle(), &input).unwrap();
+    assert!(next.start_if_due());
+    let fd = next.socket(false, true).unwrap();
+    next.bind(fd, DNS).unwrap();
+    next.take_over(rig.kernel, &[0; 32], &input);
+    assert_eq!(receive(&mut next, fd), Ok((b"new".to_vec(), peer(2))));
+    assert_eq!(receive(&mut next, fd), Err(Stop::Block));
+    assert_eq!(next.send_to(fd, b"answer", Some(peer(1))), Err(Errno::Acces.into()));
+    assert_eq!(effects(&next.end_turn(None))[0], (EffectKind::Reset, 1, 0, 0));
+}
+
+#[test]
+fn a_halt_leaves_no_association_behind() {
+    let (mut rig, _) = bound(config());
+    rig.turn(&[datagram(1, DNS, peer(1), b"x")], |_| ());
+    rig.turn(&[Record::Control(Control::Halt { position: Position(1) })], |_| ());
+    assert_eq!(rig.kernel.flow_count(), 0);
 }
 
 #[test]

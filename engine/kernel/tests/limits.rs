@@ -143,7 +143,7 @@ fn a_credit_counts_no_more_than_was_sent() {
 fn all_send_buffers_together_are_limited_to_the_last_byte() {
     let mut config = config();
     config.socket_buffers_bytes = 1500;
-    config.max_flows = 3;
+    (config.max_flows, config.max_outward) = (3, 0);
     let mut rig = Rig::new(config);
     let (one, two, last) = (rig.flow(1), rig.flow(2), rig.flow(3));
     rig.turn(&[], |kernel| {

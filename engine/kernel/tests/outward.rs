@@ -180,6 +180,16 @@ fn a_failure_that_was_not_told_leaves_with_its_guest() {
 }
 
 #[test]
+fn calls_and_clients_have_limits_of_their_own() {
+    let mut rig = rig(GuestConfig { max_flows: 1, ..allowed() });
+    rig.flow(1);
+    rig.turn(&[], |kernel| (0..3).for_each(|_| assert!(begin(kernel) > 0)));
+    rig.turn(&[reset(1)], |_| ());
+    rig.flow(2);
+    assert_eq!(rig.kernel.flow_count(), 1);
+}
+
+#[test]
 fn a_call_that_failed_is_told_once_and_its_socket_can_be_used_again() {
     let mut rig = rig(allowed());
     let mut fd = 0;

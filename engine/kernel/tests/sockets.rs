@@ -294,7 +294,7 @@ fn consumption_is_told_at_half_a_window_and_only_then() {
 #[test]
 fn flows_whose_clients_never_read_leave_every_other_its_own_share() {
     let mut rig = Rig::new(config());
-    let own = rig.config.socket_buffers_bytes / 4 / u64::from(rig.config.max_flows);
+    let own = rig.config.socket_buffers_bytes / 4 / u64::from(rig.config.max_flows + rig.config.max_outward);
     let greedy: Vec<u32> = (1..=20).map(|serial| rig.flow(serial)).collect();
     rig.turn(&[], |kernel| {
         let taken: Vec<_> = greedy.iter().map(|fd| kernel.send(*fd, &[1; 2000])).collect();
