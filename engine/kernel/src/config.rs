@@ -35,7 +35,7 @@ pub struct GuestConfig {
     pub env: Vec<Vec<u8>>,
     /// The ports that clients reach.
     pub ports: Vec<GuestPort>,
-    /// The most open descriptors.
+    /// The most open descriptors; not below what a guest begins with, its passed listeners included.
     pub max_descriptors: u32,
     /// The most connections and associations of clients, accepted or waiting to be.
     pub max_flows: u32,
