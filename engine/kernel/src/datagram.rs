@@ -20,6 +20,7 @@ use crate::Stop;
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
+use crate::rights;
 use crate::slots::Slots;
 use crate::socket::{EPHEMERAL_PORTS, any_address};
 
@@ -161,13 +162,15 @@ impl Kernel {
 
     /// `sendto`; without an address to whom the socket was connected.
     pub fn send_to(&mut self, fd: u32, bytes: &[u8], to: Option<SocketAddr>) -> Result<usize, Stop> {
-        let slot = match self.tables.descriptors.get(fd)?.object {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        let slot = match descriptor.object {
             Object::Datagram { slot } => slot,
             // A stream has its peer already.
             Object::Flow { .. } => return self.send(fd, bytes),
             Object::Socket { .. } => return Err(Errno::Notconn.into()),
             _ => return Err(Errno::Notsock.into()),
         };
+        descriptor.check(rights::FD_WRITE)?;
         let socket = self.tables.datagrams.socket(slot);
         if let Some(errno) = socket.error.take() {
             return Err(errno.into());
@@ -226,6 +229,7 @@ impl Kernel {
             Object::Socket { .. } => return Err(Errno::Notconn.into()),
             _ => return Err(Errno::Notsock.into()),
         };
+        descriptor.check(rights::FD_READ)?;
         let socket = self.tables.datagrams.socket(slot);
         if let Some(errno) = socket.error.take() {
             return Err(errno.into());

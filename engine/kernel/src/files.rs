@@ -96,10 +96,7 @@ impl Kernel {
                 self.set_offset(fd, offset + read as u64);
                 Ok(read)
             }
-            _ => {
-                descriptor.check(rights::FD_READ)?;
-                self.recv(fd, out, false)
-            }
+            _ => self.recv(fd, out, false),
         }
     }
 
@@ -133,10 +130,7 @@ impl Kernel {
                 self.set_offset(fd, end);
                 Ok(bytes.len())
             }
-            _ => {
-                descriptor.check(rights::FD_WRITE)?;
-                self.send(fd, bytes)
-            }
+            _ => self.send(fd, bytes),
         }
     }
 

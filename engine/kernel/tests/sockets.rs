@@ -2,12 +2,15 @@
 
 mod support;
 
+use refrain_kernel::descriptor::Descriptor;
 use refrain_kernel::poll::Interest;
 use refrain_kernel::socket::Shutdown;
-use refrain_kernel::{Errno, Kernel, Stop, Subscription};
+use refrain_kernel::{Errno, Kernel, Stop, Subscription, rights};
 use refrain_wire::EffectKind::{Bytes, Consumed, Finish, Listen, Reset, Unlisten};
 use refrain_wire::{Record, Serial};
-use support::{AGAIN, LISTENER, PORT, Rig, config, credit, data, effects, open, open_at, recv, reset, shutdown};
+use support::{
+    AGAIN, LISTENER, PORT, Rig, config, credit, data, effects, open, open_at, recv, reset, shutdown,
+};
 
 const NONBLOCK: u16 = 4;
 const WRITE: Shutdown = Shutdown { read: false, write: true };
@@ -289,6 +292,38 @@ fn consumption_is_told_at_half_a_window_and_only_then() {
     assert_eq!(effects(&rig.turn(&[], |kernel| drop(recv(kernel, fd, 1)))), [(Consumed, 1, 500, 0)]);
     assert_eq!(effects(&rig.turn(&[], |kernel| drop(recv(kernel, fd, 499)))), []);
     assert_eq!(effects(&rig.turn(&[], |kernel| drop(recv(kernel, fd, 9)))), [(Consumed, 1, 1000, 0)]);
+}
+
+#[test]
+fn rights_that_were_dropped_are_gone_for_sockets_too() {
+    let mut rig = Rig::new(config());
+    let fd = rig.flow(1);
+    let drop_rights = |kernel: &mut Kernel, fd: u32, dropped: u64, not_given: u64| {
+        let Descriptor { rights, inheriting, .. } = kernel.descriptor(fd).unwrap().clone();
+        kernel.set_rights(fd, rights & !dropped, inheriting & !not_given).unwrap();
+    };
+    rig.turn(&[open(2), data(1, b"x"), data(2, b"y")], |kernel| {
+        drop_rights(kernel, fd, rights::SOCK_SHUTDOWN, 0);
+        assert_eq!(kernel.shutdown(fd, WRITE), Err(Errno::Notcapable));
+        drop_rights(kernel, fd, rights::FD_READ, 0);
+        assert_eq!(recv(kernel, fd, 1), Err(Errno::Badf.into()));
+        assert_eq!(kernel.recv_from(fd, &mut [0; 1], false), Err(Errno::Badf.into()));
+        assert_eq!(kernel.send(fd, b"x"), Ok(1), "that is another right");
+        drop_rights(kernel, fd, rights::FD_WRITE, 0);
+        assert_eq!(kernel.send(fd, b"x"), Err(Errno::Badf.into()));
+        assert_eq!(kernel.send_to(fd, b"x", None), Err(Errno::Badf.into()));
+        let datagrams = kernel.socket(false, true).unwrap();
+        drop_rights(kernel, datagrams, rights::FD_READ | rights::FD_WRITE, 0);
+        assert_eq!(kernel.recv_from(datagrams, &mut [0; 1], false), Err(Errno::Badf.into()));
+        assert_eq!(kernel.send_to(datagrams, b"x", None), Err(Errno::Badf.into()));
+        // What is accepted has no more than its listener gives on.
+        drop_rights(kernel, LISTENER, 0, rights::FD_WRITE);
+        let accepted = kernel.accept(LISTENER, 0).unwrap();
+        assert_eq!(recv(kernel, accepted, 1), Ok(b"y".to_vec()));
+        assert_eq!(kernel.send(accepted, b"x"), Err(Errno::Badf.into()));
+        drop_rights(kernel, LISTENER, rights::SOCK_ACCEPT, 0);
+        assert_eq!(kernel.accept(LISTENER, 0), Err(Errno::Notcapable.into()));
+    });
 }
 
 #[test]
