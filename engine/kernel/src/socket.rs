@@ -165,6 +165,19 @@ impl Kernel {
         Ok(flow.read(out))
     }
 
+    /// What a `recv` that waits for all of its `wanted` bytes does first: blocks until they are there, or until nothing
+    /// more comes before some are read, which is when the buffer is full or the stream at its end. Datagrams, and
+    /// sockets that do not wait, are left to the call itself.
+    pub fn await_all(&self, fd: u32, wanted: u64) -> Result<(), Stop> {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        if descriptor.nonblocking() || !matches!(descriptor.object, Object::Flow { .. }) {
+            return Ok(());
+        }
+        let slot = self.open_flow_slot(fd, rights::FD_READ)?.ok_or(Errno::Connreset)?;
+        let flow = &self.tables.flows.get(slot).expect("flow_slot checks the slot").flow;
+        if flow.has_all(wanted, self.config.socket_buffer_bytes) { Ok(()) } else { Err(Stop::Block) }
+    }
+
     /// `send`: how much of `bytes` was taken; at least one byte unless `bytes` is empty.
     pub fn send(&mut self, fd: u32, bytes: &[u8]) -> Result<usize, Stop> {
         if let Object::Datagram { .. } = self.tables.descriptors.get(fd)?.object {

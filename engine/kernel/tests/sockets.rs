@@ -308,6 +308,7 @@ fn rights_that_were_dropped_are_gone_for_sockets_too() {
         drop_rights(kernel, fd, rights::FD_READ, 0);
         assert_eq!(recv(kernel, fd, 1), Err(Errno::Badf.into()));
         assert_eq!(kernel.recv_from(fd, &mut [0; 1], false), Err(Errno::Badf.into()));
+        assert_eq!(kernel.await_all(fd, 1), Err(Errno::Badf.into()));
         assert_eq!(kernel.send(fd, b"x"), Ok(1), "that is another right");
         drop_rights(kernel, fd, rights::FD_WRITE, 0);
         assert_eq!(kernel.send(fd, b"x"), Err(Errno::Badf.into()));
@@ -324,6 +325,28 @@ fn rights_that_were_dropped_are_gone_for_sockets_too() {
         drop_rights(kernel, LISTENER, rights::SOCK_ACCEPT, 0);
         assert_eq!(kernel.accept(LISTENER, 0), Err(Errno::Notcapable.into()));
     });
+}
+
+#[test]
+fn a_read_of_all_waits_for_its_bytes_the_end_or_a_full_buffer() {
+    let mut rig = Rig::new(config());
+    let fd = rig.flow(1);
+    rig.turn(&[data(1, b"four")], |kernel| {
+        assert_eq!(kernel.await_all(fd, 4), Ok(()));
+        assert_eq!(kernel.await_all(fd, 5), Err(Stop::Block));
+        kernel.descriptor_mut(fd).unwrap().flags = NONBLOCK;
+        assert_eq!(kernel.await_all(fd, 5), Ok(()), "it takes what is there");
+        kernel.descriptor_mut(fd).unwrap().flags = 0;
+        assert_eq!(recv(kernel, fd, 4), Ok(b"four".to_vec()));
+    });
+    // The proxy knows of a window of a thousand bytes from the beginning.
+    rig.turn(&[data(1, &[1; 995])], |kernel| assert_eq!(kernel.await_all(fd, 5000), Err(Stop::Block)));
+    rig.turn(&[data(1, &[1; 1])], |kernel| {
+        assert_eq!(kernel.await_all(fd, 5000), Ok(()));
+        assert_eq!(recv(kernel, fd, 496).map(|bytes| bytes.len()), Ok(496));
+        assert_eq!(kernel.await_all(fd, 5000), Err(Stop::Block), "it is told of this at the end of the turn");
+    });
+    rig.turn(&[shutdown(1)], |kernel| assert_eq!(kernel.await_all(fd, 5000), Ok(())));
 }
 
 #[test]
