@@ -171,7 +171,10 @@ impl Kernel {
 
     /// `ftruncate`.
     pub fn set_size(&mut self, fd: u32, size_bytes: u64) -> Result<(), Errno> {
-        let (inode, _) = self.file(fd, rights::FD_WRITE | rights::FD_FILESTAT_SET_SIZE)?;
+        let needed = rights::FD_WRITE | rights::FD_FILESTAT_SET_SIZE;
+        // What has no offset has no size either.
+        let not_a_file = |errno| if errno == Errno::Spipe { Errno::Inval } else { errno };
+        let (inode, _) = self.file(fd, needed).map_err(not_a_file)?;
         check_offset(size_bytes)?;
         let now_ns = self.file_time();
         self.fs.set_size(inode, size_bytes, now_ns)

@@ -3,13 +3,15 @@
 mod support;
 
 use refrain_kernel::descriptor::Descriptor;
+use refrain_kernel::files::OpenRequest;
+use refrain_kernel::fs::{Follow, OpenFlags};
 use refrain_kernel::poll::Interest;
 use refrain_kernel::socket::Shutdown;
 use refrain_kernel::{Errno, Kernel, Stop, Subscription, rights};
 use refrain_wire::EffectKind::{Bytes, Consumed, Finish, Listen, Reset, Unlisten};
 use refrain_wire::{Record, Serial};
 use support::{
-    AGAIN, LISTENER, PORT, Rig, config, credit, data, effects, open, open_at, recv, reset, shutdown,
+    AGAIN, LISTENER, PORT, ROOT_DIR, Rig, config, credit, data, effects, open, open_at, recv, reset, shutdown,
 };
 
 const NONBLOCK: u16 = 4;
@@ -347,6 +349,24 @@ fn a_read_of_all_waits_for_its_bytes_the_end_or_a_full_buffer() {
         assert_eq!(kernel.await_all(fd, 5000), Err(Stop::Block), "it is told of this at the end of the turn");
     });
     rig.turn(&[shutdown(1)], |kernel| assert_eq!(kernel.await_all(fd, 5000), Ok(())));
+}
+
+#[test]
+fn what_is_no_file_has_no_size_to_set() {
+    let mut rig = Rig::new(config());
+    let fd = rig.flow(1);
+    rig.turn(&[], |kernel| {
+        assert_eq!([0, 1, LISTENER, fd].map(|fd| kernel.set_size(fd, 0)), [Err(Errno::Inval); 4]);
+        assert_eq!(kernel.set_size(99, 0), Err(Errno::Badf));
+        let opened = |kernel: &mut Kernel, rights| {
+            let (follow, flags) = (Follow::Yes, OpenFlags::CREATE);
+            kernel.open_path(&OpenRequest { dir: ROOT_DIR, path: b"f", follow, flags, fd_flags: 0, rights }).unwrap()
+        };
+        let read = opened(kernel, rights::FD_READ);
+        assert_eq!(kernel.set_size(read, 0), Err(Errno::Badf));
+        let written = opened(kernel, rights::FD_WRITE);
+        assert_eq!(kernel.set_size(written, 5), Ok(()));
+    });
 }
 
 #[test]
