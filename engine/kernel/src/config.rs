@@ -41,7 +41,7 @@ pub struct GuestConfig {
     pub max_flows: u32,
     /// Socket buffer of one flow in one direction, in bytes.
     pub socket_buffer_bytes: u64,
-    /// Send buffers of all flows together, in bytes.
+    /// Send buffers of all flows together, in bytes; as much again may wait in the queues of datagram sockets.
     pub socket_buffers_bytes: u64,
     /// Quota of the writable file layer, in bytes.
     pub files_bytes: u64,

@@ -31,6 +31,8 @@ const DATAGRAM_OVERHEAD_BYTES: u64 = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Datagrams {
     sockets: Slots<Socket>,
+    /// What waits in all queues.
+    queued_bytes: u64,
     by_port: BTreeMap<u16, u32>,
     associations: BTreeMap<FlowId, Association>,
     /// Associations of clients that the guest ended, until their proxies say that nothing follows on them: what is on
@@ -86,22 +88,28 @@ impl Datagrams {
         self.sockets.get(slot).expect("a descriptor's slot is there as long as it is open")
     }
 
+    /// Puts a datagram into a socket's queue, if it is wanted and fits there and into what all may hold.
+    fn take_in(&mut self, slot: u32, peer: SocketAddr, bytes: &Bytes, (one, all): (u64, u64)) {
+        let takes = takes(bytes);
+        let fits_all = self.queued_bytes + takes <= all;
+        let socket = self.socket(slot);
+        let wanted = socket.peer.is_none_or(|wanted| wanted == peer);
+        if wanted && fits_all && socket.queued_bytes + takes <= one {
+            socket.queued_bytes += takes;
+            // A copy, so that the queue does not keep the entry in memory.
+            socket.queue.push_back((peer, Bytes::copy_from_slice(bytes)));
+            self.queued_bytes += takes;
+        }
+    }
+
     fn free_port(&self) -> Result<u16, Errno> {
         EPHEMERAL_PORTS.into_iter().find(|port| !self.by_port.contains_key(port)).ok_or(Errno::Addrinuse)
     }
 }
 
-impl Socket {
-    /// Puts a datagram into the queue, if it is wanted and fits.
-    fn take_in(&mut self, peer: SocketAddr, bytes: &Bytes, limit: u64) {
-        let takes = bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
-        let wanted = self.peer.is_none_or(|wanted| wanted == peer);
-        if wanted && self.queued_bytes + takes <= limit {
-            self.queued_bytes += takes;
-            // A copy, so that the queue does not keep the entry in memory.
-            self.queue.push_back((peer, Bytes::copy_from_slice(bytes)));
-        }
-    }
+/// What a datagram takes in a queue.
+fn takes(bytes: &Bytes) -> u64 {
+    bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES
 }
 
 impl Kernel {
@@ -143,12 +151,14 @@ impl Kernel {
 
     pub(crate) fn connect_datagram(&mut self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
         self.permit_peer(slot, address)?;
-        let socket = self.tables.datagrams.socket(slot);
+        let datagrams = &mut self.tables.datagrams;
+        let socket = datagrams.socket(slot);
         socket.peer = Some(address);
         // As for a socket that is connected after datagrams of others came.
         socket.queue.retain(|(peer, _)| *peer == address);
-        let bytes = |(_, bytes): &(SocketAddr, Bytes)| bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
-        socket.queued_bytes = socket.queue.iter().map(bytes).sum();
+        let left = socket.queue.iter().map(|(_, bytes)| takes(bytes)).sum();
+        let before = std::mem::replace(&mut socket.queued_bytes, left);
+        datagrams.queued_bytes -= before - left;
         Ok(())
     }
 
@@ -239,8 +249,10 @@ impl Kernel {
         out[..copied].copy_from_slice(&bytes[..copied]);
         let received = Received { copied, length: bytes.len(), peer: *peer };
         if !peek {
-            socket.queued_bytes -= bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
+            let takes = takes(bytes);
+            socket.queued_bytes -= takes;
             socket.queue.pop_front();
+            self.tables.datagrams.queued_bytes -= takes;
         }
         self.copied(copied);
         Ok(received)
@@ -275,8 +287,8 @@ impl Kernel {
                 None => return,
             },
         };
-        let limit = self.config.socket_buffer_bytes;
-        self.tables.datagrams.socket(slot).take_in(peer, &bytes, limit);
+        let limits = (self.config.socket_buffer_bytes, self.config.socket_buffers_bytes);
+        self.tables.datagrams.take_in(slot, peer, &bytes, limits);
     }
 
     /// A client's first datagram makes its association, if somebody is there for it and there is room.
@@ -349,6 +361,7 @@ impl Kernel {
 
     pub(crate) fn close_datagram(&mut self, slot: u32) {
         let Some(socket) = self.tables.datagrams.sockets.remove(slot) else { return };
+        self.tables.datagrams.queued_bytes -= socket.queued_bytes;
         if let Some(port) = socket.bound {
             self.tables.datagrams.by_port.remove(&port);
         }

@@ -101,6 +101,32 @@ fn what_does_not_fit_or_has_no_socket_is_dropped() {
 }
 
 #[test]
+fn all_queues_together_are_limited_to_the_last_datagram() {
+    let (mut rig, fd) = bound(GuestConfig { socket_buffers_bytes: 1000, ..config() });
+    let mut other = 0;
+    rig.turn(&[], |kernel| {
+        other = kernel.socket(false, true).unwrap();
+        kernel.bind(other, 54).unwrap();
+    });
+    // Each takes 64 bytes more than it has.
+    let full = [datagram(1, DNS, peer(1), &[1; 436]), datagram(2, 54, peer(1), &[2; 436])];
+    let one_more = datagram(2, 54, peer(1), b"");
+    rig.turn(&[&full[..], std::slice::from_ref(&one_more)].concat(), |kernel| {
+        assert_eq!(receive(kernel, other).unwrap().0.len(), 100);
+        assert_eq!(receive(kernel, other), Err(Stop::Block), "one above the limit");
+    });
+    rig.turn(&[full[1].clone(), one_more.clone()], |kernel| {
+        assert_eq!(receive(kernel, other).unwrap().0.len(), 100);
+        assert_eq!(receive(kernel, other), Err(Stop::Block));
+        kernel.close(fd).unwrap();
+    });
+    rig.turn(&[full[1].clone(), one_more], |kernel| {
+        assert_eq!(receive(kernel, other).unwrap().0.len(), 100);
+        assert_eq!(receive(kernel, other).unwrap().0.len(), 0, "a socket that is closed holds nothing");
+    });
+}
+
+#[test]
 fn associations_count_among_the_flows() {
     let (mut rig, fd) = bound(GuestConfig { max_flows: 2, ..config() });
     let records: Vec<Record> = (1..4).map(|n| datagram(n, DNS, peer(n as u8), b"x")).collect();
