@@ -26,8 +26,12 @@ use crate::preview1::memory::{each_vector, slice, vectors, write, write_u32};
 
 /// `riflags`: what was received stays.
 const RECV_PEEK: u32 = 1;
+/// `riflags`: the call waits for all bytes that it has room for.
+const RECV_WAIT_ALL: u32 = 2;
 /// `riflags` of WASIX: the call does not wait.
 const RECV_DONT_WAIT: u32 = 8;
+/// All `riflags` that there are in some family. WASIX's 4 asks for what `roflags` tells in any case.
+const RECV_KNOWN: u32 = 15;
 /// `roflags`: the datagram was longer than the buffers.
 const RECV_TRUNCATED: u16 = 1;
 /// `sdflags`.
@@ -66,6 +70,9 @@ impl Received {
 
 /// Receives from a connection, or a datagram from anyone, and writes the total length.
 fn receive(kernel: &mut Kernel, memory: &mut [u8], fd: u32, to: Buffers, flags: u32) -> Result<Received, Stop> {
+    if flags & !RECV_KNOWN != 0 {
+        return Err(Errno::Inval.into());
+    }
     if flags & RECV_DONT_WAIT != 0 {
         return without_waiting(kernel, fd, |kernel| receive(kernel, memory, fd, to, flags & !RECV_DONT_WAIT));
     }
@@ -75,6 +82,10 @@ fn receive(kernel: &mut Kernel, memory: &mut [u8], fd: u32, to: Buffers, flags: 
     }
     // Peeking takes nothing, so a second buffer would be given the same bytes again.
     let count = if peek { to.vectors.1.min(1) } else { to.vectors.1 };
+    if flags & RECV_WAIT_ALL != 0 {
+        let wanted = vectors(memory, to.vectors.0, count)?.iter().map(|(_, len)| u64::from(*len)).sum();
+        kernel.await_all(fd, wanted)?;
+    }
     each_vector(memory, (to.vectors.0, count), to.total, |buffer| kernel.recv(fd, buffer, peek))?;
     Ok(Received { datagram_of: None, flags: 0 })
 }

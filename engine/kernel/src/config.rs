@@ -35,13 +35,13 @@ pub struct GuestConfig {
     pub env: Vec<Vec<u8>>,
     /// The ports that clients reach.
     pub ports: Vec<GuestPort>,
-    /// The most open descriptors.
+    /// The most open descriptors; not below what a guest begins with, its passed listeners included.
     pub max_descriptors: u32,
-    /// The most flows, accepted or waiting to be.
+    /// The most connections and associations of clients, accepted or waiting to be.
     pub max_flows: u32,
     /// Socket buffer of one flow in one direction, in bytes.
     pub socket_buffer_bytes: u64,
-    /// Send buffers of all flows together, in bytes.
+    /// Send buffers of all flows together, in bytes; as much again may wait in the queues of datagram sockets.
     pub socket_buffers_bytes: u64,
     /// Quota of the writable file layer, in bytes.
     pub files_bytes: u64,
@@ -65,12 +65,16 @@ impl GuestConfig {
     /// What every flow may keep in its send buffer whatever the others do: all flows' shares are a quarter of the
     /// whole, so that clients that never read cannot take everything.
     pub(crate) fn own_send_bytes(&self) -> u64 {
-        self.socket_buffers_bytes / 4 / u64::from(self.max_flows.max(1))
+        self.socket_buffers_bytes / 4 / self.shares()
     }
 
     /// What flows may keep beyond their own shares, together.
     pub(crate) fn shared_send_bytes(&self) -> u64 {
-        self.socket_buffers_bytes - self.own_send_bytes() * u64::from(self.max_flows.max(1))
+        self.socket_buffers_bytes - self.own_send_bytes() * self.shares()
+    }
+
+    fn shares(&self) -> u64 {
+        (u64::from(self.max_flows) + u64::from(self.max_outward)).max(1)
     }
 
     /// The environment with `LISTEN_FDS` where listeners are passed in.

@@ -3,8 +3,11 @@
 //! An association is a peer as one proxy knows it: a client's is made by its first datagram, one that the guest begins
 //! by sending to an address that has none, which needs a rule of the manifest. Nothing is kept for a peer: a datagram
 //! that does not fit into its socket's queue is dropped, on every replica alike, and so is what waits nowhere.
+//!
+//! When the guest ends a client's association, datagrams with its id may be on their way. They are dropped until the
+//! proxy answers the reset with one of its own, which follows them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
@@ -17,6 +20,7 @@ use crate::Stop;
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
+use crate::rights;
 use crate::slots::Slots;
 use crate::socket::{EPHEMERAL_PORTS, any_address};
 
@@ -27,8 +31,13 @@ const DATAGRAM_OVERHEAD_BYTES: u64 = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Datagrams {
     sockets: Slots<Socket>,
+    /// What waits in all queues.
+    queued_bytes: u64,
     by_port: BTreeMap<u16, u32>,
     associations: BTreeMap<FlowId, Association>,
+    /// Associations of clients that the guest ended, until their proxies say that nothing follows on them: what is on
+    /// its way makes no new ones.
+    ended: BTreeSet<FlowId>,
 }
 
 /// One socket.
@@ -79,28 +88,36 @@ impl Datagrams {
         self.sockets.get(slot).expect("a descriptor's slot is there as long as it is open")
     }
 
+    /// Puts a datagram into a socket's queue, if it is wanted and fits there and into what all may hold.
+    fn take_in(&mut self, slot: u32, peer: SocketAddr, bytes: &Bytes, (one, all): (u64, u64)) {
+        let takes = takes(bytes);
+        let fits_all = self.queued_bytes + takes <= all;
+        let socket = self.socket(slot);
+        let wanted = socket.peer.is_none_or(|wanted| wanted == peer);
+        if wanted && fits_all && socket.queued_bytes + takes <= one {
+            socket.queued_bytes += takes;
+            // A copy, so that the queue does not keep the entry in memory.
+            socket.queue.push_back((peer, Bytes::copy_from_slice(bytes)));
+            self.queued_bytes += takes;
+        }
+    }
+
     fn free_port(&self) -> Result<u16, Errno> {
         EPHEMERAL_PORTS.into_iter().find(|port| !self.by_port.contains_key(port)).ok_or(Errno::Addrinuse)
     }
 }
 
-impl Socket {
-    /// Puts a datagram into the queue, if it is wanted and fits.
-    fn take_in(&mut self, peer: SocketAddr, bytes: &Bytes, limit: u64) {
-        let takes = bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
-        let wanted = self.peer.is_none_or(|wanted| wanted == peer);
-        if wanted && self.queued_bytes + takes <= limit {
-            self.queued_bytes += takes;
-            // A copy, so that the queue does not keep the entry in memory.
-            self.queue.push_back((peer, Bytes::copy_from_slice(bytes)));
-        }
-    }
+/// What a datagram takes in a queue.
+fn takes(bytes: &Bytes) -> u64 {
+    bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES
 }
 
 impl Kernel {
-    /// Flows and associations, which count against one limit.
-    pub(crate) fn flows_and_associations(&self) -> u32 {
-        self.tables.flows.len() + self.tables.datagrams.associations.len() as u32
+    /// Flows and associations of clients, which count against one limit. Those that the guest opened have their own.
+    pub(crate) fn clients(&self) -> u32 {
+        let datagrams = &self.tables.datagrams;
+        let associations = datagrams.associations.len() + datagrams.ended.len();
+        self.tables.flows.len() + associations as u32 - self.tables.outward.open
     }
 
     pub(crate) fn datagram_socket(&mut self, v6: bool) -> Result<u32, Errno> {
@@ -134,12 +151,14 @@ impl Kernel {
 
     pub(crate) fn connect_datagram(&mut self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
         self.permit_peer(slot, address)?;
-        let socket = self.tables.datagrams.socket(slot);
+        let datagrams = &mut self.tables.datagrams;
+        let socket = datagrams.socket(slot);
         socket.peer = Some(address);
         // As for a socket that is connected after datagrams of others came.
         socket.queue.retain(|(peer, _)| *peer == address);
-        let bytes = |(_, bytes): &(SocketAddr, Bytes)| bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
-        socket.queued_bytes = socket.queue.iter().map(bytes).sum();
+        let left = socket.queue.iter().map(|(_, bytes)| takes(bytes)).sum();
+        let before = std::mem::replace(&mut socket.queued_bytes, left);
+        datagrams.queued_bytes -= before - left;
         Ok(())
     }
 
@@ -153,13 +172,15 @@ impl Kernel {
 
     /// `sendto`; without an address to whom the socket was connected.
     pub fn send_to(&mut self, fd: u32, bytes: &[u8], to: Option<SocketAddr>) -> Result<usize, Stop> {
-        let slot = match self.tables.descriptors.get(fd)?.object {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        let slot = match descriptor.object {
             Object::Datagram { slot } => slot,
             // A stream has its peer already.
             Object::Flow { .. } => return self.send(fd, bytes),
             Object::Socket { .. } => return Err(Errno::Notconn.into()),
             _ => return Err(Errno::Notsock.into()),
         };
+        descriptor.check(rights::FD_WRITE)?;
         let socket = self.tables.datagrams.socket(slot);
         if let Some(errno) = socket.error.take() {
             return Err(errno.into());
@@ -168,17 +189,13 @@ impl Kernel {
         if bytes.len() > MAX_DATAGRAM_BYTES {
             return Err(Errno::Msgsize.into());
         }
-        let takes = bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
-        if self.datagram_bytes + takes > self.config.socket_buffers_bytes {
-            // What a turn sends is bounded; the rest waits for the next.
-            self.wait_for_next_turn();
-            return Err(Stop::Block);
+        if !self.effects.spent().fits_datagram(bytes.len()) {
+            return Err(self.turn_is_full());
         }
         let id = match self.tables.datagrams.known(slot).peers.get(&peer) {
             Some(id) => *id,
             None => self.associate(slot, peer)?,
         };
-        self.datagram_bytes += takes;
         let association = self.tables.datagrams.associations.get_mut(&id).expect("every peer has its association");
         let number = association.sent;
         association.sent += 1;
@@ -188,20 +205,18 @@ impl Kernel {
     }
 
     /// Begins an association with an address outside.
-    fn associate(&mut self, slot: u32, peer: SocketAddr) -> Result<FlowId, Errno> {
+    fn associate(&mut self, slot: u32, peer: SocketAddr) -> Result<FlowId, Stop> {
         if peer.port() == 0 {
-            return Err(Errno::Addrnotavail);
+            return Err(Errno::Addrnotavail.into());
         }
         self.permit(peer, Protocol::Udp)?;
         self.has_room_for_call()?;
-        if self.flows_and_associations() >= self.config.max_flows {
-            return Err(Errno::Nobufs);
-        }
         // Datagrams wait for nobody.
-        let id = self.tables.outward.next_id().ok_or(Errno::Netunreach)?;
+        let id = self.tables.outward.next_id()?.ok_or(Errno::Netunreach)?;
         if self.tables.datagrams.known(slot).bound.is_none() {
             self.bind_datagram(slot, 0)?;
         }
+        self.effects.begin_call();
         self.tables.outward.open += 1;
         self.tables.datagrams.socket(slot).peers.insert(peer, id);
         self.tables.datagrams.associations.insert(id, Association { slot, peer, sent: 0 });
@@ -224,6 +239,7 @@ impl Kernel {
             Object::Socket { .. } => return Err(Errno::Notconn.into()),
             _ => return Err(Errno::Notsock.into()),
         };
+        descriptor.check(rights::FD_READ)?;
         let socket = self.tables.datagrams.socket(slot);
         if let Some(errno) = socket.error.take() {
             return Err(errno.into());
@@ -233,8 +249,10 @@ impl Kernel {
         out[..copied].copy_from_slice(&bytes[..copied]);
         let received = Received { copied, length: bytes.len(), peer: *peer };
         if !peek {
-            socket.queued_bytes -= bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES;
+            let takes = takes(bytes);
+            socket.queued_bytes -= takes;
             socket.queue.pop_front();
+            self.tables.datagrams.queued_bytes -= takes;
         }
         self.copied(copied);
         Ok(received)
@@ -269,14 +287,15 @@ impl Kernel {
                 None => return,
             },
         };
-        let limit = self.config.socket_buffer_bytes;
-        self.tables.datagrams.socket(slot).take_in(peer, &bytes, limit);
+        let limits = (self.config.socket_buffer_bytes, self.config.socket_buffers_bytes);
+        self.tables.datagrams.take_in(slot, peer, &bytes, limits);
     }
 
     /// A client's first datagram makes its association, if somebody is there for it and there is room.
     fn meet_peer(&mut self, id: FlowId, port: u16, peer: SocketAddr) -> Option<u32> {
         let slot = *self.tables.datagrams.by_port.get(&port)?;
-        if id.is_outward() || self.flows_and_associations() >= self.config.max_flows {
+        let is_over = id.is_outward() || self.tables.datagrams.ended.contains(&id);
+        if is_over || self.clients() >= self.config.max_flows {
             return None;
         }
         self.tables.datagrams.associations.insert(id, Association { slot, peer, sent: 0 });
@@ -284,13 +303,35 @@ impl Kernel {
         Some(slot)
     }
 
-    /// The outside gave associations up: what they brought stays to be read.
+    /// The outside gave associations up: what they brought stays to be read, and nothing follows.
     pub(crate) fn end_associations(&mut self, ids: RangeInclusive<FlowId>) {
-        let ended: Vec<FlowId> = self.tables.datagrams.associations.range(ids).map(|(id, _)| *id).collect();
-        for id in ended {
+        let datagrams = &mut self.tables.datagrams;
+        let given_up: Vec<FlowId> = datagrams.associations.range(ids.clone()).map(|(id, _)| *id).collect();
+        let settled: Vec<FlowId> = datagrams.ended.range(ids).copied().collect();
+        settled.iter().for_each(|id| _ = datagrams.ended.remove(id));
+        for id in given_up {
             self.forget_association(id);
             self.effects.forget(id);
         }
+    }
+
+    /// The guest ended an association: its proxy is told.
+    fn end_association(&mut self, id: FlowId) {
+        self.forget_association(id);
+        self.effects.reset(id);
+        if !id.is_outward() {
+            self.tables.datagrams.ended.insert(id);
+        }
+    }
+
+    /// Proxies end theirs by the halt of the group and say nothing of it.
+    pub(crate) fn forget_ended_associations(&mut self) {
+        self.tables.datagrams.ended.clear();
+    }
+
+    /// This kernel takes over from one whose associations were reset.
+    pub(crate) fn inherit_ended_associations(&mut self, former: &mut Self) {
+        self.tables.datagrams.ended.append(&mut former.tables.datagrams.ended);
     }
 
     fn forget_association(&mut self, id: FlowId) -> Option<Association> {
@@ -314,13 +355,13 @@ impl Kernel {
     /// Ends every association, and tells the proxies.
     pub(crate) fn reset_associations(&mut self) {
         for id in self.tables.datagrams.associations.keys().copied().collect::<Vec<_>>() {
-            self.forget_association(id);
-            self.effects.reset(id);
+            self.end_association(id);
         }
     }
 
     pub(crate) fn close_datagram(&mut self, slot: u32) {
         let Some(socket) = self.tables.datagrams.sockets.remove(slot) else { return };
+        self.tables.datagrams.queued_bytes -= socket.queued_bytes;
         if let Some(port) = socket.bound {
             self.tables.datagrams.by_port.remove(&port);
         }
@@ -328,13 +369,13 @@ impl Kernel {
         let ended: Vec<FlowId> = self.tables.datagrams.associations.iter().filter_map(of_socket).collect();
         self.add_work(self.tables.datagrams.associations.len() as u64);
         for id in ended {
-            self.forget_association(id);
-            self.effects.reset(id);
+            self.end_association(id);
         }
     }
 
     /// The guest ended: its sockets are gone, and their associations were reset before.
     pub(crate) fn close_all_datagrams(&mut self) {
-        self.tables.datagrams = Datagrams::default();
+        let ended = std::mem::take(&mut self.tables.datagrams.ended);
+        self.tables.datagrams = Datagrams { ended, ..Datagrams::default() };
     }
 }

@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use refrain_wire::turn::Effect;
 use refrain_wire::{Digest, EffectEntry, EffectKind, FlowId};
 
+use crate::budget::Spent;
+
 /// The most bytes in one `Bytes` effect; a longer write becomes several.
 pub const MAX_EFFECT_BYTES: usize = 256 * 1024;
 
@@ -31,6 +33,7 @@ struct FlowEffects {
 pub struct Effects {
     flows: BTreeMap<FlowId, FlowEffects>,
     group: Vec<Effect>,
+    spent: Spent,
 }
 
 fn entry(kind: EffectKind, flow: Option<FlowId>, offset: u64, payload: &[u8]) -> EffectEntry {
@@ -39,9 +42,20 @@ fn entry(kind: EffectKind, flow: Option<FlowId>, offset: u64, payload: &[u8]) ->
 }
 
 impl Effects {
+    /// What the guest has used up of what a turn may do.
+    pub(crate) fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
+    /// The guest begins a call, which need not be told yet.
+    pub(crate) fn begin_call(&mut self) {
+        self.spent.called();
+    }
+
     /// The guest wrote `bytes` to `flow`, whose stream was `offset` bytes long before.
     pub fn write(&mut self, flow: FlowId, offset: u64, bytes: &[u8]) {
         let effects = self.flows.entry(flow).or_default();
+        self.spent.wrote(bytes.len(), effects.bytes.is_empty());
         if effects.bytes.is_empty() {
             effects.bytes_from = offset;
         }
@@ -55,6 +69,7 @@ impl Effects {
 
     /// The guest sent a datagram, the `number`th on its association.
     pub fn datagram(&mut self, flow: FlowId, number: u64, bytes: &[u8]) {
+        self.spent.sent_datagram(bytes.len());
         let effects = self.flows.entry(flow).or_default();
         if effects.datagrams.is_empty() {
             effects.datagrams_from = number;
@@ -67,9 +82,16 @@ impl Effects {
         self.flows.entry(flow).or_default().finish = Some(length);
     }
 
-    /// The flow is over; what was written to it in this turn is not sent.
+    /// The flow is over. What was written to its stream in this turn is not sent, datagrams are. One that this turn has
+    /// begun and nothing was sent on nobody knows, so nobody is told.
     pub fn reset(&mut self, flow: FlowId) {
-        *self.flows.entry(flow).or_default() = FlowEffects { reset: true, ..FlowEffects::default() };
+        let effects = self.flows.entry(flow).or_default();
+        if effects.call.is_some() && effects.datagrams.is_empty() {
+            self.flows.remove(&flow);
+            return;
+        }
+        let FlowEffects { call, datagrams, datagrams_from, .. } = std::mem::take(effects);
+        *effects = FlowEffects { call, datagrams, datagrams_from, reset: true, ..FlowEffects::default() };
     }
 
     /// The guest has taken the client's stream up to `offset`.
@@ -91,17 +113,18 @@ impl Effects {
     pub(crate) fn put_first(&mut self, mut earlier: Self) {
         earlier.flows.append(&mut self.flows);
         earlier.group.append(&mut self.group);
-        *self = earlier;
+        (self.flows, self.group) = (earlier.flows, earlier.group);
     }
 
     /// The lines that the guest wrote; nothing else is left.
     pub(crate) fn into_lines(mut self) -> Self {
         self.group.retain(|effect| effect.entry.kind == EffectKind::Log);
-        Self { flows: BTreeMap::new(), group: self.group }
+        Self { group: self.group, ..Self::default() }
     }
 
     /// Everything collected, in canonical order; nothing is left.
     pub fn take(&mut self) -> Vec<Effect> {
+        self.spent = Spent::default();
         if self.flows.is_empty() {
             return std::mem::take(&mut self.group);
         }
@@ -116,10 +139,6 @@ impl Effects {
 
 impl FlowEffects {
     fn list(self, flow: FlowId, out: &mut Vec<Effect>) {
-        if self.reset {
-            out.push(Effect { entry: entry(EffectKind::Reset, Some(flow), 0, &[]), payload: Bytes::new() });
-            return;
-        }
         if let Some((kind, payload)) = self.call {
             out.push(Effect { entry: entry(kind, Some(flow), 0, &payload), payload });
         }
@@ -142,6 +161,9 @@ impl FlowEffects {
         }
         if let Some(length) = self.finish {
             out.push(Effect { entry: entry(EffectKind::Finish, Some(flow), length, &[]), payload: Bytes::new() });
+        }
+        if self.reset {
+            out.push(Effect { entry: entry(EffectKind::Reset, Some(flow), 0, &[]), payload: Bytes::new() });
         }
     }
 }
@@ -184,6 +206,24 @@ mod tests {
         let list = effects.take();
         assert_eq!(list.len(), 1);
         assert_eq!(list[0].entry.kind, EffectKind::Reset);
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_in_its_turn_is_nobodys_affair() {
+        let mut effects = Effects::default();
+        effects.call(flow(1), EffectKind::Connect, Bytes::new());
+        effects.reset(flow(1));
+        assert_eq!(effects.take(), []);
+    }
+
+    #[test]
+    fn datagrams_are_sent_before_their_association_ends() {
+        let mut effects = Effects::default();
+        effects.call(flow(1), EffectKind::Connect, Bytes::new());
+        effects.datagram(flow(1), 0, b"farewell");
+        effects.reset(flow(1));
+        let kinds: Vec<_> = effects.take().iter().map(|effect| effect.entry.kind).collect();
+        assert_eq!(kinds, [EffectKind::Connect, EffectKind::Datagram, EffectKind::Reset]);
     }
 
     #[test]

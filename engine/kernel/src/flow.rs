@@ -101,6 +101,15 @@ impl Flow {
         self.received_bytes > 0 || self.peer_finished || self.read_shut
     }
 
+    /// Whether `wanted` bytes can be read, or nothing more can come before some are: the stream is at its end, or the
+    /// proxy knows of no more room.
+    #[must_use]
+    pub fn has_all(&self, wanted: u64, window_bytes: u64) -> bool {
+        let untold = self.consumed - self.consumed_told;
+        let is_full = self.received_bytes + untold >= window_bytes && untold < window_bytes.div_ceil(2);
+        self.received_bytes >= wanted || self.peer_finished || self.read_shut || is_full
+    }
+
     /// Bytes of the guest's stream that the client has not taken.
     #[must_use]
     pub fn unsent_bytes(&self) -> u64 {

@@ -16,7 +16,7 @@ impl Kernel {
             self.reset_flow(id);
             return;
         }
-        let full = self.tables.flows.len() >= self.config.max_flows;
+        let full = self.clients() >= self.config.max_flows;
         let listener = self.tables.listeners.get_mut(&port);
         let Some(listener) = listener.filter(|listener| !full && (listener.queue.len() as u32) < listener.backlog)
         else {

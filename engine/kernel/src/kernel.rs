@@ -83,8 +83,6 @@ pub struct Kernel {
     pub(crate) touched: BTreeSet<u32>,
     audit: bool,
     work: u64,
-    /// Bytes of datagrams that the guest sent in this turn.
-    pub(crate) datagram_bytes: u64,
 }
 
 impl Kernel {
@@ -119,7 +117,7 @@ impl Kernel {
     pub(crate) fn assemble(config: GuestConfig, tables: Tables, mut fs: Fs) -> Self {
         fs.limit_inodes(config.max_inodes);
         let (effects, touched) = (Effects::default(), BTreeSet::new());
-        Self { config, tables, fs, effects, solo: None, touched, audit: false, work: 0, datagram_bytes: 0 }
+        Self { config, tables, fs, effects, solo: None, touched, audit: false, work: 0 }
     }
 
     /// What the guest is given.
@@ -140,10 +138,10 @@ impl Kernel {
         self.tables.halted
     }
 
-    /// How many flows there are.
+    /// How many flows and associations of clients there are.
     #[must_use]
     pub fn flow_count(&self) -> u32 {
-        self.tables.flows.len()
+        self.clients()
     }
 
     /// Whether the guest is there for a port of its manifest.
@@ -196,7 +194,6 @@ impl Kernel {
         self.tables.wait_ns = None;
         // What nobody was charged for is forgotten, as it would be by a replica that was restored here.
         self.work = 0;
-        self.datagram_bytes = 0;
         for event in input.shard {
             if let ShardEvent::Term(entropy) = event {
                 self.tables.random.absorb(entropy);
@@ -255,9 +252,10 @@ impl Kernel {
         let limit = self.config.log_lines_per_second;
         self.tables.output.end(now_ns, limit, &mut self.effects);
         if self.solo.is_some() {
-            self.finish_all_flows()
+            self.finish_all_flows();
         } else {
-            self.reset_all_flows()
+            self.reset_all_flows();
+            self.forget_failed_calls();
         }
         self.close_all_descriptors();
         self.effects.group(EffectKind::Exit, u64::from(end.code()), Bytes::from(end.reason()));
@@ -308,8 +306,8 @@ impl Kernel {
     pub fn end_turn(&mut self, memory: Option<[u8; 32]>) -> TurnEnd {
         self.settle_touched_flows();
         self.tell_listening();
-        if self.calls_wait() {
-            self.wait_for_next_turn();
+        if !self.tables.halted {
+            self.wait_for_owner();
         }
         let wants = self.wants();
         if wants != self.tables.timer_told {
@@ -362,6 +360,7 @@ impl Kernel {
             Control::Audit => self.audit = true,
             Control::Halt { .. } => {
                 self.reset_all_flows();
+                self.forget_ended_associations();
                 self.tables.halted = true;
             }
             Control::Resume => self.tables.halted = false,

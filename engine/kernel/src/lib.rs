@@ -7,6 +7,7 @@
 //! Leaves to others: running the guest, its linear memory, and the layouts of the WASI interfaces (crate
 //! `refrain-engine`); ordering (crate `refrain-sequencer`).
 
+pub mod budget;
 pub mod clock;
 mod codec;
 pub mod config;

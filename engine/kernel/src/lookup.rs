@@ -26,12 +26,15 @@ pub(crate) struct Lookup {
     name: String,
     /// How the owner knows it; none while there is no owner.
     id: Option<FlowId>,
+    /// When it fails if there is no owner by then, on the guest's clock.
+    until_ns: u64,
     answer: Option<Result<Vec<IpAddr>, CallFailure>>,
 }
 
 impl Lookup {
-    pub(crate) fn waits_for_owner(&self) -> bool {
-        self.id.is_none()
+    /// Until when it waits for an owner, if it does.
+    pub(crate) fn owner_awaited_until_ns(&self) -> Option<u64> {
+        (self.id.is_none() && self.answer.is_none()).then_some(self.until_ns)
     }
 }
 
@@ -63,12 +66,8 @@ impl Kernel {
     /// `acces` where the manifest names no such host, `noent` where there is none, `again` where it cannot be looked up
     /// now, `inval` for what is no name.
     pub fn resolve(&mut self, name: &[u8], first: bool) -> Result<Vec<IpAddr>, Stop> {
-        if !first && let Some(lookup) = &mut self.tables.outward.lookup {
-            let Some(answer) = lookup.answer.take() else { return Err(Stop::Block) };
-            let lookup = self.tables.outward.lookup.take().expect("it was looked at just now");
-            let addresses = answer.map_err(errno_of)?;
-            self.tables.outward.pins.pin(lookup.name, addresses.clone());
-            return Ok(addresses);
+        if !first && self.tables.outward.lookup.is_some() {
+            return self.looked_up();
         }
         let name = host_name(name)?;
         if let Some(addresses) = known(&name) {
@@ -79,19 +78,35 @@ impl Kernel {
         }
         self.drop_lookup();
         self.has_room_for_call()?;
-        self.tables.outward.lookup = Some(Lookup { name, id: None, answer: None });
+        self.effects.begin_call();
+        let until_ns = self.owner_awaited_until_ns();
+        self.tables.outward.lookup = Some(Lookup { name, id: None, until_ns, answer: None });
         self.begin_lookup();
-        Err(Stop::Block)
+        self.looked_up()
     }
 
-    /// Asks the owner for what is looked up, if it was not asked.
+    /// What came of the look-up under way; blocks while there is no answer.
+    fn looked_up(&mut self) -> Result<Vec<IpAddr>, Stop> {
+        let answered = self.tables.outward.lookup.take_if(|lookup| lookup.answer.is_some());
+        let Some(Lookup { name, answer: Some(answer), .. }) = answered else { return Err(Stop::Block) };
+        let addresses = answer.map_err(errno_of)?;
+        self.tables.outward.pins.pin(name, addresses.clone());
+        Ok(addresses)
+    }
+
+    /// Asks the owner for what is looked up, if it was not asked; fails it when none can be, or came in time.
     pub(crate) fn begin_lookup(&mut self) {
+        let now_ns = self.tables.clock.peek_ns();
         let outward = &mut self.tables.outward;
         let Some(mut lookup) = outward.lookup.take() else { return };
         if lookup.id.is_none() && lookup.answer.is_none() {
-            lookup.id = outward.next_id();
-            if let Some(id) = lookup.id {
-                self.effects.call(id, EffectKind::Resolve, Bytes::copy_from_slice(lookup.name.as_bytes()));
+            match outward.next_id() {
+                Ok(Some(id)) => {
+                    lookup.id = Some(id);
+                    self.effects.call(id, EffectKind::Resolve, Bytes::copy_from_slice(lookup.name.as_bytes()));
+                }
+                Ok(None) if now_ns < lookup.until_ns => {}
+                Ok(None) | Err(_) => lookup.answer = Some(Err(CallFailure::TemporaryFailure)),
             }
         }
         self.tables.outward.lookup = Some(lookup);
@@ -99,11 +114,12 @@ impl Kernel {
 
     /// The owner's epoch ended: the next one is asked for what it did not answer.
     pub(crate) fn pass_on_lookup(&mut self, epoch: Epoch) {
+        let until_ns = self.owner_awaited_until_ns();
         let open = self.tables.outward.lookup.as_mut().filter(|lookup| lookup.answer.is_none());
         if let Some(lookup) = open
             && let Some(id) = lookup.id.filter(|id| id.epoch == epoch)
         {
-            lookup.id = None;
+            (lookup.id, lookup.until_ns) = (None, until_ns);
             self.effects.forget(id);
             self.begin_lookup();
         }

@@ -3,13 +3,14 @@
 //! A `connect` is an effect for one proxy, its owner: of the open epochs whose proxies may go outward, that of the
 //! lowest proxy. Kernels know them by events of the shard, so the owner is a function of the log. Votes of a turn are
 //! for epochs that began before it, hence one that begins in a turn is an owner from the next on. Where there is none,
-//! a call waits for one.
+//! a call waits for one, but not for ever.
 //!
 //! When an owner's epoch ends without an answer, a connect fails with `connaborted`: it may have happened. Rules:
 //! section 10 of the design; what may be reached: [`crate::outbound`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use refrain_wire::outward::{FIRST_OUTWARD_SERIAL, Owner};
 use refrain_wire::{CallFailure, EffectKind, Epoch, FlowId, Protocol, ProxyHeader, Serial, Target};
@@ -21,9 +22,22 @@ use crate::errno::Errno;
 use crate::flow::{Flow, Link};
 use crate::kernel::{FlowSlot, Kernel};
 use crate::lookup::{Lookup, Pins};
+use crate::slots::Slots;
 
 /// The epoch of calls that have no owner yet; the log gives out none of that number.
 const NOBODY: Epoch = Epoch(0);
+
+/// How long a call waits for an owner, in log time.
+pub const OWNER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connect without an owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Waiting {
+    /// By its number among those that ever waited.
+    id: FlowId,
+    /// When it fails, on the guest's clock.
+    until_ns: u64,
+}
 
 /// Who may be asked, and what was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +46,8 @@ pub(crate) struct Outward {
     owners: BTreeMap<Owner, u32>,
     /// Those that began in this turn.
     opening: Vec<Owner>,
-    /// Connects without an owner, by their numbers among those that ever waited.
-    waiting: VecDeque<FlowId>,
+    /// Connects without an owner, in order.
+    waiting: VecDeque<Waiting>,
     waited: u32,
     /// Connections and associations that the guest opened.
     pub(crate) open: u32,
@@ -54,12 +68,18 @@ impl Outward {
         self.opening.retain(|owner| owner.epoch != epoch);
     }
 
-    /// A fresh flow of the owner, if there is one.
-    pub(crate) fn next_id(&mut self) -> Option<FlowId> {
-        let mut owner = self.owners.first_entry()?;
-        let serial = FIRST_OUTWARD_SERIAL.0.checked_add(*owner.get())?;
-        *owner.get_mut() += 1;
-        Some(FlowId { epoch: owner.key().epoch, serial: Serial(serial) })
+    /// A fresh flow of the first owner that has serials left; none while there is no owner.
+    ///
+    /// # Errors
+    /// `nobufs` when all serials of all owners are used up.
+    pub(crate) fn next_id(&mut self) -> Result<Option<FlowId>, Errno> {
+        for (owner, given) in &mut self.owners {
+            if let Some(serial) = FIRST_OUTWARD_SERIAL.0.checked_add(*given) {
+                *given += 1;
+                return Ok(Some(FlowId { epoch: owner.epoch, serial: Serial(serial) }));
+            }
+        }
+        if self.owners.is_empty() { Ok(None) } else { Err(Errno::Nobufs) }
     }
 
     /// What the next program begins with: the owners, whose serials go on.
@@ -74,9 +94,12 @@ impl Kernel {
         self.tables.outward.open + u32::from(self.tables.outward.lookup.is_some())
     }
 
-    /// Whether one more call may be made.
-    pub(crate) fn has_room_for_call(&self) -> Result<(), Errno> {
-        if self.calls() < self.config.max_outward { Ok(()) } else { Err(Errno::Nobufs) }
+    /// Whether one more call may be made, and in this turn.
+    pub(crate) fn has_room_for_call(&mut self) -> Result<(), Stop> {
+        if self.calls() >= self.config.max_outward {
+            return Err(Errno::Nobufs.into());
+        }
+        if self.effects.spent().fits_call() { Ok(()) } else { Err(self.turn_is_full()) }
     }
 
     /// The header that a connection to `address` begins with; an error when the manifest does not allow it.
@@ -127,24 +150,22 @@ impl Kernel {
         }
     }
 
-    fn begin_connect(&mut self, fd: u32, address: SocketAddr) -> Result<(), Errno> {
+    fn begin_connect(&mut self, fd: u32, address: SocketAddr) -> Result<(), Stop> {
         if address.port() == 0 {
-            return Err(Errno::Addrnotavail);
+            return Err(Errno::Addrnotavail.into());
         }
         let header = self.permit(address, Protocol::Tcp)?;
         self.has_room_for_call()?;
-        if self.flows_and_associations() >= self.config.max_flows {
-            return Err(Errno::Nobufs);
-        }
+        let until_ns = self.owner_awaited_until_ns();
         let outward = &mut self.tables.outward;
-        let id = outward.next_id();
-        let id = id.unwrap_or_else(|| {
+        let id = outward.next_id()?.unwrap_or_else(|| {
             outward.waited = outward.waited.wrapping_add(1);
             let id = FlowId { epoch: NOBODY, serial: Serial(outward.waited) };
-            outward.waiting.push_back(id);
+            outward.waiting.push_back(Waiting { id, until_ns });
             id
         });
         outward.open += 1;
+        self.effects.begin_call();
         self.tables.next_stamp += 1;
         let stamp = self.tables.next_stamp;
         let flow = Flow::outward(id, address, header);
@@ -162,31 +183,63 @@ impl Kernel {
         self.effects.call(id, EffectKind::Connect, target.encode());
     }
 
-    /// Epochs that began in the last turn are owners now, and calls that waited for one are made.
+    /// Epochs that began in the last turn are owners now, and calls that waited for one are made, or have waited too long.
     pub(crate) fn begin_owners(&mut self) {
         for owner in std::mem::take(&mut self.tables.outward.opening) {
             self.tables.outward.owners.insert(owner, 0);
         }
-        while let Some(before) = self.tables.outward.waiting.front().copied() {
-            let Some(id) = self.tables.outward.next_id() else { return };
+        let now_ns = self.tables.clock.peek_ns();
+        while let Some(Waiting { id: before, until_ns }) = self.tables.outward.waiting.front().cloned() {
+            let failure = match self.tables.outward.next_id() {
+                Ok(Some(id)) => {
+                    self.give_to_owner(before, id);
+                    None
+                }
+                Ok(None) if now_ns < until_ns => break,
+                Ok(None) => Some(Errno::Netunreach),
+                Err(errno) => Some(errno),
+            };
             self.tables.outward.waiting.pop_front();
-            let Some(slot) = self.tables.by_id.remove(&before) else { continue };
-            self.tables.by_id.insert(id, slot);
-            let flow = &mut self.tables.flows.get_mut(slot).expect("every id has its slot").flow;
-            flow.id = id;
-            let (address, link) = (flow.peer, flow.link);
-            if let Link::Connecting(header) = link {
-                self.tell_connect(id, address, header);
+            if let Some(errno) = failure {
+                self.fail_call(before, errno);
             }
         }
         self.begin_lookup();
     }
 
-    /// Whether calls wait for an epoch that is an owner from the next turn on.
-    pub(crate) fn calls_wait(&self) -> bool {
+    fn give_to_owner(&mut self, before: FlowId, id: FlowId) {
+        let Some(slot) = self.tables.by_id.remove(&before) else { return };
+        self.tables.by_id.insert(id, slot);
+        let flow = &mut self.tables.flows.get_mut(slot).expect("every id has its slot").flow;
+        flow.id = id;
+        let (address, link) = (flow.peer, flow.link);
+        if let Link::Connecting(header) = link {
+            self.tell_connect(id, address, header);
+        }
+    }
+
+    /// Until when a call that begins to wait for an owner does so, on the guest's clock.
+    pub(crate) fn owner_awaited_until_ns(&self) -> u64 {
+        self.tables.clock.peek_ns().saturating_add(OWNER_PATIENCE.as_nanos() as u64)
+    }
+
+    /// Calls that wait for an owner want a turn when there is one, or when they have waited too long.
+    pub(crate) fn wait_for_owner(&mut self) {
         let outward = &self.tables.outward;
-        let lookup = outward.lookup.as_ref().is_some_and(|lookup| lookup.waits_for_owner());
-        !outward.opening.is_empty() && (lookup || !outward.waiting.is_empty()) && !self.tables.halted
+        let connect = outward.waiting.front().map(|waiting| waiting.until_ns);
+        let lookup = outward.lookup.as_ref().and_then(Lookup::owner_awaited_until_ns);
+        let Some(until_ns) = [connect, lookup].into_iter().flatten().min() else { return };
+        if outward.opening.is_empty() {
+            self.wait_until(until_ns);
+        } else {
+            self.wait_for_next_turn();
+        }
+    }
+
+    /// The guest ended, and its calls were given up: those that failed, which it was not told, are gone too.
+    pub(crate) fn forget_failed_calls(&mut self) {
+        self.tables.flows = Slots::default();
+        self.tables.outward.open = 0;
     }
 
     /// The owner says that a connection is there.
@@ -262,7 +315,7 @@ impl Kernel {
             self.tables.outward.open -= 1;
         }
         if id.epoch == NOBODY {
-            self.tables.outward.waiting.retain(|waiting| *waiting != id);
+            self.tables.outward.waiting.retain(|waiting| waiting.id != id);
         }
     }
 
@@ -285,5 +338,27 @@ pub(crate) fn errno_of(failure: CallFailure) -> Errno {
         CallFailure::Denied => Errno::Acces,
         CallFailure::NoRoom => Errno::Nobufs,
         CallFailure::Other => Errno::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use refrain_wire::ProxyId;
+
+    #[test]
+    fn an_owner_without_serials_gives_way_to_the_next_until_there_is_none() {
+        let owner = |proxy| Owner { proxy: ProxyId(proxy), epoch: Epoch(u32::from(proxy)) };
+        let mut outward = Outward::default();
+        assert_eq!(outward.next_id(), Ok(None));
+        let last = u32::MAX - FIRST_OUTWARD_SERIAL.0;
+        outward.owners = BTreeMap::from([(owner(1), last), (owner(2), last)]);
+        let id = |epoch| Ok(Some(FlowId { epoch: Epoch(epoch), serial: Serial(u32::MAX) }));
+        assert_eq!([outward.next_id(), outward.next_id()], [id(1), id(2)]);
+        assert_eq!(outward.next_id(), Err(Errno::Nobufs));
+        outward.ended(Epoch(1));
+        assert_eq!(outward.next_id(), Err(Errno::Nobufs));
+        outward.ended(Epoch(2));
+        assert_eq!(outward.next_id(), Ok(None));
     }
 }

@@ -1,7 +1,7 @@
 //! Rights of preview 1: what may be done with a descriptor, and with what is opened through it.
 //!
-//! A descriptor begins with everything that fits its kind, and what it gives on is limited by the directory that it was
-//! opened through. What `path_open` asks for decides only whether a file can be read and written, as programs that are
+//! A descriptor begins with everything that fits its kind, limited by what the directory that it was opened through, or
+//! the listener that accepted it, gives on. What `path_open` asks for decides only whether a file can be read and written, as programs that are
 //! written for newer hosts ask for nothing more and use the rest all the same. What a guest drops with
 //! `fd_fdstat_set_rights` is gone for this descriptor and for everything that is opened through it, and is enforced.
 
@@ -68,6 +68,8 @@ pub const SOCK_SHUTDOWN: u64 = 1 << 28;
 /// `sock_accept`.
 pub const SOCK_ACCEPT: u64 = 1 << 29;
 
+/// Every right there is.
+pub const ALL: u64 = (1 << 30) - 1;
 /// What every descriptor can have.
 const ANY: u64 = FD_FDSTAT_SET_FLAGS | FD_FILESTAT_GET | POLL_FD_READWRITE;
 /// What changes nothing and fits a directory.
@@ -115,7 +117,7 @@ pub const fn read_only() -> (u64, u64) {
     (DIRECTORY_READ, DIRECTORY_READ | FILE_READ)
 }
 
-/// The rights of what is opened through a directory that gives `given` on, when `asked` is asked for.
+/// The rights of what is opened through a directory, or accepted by a listener, that gives `given` on, when `asked` is asked for.
 #[must_use]
 pub fn opened(object: &Object, asked: u64, given: u64) -> (u64, u64) {
     let (fitting, inheriting) = of(object);
@@ -155,6 +157,6 @@ mod tests {
 
     #[test]
     fn rights_are_the_thirty_bits_of_the_witx() {
-        assert_eq!(FILE | DIRECTORY | SOCKET, (1 << 30) - 1);
+        assert_eq!(FILE | DIRECTORY | SOCKET, ALL);
     }
 }

@@ -11,6 +11,7 @@ use crate::descriptor::{Descriptor, Object, flags};
 use crate::errno::Errno;
 use crate::flow::Link;
 use crate::kernel::Kernel;
+use crate::rights;
 
 /// The most connections that may wait at a listener, whatever the guest asks for.
 pub const MAX_BACKLOG: u32 = 4096;
@@ -129,15 +130,17 @@ impl Kernel {
             Object::Datagram { .. } => return Err(Errno::Notsup.into()),
             _ => return Err(Errno::Notsock.into()),
         };
+        descriptor.check(rights::SOCK_ACCEPT)?;
+        let given = descriptor.inheriting;
         self.tables.descriptors.has_room(self.config.max_descriptors)?;
         // Two descriptors share a port only where the configuration passes it in twice.
         let listener = self.tables.listeners.get_mut(&port).ok_or(Errno::Inval)?;
         let Some(slot) = listener.queue.pop_front() else { return Err(self.would_wait(nonblocking)) };
         let stamp = self.tables.flows.get(slot).expect("a waiting flow has its slot").stamp;
-        let accepted = Descriptor {
-            flags: fd_flags & (flags::NONBLOCK | flags::APPEND),
-            ..Descriptor::new(Object::Flow { slot, stamp })
-        };
+        let object = Object::Flow { slot, stamp };
+        let (rights, inheriting) = rights::opened(&object, rights::ALL, given);
+        let flags = fd_flags & (flags::NONBLOCK | flags::APPEND);
+        let accepted = Descriptor { object, flags, rights, inheriting };
         Ok(self.tables.descriptors.open(accepted, self.config.max_descriptors)?)
     }
 
@@ -147,7 +150,7 @@ impl Kernel {
             return self.recv_from(fd, out, peek).map(|received| received.copied);
         }
         let nonblocking = self.tables.descriptors.get(fd)?.nonblocking();
-        let slot = self.open_flow_slot(fd)?.ok_or(Errno::Connreset)?;
+        let slot = self.open_flow_slot(fd, rights::FD_READ)?.ok_or(Errno::Connreset)?;
         let flow = &mut self.tables.flows.get_mut(slot).expect("flow_slot checks the slot").flow;
         if out.is_empty() {
             return Ok(0);
@@ -162,13 +165,26 @@ impl Kernel {
         Ok(flow.read(out))
     }
 
+    /// What a `recv` that waits for all of its `wanted` bytes does first: blocks until they are there, or until nothing
+    /// more comes before some are read, which is when the buffer is full or the stream at its end. Datagrams, and
+    /// sockets that do not wait, are left to the call itself.
+    pub fn await_all(&self, fd: u32, wanted: u64) -> Result<(), Stop> {
+        let descriptor = self.tables.descriptors.get(fd)?;
+        if descriptor.nonblocking() || !matches!(descriptor.object, Object::Flow { .. }) {
+            return Ok(());
+        }
+        let slot = self.open_flow_slot(fd, rights::FD_READ)?.ok_or(Errno::Connreset)?;
+        let flow = &self.tables.flows.get(slot).expect("flow_slot checks the slot").flow;
+        if flow.has_all(wanted, self.config.socket_buffer_bytes) { Ok(()) } else { Err(Stop::Block) }
+    }
+
     /// `send`: how much of `bytes` was taken; at least one byte unless `bytes` is empty.
     pub fn send(&mut self, fd: u32, bytes: &[u8]) -> Result<usize, Stop> {
         if let Object::Datagram { .. } = self.tables.descriptors.get(fd)?.object {
             return self.send_to(fd, bytes, None);
         }
         let nonblocking = self.tables.descriptors.get(fd)?.nonblocking();
-        let slot = self.open_flow_slot(fd)?.ok_or(Errno::Pipe)?;
+        let slot = self.open_flow_slot(fd, rights::FD_WRITE)?.ok_or(Errno::Pipe)?;
         let space = self.send_space(slot);
         let flow = &mut self.tables.flows.get_mut(slot).expect("flow_slot checks the slot").flow;
         if flow.finished {
@@ -180,7 +196,11 @@ impl Kernel {
         if space == 0 {
             return Err(self.would_wait(nonblocking));
         }
-        let taken = bytes.len().min(usize::try_from(space).unwrap_or(usize::MAX));
+        let room = space.min(self.effects.spent().room());
+        if room == 0 {
+            return Err(self.turn_is_full());
+        }
+        let taken = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         self.effects.write(flow.id, flow.sent(), &bytes[..taken]);
         let own = self.config.own_send_bytes();
         let before = flow.unsent_bytes().saturating_sub(own);
@@ -199,7 +219,7 @@ impl Kernel {
 
     /// `shutdown`.
     pub fn shutdown(&mut self, fd: u32, how: Shutdown) -> Result<(), Errno> {
-        let Some(slot) = self.open_flow_slot(fd)? else { return Err(Errno::Notconn) };
+        let Some(slot) = self.open_flow_slot(fd, rights::SOCK_SHUTDOWN)? else { return Err(Errno::Notconn) };
         if how.write {
             self.finish(slot);
         }
@@ -258,9 +278,10 @@ impl Kernel {
         }
     }
 
-    /// As [`Self::flow_slot`], for calls that need the connection to be there.
-    fn open_flow_slot(&self, fd: u32) -> Result<Option<u32>, Errno> {
+    /// As [`Self::flow_slot`], for calls that need the connection to be there, and these rights.
+    fn open_flow_slot(&self, fd: u32, needed: u64) -> Result<Option<u32>, Errno> {
         let slot = self.flow_slot(fd)?;
+        self.tables.descriptors.get(fd)?.check(needed)?;
         match slot.and_then(|slot| self.tables.flows.get(slot)).map(|slot| slot.flow.link) {
             Some(Link::Connecting(_)) => Err(Errno::Notconn),
             Some(Link::Failed(errno)) => Err(errno),
@@ -287,7 +308,7 @@ impl Kernel {
         if let Object::Datagram { slot } = self.tables.descriptors.get(fd)?.object {
             return self.datagram_peer(slot).ok_or(Errno::Notconn);
         }
-        let slot = self.open_flow_slot(fd)?.ok_or(Errno::Notconn)?;
+        let slot = self.open_flow_slot(fd, 0)?.ok_or(Errno::Notconn)?;
         Ok(self.tables.flows.get(slot).expect("flow_slot checks the slot").flow.peer)
     }
 
@@ -307,13 +328,18 @@ impl Kernel {
         self.tables.listeners.get(&port).is_some_and(|listener| !listener.queue.is_empty())
     }
 
+    /// What a call is told that wants more done in one turn than may be: it is made again in the next, at once.
+    pub(crate) fn turn_is_full(&mut self) -> Stop {
+        self.wait_for_next_turn();
+        Stop::Block
+    }
+
     pub(crate) fn would_wait(&mut self, nonblocking: bool) -> Stop {
         if !nonblocking {
             return Stop::Block;
         }
         if self.tables.clock.spend().is_none() {
-            self.wait_for_next_turn();
-            return Stop::Block;
+            return self.turn_is_full();
         }
         Stop::Errno(Errno::Again)
     }

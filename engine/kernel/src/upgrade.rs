@@ -86,6 +86,7 @@ impl Kernel {
         let (now_ns, limit) = (self.tables.clock.peek_ns(), former.config.log_lines_per_second);
         former.tables.output.end(now_ns, limit, &mut former.effects);
         former.reset_all_flows();
+        self.inherit_ended_associations(&mut former);
         former.note_upgrade(bundle);
         self.effects.put_first(former.effects);
         // The guest is asked again what it waits for.

@@ -5,14 +5,15 @@ mod support;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use refrain_kernel::budget::MAX_TURN_DATAGRAMS;
 use refrain_kernel::config::GuestConfig;
 use refrain_kernel::outbound::{Host, IpRange, PortRange, Rule};
 use refrain_kernel::poll::Interest;
-use refrain_kernel::{Errno, Kernel, Outbound, ShardEvent, Stop, Subscription};
+use refrain_kernel::{Errno, Kernel, Outbound, ShardEvent, Stop, Subscription, TurnInput};
 use refrain_wire::effect::DATAGRAM_PORT;
 use refrain_wire::outward::{MAX_DATAGRAM_BYTES, Owner};
-use refrain_wire::{CallFailure, EffectKind, Protocol, ProxyId, Record, Serial};
-use support::{EPOCH, Rig, config, effects, reset};
+use refrain_wire::{CallFailure, Control, EffectKind, Position, Protocol, ProxyId, Record, RecordWriter, Serial, Time};
+use support::{EPOCH, Rig, config, effects, open, reset};
 
 const FIRST: u32 = refrain_wire::outward::FIRST_OUTWARD_SERIAL.0;
 const DNS: u16 = 53;
@@ -100,6 +101,32 @@ fn what_does_not_fit_or_has_no_socket_is_dropped() {
 }
 
 #[test]
+fn all_queues_together_are_limited_to_the_last_datagram() {
+    let (mut rig, fd) = bound(GuestConfig { socket_buffers_bytes: 1000, ..config() });
+    let mut other = 0;
+    rig.turn(&[], |kernel| {
+        other = kernel.socket(false, true).unwrap();
+        kernel.bind(other, 54).unwrap();
+    });
+    // Each takes 64 bytes more than it has.
+    let full = [datagram(1, DNS, peer(1), &[1; 436]), datagram(2, 54, peer(1), &[2; 436])];
+    let one_more = datagram(2, 54, peer(1), b"");
+    rig.turn(&[&full[..], std::slice::from_ref(&one_more)].concat(), |kernel| {
+        assert_eq!(receive(kernel, other).unwrap().0.len(), 100);
+        assert_eq!(receive(kernel, other), Err(Stop::Block), "one above the limit");
+    });
+    rig.turn(&[full[1].clone(), one_more.clone()], |kernel| {
+        assert_eq!(receive(kernel, other).unwrap().0.len(), 100);
+        assert_eq!(receive(kernel, other), Err(Stop::Block));
+        kernel.close(fd).unwrap();
+    });
+    rig.turn(&[full[1].clone(), one_more], |kernel| {
+        assert_eq!(receive(kernel, other).unwrap().0.len(), 100);
+        assert_eq!(receive(kernel, other).unwrap().0.len(), 0, "a socket that is closed holds nothing");
+    });
+}
+
+#[test]
 fn associations_count_among_the_flows() {
     let (mut rig, fd) = bound(GuestConfig { max_flows: 2, ..config() });
     let records: Vec<Record> = (1..4).map(|n| datagram(n, DNS, peer(n as u8), b"x")).collect();
@@ -112,6 +139,83 @@ fn associations_count_among_the_flows() {
         assert_eq!(receive(kernel, fd).unwrap().1, peer(3));
         assert_eq!(kernel.send_to(fd, b"gone", Some(peer(1))), Err(Errno::Acces.into()));
     });
+}
+
+#[test]
+fn associations_and_connections_count_against_one_limit() {
+    let (mut rig, fd) = bound(GuestConfig { max_flows: 2, ..config() });
+    rig.turn(&[datagram(1, DNS, peer(1), b"x"), datagram(2, DNS, peer(2), b"x")], |_| ());
+    assert_eq!(effects(&rig.turn(&[open(3)], |_| ())), [(EffectKind::Reset, 3, 0, 0)]);
+    rig.turn(&[], |kernel| kernel.close(fd).unwrap());
+    assert_eq!(effects(&rig.turn(&[open(4)], |_| ())), [(EffectKind::Reset, 4, 0, 0)], "nobody has answered yet");
+    assert_eq!(effects(&rig.turn(&[reset(1), open(5)], |_| ())), []);
+}
+
+#[test]
+fn what_follows_on_an_association_that_the_guest_ended_makes_none() {
+    let (mut rig, fd) = bound(config());
+    let mut again = 0;
+    let late = [datagram(1, DNS, peer(1), b"late")];
+    rig.turn(&late, |kernel| {
+        kernel.close(fd).unwrap();
+        again = kernel.socket(false, true).unwrap();
+        kernel.bind(again, DNS).unwrap();
+    });
+    rig.turn(&late, |kernel| assert_eq!(receive(kernel, again), Err(Stop::Block)));
+    let mut restored = Kernel::decode(&rig.encoded(), rig.config.clone(), &support::bundle()).unwrap();
+    std::mem::swap(&mut rig.kernel, &mut restored);
+    rig.turn(&late, |kernel| assert_eq!(receive(kernel, again), Err(Stop::Block)));
+    assert_eq!(rig.kernel.flow_count(), 1, "it counts until the proxy answers");
+    rig.turn(&[reset(1), datagram(2, DNS, peer(1), b"new")], |kernel| {
+        assert_eq!(receive(kernel, again), Ok((b"new".to_vec(), peer(1))));
+    });
+    assert_eq!(rig.kernel.flow_count(), 1);
+}
+
+#[test]
+fn an_ended_association_is_remembered_by_the_next_guest_and_not_after_its_epoch() {
+    let restart = refrain_kernel::config::RestartPolicy::Always;
+    let (mut rig, _) = bound(GuestConfig { restart, backoff: std::time::Duration::ZERO, ..config() });
+    let late = [datagram(1, DNS, peer(1), b"late")];
+    rig.turn(&late, |_| ());
+    rig.end_guest(refrain_kernel::process::GuestEnd::Exit(0));
+    let mut fd = 0;
+    rig.turn(&[], |kernel| {
+        fd = kernel.socket(false, true).unwrap();
+        kernel.bind(fd, DNS).unwrap();
+    });
+    rig.turn(&late, |kernel| assert_eq!(receive(kernel, fd), Err(Stop::Block)));
+    assert_eq!(rig.kernel.flow_count(), 1);
+    rig.events(&[ShardEvent::EpochEnded(EPOCH)], &[], |_| ());
+    assert_eq!(rig.kernel.flow_count(), 0);
+}
+
+#[test]
+fn a_program_that_takes_over_answers_on_new_associations_alone() {
+    let (mut rig, _) = bound(config());
+    rig.turn(&[datagram(1, DNS, peer(1), b"before")], |_| ());
+    let mut records = RecordWriter::default();
+    records.push(&Record::Origin(EPOCH));
+    [datagram(1, DNS, peer(1), b"late"), datagram(2, DNS, peer(2), b"new")].iter().for_each(|one| records.push(one));
+    let (position, time, records) = (Position(9), Time::from_micros(9_000_000), records.take());
+    let input = TurnInput { position, time, shard: &[], records: &records };
+    let mut next = rig.kernel.successor(config(), &support::bundle(), &input).unwrap();
+    assert!(next.start_if_due());
+    let fd = next.socket(false, true).unwrap();
+    next.bind(fd, DNS).unwrap();
+    next.take_over(rig.kernel, &[0; 32], &input);
+    assert_eq!(receive(&mut next, fd), Ok((b"new".to_vec(), peer(2))));
+    assert_eq!(receive(&mut next, fd), Err(Stop::Block));
+    assert_eq!(next.send_to(fd, b"answer", Some(peer(1))), Err(Errno::Acces.into()));
+    assert_eq!(effects(&next.end_turn(None))[0], (EffectKind::Reset, 1, 0, 0));
+}
+
+#[test]
+fn a_halt_leaves_no_association_behind() {
+    let (mut rig, _) = bound(config());
+    rig.turn(&[datagram(1, DNS, peer(1), b"x")], |_| ());
+    rig.turn(&[Record::Control(Control::Halt { position: Position(1) })], |_| ());
+    assert_eq!(rig.kernel.flow_count(), 0);
 }
 
 #[test]
@@ -183,10 +287,34 @@ fn an_ended_epoch_takes_its_associations_along_and_leaves_what_came() {
 fn what_a_turn_sends_is_bounded_and_the_rest_waits_for_the_next() {
     let (mut rig, fd) = bound(config());
     let end = rig.turn(&[datagram(1, DNS, peer(1), b"x")], |kernel| {
-        let sent = (0..100).take_while(|_| kernel.send_to(fd, &[0; 936], Some(peer(1))).is_ok()).count();
-        assert_eq!(sent, 10, "ten thousand bytes with what each takes besides");
+        kernel.descriptor_mut(fd).unwrap().flags = 4;
+        let sent = (0..2 * MAX_TURN_DATAGRAMS).take_while(|_| kernel.send_to(fd, b"", Some(peer(1))).is_ok()).count();
+        assert_eq!(sent as u32, MAX_TURN_DATAGRAMS);
         assert_eq!(kernel.send_to(fd, b"", Some(peer(1))), Err(Stop::Block));
     });
     assert!(end.wants.is_some());
     rig.turn(&[], |kernel| assert_eq!(kernel.send_to(fd, b"", Some(peer(1))), Ok(0)));
+}
+
+#[test]
+fn a_datagram_of_any_size_is_sent_whatever_the_buffers_are() {
+    let config = GuestConfig { socket_buffer_bytes: 100, socket_buffers_bytes: 100, ..config() };
+    let (mut rig, fd) = bound(config);
+    let longest = vec![0; MAX_DATAGRAM_BYTES];
+    rig.turn(&[datagram(1, DNS, peer(1), b"x")], |kernel| {
+        assert_eq!(kernel.send_to(fd, &longest, Some(peer(1))), Ok(MAX_DATAGRAM_BYTES));
+    });
+}
+
+#[test]
+fn what_was_sent_before_a_close_goes_out() {
+    let (mut rig, _) = bound(outward());
+    let end = rig.turn(&[], |kernel| {
+        let fd = kernel.socket(false, true).unwrap();
+        assert_eq!(kernel.send_to(fd, b"farewell", Some(peer(9))), Ok(8));
+        kernel.close(fd).unwrap();
+    });
+    let want =
+        [(EffectKind::Connect, FIRST, 0, 8), (EffectKind::Datagram, FIRST, 0, 8), (EffectKind::Reset, FIRST, 0, 0)];
+    assert_eq!(effects(&end)[..3], want);
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use refrain_kernel::budget::{EFFECT_OVERHEAD_BYTES, MAX_TURN_BYTES};
 use refrain_kernel::files::OpenRequest;
 use refrain_kernel::fs::{Follow, OpenFlags, SuccessionError};
 use refrain_kernel::poll::Interest;
@@ -142,7 +143,7 @@ fn a_credit_counts_no_more_than_was_sent() {
 fn all_send_buffers_together_are_limited_to_the_last_byte() {
     let mut config = config();
     config.socket_buffers_bytes = 1500;
-    config.max_flows = 3;
+    (config.max_flows, config.max_outward) = (3, 0);
     let mut rig = Rig::new(config);
     let (one, two, last) = (rig.flow(1), rig.flow(2), rig.flow(3));
     rig.turn(&[], |kernel| {
@@ -158,6 +159,25 @@ fn all_send_buffers_together_are_limited_to_the_last_byte() {
     assert_eq!(effects(&end).len(), 1);
     let three = rig.flow(4);
     rig.turn(&[], |kernel| assert_eq!(kernel.send(three, &[1; 2000]), Ok(1000), "nothing was lost from the count"));
+}
+
+#[test]
+fn what_a_turn_writes_is_limited_to_the_last_byte_and_the_rest_waits_for_the_next() {
+    let mut config = config();
+    (config.socket_buffer_bytes, config.socket_buffers_bytes) = (2 * MAX_TURN_BYTES, 4 * MAX_TURN_BYTES);
+    let mut rig = Rig::new(config);
+    let (one, two) = (rig.flow(1), rig.flow(2));
+    let bytes = vec![7; MAX_TURN_BYTES as usize];
+    let left = 1000;
+    let end = rig.turn(&[], |kernel| {
+        let first = bytes.len() - EFFECT_OVERHEAD_BYTES as usize - left;
+        assert_eq!(kernel.send(one, &bytes[..first]), Ok(first));
+        assert_eq!(kernel.send(one, &bytes), Ok(left), "an effect that goes on takes nothing besides");
+        kernel.descriptor_mut(two).unwrap().flags = 4;
+        assert_eq!(kernel.send(two, b"x"), Err(Stop::Block));
+    });
+    assert_eq!(end.wants, Some(Time::from_micros(rig.micros)), "at once");
+    rig.turn(&[], |kernel| assert_eq!(kernel.send(two, b"x"), Ok(1)));
 }
 
 #[test]

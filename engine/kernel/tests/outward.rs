@@ -4,13 +4,15 @@ mod support;
 
 use std::net::{IpAddr, SocketAddr};
 
+use refrain_kernel::budget::MAX_TURN_CALLS;
 use refrain_kernel::config::GuestConfig;
 use refrain_kernel::outbound::{Host, IpRange, PortRange, Rule};
+use refrain_kernel::outward::OWNER_PATIENCE;
 use refrain_kernel::poll::Interest;
 use refrain_kernel::{Errno, Kernel, Outbound, ShardEvent, Stop, Subscription, TurnEnd};
 use refrain_wire::outward::Owner;
-use refrain_wire::{CallFailure, EffectKind, Epoch, Protocol, ProxyHeader, ProxyId, Record, Serial, Target};
-use support::{EPOCH, Rig, config, data, reset};
+use refrain_wire::{CallFailure, EffectKind, Epoch, Protocol, ProxyHeader, ProxyId, Record, Serial, Target, Time};
+use support::{AGAIN, EPOCH, Rig, config, data, reset};
 
 const FIRST: u32 = refrain_wire::outward::FIRST_OUTWARD_SERIAL.0;
 const NONBLOCK: u16 = 4;
@@ -115,15 +117,76 @@ fn the_lowest_proxy_is_asked_and_an_epoch_from_the_turn_after_its_own() {
     let mut rig = Rig::new(allowed());
     let (mut first, mut second) = (0, 0);
     let end = rig.turn(&[], |kernel| first = begin(kernel));
-    assert_eq!((calls(&end), end.wants), (vec![], None), "nobody can be asked");
+    assert_eq!(calls(&end), [], "nobody can be asked");
     let end = rig.events(&[opened(7, 5)], &[], |kernel| second = begin(kernel));
     assert_eq!(calls(&end), [], "votes of this turn are not for that epoch");
-    assert!(end.wants.is_some(), "what waits wants a turn");
+    assert_eq!(end.wants, Some(Time::from_micros(rig.micros)), "what waits wants a turn at once");
     let end = rig.events(&[opened(2, 6)], &[], |_| ());
     assert_eq!(calls(&end), [(EffectKind::Connect, 5, FIRST), (EffectKind::Connect, 5, FIRST + 1)]);
     let end = rig.turn(&[], |kernel| assert!(begin(kernel) > 0));
     assert_eq!(calls(&end), [(EffectKind::Connect, 6, FIRST)], "serials are counted for each epoch");
     assert_ne!(first, second);
+}
+
+#[test]
+fn a_call_that_nobody_can_be_asked_for_fails_in_the_end() {
+    let mut rig = Rig::new(allowed());
+    let patience = OWNER_PATIENCE.as_micros() as u64;
+    let (began, mut waits, mut polled) = (rig.micros + 1000, 0, 0);
+    let end = rig.turn(&[], |kernel| {
+        waits = begin(kernel);
+        polled = kernel.socket(false, false).unwrap();
+        kernel.descriptor_mut(polled).unwrap().flags = NONBLOCK;
+        assert_eq!(kernel.connect(polled, database(), true), Err(Errno::Inprogress.into()));
+    });
+    assert_eq!(end.wants, Some(Time::from_micros(began + patience)));
+    rig.at(began + patience - 1, |kernel| assert_eq!(kernel.connect(waits, database(), false), Err(Stop::Block)));
+    let end = rig.at(began + patience, |kernel| {
+        assert_eq!(kernel.connect(waits, database(), false), Err(Errno::Netunreach.into()));
+        assert_eq!(kernel.take_socket_error(polled), Ok(Some(Errno::Netunreach)));
+    });
+    assert_eq!(end.wants, None);
+}
+
+#[test]
+fn a_look_up_that_nobody_can_be_asked_for_fails_in_the_end() {
+    let mut rig = Rig::new(allowed());
+    let patience = OWNER_PATIENCE.as_micros() as u64;
+    let wanted = |micros| Some(Time::from_micros(micros));
+    let name = b"api.example.com";
+    let end = rig.turn(&[], |kernel| assert_eq!(kernel.resolve(name, true), Err(Stop::Block)));
+    assert_eq!(end.wants, wanted(rig.micros + patience));
+    rig.at(rig.micros + patience, |kernel| assert_eq!(kernel.resolve(name, false), Err(AGAIN)));
+    // The time counts from when the last owner went.
+    rig.events(&[opened(1, EPOCH.0)], &[], |_| ());
+    rig.turn(&[], |kernel| assert_eq!(kernel.resolve(name, true), Err(Stop::Block)));
+    let end = rig.at(rig.micros + patience, |kernel| assert_eq!(kernel.resolve(name, false), Err(Stop::Block)));
+    assert_eq!(end.wants, None, "who is asked answers");
+    let gone = |kernel: &mut Kernel| assert_eq!(kernel.resolve(name, false), Err(Stop::Block));
+    assert_eq!(rig.events(&[ShardEvent::EpochEnded(EPOCH)], &[], gone).wants, wanted(rig.micros + patience));
+    rig.at(rig.micros + patience, |kernel| assert_eq!(kernel.resolve(name, false), Err(AGAIN)));
+}
+
+#[test]
+fn a_failure_that_was_not_told_leaves_with_its_guest() {
+    let restart = refrain_kernel::config::RestartPolicy::Always;
+    let mut rig = rig(GuestConfig { restart, backoff: std::time::Duration::ZERO, max_outward: 1, ..allowed() });
+    for life in 0..3 {
+        rig.turn(&[], |kernel| assert!(begin(kernel) > 0, "life {life}"));
+        rig.turn(&[failed(FIRST + life, CallFailure::Refused)], |_| ());
+        rig.end_guest(refrain_kernel::process::GuestEnd::Exit(0));
+        assert_eq!(rig.kernel.flow_count(), 0);
+    }
+}
+
+#[test]
+fn calls_and_clients_have_limits_of_their_own() {
+    let mut rig = rig(GuestConfig { max_flows: 1, ..allowed() });
+    rig.flow(1);
+    rig.turn(&[], |kernel| (0..3).for_each(|_| assert!(begin(kernel) > 0)));
+    rig.turn(&[reset(1)], |_| ());
+    rig.flow(2);
+    assert_eq!(rig.kernel.flow_count(), 1);
 }
 
 #[test]
@@ -196,7 +259,31 @@ fn a_call_that_is_given_up_is_reset_and_its_answer_ignored() {
         let fd = begin(kernel);
         kernel.close(fd).unwrap();
     });
-    assert_eq!(calls(&end), [(EffectKind::Reset, 1, FIRST + 1)], "within one turn, nobody opens it");
+    assert_eq!(calls(&end), [], "within one turn, nobody hears of it");
+}
+
+#[test]
+fn what_a_turn_calls_is_bounded_and_the_rest_waits_for_the_next() {
+    let mut rig = rig(allowed());
+    let mut fd = 0;
+    let end = rig.turn(&[], |kernel| {
+        for _ in 0..MAX_TURN_CALLS {
+            fd = begin(kernel);
+            kernel.close(fd).unwrap();
+        }
+        fd = kernel.socket(false, false).unwrap();
+        kernel.descriptor_mut(fd).unwrap().flags = NONBLOCK;
+        assert_eq!(kernel.connect(fd, database(), true), Err(Stop::Block));
+        assert_eq!(kernel.resolve(b"api.example.com", true), Err(Stop::Block));
+    });
+    assert_eq!(calls(&end), []);
+    assert_eq!(end.wants.map(|at| at.micros()), Some(rig.micros), "at once");
+    let end = rig.turn(&[], |kernel| {
+        assert_eq!(kernel.connect(fd, database(), false), Err(Errno::Inprogress.into()));
+        assert_eq!(kernel.resolve(b"api.example.com", false), Err(Stop::Block));
+    });
+    let serial = FIRST + MAX_TURN_CALLS;
+    assert_eq!(calls(&end), [(EffectKind::Connect, 1, serial), (EffectKind::Resolve, 1, serial + 1)]);
 }
 
 #[test]

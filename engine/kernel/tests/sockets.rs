@@ -2,12 +2,17 @@
 
 mod support;
 
+use refrain_kernel::descriptor::Descriptor;
+use refrain_kernel::files::OpenRequest;
+use refrain_kernel::fs::{Follow, OpenFlags};
 use refrain_kernel::poll::Interest;
 use refrain_kernel::socket::Shutdown;
-use refrain_kernel::{Errno, Kernel, Stop, Subscription};
+use refrain_kernel::{Errno, Kernel, Stop, Subscription, rights};
 use refrain_wire::EffectKind::{Bytes, Consumed, Finish, Listen, Reset, Unlisten};
 use refrain_wire::{Record, Serial};
-use support::{AGAIN, LISTENER, PORT, Rig, config, credit, data, effects, open, open_at, recv, reset, shutdown};
+use support::{
+    AGAIN, LISTENER, PORT, ROOT_DIR, Rig, config, credit, data, effects, open, open_at, recv, reset, shutdown,
+};
 
 const NONBLOCK: u16 = 4;
 const WRITE: Shutdown = Shutdown { read: false, write: true };
@@ -292,9 +297,82 @@ fn consumption_is_told_at_half_a_window_and_only_then() {
 }
 
 #[test]
+fn rights_that_were_dropped_are_gone_for_sockets_too() {
+    let mut rig = Rig::new(config());
+    let fd = rig.flow(1);
+    let drop_rights = |kernel: &mut Kernel, fd: u32, dropped: u64, not_given: u64| {
+        let Descriptor { rights, inheriting, .. } = kernel.descriptor(fd).unwrap().clone();
+        kernel.set_rights(fd, rights & !dropped, inheriting & !not_given).unwrap();
+    };
+    rig.turn(&[open(2), data(1, b"x"), data(2, b"y")], |kernel| {
+        drop_rights(kernel, fd, rights::SOCK_SHUTDOWN, 0);
+        assert_eq!(kernel.shutdown(fd, WRITE), Err(Errno::Notcapable));
+        drop_rights(kernel, fd, rights::FD_READ, 0);
+        assert_eq!(recv(kernel, fd, 1), Err(Errno::Badf.into()));
+        assert_eq!(kernel.recv_from(fd, &mut [0; 1], false), Err(Errno::Badf.into()));
+        assert_eq!(kernel.await_all(fd, 1), Err(Errno::Badf.into()));
+        assert_eq!(kernel.send(fd, b"x"), Ok(1), "that is another right");
+        drop_rights(kernel, fd, rights::FD_WRITE, 0);
+        assert_eq!(kernel.send(fd, b"x"), Err(Errno::Badf.into()));
+        assert_eq!(kernel.send_to(fd, b"x", None), Err(Errno::Badf.into()));
+        let datagrams = kernel.socket(false, true).unwrap();
+        drop_rights(kernel, datagrams, rights::FD_READ | rights::FD_WRITE, 0);
+        assert_eq!(kernel.recv_from(datagrams, &mut [0; 1], false), Err(Errno::Badf.into()));
+        assert_eq!(kernel.send_to(datagrams, b"x", None), Err(Errno::Badf.into()));
+        // What is accepted has no more than its listener gives on.
+        drop_rights(kernel, LISTENER, 0, rights::FD_WRITE);
+        let accepted = kernel.accept(LISTENER, 0).unwrap();
+        assert_eq!(recv(kernel, accepted, 1), Ok(b"y".to_vec()));
+        assert_eq!(kernel.send(accepted, b"x"), Err(Errno::Badf.into()));
+        drop_rights(kernel, LISTENER, rights::SOCK_ACCEPT, 0);
+        assert_eq!(kernel.accept(LISTENER, 0), Err(Errno::Notcapable.into()));
+    });
+}
+
+#[test]
+fn a_read_of_all_waits_for_its_bytes_the_end_or_a_full_buffer() {
+    let mut rig = Rig::new(config());
+    let fd = rig.flow(1);
+    rig.turn(&[data(1, b"four")], |kernel| {
+        assert_eq!(kernel.await_all(fd, 4), Ok(()));
+        assert_eq!(kernel.await_all(fd, 5), Err(Stop::Block));
+        kernel.descriptor_mut(fd).unwrap().flags = NONBLOCK;
+        assert_eq!(kernel.await_all(fd, 5), Ok(()), "it takes what is there");
+        kernel.descriptor_mut(fd).unwrap().flags = 0;
+        assert_eq!(recv(kernel, fd, 4), Ok(b"four".to_vec()));
+    });
+    // The proxy knows of a window of a thousand bytes from the beginning.
+    rig.turn(&[data(1, &[1; 995])], |kernel| assert_eq!(kernel.await_all(fd, 5000), Err(Stop::Block)));
+    rig.turn(&[data(1, &[1; 1])], |kernel| {
+        assert_eq!(kernel.await_all(fd, 5000), Ok(()));
+        assert_eq!(recv(kernel, fd, 496).map(|bytes| bytes.len()), Ok(496));
+        assert_eq!(kernel.await_all(fd, 5000), Err(Stop::Block), "it is told of this at the end of the turn");
+    });
+    rig.turn(&[shutdown(1)], |kernel| assert_eq!(kernel.await_all(fd, 5000), Ok(())));
+}
+
+#[test]
+fn what_is_no_file_has_no_size_to_set() {
+    let mut rig = Rig::new(config());
+    let fd = rig.flow(1);
+    rig.turn(&[], |kernel| {
+        assert_eq!([0, 1, LISTENER, fd].map(|fd| kernel.set_size(fd, 0)), [Err(Errno::Inval); 4]);
+        assert_eq!(kernel.set_size(99, 0), Err(Errno::Badf));
+        let opened = |kernel: &mut Kernel, rights| {
+            let (follow, flags) = (Follow::Yes, OpenFlags::CREATE);
+            kernel.open_path(&OpenRequest { dir: ROOT_DIR, path: b"f", follow, flags, fd_flags: 0, rights }).unwrap()
+        };
+        let read = opened(kernel, rights::FD_READ);
+        assert_eq!(kernel.set_size(read, 0), Err(Errno::Badf));
+        let written = opened(kernel, rights::FD_WRITE);
+        assert_eq!(kernel.set_size(written, 5), Ok(()));
+    });
+}
+
+#[test]
 fn flows_whose_clients_never_read_leave_every_other_its_own_share() {
     let mut rig = Rig::new(config());
-    let own = rig.config.socket_buffers_bytes / 4 / u64::from(rig.config.max_flows);
+    let own = rig.config.socket_buffers_bytes / 4 / u64::from(rig.config.max_flows + rig.config.max_outward);
     let greedy: Vec<u32> = (1..=20).map(|serial| rig.flow(serial)).collect();
     rig.turn(&[], |kernel| {
         let taken: Vec<_> = greedy.iter().map(|fd| kernel.send(*fd, &[1; 2000])).collect();

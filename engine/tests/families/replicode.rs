@@ -39,8 +39,8 @@ fn each_listener_gets_the_next_of_the_services_ports() {
         .call("rc.sock_listen", "@4 5", 0)
         .call("rc.sock_accept", "@4 0 8", 0)
         .call("rc.sock_recv", "@8 256 2 0 520 0", 0);
-    let port = |port| GuestPort { port, datagram: false, pass: false };
-    let config = GuestConfig { ports: vec![port(80), port(81)], ..guest() };
+    let port = |port, datagram| GuestPort { port, datagram, pass: false };
+    let config = GuestConfig { ports: vec![port(79, true), port(80, false), port(81, false)], ..guest() };
     script.run(config, &[vec![], vec![open(1, 81), data(1, b"ab")]]);
 }
 

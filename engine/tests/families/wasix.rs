@@ -47,6 +47,23 @@ fn a_server_opens_binds_listens_accepts_and_answers() {
 }
 
 #[test]
+fn a_read_that_waits_for_all_returns_when_all_is_there() {
+    let mut script = Script::default();
+    script.buffer(VECTOR, DATA, 5).bytes(800, &[1, 0, 80, 0]);
+    script
+        .call("wasix.sock_open", "1 1 6 0", 0)
+        .call("wasix.sock_bind", "@0 800", 0)
+        .call("wasix.sock_listen", "@0 5", 0)
+        .call("wasix.sock_accept", "@0 0 4 800", 0)
+        .call("wasix.sock_recv", "@4 16 1 10 520 524", 0)
+        .expect(520, 2)
+        .call("wasix.sock_recv", "@4 16 1 2 520 524", 0)
+        .expect(520, 5)
+        .call("wasix.sock_recv", "@4 16 1 16 520 524", 28);
+    script.run(guest(), &[vec![], vec![open(1, PORT), data(1, b"he")], vec![data(1, b"llo")], vec![data(1, b"wo")]]);
+}
+
+#[test]
 fn a_file_goes_down_a_socket() {
     let mut script = Script::default();
     script.buffer(VECTOR, DATA, 8).bytes(DATA, b"contents").bytes(400, b"file").bytes(800, &[1, 0, 80, 0]);

@@ -114,13 +114,15 @@ impl Group {
         flow.last_ticket = flow.last_ticket.max(self.relieve(&Record::Shutdown(flow.serial), overtakes_nothing));
     }
 
-    /// Follows the flow's open, and may overtake its data. It answers a call that has no answer yet.
+    /// Follows the flow's open, and may overtake its data but no datagram, which would make the association anew. It
+    /// answers a call that has no answer yet.
     pub(super) fn reset(&mut self, reason: ResetReason, flow: &Flow) {
         let serial = flow.serial;
         if flow.dialing {
             self.answer(&Record::Failed { serial, failure: CallFailure::Reset });
         } else {
-            self.relieve(&Record::Reset { serial, reason }, self.has_submitted(flow));
+            let follows = if flow.is_association() { flow.last_ticket } else { flow.open_ticket };
+            self.relieve(&Record::Reset { serial, reason }, self.main.has_left(follows));
         }
     }
 

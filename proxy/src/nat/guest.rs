@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use refrain_wire::{GroupId, Serial};
+use refrain_wire::{GroupId, ResetReason, Serial};
 
 use super::flow::Ending;
 use super::{Nat, end, finish_if_complete, live};
@@ -65,9 +65,12 @@ impl Nat {
     }
 
     /// The group's guest reset the flow. Returns whether it had finished its stream before; `None` if the flow is
-    /// not there or over.
+    /// not there or over. Kernels wait for a record that nothing follows on an association of a client.
     pub fn guest_reset(&mut self, group: GroupId, serial: Serial) -> Option<bool> {
         let (flow, state) = live(&mut self.flows, &mut self.groups, serial).filter(|(flow, _)| flow.group == group)?;
+        if flow.is_association() && !flow.is_outward() {
+            state.reset(ResetReason::Client, flow);
+        }
         end(flow, state, Ending::GuestReset);
         Some(!flow.guest_open)
     }

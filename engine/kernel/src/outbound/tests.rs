@@ -20,7 +20,7 @@ fn permits(outbound: &Outbound, address: &str, names: &[&str]) -> bool {
     outbound.permits(ip(address), 443, Protocol::Tcp, names.iter().copied())
 }
 
-const PRIVATE: [&str; 34] = [
+const PRIVATE: [&str; 38] = [
     "0.0.0.0",
     "0.1.2.3",
     "10.0.0.0",
@@ -55,9 +55,13 @@ const PRIVATE: [&str; 34] = [
     "64:ff9b:1::1.1.1.1",
     "2002:0a01:0203::1",
     "2002:7f00:0001::",
+    "::ffff:0:10.1.2.3",
+    "::ffff:0:127.0.0.1",
+    "2001::1",
+    "2001:0:ffff:ffff:ffff:ffff:ffff:ffff",
 ];
 
-const PUBLIC: [&str; 22] = [
+const PUBLIC: [&str; 24] = [
     "1.1.1.1",
     "9.255.255.255",
     "11.0.0.0",
@@ -80,6 +84,8 @@ const PUBLIC: [&str; 22] = [
     "2002:0101:0101::1",
     "2001:db8::1",
     "fbff::1",
+    "::ffff:0:1.1.1.1",
+    "2001:1::1",
 ];
 
 #[test]

@@ -154,6 +154,35 @@ fn an_association_is_idle_when_neither_side_sends_and_ends_by_a_record() {
 }
 
 #[test]
+fn an_association_that_the_guest_resets_is_answered_by_a_reset_that_follows_its_datagrams() {
+    let mut nat = nat();
+    let (serial, key) = (association(&mut nat, 1), called(&mut nat));
+    hear(&mut nat, 1, b"late");
+    nat.hold(GROUP);
+    assert_eq!(nat.guest_reset(GROUP, serial), Some(false));
+    assert_eq!(nat.take_submission(), None, "it does not overtake them");
+    nat.release(GROUP);
+    let reset = Record::Reset { serial, reason: ResetReason::Client };
+    assert_eq!(taken(&mut nat), [datagram(serial, PORT, 1, b"late"), reset]);
+    assert_eq!(nat.guest_reset(GROUP, serial), None);
+    assert_eq!(nat.guest_reset(GROUP, key), Some(false));
+    assert_eq!(nat.take_submission(), None, "nobody waits for one on the guest's own");
+}
+
+#[test]
+fn a_reset_of_the_proxy_does_not_overtake_datagrams() {
+    let mut nat = nat();
+    let serial = association(&mut nat, 1);
+    hear(&mut nat, 1, b"late");
+    nat.hold(GROUP);
+    nat.reset(serial, Ending::Operator);
+    assert_eq!(nat.take_submission(), None);
+    nat.release(GROUP);
+    let reset = Record::Reset { serial, reason: ResetReason::Operator };
+    assert_eq!(taken(&mut nat), [datagram(serial, PORT, 1, b"late"), reset]);
+}
+
+#[test]
 fn without_a_limit_of_its_group_an_association_is_idle_after_a_minute_at_the_latest() {
     let mut nat = Nat::new(EPOCH, Limits::default());
     nat.add_group(GROUP, GroupLimits::default());
