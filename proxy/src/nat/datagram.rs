@@ -11,13 +11,9 @@ use bytes::Bytes;
 use refrain_wire::outward::MAX_DATAGRAM_BYTES;
 use refrain_wire::{GroupId, Protocol, Record, Serial};
 
-use super::flow::Flow;
 use super::group::Group;
 use super::{Emit, Nat, live};
 
-/// The longest time for which an association is kept while nobody sends, in a group that has no idle limit of its own:
-/// it has no end that could be seen.
-pub const MAX_IDLE_ASSOCIATION: Duration = Duration::from_secs(60);
 /// What a datagram's record has besides its bytes, at most.
 const RECORD_OVERHEAD_BYTES: usize = 40;
 
@@ -95,15 +91,6 @@ impl Nat {
             let sent = flow.delivered + bytes as u64;
             (flow.emitted, flow.delivered, flow.told) = (sent, sent, sent);
         }
-    }
-
-    /// How long the flow may be idle; none when it has no limit.
-    pub(super) fn idle_limit(&self, flow: &Flow) -> Option<Duration> {
-        let own = self.groups.get(&flow.group).and_then(|group| group.limits.idle);
-        if flow.is_association() {
-            return Some(own.unwrap_or(self.limits.idle.min(MAX_IDLE_ASSOCIATION)));
-        }
-        (!flow.is_outward()).then(|| own.unwrap_or(self.limits.idle))
     }
 }
 

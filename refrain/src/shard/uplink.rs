@@ -157,7 +157,12 @@ impl Inner {
             return;
         }
         if why == Why::Invalid {
-            tracing::error!(epoch = id.epoch.0, number = id.number, text, "no leader can order this: connections are closed");
+            tracing::error!(
+                epoch = id.epoch.0,
+                number = id.number,
+                text,
+                "no leader can order this: connections are closed"
+            );
             return self.lose_epoch();
         }
         tracing::debug!(epoch = id.epoch.0, number = id.number, ?why, "a submission waits");

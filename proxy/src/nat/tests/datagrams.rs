@@ -71,7 +71,7 @@ fn a_stream_has_no_datagrams_and_an_association_no_bytes() {
     let (stream, association) = (opened(&mut nat), association(&mut nat, 1));
     assert_eq!(send(&mut nat, stream, 0, b"x"), Emit::Gap { emitted: 0 });
     assert_eq!(emit(&mut nat, association, 0, b"x"), Emit::Gap { emitted: 0 });
-    assert_eq!(nat.finish(GROUP, association, 0), Err(0));
+    assert_eq!(nat.finish(GROUP, association, 0, NOW), Err(0));
 }
 
 #[test]
