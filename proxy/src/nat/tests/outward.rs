@@ -233,12 +233,17 @@ fn a_name_without_an_address_is_not_found_and_one_look_up_too_many_fails_at_once
 }
 
 #[test]
-fn keys_that_are_used_up_fail_a_call() {
+fn keys_go_round_past_those_that_are_taken() {
     let mut nat = nat();
+    let first = begin(&mut nat, GROUP, CALL);
+    let name = nat.resolve(GROUP, Serial(CALL.0 + 1)).expect("there is room").expect("it is new");
+    assert_eq!((first, name), (FIRST_OUTWARD_SERIAL, Serial(FIRST_OUTWARD_SERIAL.0 + 1)));
     nat.calls.use_up_keys();
-    assert_eq!(begin(&mut nat, GROUP, CALL), Serial(u32::MAX));
-    assert_eq!(nat.connect(OTHER, CALL, target(), NOW), Err(CallFailure::NoRoom));
-    assert_eq!(nat.resolve(OTHER, CALL), Err(CallFailure::NoRoom));
+    assert_eq!(begin(&mut nat, OTHER, CALL), Serial(u32::MAX));
+    assert_eq!(begin(&mut nat, OTHER, Serial(CALL.0 + 1)), Serial(FIRST_OUTWARD_SERIAL.0 + 2));
+    nat.calls.use_up_keys();
+    nat.gone(first, NOW);
+    assert_eq!(begin(&mut nat, OTHER, Serial(CALL.0 + 2)), first, "it is free again");
 }
 
 #[test]
