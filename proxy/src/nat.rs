@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use refrain_wire::{Epoch, GroupId, ResetReason, Serial};
 
-pub use datagram::Heard;
+pub use datagram::{Heard, HeardAt};
 pub use flow::{Client, Closed, Direction, Ending};
 pub use guest::Emit;
 pub use idle::{MAX_IDLE_ASSOCIATION, MAX_IDLE_FINISHED_CALL};
@@ -48,7 +48,7 @@ pub struct Nat {
     flows: BTreeMap<Serial, Flow>,
     clients: BTreeMap<(GroupId, IpAddr), usize>,
     calls: Calls,
-    associations: BTreeMap<(GroupId, u16, SocketAddr), Serial>,
+    associations: BTreeMap<(HeardAt, SocketAddr), Serial>,
     next_serial: Option<Serial>,
     unacknowledged: VecDeque<Submission>,
     next_number: u64,

@@ -11,13 +11,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use refrain_wire::{GroupId, Serial};
+use refrain_wire::Serial;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::dial::failure_of;
 use super::shell::Shell;
-use crate::nat::Heard;
+use crate::nat::{Heard, HeardAt};
 use crate::net::Datagrams;
 
 /// Datagrams of one socket before others get their turn.
@@ -45,7 +45,7 @@ impl Association {
 /// Whose datagrams a socket hears.
 #[derive(Clone, Copy)]
 enum Hearer {
-    Port(GroupId, u16),
+    Port(HeardAt),
     Call(Serial),
 }
 
@@ -96,7 +96,7 @@ impl Shell {
     fn heard(&self, hearer: Hearer, socket: &Rc<dyn Datagrams>, peer: SocketAddr, bytes: &[u8]) {
         let now = self.now();
         let heard = self.with_nat(|nat| match hearer {
-            Hearer::Port(group, port) => nat.hear_client(group, port, peer, bytes, now),
+            Hearer::Port(at) => nat.hear_client(at, peer, bytes, now),
             Hearer::Call(key) => nat.hear_server(key, bytes, now),
         });
         match heard.unwrap_or(Heard::Dropped) {
@@ -110,7 +110,7 @@ impl Shell {
             }
         }
         self.counters.add_datagram_in(bytes.len());
-        if let Hearer::Port(group, _) = hearer {
+        if let Hearer::Port(HeardAt { group, .. }) = hearer {
             if matches!(heard, Some(Heard::New(_))) {
                 self.upstream.accepted(group);
             }
@@ -142,8 +142,8 @@ fn is_of_a_peer(error: &io::Error) -> bool {
 }
 
 /// Hears the clients of a guest's port, until it is aborted.
-pub(super) async fn hear_clients(shell: Weak<Shell>, socket: Rc<dyn Datagrams>, group: GroupId, port: u16) {
-    hear(shell, socket, Hearer::Port(group, port)).await;
+pub(super) async fn hear_clients(shell: Weak<Shell>, socket: Rc<dyn Datagrams>, at: HeardAt) {
+    hear(shell, socket, Hearer::Port(at)).await;
 }
 
 async fn hear(shell: Weak<Shell>, socket: Rc<dyn Datagrams>, hearer: Hearer) {

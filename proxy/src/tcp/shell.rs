@@ -34,6 +34,8 @@ pub(super) struct Shell {
     pub(super) net: Box<dyn Net>,
     pub(super) limits: Limits,
     pub(super) listeners: RefCell<Vec<JoinHandle<()>>>,
+    /// Sockets that hear clients' datagrams, so far.
+    pub(super) datagram_sockets: Cell<u32>,
     pub(super) counters: Counters,
     /// There may be something to submit.
     pub(super) submit: Notify,
@@ -63,6 +65,7 @@ impl Shell {
             net,
             limits,
             listeners: RefCell::default(),
+            datagram_sockets: Cell::new(0),
             counters: Counters::default(),
             submit: Notify::new(),
             epoch_begun: Notify::new(),

@@ -98,6 +98,20 @@ fn each_peer_has_an_association_and_gets_its_own_answers() {
 }
 
 #[test]
+fn an_answer_leaves_by_the_socket_that_heard_the_question() {
+    on_loop(async {
+        let stage = Stage::begun(Limits::default());
+        let addresses = [stage.listen_udp(port::ECHO), stage.listen_udp(port::ECHO)];
+        let client = socket().await;
+        let mut buffer = [0; 10];
+        for address in [addresses[0], addresses[1], addresses[0]] {
+            client.send_to(b"?", address).await.expect("the system takes it");
+            assert_eq!(client.recv_from(&mut buffer).await.expect("the socket is open"), (1, address));
+        }
+    });
+}
+
+#[test]
 fn without_an_epoch_datagrams_are_dropped_and_counted() {
     on_loop(async {
         let stage = Stage::new(Limits::default());

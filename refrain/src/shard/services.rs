@@ -275,11 +275,15 @@ impl Inner {
     }
 }
 
+/// The limits of a service at the proxy. Where it has streams and datagrams, associations leave half of the places to
+/// connections: anybody can make one, with any address.
 pub(super) fn limits(service: &Service) -> GroupLimits {
+    let has_streams = service.ports.iter().any(|port| port.protocol == Protocol::Tcp);
     GroupLimits {
         window_bytes: service.socket_buffer_bytes,
         kept_bytes: service.socket_buffers_bytes,
         connections: Some(service.flows as usize),
+        associations: has_streams.then_some(service.flows as usize / 2),
         connections_per_client: Some(service.flows_per_client as usize),
         idle: Some(service.idle.unwrap_or(Duration::MAX)),
     }

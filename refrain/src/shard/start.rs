@@ -473,7 +473,8 @@ pub(crate) fn note(history: &History, applied: &Applied) {
 fn start_front(inner: &Rc<Inner>) {
     let shortest = inner.catalog.given.iter().filter_map(|service| service.idle).min();
     let idle = shortest.unwrap_or(FlowLimits::default().idle).min(FlowLimits::default().idle);
-    let limits = FlowLimits { connections: inner.config.max_connections as usize, idle, ..FlowLimits::default() };
+    let connections = inner.config.max_connections as usize;
+    let limits = FlowLimits { connections, associations: connections.div_ceil(2), idle, ..FlowLimits::default() };
     let clients = Box::new(Arc::clone(&inner.seams.clients));
     let front = FrontEnd::with_net(limits, Rc::new(ToLeaderOrOperator(Rc::downgrade(inner))), clients);
     assert!(inner.front.set(front).is_ok(), "set once, here");

@@ -337,7 +337,7 @@ async fn read(inner: &Inner, leader: NodeId, inbox: &mut Inbox, outbox: &Outbox)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use refrain_proxy::nat::{GroupLimits, Limits, Nat};
+    use refrain_proxy::nat::{GroupLimits, HeardAt, Limits, Nat};
     use refrain_sequencer::batcher::{self, Batcher};
     use refrain_wire::{Incarnation, Position, Seat};
 
@@ -346,7 +346,7 @@ mod tests {
         let (epoch, group, now) = (Epoch(1), GroupId(1), Duration::ZERO);
         let mut nat = Nat::new(epoch, Limits::default());
         nat.add_group(group, GroupLimits::default());
-        nat.hear_client(group, 53, "10.0.0.1:5000".parse().unwrap(), b"for nobody", now);
+        nat.hear_client(HeardAt { socket: 0, group, port: 53 }, "10.0.0.1:5000".parse().unwrap(), b"?", now);
         nat.take_submission().expect("a datagram waits");
         assert_eq!(nat.give_up().datagrams, 1);
         let mut batcher = Batcher::new(batcher::Limits::default());
