@@ -1,7 +1,8 @@
 //! The services of a shard: the log's groups and the bundles of this node put together, and ports opened.
 //!
-//! A group begins with its record. A node adopts it when it has the group's bundle prepared: with the bundles given at
-//! the start at once, with others when they were found in the data folder or fetched from another node.
+//! A group begins with its record. From then on every node's proxy follows it, as kernels choose the owners of calls
+//! among all proxies. A node adopts it when it has the group's bundle prepared: with the bundles given at the start at
+//! once, with others when they were found in the data folder or fetched from another node.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use refrain_engine::replica::ReplicaId;
 use refrain_proxy::core::GroupConfig;
 use refrain_proxy::nat::GroupLimits;
 use refrain_sequencer::shard::Group as LogGroup;
-use refrain_service::{BundleDigest, Protocol};
+use refrain_service::{BundleDigest, Protocol, bounds};
 use refrain_wire::message::uplink::ToLeader;
 use refrain_wire::{Epoch, GroupId, Position, Seat};
 
@@ -32,6 +33,7 @@ impl Inner {
         let known = self.view.with_shard(|shard| shard.groups().clone());
         for (id, group) in &known {
             self.check_given(group)?;
+            self.introduce(*id, group);
             let prepared = match self.catalog.get(&group.bundle) {
                 Some(service) => Ok(service),
                 None => self.catalog.prepare_now(group.bundle),
@@ -90,6 +92,7 @@ impl Inner {
     /// A group was created by the record that is being applied.
     pub(super) fn created(&self, id: GroupId) {
         let Some(group) = self.view.with_shard(|shard| shard.groups().get(&id).cloned()) else { return };
+        self.introduce(id, &group);
         if let Err(error) = self.check_given(&group) {
             return tracing::error!(service = group.service, "{error}; this node does not take part in it");
         }
@@ -119,14 +122,39 @@ impl Inner {
                 let Some(service) = inner.obtain_at_last(id, bundle, wanted).await else { continue };
                 let Some(group) = now() else { return };
                 if group.bundle == bundle {
-                    inner.adopt_or_tell(id, &group, service);
-                    return inner.bind_anew();
+                    return inner.adopt_or_tell(id, &group, service);
                 }
             }
         });
     }
 
-    /// Makes a group known here and to the front end, with its seats as the log has them, and listens for it.
+    /// Makes a group known to the front end, with its seats as the log has them, whether its bundle is here or not, and
+    /// whether it can run here: calls of its guest may be given to this proxy from its first turn on. The limits are the
+    /// least that a service can have until they are known.
+    fn introduce(&self, id: GroupId, known: &LogGroup) {
+        // What the group says in its first turn is released too.
+        let at = self.view.position();
+        let released = if known.created == at { Position(at.0.saturating_sub(1)) } else { at };
+        let config = GroupConfig {
+            service: known.service.clone(),
+            seats: known.seats.len() as u8,
+            agreement: known.agreement,
+            limits: LEAST_LIMITS,
+            released,
+        };
+        self.front().add_group(id, config);
+        for (seat, state) in (0..).map(Seat).zip(&known.seats).filter(|(_, state)| state.incarnation.0 > 0) {
+            self.front().take_seat(id, seat, state.incarnation, state.taken_at);
+            if state.quarantined {
+                self.front().quarantine(id, seat, state.incarnation, released);
+            }
+        }
+        if known.halted.is_some() {
+            self.front().halt(id, released);
+        }
+    }
+
+    /// Makes a group that was introduced known here, with its seats as the log has them, and listens for it.
     fn adopt(&self, id: GroupId, known: &LogGroup, service: Arc<Service>) -> anyhow::Result<()> {
         if self.engine.is_some() && self.catalog.blueprint(id, &service.bundle).is_none() {
             bail!("{} cannot run: {}", service.name, service.why_refused());
@@ -135,28 +163,9 @@ impl Inner {
         if seats != service.seats {
             tracing::warn!(service = service.name, seats, "the service keeps the number of seats it has in the log");
         }
-        // What the group says in its first turn is released too.
-        let at = self.view.position();
-        let released = if known.created == at { Position(at.0.saturating_sub(1)) } else { at };
-        let config = GroupConfig {
-            service: service.name.clone(),
-            seats,
-            agreement: known.agreement,
-            limits: limits(&service),
-            released,
-        };
-        self.front().add_group(id, config);
+        self.front().update_group(id, limits(&service), service.name.clone());
         self.traces.serves(id, &service.name);
-        for (seat, state) in (0..).map(Seat).zip(&known.seats).filter(|(_, state)| state.incarnation.0 > 0) {
-            self.front().take_seat(id, seat, state.incarnation, state.taken_at);
-            if state.quarantined {
-                self.front().quarantine(id, seat, state.incarnation, released);
-            }
-        }
         let group = Group::new(id, self.node, service, known);
-        if group.halted {
-            self.front().halt(id, released);
-        }
         self.groups.borrow_mut().insert(id, group);
         self.agreed_on(id);
         self.tell_office_of(id);
@@ -274,6 +283,16 @@ impl Inner {
         }
     }
 }
+
+/// Limits that no kernel has less of. No client is accepted before others are known.
+const LEAST_LIMITS: GroupLimits = GroupLimits {
+    window_bytes: bounds::SOCKET_BUFFER.min.get(),
+    kept_bytes: bounds::SOCKET_BUFFERS.min.get(),
+    connections: Some(0),
+    associations: Some(0),
+    connections_per_client: Some(0),
+    idle: None,
+};
 
 /// The limits of a service at the proxy. Where it has streams and datagrams, associations leave half of the places to
 /// connections: anybody can make one, with any address.
