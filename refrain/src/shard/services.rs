@@ -4,7 +4,7 @@
 //! among all proxies. A node adopts it when it has the group's bundle prepared: with the bundles given at the start at
 //! once, with others when they were found in the data folder or fetched from another node.
 
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use refrain_wire::message::uplink::ToLeader;
 use refrain_wire::{Epoch, GroupId, Position, Seat};
 
 use super::Inner;
-use super::group::Group;
+use super::group::{Group, Listening};
 use super::start::Served;
-use crate::config::ListenAt;
+use crate::config::{Endpoint, ListenAt};
 use crate::service::{ServedPort, Service};
 
 impl Inner {
@@ -171,7 +171,8 @@ impl Inner {
         self.tell_office_of(id);
         self.look_at_history(id);
         self.install_since_start(id, known);
-        self.listen(id)
+        self.listen(id);
+        Ok(())
     }
 
     /// Seats that this node was given since it started: their replicas run here.
@@ -188,46 +189,51 @@ impl Inner {
         }
     }
 
-    /// Listens for clients of a group.
-    fn listen(&self, id: GroupId) -> anyhow::Result<()> {
+    /// Listens for clients of a group, wherever it can: an address or a path that is taken keeps no node from running.
+    fn listen(&self, id: GroupId) {
         if !self.config.cluster.roles.proxy {
-            return Ok(());
+            return;
         }
         let service = Arc::clone(&self.groups.borrow()[&id].service);
         for port in &service.ports {
-            self.serve_port(id, &service, port)?;
-        }
-        Ok(())
-    }
-
-    /// Has the proxy serve a port, at each of its addresses.
-    fn serve_port(&self, id: GroupId, service: &Service, port: &ServedPort) -> anyhow::Result<()> {
-        let front = self.front();
-        for wanted in self.wanted_addresses(&service.name, port) {
-            let address = match port.protocol {
-                Protocol::Tcp => front.listen(wanted, id, port.guest, &port.options),
-                Protocol::Udp => front.listen_udp(wanted, id, port.guest, &port.options),
-            };
-            let address = address.with_context(|| {
-                format!("{}: cannot listen on {wanted} for port {:?}", service.full_name, port.name)
-            })?;
-            if let Some(group) = self.groups.borrow_mut().get_mut(&id) {
-                group.addresses.push((port.name.clone(), address));
+            for wanted in self.wanted_endpoints(&service.name, port) {
+                let at = self.listen_at(id, port, &wanted).map_err(|error| {
+                    let (service, port) = (&service.full_name, &port.name);
+                    tracing::error!(service, port, at = %wanted, %error, "cannot listen");
+                    format!("cannot listen on {wanted} for port {port:?}: {error}")
+                });
+                let listening =
+                    Listening { port: port.name.clone(), at, proxies: port.options.proxy_protocol_from.clone() };
+                if let Some(group) = self.groups.borrow_mut().get_mut(&id) {
+                    group.listeners.push(listening);
+                }
             }
         }
-        if let Some(path) = &port.unix {
-            front.listen_unix(path, id, port.guest, &port.options).with_context(|| {
-                format!("{}: cannot listen at {} for port {:?}", service.full_name, path.display(), port.name)
-            })?;
-        }
-        Ok(())
     }
 
-    /// Where a port is to listen: what this node's configuration has for it takes the place of the manifest's.
-    fn wanted_addresses(&self, service: &str, port: &ServedPort) -> Vec<SocketAddr> {
+    /// Has the proxy listen for a port somewhere; where it does.
+    fn listen_at(&self, id: GroupId, port: &ServedPort, wanted: &Endpoint) -> io::Result<Endpoint> {
+        let (front, options) = (self.front(), &port.options);
+        match wanted {
+            Endpoint::Address(address) => match port.protocol {
+                Protocol::Tcp => front.listen(*address, id, port.guest, options),
+                Protocol::Udp => front.listen_udp(*address, id, port.guest, options),
+            }
+            .map(Endpoint::Address),
+            Endpoint::Path(path) => front.listen_unix(path, id, port.guest, options).map(|()| wanted.clone()),
+        }
+    }
+
+    /// Where a port is to listen: what this node's configuration has for it takes the place of the manifest's, addresses
+    /// that of addresses and a path that of the path.
+    fn wanted_endpoints(&self, service: &str, port: &ServedPort) -> Vec<Endpoint> {
         let here = self.config.listen.iter().filter(|at| at.service == service && at.port == port.name);
-        let here: Vec<SocketAddr> = here.map(|at| at.address).collect();
-        if here.is_empty() { port.listen.clone() } else { here }
+        let mut wanted: Vec<Endpoint> = here.map(|at| at.address.clone()).collect();
+        let has = |is_path: bool| wanted.iter().any(|at| matches!(at, Endpoint::Path(_)) == is_path);
+        let (addresses, path) = (!has(false), !has(true));
+        wanted.extend(port.listen.iter().filter(|_| addresses).map(|address| Endpoint::Address(*address)));
+        wanted.extend(port.unix.iter().filter(|_| path).cloned().map(Endpoint::Path));
+        wanted
     }
 
     /// Where this node listens for clients, as configuration that takes the place of what manifests say.
@@ -237,7 +243,7 @@ impl Inner {
         for group in groups.values() {
             for port in &group.service.ports {
                 let (service, port) = (group.service.name.clone(), port.name.clone());
-                let open: Vec<SocketAddr> = group.addresses_of(&port).collect();
+                let open: Vec<Endpoint> = group.endpoints_of(&port).cloned().collect();
                 if open.is_empty() {
                     continue;
                 }
@@ -253,11 +259,11 @@ impl Inner {
     pub(super) fn served(&self) -> Vec<Served> {
         let groups = self.groups.borrow();
         let of_group = |group: &Group| -> Vec<Served> {
-            let served = group.addresses.iter().map(|(port, address)| Served {
+            let served = group.listeners.iter().map(|listening| Served {
                 service: group.service.full_name.clone(),
-                port: port.clone(),
+                port: listening.port.clone(),
                 seats: group.seats.len() as u8,
-                address: *address,
+                at: listening.at.clone(),
             });
             served.collect()
         };
@@ -305,12 +311,5 @@ pub(super) fn limits(service: &Service) -> GroupLimits {
         associations: has_streams.then_some(service.flows as usize / 2),
         connections_per_client: Some(service.flows_per_client as usize),
         idle: Some(service.idle.unwrap_or(Duration::MAX)),
-    }
-}
-
-impl Group {
-    /// Where this node listens for a port.
-    pub(super) fn addresses_of(&self, port: &str) -> impl Iterator<Item = SocketAddr> {
-        self.addresses.iter().filter(move |(name, _)| name == port).map(|(_, address)| *address)
     }
 }
