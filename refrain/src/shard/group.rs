@@ -299,6 +299,12 @@ impl Group {
         self.listeners.iter().find_map(|listening| listening.at.as_ref().err())
     }
 
+    /// Whether enough seats take part for anything to be agreed on, as far as this node knows.
+    pub(super) fn has_quorum(&self) -> bool {
+        let counting = self.seats.iter().filter(|seat| seat.incarnation.0 > 0 && seat.counts()).count();
+        counting >= usize::from(self.service.agreement.quorum(self.seats.len() as u8))
+    }
+
     /// The first port that the guest does not listen on.
     pub(super) fn not_listening(&self, guest: &Guest) -> Option<u16> {
         let told = |port: &ServedPort| match port.protocol {
@@ -309,12 +315,12 @@ impl Group {
     }
 
     /// Whether the guest listens on every port of the manifest, or has ended before it did, as far as a replica of
-    /// this node can tell; where none runs here, whether every seat was given to somebody.
+    /// this node can tell that follows the log; where none runs here, whether every seat was given to somebody.
     pub(super) fn is_settled(&self) -> bool {
         let Some(best) = self.best() else {
             return self.halted || self.seats.iter().all(|seat| seat.incarnation.0 > 0 && seat.node != self.here);
         };
-        let guest = &best.guest;
-        self.not_listening(guest).is_none() || guest.last_end.is_some() || self.halted
+        let tells = best.state == SeatState::Active;
+        tells && (self.not_listening(&best.guest).is_none() || best.guest.last_end.is_some()) || self.halted
     }
 }

@@ -1,7 +1,7 @@
 //! Whether services are ready, as this node sees them: what `rctl status` says, and what a start waits for.
 //!
-//! A guest is ready when it listens on every port of its manifest, as the farthest replica of this node tells;
-//! when this node listens for its clients wherever it should; and
+//! A guest is ready when it listens on every port of its manifest, as the farthest replica of this node tells, which
+//! follows the log, with enough others for an agreement; when this node listens for its clients wherever it should; and
 //! where the manifest has a probe, when a client of this node's own was answered as it says. Each run of the guest is
 //! judged anew. The time limit changes only what is told: a service that was late may still become ready.
 
@@ -146,8 +146,15 @@ impl Inner {
         let Some(best) = group.best() else {
             return Some("no replica of this node can tell".to_owned());
         };
-        let reason =
-            if let Some(reason) = group.not_listened() { reason.clone() } else { self.missing(group, &best.guest)? };
+        let reason = if let Some(reason) = group.not_listened() {
+            reason.clone()
+        } else if best.state != SeatState::Active {
+            "its replica here does not follow the log yet".to_owned()
+        } else if !group.has_quorum() {
+            "too few replicas take part for an agreement".to_owned()
+        } else {
+            self.missing(group, &best.guest)?
+        };
         let limit = group.service.manifest.ready.timeout;
         let mut watches = self.ready.borrow_mut();
         let over = watches.of(group.id, best.guest.starts).began.elapsed() > limit;
