@@ -270,7 +270,10 @@ impl Kernel {
             },
         };
         let limit = self.config.socket_buffer_bytes;
-        self.tables.datagrams.socket(slot).take_in(peer, &bytes, limit);
+        let socket = self.tables.datagrams.socket(slot);
+        // A peer that is heard at several sockets of the proxy is answered by the one that it used last.
+        socket.peers.insert(peer, id);
+        socket.take_in(peer, &bytes, limit);
     }
 
     /// A client's first datagram makes its association, if somebody is there for it and there is room.
