@@ -190,7 +190,8 @@ impl Inner {
         }
         let Some(best) = group.best() else { return true };
         let is_probed = matches!(group.service.manifest.ready.when, ReadyWhen::Probe(_));
-        if !is_probed || group.halted || !best.guest.running || !self.config.cluster.roles.proxy {
+        let is_probed = is_probed && self.config.cluster.roles.proxy && group.not_listened().is_none();
+        if !is_probed || group.halted || !best.guest.running {
             return true;
         }
         let mut watches = self.ready.borrow_mut();
