@@ -151,7 +151,7 @@ pub struct PortStatus {
     /// What clients speak: `tcp` or `udp`.
     #[serde(default = "tcp")]
     pub protocol: String,
-    /// Where the proxy really listens.
+    /// Where the proxy really listens: an address, or `unix:` and a path; empty when nowhere.
     pub listen: String,
     /// Where else it does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

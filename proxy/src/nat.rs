@@ -13,6 +13,7 @@ mod datagram;
 mod flow;
 mod group;
 mod guest;
+mod idle;
 mod limit;
 mod outbox;
 mod outward;
@@ -27,9 +28,10 @@ use std::time::Duration;
 
 use refrain_wire::{Epoch, GroupId, ResetReason, Serial};
 
-pub use datagram::{Heard, MAX_IDLE_ASSOCIATION};
+pub use datagram::{Heard, HeardAt};
 pub use flow::{Client, Closed, Direction, Ending};
 pub use guest::Emit;
+pub use idle::{MAX_IDLE_ASSOCIATION, MAX_IDLE_FINISHED_CALL};
 pub use limit::{GroupLimits, Limits, MAX_PENDING_BYTES, Refused};
 pub use submission::{GivenUp, Submission};
 
@@ -46,7 +48,7 @@ pub struct Nat {
     flows: BTreeMap<Serial, Flow>,
     clients: BTreeMap<(GroupId, IpAddr), usize>,
     calls: Calls,
-    associations: BTreeMap<(GroupId, u16, SocketAddr), Serial>,
+    associations: BTreeMap<(HeardAt, SocketAddr), Serial>,
     next_serial: Option<Serial>,
     unacknowledged: VecDeque<Submission>,
     next_number: u64,
@@ -222,16 +224,6 @@ impl Nat {
                 group.credit(flow);
             }
         }
-    }
-
-    /// Resets every flow whose client has not moved for the idle limit, by a record each, and names them. Connections
-    /// that guests opened have no such limit; associations have one for both sides.
-    pub fn idle_expired(&mut self, now: Duration) -> Vec<Serial> {
-        let expired = self.select(|flow| self.idle_limit(flow).is_some_and(|limit| flow.is_idle(now, limit)));
-        for serial in &expired {
-            self.reset(*serial, Ending::Idle);
-        }
-        expired
     }
 
     /// Every flow that is not over, by serial.

@@ -13,6 +13,7 @@ mod datagrams;
 mod dial;
 mod greet;
 mod listen;
+mod pace;
 mod serve;
 mod shell;
 mod stats;

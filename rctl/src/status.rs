@@ -148,7 +148,8 @@ fn service(service: &ServiceStatus) -> Vec<Cell> {
 
 /// The name of a port and where it listens.
 fn port(port: &PortStatus) -> String {
-    let mut text = format!("{} {}", port.name, port.listen);
+    let place = if port.listen.is_empty() { "nowhere" } else { &port.listen };
+    let mut text = format!("{} {place}", port.name);
     port.also.iter().for_each(|place| text.push_str(&format!(" {place}")));
     text
 }

@@ -129,7 +129,8 @@ struct ProcessArgs {
     /// How long open connections may go on at the end, like 10s [default: 10s].
     #[arg(long, value_name = "TIME", env = "REFRAIN_DRAIN_TIMEOUT")]
     drain_timeout: Option<String>,
-    /// Where a port of a service listens, instead of what its manifest says; may be given several times.
+    /// Where a port of a service listens, instead of what its manifest says: an address, or unix:/path; may be given
+    /// several times.
     #[arg(long, value_name = "NAMESPACE/NAME/PORT=ADDR")]
     listen: Vec<String>,
     /// Lets nodes listen for each other on addresses that are not loopback, unencrypted.

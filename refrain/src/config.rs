@@ -12,7 +12,7 @@ mod listen;
 mod shards;
 
 pub use cluster::{Cluster, Node, Role, Roles};
-pub use listen::ListenAt;
+pub use listen::{Endpoint, ListenAt};
 pub use shards::{MAX_SHARDS, PlaceAt, Shards, further_shards, shard_dir};
 
 /// Whether an answer waits for the disk.

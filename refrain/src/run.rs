@@ -115,8 +115,11 @@ fn tell(
     admin: &AdminFile,
 ) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    for Served { service, port, seats, address } in served {
-        writeln!(out, "serving {service} ({port}, {seats} replicas) on {address}")?;
+    for Served { service, port, seats, at } in served {
+        match at {
+            Ok(at) => writeln!(out, "serving {service} ({port}, {seats} replicas) on {at}")?,
+            Err(reason) => writeln!(out, "not serving {service} ({port}): {reason}")?,
+        }
     }
     for (service, reason) in refused {
         writeln!(out, "not serving {service}: {reason}")?;

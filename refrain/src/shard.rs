@@ -226,8 +226,13 @@ impl Inner {
         self.groups.borrow().get(&group).map_or(0, |group| group.seats.len() as u8)
     }
 
-    fn incarnation_of(&self, group: GroupId, seat: Seat) -> Option<Incarnation> {
-        Some(self.groups.borrow().get(&group)?.seats.get(usize::from(seat.0))?.incarnation)
+    /// Who holds a seat, or held it until its replica was put out, by the records that were acted on.
+    fn incarnation_of(&self, id: GroupId, seat: Seat) -> Option<Incarnation> {
+        match self.groups.borrow().get(&id) {
+            Some(group) => Some(group.seats.get(usize::from(seat.0))?.incarnation),
+            // One that was not adopted is known to the proxy alone.
+            None => self.front().holder(id, seat),
+        }
     }
 
     /// The replicas that run here.

@@ -16,6 +16,8 @@ pub enum Program {
     LuaServer,
     /// A server that calls others.
     Caller,
+    /// A server that tells who asks, over TCP and UDP.
+    Teller,
 }
 
 /// Why one cannot be built: what `tests/guests/build` says then.
@@ -29,6 +31,7 @@ impl Program {
             Self::SqliteShell => "sqlite-shell",
             Self::LuaServer => "lua-server",
             Self::Caller => "caller",
+            Self::Teller => "teller",
         }
     }
 

@@ -48,7 +48,9 @@ impl Services {
         for port in manifest.get_mut("ports").and_then(toml::Value::as_array_mut).into_iter().flatten() {
             let port = port.as_table_mut().context("a port is no table")?;
             self.ports.push((full_name.clone(), text(port, "name")?));
-            port.insert("listen".to_owned(), toml::Value::String(ANY_PORT.to_owned()));
+            if port.contains_key("listen") || !port.contains_key("unix") {
+                port.insert("listen".to_owned(), toml::Value::String(ANY_PORT.to_owned()));
+            }
         }
         let folder = self.root.join(&name);
         std::fs::create_dir_all(&folder)?;

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use refrain_tests::cluster::Cluster;
+use refrain_tests::guests::UNKNOWN_IMPORT;
 use refrain_tests::outside::{Manner, Outside};
 use refrain_tests::programs::Program;
 use refrain_tests::server::Site;
+use refrain_tests::services::Services;
 use refrain_tests::wait;
+use toml::Value;
 
 /// A client of the guest: one line there, one back.
 struct Caller(BufReader<TcpStream>);
@@ -199,6 +202,35 @@ fn when_the_owners_node_dies_the_guest_is_told_that_it_may_have_happened() -> Re
     assert_eq!(echo.lines(), ["before", "after"]);
     cluster.start_node(1)?;
     cluster.until_equal("caller")
+}
+
+#[test]
+fn a_node_that_cannot_run_the_service_makes_the_calls_that_it_is_given() -> Result<()> {
+    let echo = Outside::start(Manner::Echo)?;
+    let Some(module) = Program::Caller.module()? else { return Ok(()) };
+    let mut cluster = Cluster::new("outward-stranger", 3)?;
+    let manifest = format!("replicas = 1\n{}", manifest(&[tcp(&echo)]));
+    let mut broken = Services::new(&cluster.scratch().join("broken"));
+    broken.add(&manifest, &wat::parse_str(UNKNOWN_IMPORT)?)?;
+    let folder = |path: &std::path::Path| Value::from(vec![Value::from(path.display().to_string())]);
+    // Node 1 has the lowest proxy and cannot run what the others do.
+    cluster.roles(1, &["sequencer", "proxy"]).set_on(1, "services", folder(&broken.folders()[0]));
+    cluster.without_services(2).without_services(3).start()?;
+    cluster.terminate(2)?;
+    let mut good = Services::new(&cluster.scratch().join("good"));
+    good.add(&manifest, &module)?;
+    cluster.set_on(2, "services", folder(&good.folders()[0]));
+    cluster.start_node(2)?;
+    let mut caller = Caller::connect(cluster.server(2).address("caller"))?;
+    for round in 0..3 {
+        ensure!(caller.ask("name localhost")?.contains("127.0.0.1"));
+        let answer = caller.ask(&format!("tcp {} hello {round}", words(&echo)))?;
+        ensure!(answer.ends_with(&format!("hello {round}.")), "{answer}");
+    }
+    assert_eq!(echo.lines(), ["hello 0", "hello 1", "hello 2"]);
+    let log = cluster.server(1).log().so_far();
+    ensure!(log.iter().any(|line| line.contains("this node does not take part in it")), "{log:#?}");
+    Ok(())
 }
 
 #[test]

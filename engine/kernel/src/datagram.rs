@@ -287,6 +287,8 @@ impl Kernel {
                 None => return,
             },
         };
+        // A peer that is heard at several sockets of the proxy is answered by the one that it used last.
+        self.tables.datagrams.socket(slot).peers.insert(peer, id);
         let limits = (self.config.socket_buffer_bytes, self.config.socket_buffers_bytes);
         self.tables.datagrams.take_in(slot, peer, &bytes, limits);
     }

@@ -85,6 +85,25 @@ fn a_client_is_answered_on_its_association_with_numbered_datagrams() {
 }
 
 #[test]
+fn a_peer_with_two_associations_is_answered_on_the_one_that_it_used_last() {
+    let (mut rig, fd) = bound(config());
+    let (first, second) = (datagram(1, DNS, peer(1), b"x"), datagram(2, DNS, peer(1), b"x"));
+    let over = reset(2);
+    let mut answered = |records: &[&Record]| {
+        let records: Vec<Record> = records.iter().map(|record| (*record).clone()).collect();
+        let end = rig.turn(&records, |kernel| {
+            // Nobody can be answered without an association.
+            let _ = kernel.send_to(fd, b"y", Some(peer(1)));
+        });
+        effects(&end)
+    };
+    assert_eq!(answered(&[&first]), [(EffectKind::Datagram, 1, 0, 1)]);
+    assert_eq!(answered(&[&second]), [(EffectKind::Datagram, 2, 0, 1)]);
+    assert_eq!(answered(&[&first]), [(EffectKind::Datagram, 1, 1, 1)]);
+    assert_eq!(answered(&[&over]), [(EffectKind::Datagram, 1, 2, 1)], "the other's end takes nothing from it");
+}
+
+#[test]
 fn what_does_not_fit_or_has_no_socket_is_dropped() {
     let (mut rig, fd) = bound(config());
     // A thousand bytes, of which each datagram takes 64 more than it has.

@@ -32,7 +32,7 @@ pub(super) fn apply_to_flow(
             Emit::Nothing => {}
             Emit::Gap { emitted } => fault(nat, group, serial, emitted, entry.offset, out),
         },
-        EffectKind::Finish => match nat.finish(group, serial, entry.offset) {
+        EffectKind::Finish => match nat.finish(group, serial, entry.offset, now) {
             Ok(true) => out.actions.push(Action::Finish(serial)),
             Ok(false) => {}
             Err(emitted) => fault(nat, group, serial, emitted, entry.offset, out),

@@ -44,10 +44,16 @@ impl Nat {
         if state.full {
             return Err(Refused::Full(group));
         }
-        if self.flows.len() - self.calls.connections() >= limits.connections {
-            return Err(Refused::TooMany { limit: limits.connections });
+        let (taken, limit) = match protocol {
+            Protocol::Tcp => {
+                (self.flows.len() - self.calls.connections() - self.associations.len(), limits.connections)
+            }
+            Protocol::Udp => (self.associations.len(), limits.associations),
+        };
+        if taken >= limit {
+            return Err(Refused::TooMany { limit });
         }
-        if let Some(limit) = state.limits.connections.filter(|limit| state.connections >= *limit) {
+        if let Some(limit) = state.limit_reached(protocol) {
             return Err(Refused::TooMany { limit });
         }
         let limit = state.limits.connections_per_client.unwrap_or(limits.connections_per_client);
@@ -60,7 +66,7 @@ impl Nat {
         self.next_serial = Some(Serial(serial.0 + 1)).filter(|next| *next < FIRST_OUTWARD_SERIAL);
         let flow = Flow::new(serial, group, port, client, state.limits.window_bytes, now);
         self.flows.insert(serial, Flow { protocol, ..flow });
-        state.connections += 1;
+        state.add(protocol);
         if let Some(address) = address {
             *self.clients.entry((group, address)).or_default() += 1;
         }
@@ -77,17 +83,18 @@ impl Nat {
             self.calls.forget(flow.group, flow.serial);
             return Some(flow.closed(now));
         }
-        if flow.is_association() {
-            self.associations.remove(&(flow.group, flow.port, flow.peer));
+        if let Some(heard_at) = flow.heard_at {
+            self.associations.remove(&(heard_at, flow.peer));
         }
         if let Some(group) = self.groups.get_mut(&flow.group) {
-            group.connections -= 1;
+            group.remove(flow.protocol);
         }
         if let Some(address) = flow.client.address() {
             self.leaves((flow.group, address));
         }
         Some(flow.closed(now))
     }
+
     /// A client has one connection less.
     fn leaves(&mut self, client: (GroupId, IpAddr)) {
         if let Some(count) = self.clients.get_mut(&client) {

@@ -1,7 +1,7 @@
 //! Associations: datagrams between a guest's port and one peer, or on one call of a guest.
 //!
 //! An association is a flow whose records are datagrams. A client's is made by its first datagram, counts as one of its
-//! connections, and ends when neither side has sent for the idle limit. Nothing is promised of a datagram but that it is
+//! connections, and ends when the client has sent nothing for the idle limit. Nothing is promised of a datagram but that it is
 //! sent at most once and after agreement: what finds no room on its way is dropped and counted.
 
 use std::net::SocketAddr;
@@ -11,15 +11,23 @@ use bytes::Bytes;
 use refrain_wire::outward::MAX_DATAGRAM_BYTES;
 use refrain_wire::{GroupId, Protocol, Record, Serial};
 
-use super::flow::Flow;
 use super::group::Group;
 use super::{Emit, Nat, live};
 
-/// The longest time for which an association is kept while nobody sends, in a group that has no idle limit of its own:
-/// it has no end that could be seen.
-pub const MAX_IDLE_ASSOCIATION: Duration = Duration::from_secs(60);
 /// What a datagram's record has besides its bytes, at most.
 const RECORD_OVERHEAD_BYTES: usize = 40;
+
+/// A socket at which clients' datagrams are heard for a guest's port. A peer has one association with each, so that its
+/// answers leave by the socket that it sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeardAt {
+    /// The socket's number among those of the proxy.
+    pub socket: u32,
+    /// Whose port it is.
+    pub group: GroupId,
+    /// The guest's port.
+    pub port: u16,
+}
 
 /// What becomes of a datagram that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +48,9 @@ impl Nat {
     }
 
     /// A client's datagram came for a guest's port.
-    pub fn hear_client(&mut self, group: GroupId, port: u16, peer: SocketAddr, bytes: &[u8], now: Duration) -> Heard {
-        if let Some(serial) = self.associations.get(&(group, port, peer)).copied() {
+    pub fn hear_client(&mut self, at: HeardAt, peer: SocketAddr, bytes: &[u8], now: Duration) -> Heard {
+        let HeardAt { group, port, .. } = at;
+        if let Some(serial) = self.associations.get(&(at, peer)).copied() {
             return if self.hear(serial, port, bytes, now) { Heard::Known(serial) } else { Heard::Dropped };
         }
         if !self.groups.get(&group).is_some_and(|state| takes(state, bytes)) {
@@ -50,7 +59,10 @@ impl Nat {
         let Ok(serial) = self.admit(group, port, peer.into(), Protocol::Udp, now) else {
             return Heard::Dropped;
         };
-        self.associations.insert((group, port, peer), serial);
+        self.associations.insert((at, peer), serial);
+        if let Some(flow) = self.flows.get_mut(&serial) {
+            flow.heard_at = Some(at);
+        }
         self.hear(serial, port, bytes, now);
         Heard::New(serial)
     }
@@ -72,7 +84,8 @@ impl Nat {
         true
     }
 
-    /// The group's guest sends the datagram with this number on the association. Each is written once, in order.
+    /// The group's guest sends the datagram with this number on the association. Each is written once, in order. That
+    /// the guest sends keeps an association that it opened; of a client's it does not show that the client is there.
     pub fn send_datagram(&mut self, group: GroupId, key: Serial, number: u64, bytes: Bytes, now: Duration) -> Emit {
         let flow = live(&mut self.flows, &mut self.groups, key);
         let Some((flow, _)) = flow.filter(|(flow, _)| flow.group == group) else {
@@ -85,7 +98,9 @@ impl Nat {
             return Emit::Gap { emitted: flow.datagrams };
         }
         flow.datagrams += 1;
-        flow.took_at = now;
+        if flow.is_outward() {
+            flow.took_at = now;
+        }
         Emit::Write(bytes)
     }
 
@@ -95,15 +110,6 @@ impl Nat {
             let sent = flow.delivered + bytes as u64;
             (flow.emitted, flow.delivered, flow.told) = (sent, sent, sent);
         }
-    }
-
-    /// How long the flow may be idle; none when it has no limit.
-    pub(super) fn idle_limit(&self, flow: &Flow) -> Option<Duration> {
-        let own = self.groups.get(&flow.group).and_then(|group| group.limits.idle);
-        if flow.is_association() {
-            return Some(own.unwrap_or(self.limits.idle.min(MAX_IDLE_ASSOCIATION)));
-        }
-        (!flow.is_outward()).then(|| own.unwrap_or(self.limits.idle))
     }
 }
 

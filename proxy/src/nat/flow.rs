@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use refrain_wire::{CallFailure, GroupId, Protocol, Serial};
 
+use super::datagram::HeardAt;
 use super::outbox::Ticket;
 
 /// Who opened a flow.
@@ -72,7 +73,7 @@ pub enum Ending {
     ClientReset,
     /// The guest reset it, or ended.
     GuestReset,
-    /// The client neither sent nor took anything for the idle limit; nor did the guest, on an association.
+    /// The client neither sent nor took anything for the idle limit.
     Idle,
     /// The proxy was drained.
     Drained,
@@ -156,6 +157,8 @@ pub(super) struct Flow {
     /// The guest's call has no answer yet.
     pub(super) dialing: bool,
     pub(super) port: u16,
+    /// The socket that hears a client's association.
+    pub(super) heard_at: Option<HeardAt>,
     pub(super) peer: SocketAddr,
     pub(super) client: Client,
     pub(super) opened: Duration,
@@ -205,6 +208,7 @@ impl Flow {
             protocol: Protocol::Tcp,
             dialing: false,
             port,
+            heard_at: None,
             peer: client.peer(),
             client,
             opened: now,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use refrain_wire::{CallFailure, Record, ResetReason, Serial};
+use refrain_wire::{CallFailure, Protocol, Record, ResetReason, Serial};
 
 use super::flow::Flow;
 use super::limit::{GroupLimits, MAX_PENDING_BYTES};
@@ -16,8 +16,10 @@ pub(super) struct Group {
     pub(super) halted: bool,
     /// New connections are refused, and those that send something are closed.
     pub(super) full: bool,
-    /// Clients' connections that have not been closed.
+    /// Clients' connections that have not been closed, associations among them.
     pub(super) connections: usize,
+    /// Clients' associations that have not been closed.
+    pub(super) associations: usize,
     /// Delivered but not yet told, over all flows.
     pub(super) untold: u64,
     /// Emitted but not yet told delivered, over all flows: what the kernel keeps.
@@ -38,6 +40,7 @@ impl Group {
             halted: false,
             full: false,
             connections: 0,
+            associations: 0,
             untold: 0,
             kept: 0,
             main: Outbox::new(),
@@ -46,6 +49,26 @@ impl Group {
             relief_due: false,
             choked: VecDeque::new(),
         }
+    }
+
+    /// The group's own limit that leaves no place for one connection or association more.
+    pub(super) fn limit_reached(&self, protocol: Protocol) -> Option<usize> {
+        let of_all = self.limits.connections.filter(|limit| self.connections >= *limit);
+        let is_association = protocol == Protocol::Udp;
+        let of_these = self.limits.associations.filter(|limit| is_association && self.associations >= *limit);
+        of_all.or(of_these)
+    }
+
+    /// A connection or association of a client has a place.
+    pub(super) fn add(&mut self, protocol: Protocol) {
+        self.connections += 1;
+        self.associations += usize::from(protocol == Protocol::Udp);
+    }
+
+    /// A connection or association of a client leaves its place.
+    pub(super) fn remove(&mut self, protocol: Protocol) {
+        self.connections -= 1;
+        self.associations -= usize::from(protocol == Protocol::Udp);
     }
 
     /// Bytes of records that wait.
@@ -186,8 +209,9 @@ impl Group {
 
     /// Nobody waits for the records any more: every flow of the group is over.
     pub(super) fn drop_pending(&mut self) {
-        let (held, halted, full, connections) = (self.held, self.halted, self.full, self.connections);
-        *self = Self { held, halted, full, connections, ..Self::new(self.limits) };
+        let (held, halted, full) = (self.held, self.halted, self.full);
+        let (connections, associations) = (self.connections, self.associations);
+        *self = Self { held, halted, full, connections, associations, ..Self::new(self.limits) };
     }
 
     /// Lets what waits go on after a hold.

@@ -49,8 +49,9 @@ impl Nat {
         Emit::Write(bytes.split_off(past))
     }
 
-    /// The group's guest will send nothing after `length` bytes. Returns whether that is news, or the gap.
-    pub fn finish(&mut self, group: GroupId, serial: Serial, length: u64) -> Result<bool, u64> {
+    /// The group's guest will send nothing after `length` bytes. Returns whether that is news, or the gap. A call that
+    /// it made has an idle limit from now on.
+    pub fn finish(&mut self, group: GroupId, serial: Serial, length: u64, now: Duration) -> Result<bool, u64> {
         let Some((flow, state)) =
             live(&mut self.flows, &mut self.groups, serial).filter(|(flow, _)| flow.group == group)
         else {
@@ -60,6 +61,9 @@ impl Nat {
             return Err(flow.emitted);
         }
         let news = std::mem::replace(&mut flow.guest_open, false);
+        if flow.is_outward() {
+            flow.took_at = now;
+        }
         finish_if_complete(flow, state);
         Ok(news)
     }

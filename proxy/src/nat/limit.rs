@@ -14,6 +14,8 @@ pub const MAX_PENDING_BYTES: usize = 2 * MAX_BATCH_BYTES;
 pub struct Limits {
     /// The most connections of clients; one more is refused.
     pub connections: usize,
+    /// The most associations of clients, besides; the datagram of one more is dropped.
+    pub associations: usize,
     /// The most connections of one client address; one more is refused.
     pub connections_per_client: usize,
     /// How long a client may neither send nor take anything, or take nothing of what waits for it, before its flow
@@ -33,6 +35,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            associations: 10_000,
             connections_per_client: 12_000,
             idle: Duration::from_secs(600),
             outward_calls: 10_000,
@@ -50,8 +53,10 @@ pub struct GroupLimits {
     pub window_bytes: u64,
     /// Bytes that the service's send buffers may keep; above a quarter of them, what is delivered is told at once.
     pub kept_bytes: u64,
-    /// The most connections of the group, if it has a limit of its own.
+    /// The most connections and associations of the group, if it has a limit of its own.
     pub connections: Option<usize>,
+    /// The most of these that may be associations, if there is such a limit.
+    pub associations: Option<usize>,
     /// The most connections of one client address, if the group has a limit of its own.
     pub connections_per_client: Option<usize>,
     /// The idle limit, if the group has one of its own.
@@ -64,6 +69,7 @@ impl Default for GroupLimits {
             window_bytes: 1024 * 1024,
             kept_bytes: 256 * 1024 * 1024,
             connections: None,
+            associations: None,
             connections_per_client: None,
             idle: None,
         }
@@ -73,7 +79,7 @@ impl Default for GroupLimits {
 /// Why a connection is not accepted. It was told to nobody: the client may try again without harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The table is full.
+    /// The table, or the group, is full.
     #[error("there are {limit} connections, which is the limit")]
     TooMany {
         /// The limit.

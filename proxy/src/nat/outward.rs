@@ -1,7 +1,7 @@
 //! Calls that guests make: connections that they open, and names that they look up.
 //!
 //! A guest's kernel gives the serials of its calls, unique within its group alone. The table gives each call a key of
-//! its own from [`FIRST_OUTWARD_SERIAL`] up, by which the shell knows it, and writes records with the kernel's serial.
+//! its own from [`FIRST_OUTWARD_SERIAL`] up, free again when the call is gone, by which the shell knows it, and writes records with the kernel's serial.
 //! Every call has one answer, by a record that is never held back nor given up; none when the guest gave the call up,
 //! or its group was halted.
 //!
@@ -22,12 +22,13 @@ use super::{Nat, end, live};
 pub(super) struct Calls {
     keys: BTreeMap<(GroupId, Serial), Serial>,
     lookups: BTreeMap<Serial, (GroupId, Serial)>,
-    next_key: Option<Serial>,
+    /// Where the search for a free key begins.
+    next_key: Serial,
 }
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { keys: BTreeMap::new(), lookups: BTreeMap::new(), next_key: Some(FIRST_OUTWARD_SERIAL) }
+        Self { keys: BTreeMap::new(), lookups: BTreeMap::new(), next_key: FIRST_OUTWARD_SERIAL }
     }
 }
 
@@ -45,11 +46,15 @@ impl Calls {
         self.keys.get(&(group, serial)).copied()
     }
 
-    fn add(&mut self, group: GroupId, serial: Serial) -> Result<Serial, CallFailure> {
-        let key = self.next_key.ok_or(CallFailure::NoRoom)?;
-        self.next_key = key.0.checked_add(1).map(Serial);
+    /// Gives a call the next key that nothing has; the limits of calls leave most of them free.
+    fn add(&mut self, group: GroupId, serial: Serial, flows: &BTreeMap<Serial, Flow>) -> Serial {
+        let mut key = self.next_key;
+        while flows.contains_key(&key) || self.lookups.contains_key(&key) {
+            key = after(key);
+        }
+        self.next_key = after(key);
         self.keys.insert((group, serial), key);
-        Ok(key)
+        key
     }
 
     pub(super) fn forget(&mut self, group: GroupId, serial: Serial) {
@@ -81,7 +86,7 @@ impl Calls {
     /// The next key is the last one.
     #[cfg(test)]
     pub(super) fn use_up_keys(&mut self) {
-        self.next_key = Some(Serial(u32::MAX));
+        self.next_key = Serial(u32::MAX);
     }
 
     pub(super) fn clear_lookups(&mut self) {
@@ -89,6 +94,11 @@ impl Calls {
             self.keys.remove(&call);
         }
     }
+}
+
+/// The key after this one; after the last comes the first.
+fn after(key: Serial) -> Serial {
+    key.0.checked_add(1).map_or(FIRST_OUTWARD_SERIAL, Serial)
 }
 
 impl Nat {
@@ -131,21 +141,15 @@ impl Nat {
         if !self.is_new_call(group, serial) {
             return Ok(None);
         }
-        let made = if self.calls() < self.limits.outward_calls {
-            self.calls.add(group, serial)
-        } else {
-            Err(CallFailure::NoRoom)
-        };
-        let Some(state) = self.groups.get(&group) else { return Ok(None) };
-        match made {
-            Ok(key) => {
-                let window_bytes = state.limits.window_bytes;
-                let flow = Flow::of_call(serial, group, target.protocol, target.address, window_bytes, now);
-                self.flows.insert(key, flow);
-                Ok(Some(key))
-            }
-            Err(failure) => Err(self.refuse_call(group, serial, failure)),
+        if self.calls() >= self.limits.outward_calls {
+            return Err(self.refuse_call(group, serial, CallFailure::NoRoom));
         }
+        let Some(state) = self.groups.get(&group) else { return Ok(None) };
+        let window_bytes = state.limits.window_bytes;
+        let flow = Flow::of_call(serial, group, target.protocol, target.address, window_bytes, now);
+        let key = self.calls.add(group, serial, &self.flows);
+        self.flows.insert(key, flow);
+        Ok(Some(key))
     }
 
     /// The group's guest looks up a name. Returns as [`Nat::connect`] does.
@@ -156,15 +160,12 @@ impl Nat {
         if !self.is_new_call(group, serial) {
             return Ok(None);
         }
-        let made =
-            if self.lookups() < self.limits.lookups { self.calls.add(group, serial) } else { Err(CallFailure::NoRoom) };
-        match made {
-            Ok(key) => {
-                self.calls.lookups.insert(key, (group, serial));
-                Ok(Some(key))
-            }
-            Err(failure) => Err(self.refuse_call(group, serial, failure)),
+        if self.lookups() >= self.limits.lookups {
+            return Err(self.refuse_call(group, serial, CallFailure::NoRoom));
         }
+        let key = self.calls.add(group, serial, &self.flows);
+        self.calls.lookups.insert(key, (group, serial));
+        Ok(Some(key))
     }
 
     fn is_new_call(&self, group: GroupId, serial: Serial) -> bool {

@@ -37,6 +37,9 @@ impl GivenUp {
     }
 }
 
+/// A record that does nothing: no flow has this serial.
+const NOTHING: Record = Record::Credit { serial: Serial(0), delivered: 0 };
+
 /// Pieces gathered for one submission.
 #[derive(Default)]
 struct Gathered {
@@ -138,7 +141,8 @@ impl Nat {
     }
 
     /// The log has no room for the submissions that are on their way: the data and opens in them are given up, and
-    /// their flows are over, so that what is left under the same numbers needs almost none. Datagrams are dropped.
+    /// their flows are over, so that what is left under the same numbers needs almost none. Datagrams are dropped. A batch
+    /// of which nothing is left has a record that does nothing.
     ///
     /// Should one of them be committed after all as it was, as an earlier leader had it and this was not known, what is
     /// left under its number is dropped. So the end of each flow is told once more in what is submitted next.
@@ -157,6 +161,10 @@ impl Nat {
             }
             for serial in &refused {
                 writer.push(&Record::Reset { serial: *serial, reason: ResetReason::Operator });
+            }
+            if writer.is_empty() {
+                // The number has to be ordered all the same, and nothing is ordered that is empty.
+                writer.push(&NOTHING);
             }
             batch.records = writer.take();
             over.extend(refused.into_iter().filter_map(|serial| self.calls.key_of(batch.group, serial)));

@@ -383,7 +383,7 @@ fn a_flow_ends_when_both_sides_are_done_and_all_is_delivered() {
     let mut nat = nat();
     let serial = opened(&mut nat);
     emit(&mut nat, serial, 0, b"bye");
-    assert_eq!(nat.finish(GROUP, serial, 3), Ok(true));
+    assert_eq!(nat.finish(GROUP, serial, 3, NOW), Ok(true));
     nat.client_shutdown(serial, NOW);
     taken(&mut nat);
     assert_eq!(nat.live(), [serial]);
@@ -418,9 +418,9 @@ fn bytes_are_emitted_once_in_order_and_a_gap_is_noticed() {
     assert_eq!(emit(&mut nat, serial, 0, b"abc"), Emit::Nothing);
     assert_eq!(emit(&mut nat, serial, 1, b"bcde"), write(b"de"));
     assert_eq!(emit(&mut nat, serial, 6, b"g"), Emit::Gap { emitted: 5 });
-    assert_eq!(nat.finish(GROUP, serial, 6), Err(5));
-    assert_eq!(nat.finish(GROUP, serial, 5), Ok(true));
-    assert_eq!(nat.finish(GROUP, serial, 5), Ok(false));
+    assert_eq!(nat.finish(GROUP, serial, 6, NOW), Err(5));
+    assert_eq!(nat.finish(GROUP, serial, 5, NOW), Ok(true));
+    assert_eq!(nat.finish(GROUP, serial, 5, NOW), Ok(false));
     assert_eq!(emit(&mut nat, serial, 5, b"f"), Emit::Gap { emitted: 5 });
 }
 
@@ -429,7 +429,7 @@ fn a_group_cannot_touch_the_flows_of_another() {
     let mut nat = nat();
     let serial = opened(&mut nat);
     assert_eq!(nat.emit(OTHER, serial, 0, Bytes::from_static(b"x"), NOW), Emit::Nothing);
-    assert_eq!(nat.finish(OTHER, serial, 0), Ok(false));
+    assert_eq!(nat.finish(OTHER, serial, 0, NOW), Ok(false));
     assert_eq!(nat.guest_reset(OTHER, serial), None);
     assert_eq!(nat.live(), [serial]);
 }

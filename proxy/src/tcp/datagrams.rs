@@ -1,7 +1,7 @@
 //! Datagrams: the sockets that hear them, and the associations that answer.
 //!
-//! What cannot be passed on at once, in either direction, is dropped and counted. An error of a socket ends nobody: it
-//! tells of one datagram, or of one peer that is gone.
+//! What cannot be passed on, in either direction, is dropped and counted; where there are very many at once they wait a
+//! moment. An error of a socket ends nobody: it tells of one datagram, or of one peer that is gone.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -11,13 +11,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use refrain_wire::{GroupId, Serial};
+use refrain_wire::Serial;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::dial::failure_of;
+use super::pace::{Turn, WHILE};
 use super::shell::Shell;
-use crate::nat::Heard;
+use crate::nat::{Heard, HeardAt};
 use crate::net::Datagrams;
 
 /// Datagrams of one socket before others get their turn.
@@ -45,7 +46,7 @@ impl Association {
 /// Whose datagrams a socket hears.
 #[derive(Clone, Copy)]
 enum Hearer {
-    Port(GroupId, u16),
+    Port(HeardAt),
     Call(Serial),
 }
 
@@ -63,8 +64,29 @@ impl Shell {
         self.sweep_idle();
     }
 
-    /// Sends a datagram at once or never. Nothing goes outward without a lease.
-    pub(super) fn send_datagram(&self, key: Serial, bytes: &Bytes) {
+    /// Sends a datagram at once, in its turn, or never.
+    pub(super) fn send_in_turn(&self, key: Serial, bytes: &Bytes) {
+        let turn = self.pace.borrow_mut().offer(key, bytes, self.now());
+        match turn {
+            Turn::Now => self.send_datagram(key, bytes),
+            Turn::Waits { first: true } => drop(tokio::task::spawn_local(send_waiting(self.me.clone()))),
+            Turn::Waits { first: false } => {}
+            Turn::Never => self.counters.add_datagrams_dropped(1),
+        }
+    }
+
+    /// Sends those whose turn has come. Whether any still waits.
+    fn send_some(&self) -> bool {
+        let now = self.now();
+        let next = || self.pace.borrow_mut().next(now);
+        while let Some((key, bytes)) = next() {
+            self.send_datagram(key, &bytes);
+        }
+        self.pace.borrow().waits()
+    }
+
+    /// Nothing goes outward without a lease.
+    fn send_datagram(&self, key: Serial, bytes: &Bytes) {
         let associations = self.associations.borrow();
         let Some(association) = associations.get(&key) else {
             return;
@@ -96,7 +118,7 @@ impl Shell {
     fn heard(&self, hearer: Hearer, socket: &Rc<dyn Datagrams>, peer: SocketAddr, bytes: &[u8]) {
         let now = self.now();
         let heard = self.with_nat(|nat| match hearer {
-            Hearer::Port(group, port) => nat.hear_client(group, port, peer, bytes, now),
+            Hearer::Port(at) => nat.hear_client(at, peer, bytes, now),
             Hearer::Call(key) => nat.hear_server(key, bytes, now),
         });
         match heard.unwrap_or(Heard::Dropped) {
@@ -110,7 +132,7 @@ impl Shell {
             }
         }
         self.counters.add_datagram_in(bytes.len());
-        if let Hearer::Port(group, _) = hearer {
+        if let Hearer::Port(HeardAt { group, .. }) = hearer {
             if matches!(heard, Some(Heard::New(_))) {
                 self.upstream.accepted(group);
             }
@@ -142,8 +164,18 @@ fn is_of_a_peer(error: &io::Error) -> bool {
 }
 
 /// Hears the clients of a guest's port, until it is aborted.
-pub(super) async fn hear_clients(shell: Weak<Shell>, socket: Rc<dyn Datagrams>, group: GroupId, port: u16) {
-    hear(shell, socket, Hearer::Port(group, port)).await;
+pub(super) async fn hear_clients(shell: Weak<Shell>, socket: Rc<dyn Datagrams>, at: HeardAt) {
+    hear(shell, socket, Hearer::Port(at)).await;
+}
+
+/// Sends what waits, until nothing does.
+async fn send_waiting(shell: Weak<Shell>) {
+    loop {
+        sleep(WHILE).await;
+        if !shell.upgrade().is_some_and(|shell| shell.send_some()) {
+            return;
+        }
+    }
 }
 
 async fn hear(shell: Weak<Shell>, socket: Rc<dyn Datagrams>, hearer: Hearer) {

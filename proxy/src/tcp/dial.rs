@@ -87,6 +87,7 @@ impl Shell {
         }
         tokio::task::spawn_local(serve::serve(shell, connection));
         self.submit_if_due();
+        self.sweep_idle();
     }
 }
 

@@ -9,6 +9,7 @@ use refrain_wire::{GroupId, IpRange};
 
 use super::tasks::{self, Hears};
 use super::{FrontEnd, datagrams};
+use crate::nat::HeardAt;
 use crate::net::{Listener, SocketOptions};
 
 /// How clients are listened for.
@@ -70,7 +71,9 @@ impl FrontEnd {
     ) -> io::Result<SocketAddr> {
         let socket = self.shell.net.bind_datagrams(addr, options.socket.dual_stack)?;
         let addr = socket.local_addr()?;
-        let task = datagrams::hear_clients(Rc::downgrade(&self.shell), socket, group, port);
+        let at = HeardAt { socket: self.shell.datagram_sockets.get(), group, port };
+        self.shell.datagram_sockets.set(at.socket + 1);
+        let task = datagrams::hear_clients(Rc::downgrade(&self.shell), socket, at);
         self.shell.listeners.borrow_mut().push(tokio::task::spawn_local(task));
         Ok(addr)
     }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::access;
 use super::connection::{Connection, Fate};
 use super::datagrams::Association;
+use super::pace::Pace;
 use super::stats::Counters;
 use super::tasks;
 use super::upstream::Upstream;
@@ -34,6 +35,10 @@ pub(super) struct Shell {
     pub(super) net: Box<dyn Net>,
     pub(super) limits: Limits,
     pub(super) listeners: RefCell<Vec<JoinHandle<()>>>,
+    /// Sockets that hear clients' datagrams, so far.
+    pub(super) datagram_sockets: Cell<u32>,
+    /// How fast datagrams leave.
+    pub(super) pace: RefCell<Pace>,
     pub(super) counters: Counters,
     /// There may be something to submit.
     pub(super) submit: Notify,
@@ -63,6 +68,8 @@ impl Shell {
             net,
             limits,
             listeners: RefCell::default(),
+            datagram_sockets: Cell::new(0),
+            pace: RefCell::default(),
             counters: Counters::default(),
             submit: Notify::new(),
             epoch_begun: Notify::new(),
@@ -173,7 +180,7 @@ impl Shell {
             Action::Dial { serial, target } => self.dial(serial, target),
             Action::Resolve { serial, name } => self.look_up(serial, name),
             Action::Bind { serial, peer } => self.bind(serial, peer),
-            Action::Send { serial, bytes } => self.send_datagram(serial, &bytes),
+            Action::Send { serial, bytes } => self.send_in_turn(serial, &bytes),
             Action::CallFailed(failure) => self.counters.add_failure(failure),
         }
     }
@@ -247,6 +254,7 @@ impl Shell {
         let Some(mut nat) = self.core.borrow_mut().end_epoch() else {
             return;
         };
+        self.counters.add_datagrams_dropped(self.pace.borrow_mut().clear());
         let now = self.now();
         nat.end_epoch();
         let mut gone = |serial| {

@@ -80,6 +80,20 @@ fn a_guest_talks_to_a_server_and_what_it_sends_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn a_server_that_never_ends_is_given_up_once_the_guest_has_finished() {
+    on_loop(async {
+        let stage = Stage::begun(Limits { idle: Duration::from_millis(40), ..Limits::default() });
+        let mut server = stage.connected(port::ECHO).await;
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        echoes(&mut server, b"the guest has not finished").await;
+        stage.guest.turn(vec![effect(EffectKind::Finish, CALL, 26, Bytes::new())]);
+        let reset = Record::Reset { serial: CALL, reason: ResetReason::Idle };
+        stage.guest.has_ordered(|record| *record == reset).await;
+        stage.is_empty().await;
+    });
+}
+
+#[test]
 fn a_server_that_refuses_fails_the_call() {
     let (lines, _logged) = logged();
     on_loop(async {

@@ -98,6 +98,20 @@ fn each_peer_has_an_association_and_gets_its_own_answers() {
 }
 
 #[test]
+fn an_answer_leaves_by_the_socket_that_heard_the_question() {
+    on_loop(async {
+        let stage = Stage::begun(Limits::default());
+        let addresses = [stage.listen_udp(port::ECHO), stage.listen_udp(port::ECHO)];
+        let client = socket().await;
+        let mut buffer = [0; 10];
+        for address in [addresses[0], addresses[1], addresses[0]] {
+            client.send_to(b"?", address).await.expect("the system takes it");
+            assert_eq!(client.recv_from(&mut buffer).await.expect("the socket is open"), (1, address));
+        }
+    });
+}
+
+#[test]
 fn without_an_epoch_datagrams_are_dropped_and_counted() {
     on_loop(async {
         let stage = Stage::new(Limits::default());
@@ -177,6 +191,23 @@ fn a_flood_is_dropped_and_counted_and_streams_go_on() {
         }
         stage.guest.go_on();
         echoes(&mut stream, b"still served").await;
+    });
+}
+
+#[test]
+fn what_a_guest_sends_in_one_turn_leaves_in_order_and_not_all_at_once() {
+    on_loop(async {
+        let stage = Stage::begun(Limits::default());
+        let server = socket().await;
+        let many = 700;
+        let number = |n: u64| effect(EffectKind::Datagram, CALL, n, Bytes::copy_from_slice(&n.to_le_bytes()));
+        let effects = std::iter::once(asks(server.local_addr().expect("it is bound")));
+        stage.guest.turn(effects.chain((0..many).map(number)).collect());
+        assert!(stage.front_end.stats().datagrams_out < many, "others have their turn");
+        for n in 0..many {
+            assert_eq!(hears(&server).await, n.to_le_bytes());
+        }
+        assert_eq!(stage.front_end.stats().datagrams_dropped, 0);
     });
 }
 

@@ -95,19 +95,17 @@ impl Inner {
     /// A new replica takes a seat: where it is one of this node, it is made and catches up.
     fn seat_taken(&self, replica: ReplicaId, node: NodeId, from: Position, at: Position) {
         let ReplicaId { group: id, seat, incarnation } = replica;
-        let old = {
-            let mut groups = self.groups.borrow_mut();
-            let Some(group) = groups.get_mut(&id) else { return };
+        let old = self.groups.borrow_mut().get_mut(&id).and_then(|group| {
             let old = group.local_replica(seat);
-            let Some(holder) = group.seat_mut(seat) else { return };
-            holder.take(incarnation, node, at);
+            group.seat_mut(seat)?.take(incarnation, node, at);
             old
-        };
+        });
         if let Some(old) = old {
             self.remove_replica(old);
         }
         self.front().take_seat(id, seat, incarnation, at);
-        if node == self.node {
+        // One that was not adopted yet gets its replicas when it is.
+        if node == self.node && self.groups.borrow().contains_key(&id) {
             self.install_replica(replica, from);
         }
     }
@@ -147,6 +145,7 @@ impl Inner {
     }
 
     fn quarantined(&self, id: GroupId, seat: Seat, incarnation: Incarnation, at: Position, reason: String) {
+        self.front().quarantine(id, seat, incarnation, at);
         let mut groups = self.groups.borrow_mut();
         let Some(group) = groups.get_mut(&id) else { return };
         let (service, local) = (group.service.name.clone(), group.local_replica(seat));
@@ -159,7 +158,6 @@ impl Inner {
         if let Some(local) = local {
             self.remove_replica(local);
         }
-        self.front().quarantine(id, seat, incarnation, at);
         if left < quorum {
             // Nothing can be agreed on any more: clients are told so, and an operator decides.
             self.insist(id, Control::Halt { position: at });
@@ -168,6 +166,7 @@ impl Inner {
 
     /// No answer can be trusted any more: the flows are reset and nothing runs until an operator resumes the group.
     fn halted(&self, id: GroupId, split: Position, at: Position) {
+        self.front().halt(id, at);
         let mut groups = self.groups.borrow_mut();
         let Some(group) = groups.get_mut(&id) else { return };
         tracing::error!(service = group.service.name, position = split.0, "no quorum: the service is halted");
@@ -183,11 +182,11 @@ impl Inner {
         for replica in replicas {
             self.remove_replica(replica);
         }
-        self.front().halt(id, at);
     }
 
     /// The group has another number of seats: new ones are vacant until the leader gives them to engines.
     fn resized(&self, id: GroupId, seats: u8, at: Position) {
+        self.front().resize(id, seats, at);
         let dropped: Vec<ReplicaId> = {
             let mut groups = self.groups.borrow_mut();
             let Some(group) = groups.get_mut(&id) else { return };
@@ -202,18 +201,15 @@ impl Inner {
         for replica in dropped {
             self.remove_replica(replica);
         }
-        self.front().resize(id, seats, at);
     }
 
     /// The group goes on from its log: the leader has every seat taken anew.
     fn resumed(&self, id: GroupId, at: Position) {
-        {
-            let mut groups = self.groups.borrow_mut();
-            let Some(group) = groups.get_mut(&id) else { return };
-            group.halted = false;
-            tracing::info!(service = group.service.name, position = at.0, "resumed: every seat is taken anew");
-        }
         self.front().resume(id, at);
+        let mut groups = self.groups.borrow_mut();
+        let Some(group) = groups.get_mut(&id) else { return };
+        group.halted = false;
+        tracing::info!(service = group.service.name, position = at.0, "resumed: every seat is taken anew");
     }
 }
 

@@ -28,11 +28,9 @@ impl Inner {
         }
     }
 
-    /// How far this proxy has released each group of the log. One that it does not serve, because its bundle is not
-    /// here or cannot run, it needs no votes of: it would release nothing up to now if it served it from now on.
+    /// How far this proxy has released each group of the log, those that do not run here among them.
     fn released(&self) -> Vec<(GroupId, Position)> {
-        let (groups, at) = (self.groups.borrow(), self.view.position());
-        let of = |id: &GroupId| if groups.contains_key(id) { self.front().released(*id) } else { at };
+        let of = |id: &GroupId| self.front().released(*id);
         self.view.with_shard(|shard| shard.groups().keys().take(MAX_RENEW_GROUPS).map(|id| (*id, of(id))).collect())
     }
 

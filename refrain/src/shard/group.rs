@@ -1,6 +1,5 @@
 //! One group as the loop thread knows it: its service, its seats, and what it waits for.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use refrain_engine::{GuestView, ReplicaId, TurnOutcome};
@@ -9,9 +8,10 @@ use refrain_service::Protocol;
 use refrain_wire::effect::{DATAGRAM_PORT, UPGRADE_DONE};
 use refrain_wire::message::uplink::Progress;
 use refrain_wire::turn::TurnEffects;
-use refrain_wire::{Digest, EffectKind, GroupId, Incarnation, NodeId, Position, Seat, Time};
+use refrain_wire::{Digest, EffectKind, GroupId, Incarnation, IpRange, NodeId, Position, Seat, Time};
 
 use super::histories::Level;
+use crate::config::Endpoint;
 use crate::service::{ServedPort, Service};
 
 /// What a replica is doing.
@@ -207,8 +207,18 @@ pub(super) struct Group {
     pub(super) last_turn: Position,
     pub(super) halted: bool,
     pub(super) history_level: Level,
-    /// Where the proxy listens, by name of the port.
-    pub(super) addresses: Vec<(String, SocketAddr)>,
+    /// Where the proxy listens, and where it cannot.
+    pub(super) listeners: Vec<Listening>,
+}
+
+/// Where a port of a group is listened for.
+pub(super) struct Listening {
+    /// The port's name.
+    pub(super) port: String,
+    /// Where, or why not there.
+    pub(super) at: Result<Endpoint, String>,
+    /// Connections from these begin with a header, as the listener was told when it was made.
+    pub(super) proxies: Vec<IpRange>,
 }
 
 impl Group {
@@ -223,7 +233,7 @@ impl Group {
             last_turn: known.last_turn,
             halted: known.halted.is_some(),
             history_level: Level::default(),
-            addresses: Vec::new(),
+            listeners: Vec::new(),
         };
         for (seat, state) in group.seats.iter_mut().zip(&known.seats) {
             (seat.incarnation, seat.node) = (state.incarnation, state.node.unwrap_or_default());
@@ -278,6 +288,23 @@ impl Group {
         here.max_by_key(|seat| seat.position)
     }
 
+    /// Where a port is listened for.
+    pub(super) fn endpoints_of(&self, port: &str) -> impl Iterator<Item = &Endpoint> {
+        let of_port = self.listeners.iter().filter(move |listening| listening.port == port);
+        of_port.filter_map(|listening| listening.at.as_ref().ok())
+    }
+
+    /// Why it is not listened somewhere where it should be.
+    pub(super) fn not_listened(&self) -> Option<&String> {
+        self.listeners.iter().find_map(|listening| listening.at.as_ref().err())
+    }
+
+    /// Whether enough seats take part for anything to be agreed on, as far as this node knows.
+    pub(super) fn has_quorum(&self) -> bool {
+        let counting = self.seats.iter().filter(|seat| seat.incarnation.0 > 0 && seat.counts()).count();
+        counting >= usize::from(self.service.agreement.quorum(self.seats.len() as u8))
+    }
+
     /// The first port that the guest does not listen on.
     pub(super) fn not_listening(&self, guest: &Guest) -> Option<u16> {
         let told = |port: &ServedPort| match port.protocol {
@@ -288,11 +315,12 @@ impl Group {
     }
 
     /// Whether the guest listens on every port of the manifest, or has ended before it did, as far as a replica of
-    /// this node can tell; where none runs here, whether every seat was given to somebody.
+    /// this node can tell that follows the log; where none runs here, whether every seat was given to somebody.
     pub(super) fn is_settled(&self) -> bool {
-        let Some(guest) = self.best().map(|seat| &seat.guest) else {
+        let Some(best) = self.best() else {
             return self.halted || self.seats.iter().all(|seat| seat.incarnation.0 > 0 && seat.node != self.here);
         };
-        self.not_listening(guest).is_none() || guest.last_end.is_some() || self.halted
+        let tells = best.state == SeatState::Active;
+        tells && (self.not_listening(&best.guest).is_none() || best.guest.last_end.is_some()) || self.halted
     }
 }

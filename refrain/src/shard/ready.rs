@@ -1,6 +1,7 @@
 //! Whether services are ready, as this node sees them: what `rctl status` says, and what a start waits for.
 //!
-//! A guest is ready when it listens on every port of its manifest, as the farthest replica of this node tells, and
+//! A guest is ready when it listens on every port of its manifest, as the farthest replica of this node tells, which
+//! follows the log, with enough others for an agreement; when this node listens for its clients wherever it should; and
 //! where the manifest has a probe, when a client of this node's own was answered as it says. Each run of the guest is
 //! judged anew. The time limit changes only what is told: a service that was late may still become ready.
 
@@ -12,12 +13,13 @@ use std::time::Duration;
 use refrain_api::Readiness;
 use refrain_service::{Probe, ReadyWhen, format_duration};
 use refrain_wire::GroupId;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Inner;
 use super::group::{Group, Guest, SeatState};
+use crate::config::Endpoint;
 
 /// How long one try of a probe may take.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -62,7 +64,7 @@ impl Watches {
 
 /// What a try needs.
 struct Plan {
-    address: SocketAddr,
+    at: Endpoint,
     probe: Probe,
     header: bool,
 }
@@ -93,10 +95,12 @@ impl Inner {
         if !answers || group.not_listening(&best.guest).is_some() {
             return None;
         }
-        let address = reached(group.addresses_of(probe.port.as_str()).next()?);
-        let port = group.service.manifest.ports.iter().find(|port| port.name == probe.port)?;
-        let header = port.proxy_protocol.iter().any(|range| range.holds(address.ip()));
-        Some(Plan { address, probe: probe.clone(), header })
+        let of_port = group.listeners.iter().filter(|listening| listening.port == probe.port.as_str());
+        let (at, proxies) =
+            of_port.filter_map(|listening| Some((listening.at.as_ref().ok()?, &listening.proxies))).next()?;
+        let at = reached(at);
+        let header = proxies.iter().any(|range| range.holds(source(&at)));
+        Some(Plan { at, probe: probe.clone(), header })
     }
 
     /// The plan of a run that is still the group's.
@@ -142,7 +146,15 @@ impl Inner {
         let Some(best) = group.best() else {
             return Some("no replica of this node can tell".to_owned());
         };
-        let reason = self.missing(group, &best.guest)?;
+        let reason = if let Some(reason) = group.not_listened() {
+            reason.clone()
+        } else if best.state != SeatState::Active {
+            "its replica here does not follow the log yet".to_owned()
+        } else if !group.has_quorum() {
+            "too few replicas take part for an agreement".to_owned()
+        } else {
+            self.missing(group, &best.guest)?
+        };
         let limit = group.service.manifest.ready.timeout;
         let mut watches = self.ready.borrow_mut();
         let over = watches.of(group.id, best.guest.starts).began.elapsed() > limit;
@@ -178,7 +190,8 @@ impl Inner {
         }
         let Some(best) = group.best() else { return true };
         let is_probed = matches!(group.service.manifest.ready.when, ReadyWhen::Probe(_));
-        if !is_probed || group.halted || !best.guest.running || !self.config.cluster.roles.proxy {
+        let is_probed = is_probed && self.config.cluster.roles.proxy && group.not_listened().is_none();
+        if !is_probed || group.halted || !best.guest.running {
             return true;
         }
         let mut watches = self.ready.borrow_mut();
@@ -188,13 +201,22 @@ impl Inner {
 }
 
 /// Where a listener is reached from its own machine.
-fn reached(listener: SocketAddr) -> SocketAddr {
-    let ip = match listener.ip() {
+fn reached(listener: &Endpoint) -> Endpoint {
+    let Endpoint::Address(address) = listener else { return listener.clone() };
+    let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, listener.port())
+    Endpoint::Address(SocketAddr::new(ip, address.port()))
+}
+
+/// Where a connection from this machine comes from, as the listener that is reached there sees it.
+fn source(at: &Endpoint) -> IpAddr {
+    match at {
+        Endpoint::Address(address) => address.ip(),
+        Endpoint::Path(_) => Ipv4Addr::LOCALHOST.into(),
+    }
 }
 
 /// Tries until the run is ready, or is another one.
@@ -219,9 +241,16 @@ async fn probe(inner: Weak<Inner>, id: GroupId, run: u64) {
 
 /// One try: connects, sends, and reads until the expected text was there.
 async fn attempt(plan: &Plan) -> Result<(), String> {
-    let Plan { address, probe, header } = plan;
-    let failed = |what: &str, error: std::io::Error| format!("{what} {address}: {error}");
-    let mut stream = TcpStream::connect(address).await.map_err(|error| failed("cannot connect to", error))?;
+    let failed = |error: std::io::Error| format!("cannot connect to {}: {error}", plan.at);
+    match &plan.at {
+        Endpoint::Address(address) => ask(TcpStream::connect(address).await.map_err(failed)?, plan).await,
+        Endpoint::Path(path) => ask(UnixStream::connect(path).await.map_err(failed)?, plan).await,
+    }
+}
+
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, plan: &Plan) -> Result<(), String> {
+    let Plan { at, probe, header } = plan;
+    let failed = |what: &str, error: std::io::Error| format!("{what} {at}: {error}");
     let mut request = if *header { LOCAL_HEADER.to_vec() } else { Vec::new() };
     request.extend_from_slice(probe.send.as_bytes());
     stream.write_all(&request).await.map_err(|error| failed("cannot send to", error))?;
@@ -268,7 +297,7 @@ mod tests {
             request
         });
         let probe = Probe { port: "p".parse().unwrap(), send: "PING\r\n".into(), expect: "PONG".into() };
-        let result = attempt(&Plan { address, probe, header }).await;
+        let result = attempt(&Plan { at: Endpoint::Address(address), probe, header }).await;
         (result, server.await.unwrap())
     }
 
@@ -299,16 +328,37 @@ mod tests {
         let address = listener.local_addr().unwrap();
         drop(listener);
         let probe = Probe { port: "p".parse().unwrap(), send: String::new(), expect: "x".into() };
-        let told = attempt(&Plan { address, probe, header: false }).await.unwrap_err();
+        let at = Endpoint::Address(address);
+        let told = attempt(&Plan { at, probe, header: false }).await.unwrap_err();
         assert!(told.starts_with(&format!("cannot connect to {address}: ")), "{told}");
     }
 
     #[test]
     fn a_listener_on_all_addresses_is_reached_on_loopback() {
-        for (listener, from_here) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:2", "[::1]:2"), ("10.0.0.1:3", "10.0.0.1:3")]
-        {
-            assert_eq!(reached(listener.parse().unwrap()).to_string(), from_here);
+        let all = [
+            ("0.0.0.0:1", "127.0.0.1:1", "127.0.0.1"),
+            ("[::]:2", "[::1]:2", "::1"),
+            ("10.0.0.1:3", "10.0.0.1:3", "10.0.0.1"),
+            ("unix:/run/x", "unix:/run/x", "127.0.0.1"),
+        ];
+        for (listener, from_here, as_source) in all {
+            let at = reached(&listener.parse().unwrap());
+            assert_eq!((at.to_string().as_str(), source(&at).to_string().as_str()), (from_here, as_source));
         }
+    }
+
+    #[tokio::test]
+    async fn a_port_at_a_path_is_probed_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"PONG").await.unwrap();
+        });
+        let probe = Probe { port: "p".parse().unwrap(), send: String::new(), expect: "PONG".into() };
+        assert_eq!(attempt(&Plan { at: Endpoint::Path(path), probe, header: false }).await, Ok(()));
+        server.await.unwrap();
     }
 
     #[tokio::test]

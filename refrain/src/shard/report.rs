@@ -145,8 +145,7 @@ impl Inner {
         seat.become_state(if follows { SeatState::Active } else { SeatState::Replaying }, position);
     }
 
-    /// Waits until this node knows that a replica has a seat. False when another one has taken it since, or the group
-    /// is not served here.
+    /// Waits until this node knows that a replica has a seat. False when another one has taken it since.
     ///
     /// # Errors
     /// When this node does not learn of the replica in time: its stream is to be opened again later.

@@ -1,9 +1,10 @@
 //! The services of a shard: the log's groups and the bundles of this node put together, and ports opened.
 //!
-//! A group begins with its record. A node adopts it when it has the group's bundle prepared: with the bundles given at
-//! the start at once, with others when they were found in the data folder or fetched from another node.
+//! A group begins with its record. From then on every node's proxy follows it, as kernels choose the owners of calls
+//! among all proxies. A node adopts it when it has the group's bundle prepared: with the bundles given at the start at
+//! once, with others when they were found in the data folder or fetched from another node.
 
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +13,14 @@ use refrain_engine::replica::ReplicaId;
 use refrain_proxy::core::GroupConfig;
 use refrain_proxy::nat::GroupLimits;
 use refrain_sequencer::shard::Group as LogGroup;
-use refrain_service::{BundleDigest, Protocol};
+use refrain_service::{BundleDigest, Protocol, bounds};
 use refrain_wire::message::uplink::ToLeader;
 use refrain_wire::{Epoch, GroupId, Position, Seat};
 
 use super::Inner;
-use super::group::Group;
+use super::group::{Group, Listening};
 use super::start::Served;
-use crate::config::ListenAt;
+use crate::config::{Endpoint, ListenAt};
 use crate::service::{ServedPort, Service};
 
 impl Inner {
@@ -32,6 +33,7 @@ impl Inner {
         let known = self.view.with_shard(|shard| shard.groups().clone());
         for (id, group) in &known {
             self.check_given(group)?;
+            self.introduce(*id, group);
             let prepared = match self.catalog.get(&group.bundle) {
                 Some(service) => Ok(service),
                 None => self.catalog.prepare_now(group.bundle),
@@ -90,6 +92,7 @@ impl Inner {
     /// A group was created by the record that is being applied.
     pub(super) fn created(&self, id: GroupId) {
         let Some(group) = self.view.with_shard(|shard| shard.groups().get(&id).cloned()) else { return };
+        self.introduce(id, &group);
         if let Err(error) = self.check_given(&group) {
             return tracing::error!(service = group.service, "{error}; this node does not take part in it");
         }
@@ -119,14 +122,39 @@ impl Inner {
                 let Some(service) = inner.obtain_at_last(id, bundle, wanted).await else { continue };
                 let Some(group) = now() else { return };
                 if group.bundle == bundle {
-                    inner.adopt_or_tell(id, &group, service);
-                    return inner.bind_anew();
+                    return inner.adopt_or_tell(id, &group, service);
                 }
             }
         });
     }
 
-    /// Makes a group known here and to the front end, with its seats as the log has them, and listens for it.
+    /// Makes a group known to the front end, with its seats as the log has them, whether its bundle is here or not, and
+    /// whether it can run here: calls of its guest may be given to this proxy from its first turn on. The limits are the
+    /// least that a service can have until they are known.
+    fn introduce(&self, id: GroupId, known: &LogGroup) {
+        // What the group says in its first turn is released too.
+        let at = self.view.position();
+        let released = if known.created == at { Position(at.0.saturating_sub(1)) } else { at };
+        let config = GroupConfig {
+            service: known.service.clone(),
+            seats: known.seats.len() as u8,
+            agreement: known.agreement,
+            limits: LEAST_LIMITS,
+            released,
+        };
+        self.front().add_group(id, config);
+        for (seat, state) in (0..).map(Seat).zip(&known.seats).filter(|(_, state)| state.incarnation.0 > 0) {
+            self.front().take_seat(id, seat, state.incarnation, state.taken_at);
+            if state.quarantined {
+                self.front().quarantine(id, seat, state.incarnation, released);
+            }
+        }
+        if known.halted.is_some() {
+            self.front().halt(id, released);
+        }
+    }
+
+    /// Makes a group that was introduced known here, with its seats as the log has them, and listens for it.
     fn adopt(&self, id: GroupId, known: &LogGroup, service: Arc<Service>) -> anyhow::Result<()> {
         if self.engine.is_some() && self.catalog.blueprint(id, &service.bundle).is_none() {
             bail!("{} cannot run: {}", service.name, service.why_refused());
@@ -135,34 +163,16 @@ impl Inner {
         if seats != service.seats {
             tracing::warn!(service = service.name, seats, "the service keeps the number of seats it has in the log");
         }
-        // What the group says in its first turn is released too.
-        let at = self.view.position();
-        let released = if known.created == at { Position(at.0.saturating_sub(1)) } else { at };
-        let config = GroupConfig {
-            service: service.name.clone(),
-            seats,
-            agreement: known.agreement,
-            limits: limits(&service),
-            released,
-        };
-        self.front().add_group(id, config);
+        self.front().update_group(id, limits(&service), service.name.clone());
         self.traces.serves(id, &service.name);
-        for (seat, state) in (0..).map(Seat).zip(&known.seats).filter(|(_, state)| state.incarnation.0 > 0) {
-            self.front().take_seat(id, seat, state.incarnation, state.taken_at);
-            if state.quarantined {
-                self.front().quarantine(id, seat, state.incarnation, released);
-            }
-        }
         let group = Group::new(id, self.node, service, known);
-        if group.halted {
-            self.front().halt(id, released);
-        }
         self.groups.borrow_mut().insert(id, group);
         self.agreed_on(id);
         self.tell_office_of(id);
         self.look_at_history(id);
         self.install_since_start(id, known);
-        self.listen(id)
+        self.listen(id);
+        Ok(())
     }
 
     /// Seats that this node was given since it started: their replicas run here.
@@ -179,46 +189,51 @@ impl Inner {
         }
     }
 
-    /// Listens for clients of a group.
-    fn listen(&self, id: GroupId) -> anyhow::Result<()> {
+    /// Listens for clients of a group, wherever it can: an address or a path that is taken keeps no node from running.
+    fn listen(&self, id: GroupId) {
         if !self.config.cluster.roles.proxy {
-            return Ok(());
+            return;
         }
         let service = Arc::clone(&self.groups.borrow()[&id].service);
         for port in &service.ports {
-            self.serve_port(id, &service, port)?;
-        }
-        Ok(())
-    }
-
-    /// Has the proxy serve a port, at each of its addresses.
-    fn serve_port(&self, id: GroupId, service: &Service, port: &ServedPort) -> anyhow::Result<()> {
-        let front = self.front();
-        for wanted in self.wanted_addresses(&service.name, port) {
-            let address = match port.protocol {
-                Protocol::Tcp => front.listen(wanted, id, port.guest, &port.options),
-                Protocol::Udp => front.listen_udp(wanted, id, port.guest, &port.options),
-            };
-            let address = address.with_context(|| {
-                format!("{}: cannot listen on {wanted} for port {:?}", service.full_name, port.name)
-            })?;
-            if let Some(group) = self.groups.borrow_mut().get_mut(&id) {
-                group.addresses.push((port.name.clone(), address));
+            for wanted in self.wanted_endpoints(&service.name, port) {
+                let at = self.listen_at(id, port, &wanted).map_err(|error| {
+                    let (service, port) = (&service.full_name, &port.name);
+                    tracing::error!(service, port, at = %wanted, %error, "cannot listen");
+                    format!("cannot listen on {wanted} for port {port:?}: {error}")
+                });
+                let listening =
+                    Listening { port: port.name.clone(), at, proxies: port.options.proxy_protocol_from.clone() };
+                if let Some(group) = self.groups.borrow_mut().get_mut(&id) {
+                    group.listeners.push(listening);
+                }
             }
         }
-        if let Some(path) = &port.unix {
-            front.listen_unix(path, id, port.guest, &port.options).with_context(|| {
-                format!("{}: cannot listen at {} for port {:?}", service.full_name, path.display(), port.name)
-            })?;
-        }
-        Ok(())
     }
 
-    /// Where a port is to listen: what this node's configuration has for it takes the place of the manifest's.
-    fn wanted_addresses(&self, service: &str, port: &ServedPort) -> Vec<SocketAddr> {
+    /// Has the proxy listen for a port somewhere; where it does.
+    fn listen_at(&self, id: GroupId, port: &ServedPort, wanted: &Endpoint) -> io::Result<Endpoint> {
+        let (front, options) = (self.front(), &port.options);
+        match wanted {
+            Endpoint::Address(address) => match port.protocol {
+                Protocol::Tcp => front.listen(*address, id, port.guest, options),
+                Protocol::Udp => front.listen_udp(*address, id, port.guest, options),
+            }
+            .map(Endpoint::Address),
+            Endpoint::Path(path) => front.listen_unix(path, id, port.guest, options).map(|()| wanted.clone()),
+        }
+    }
+
+    /// Where a port is to listen: what this node's configuration has for it takes the place of the manifest's, addresses
+    /// that of addresses and a path that of the path.
+    fn wanted_endpoints(&self, service: &str, port: &ServedPort) -> Vec<Endpoint> {
         let here = self.config.listen.iter().filter(|at| at.service == service && at.port == port.name);
-        let here: Vec<SocketAddr> = here.map(|at| at.address).collect();
-        if here.is_empty() { port.listen.clone() } else { here }
+        let mut wanted: Vec<Endpoint> = here.map(|at| at.address.clone()).collect();
+        let has = |is_path: bool| wanted.iter().any(|at| matches!(at, Endpoint::Path(_)) == is_path);
+        let (addresses, path) = (!has(false), !has(true));
+        wanted.extend(port.listen.iter().filter(|_| addresses).map(|address| Endpoint::Address(*address)));
+        wanted.extend(port.unix.iter().filter(|_| path).cloned().map(Endpoint::Path));
+        wanted
     }
 
     /// Where this node listens for clients, as configuration that takes the place of what manifests say.
@@ -228,7 +243,7 @@ impl Inner {
         for group in groups.values() {
             for port in &group.service.ports {
                 let (service, port) = (group.service.name.clone(), port.name.clone());
-                let open: Vec<SocketAddr> = group.addresses_of(&port).collect();
+                let open: Vec<Endpoint> = group.endpoints_of(&port).cloned().collect();
                 if open.is_empty() {
                     continue;
                 }
@@ -244,11 +259,11 @@ impl Inner {
     pub(super) fn served(&self) -> Vec<Served> {
         let groups = self.groups.borrow();
         let of_group = |group: &Group| -> Vec<Served> {
-            let served = group.addresses.iter().map(|(port, address)| Served {
+            let served = group.listeners.iter().map(|listening| Served {
                 service: group.service.full_name.clone(),
-                port: port.clone(),
+                port: listening.port.clone(),
                 seats: group.seats.len() as u8,
-                address: *address,
+                at: listening.at.clone(),
             });
             served.collect()
         };
@@ -275,19 +290,26 @@ impl Inner {
     }
 }
 
+/// Limits that no kernel has less of. No client is accepted before others are known.
+const LEAST_LIMITS: GroupLimits = GroupLimits {
+    window_bytes: bounds::SOCKET_BUFFER.min.get(),
+    kept_bytes: bounds::SOCKET_BUFFERS.min.get(),
+    connections: Some(0),
+    associations: Some(0),
+    connections_per_client: Some(0),
+    idle: None,
+};
+
+/// The limits of a service at the proxy. Where it has streams and datagrams, associations leave half of the places to
+/// connections: anybody can make one, with any address.
 pub(super) fn limits(service: &Service) -> GroupLimits {
+    let has_streams = service.ports.iter().any(|port| port.protocol == Protocol::Tcp);
     GroupLimits {
         window_bytes: service.socket_buffer_bytes,
         kept_bytes: service.socket_buffers_bytes,
         connections: Some(service.flows as usize),
+        associations: has_streams.then_some(service.flows as usize / 2),
         connections_per_client: Some(service.flows_per_client as usize),
         idle: Some(service.idle.unwrap_or(Duration::MAX)),
-    }
-}
-
-impl Group {
-    /// Where this node listens for a port.
-    pub(super) fn addresses_of(&self, port: &str) -> impl Iterator<Item = SocketAddr> {
-        self.addresses.iter().filter(move |(name, _)| name == port).map(|(_, address)| *address)
     }
 }

@@ -1,7 +1,6 @@
 //! Bringing the loop thread up: open the log or follow it, start engine and sequencer, adopt groups, listen.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +40,7 @@ use super::view::{Feed, View};
 use super::{
     Command, Commands, Engine, Inner, Places, epoch, fetch, follow, histories, leader, peers, placement, uplink,
 };
-use crate::config::{Config, ListenAt};
+use crate::config::{Config, Endpoint, ListenAt};
 use crate::feed::{MAX_QUESTIONS, Questions, Recent};
 use crate::history::{Histories, History};
 use crate::metered::Metered;
@@ -128,8 +127,8 @@ pub struct Served {
     pub port: String,
     /// How many replicas the service has.
     pub seats: u8,
-    /// Where clients connect to.
-    pub address: SocketAddr,
+    /// Where clients connect to, or why they cannot.
+    pub at: Result<Endpoint, String>,
 }
 
 /// A shard that runs.
@@ -473,7 +472,8 @@ pub(crate) fn note(history: &History, applied: &Applied) {
 fn start_front(inner: &Rc<Inner>) {
     let shortest = inner.catalog.given.iter().filter_map(|service| service.idle).min();
     let idle = shortest.unwrap_or(FlowLimits::default().idle).min(FlowLimits::default().idle);
-    let limits = FlowLimits { connections: inner.config.max_connections as usize, idle, ..FlowLimits::default() };
+    let connections = inner.config.max_connections as usize;
+    let limits = FlowLimits { connections, associations: connections.div_ceil(2), idle, ..FlowLimits::default() };
     let clients = Box::new(Arc::clone(&inner.seams.clients));
     let front = FrontEnd::with_net(limits, Rc::new(ToLeaderOrOperator(Rc::downgrade(inner))), clients);
     assert!(inner.front.set(front).is_ok(), "set once, here");

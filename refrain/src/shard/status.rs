@@ -1,7 +1,5 @@
 //! The state of everything, as the admin API shows it.
 
-use std::net::SocketAddr;
-
 use refrain_api::{
     Durability, ExitKind, ExitReason, HistoryStatus, LogStatus, Member, Members, PortStatus, ProxyStatus, Readiness,
     SeatState as ApiSeatState, SeatStatus, ServiceState, ServiceStatus, Status,
@@ -15,6 +13,7 @@ use refrain_wire::{Digest, ShardId};
 
 use super::Inner;
 use super::group::{Group, SeatRuntime, SeatState};
+use crate::config::Endpoint;
 use crate::service::Service;
 
 impl Inner {
@@ -138,8 +137,14 @@ fn agreement(rule: Agreement) -> refrain_api::Agreement {
 
 fn ports(group: &Group) -> Vec<PortStatus> {
     let ports = group.service.ports.iter().map(|port| {
-        let open: Vec<SocketAddr> = group.addresses_of(&port.name).collect();
-        let mut listen = if open.is_empty() { port.listen.clone() } else { open }.into_iter().map(|at| at.to_string());
+        // A node that is no proxy shows where others listen by the manifest.
+        let by_manifest = || {
+            let paths = port.unix.iter().cloned().map(Endpoint::Path);
+            port.listen.iter().copied().map(Endpoint::Address).chain(paths).collect()
+        };
+        let open: Vec<Endpoint> = group.endpoints_of(&port.name).cloned().collect();
+        let places = if group.listeners.is_empty() { by_manifest() } else { open };
+        let mut listen = places.iter().map(ToString::to_string);
         PortStatus {
             name: port.name.clone(),
             guest: port.guest,

@@ -127,7 +127,7 @@ impl Inner {
         match message {
             // The stream's task takes these two.
             FromLeader::Leads { .. } | FromLeader::NotLeader { .. } => {}
-            FromLeader::Refused { id, why, expected, .. } => self.refused_submission(id, why, expected),
+            FromLeader::Refused { id, why, expected, text, .. } => self.refused_submission(id, why, expected, &text),
             FromLeader::Failed { epoch, last, full, text } => self.failed_submissions(epoch, last, full, &text),
             FromLeader::Renewed { beat } => self.lease.renewed(beat),
             FromLeader::Answer { request, result } => match result {
@@ -150,9 +150,20 @@ impl Inner {
         }
     }
 
-    fn refused_submission(&self, id: SubmissionId, why: Why, expected: u64) {
+    /// A submission that cannot be ordered as it is would be refused for ever, and all others wait behind it: the epoch
+    /// is given up for a new one.
+    fn refused_submission(&self, id: SubmissionId, why: Why, expected: u64, text: &str) {
         if id.epoch != self.epoch.get() {
             return;
+        }
+        if why == Why::Invalid {
+            tracing::error!(
+                epoch = id.epoch.0,
+                number = id.number,
+                text,
+                "no leader can order this: connections are closed"
+            );
+            return self.lose_epoch();
         }
         tracing::debug!(epoch = id.epoch.0, number = id.number, ?why, "a submission waits");
         // One that was ordered by an earlier leader, or is on its way, needs nothing more.
@@ -326,7 +337,24 @@ async fn read(inner: &Inner, leader: NodeId, inbox: &mut Inbox, outbox: &Outbox)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use refrain_proxy::nat::{GroupLimits, HeardAt, Limits, Nat};
+    use refrain_sequencer::batcher::{self, Batcher};
     use refrain_wire::{Incarnation, Position, Seat};
+
+    #[test]
+    fn what_is_left_of_a_submission_that_was_given_up_can_be_ordered() {
+        let (epoch, group, now) = (Epoch(1), GroupId(1), Duration::ZERO);
+        let mut nat = Nat::new(epoch, Limits::default());
+        nat.add_group(group, GroupLimits::default());
+        nat.hear_client(HeardAt { socket: 0, group, port: 53 }, "10.0.0.1:5000".parse().unwrap(), b"?", now);
+        nat.take_submission().expect("a datagram waits");
+        assert_eq!(nat.give_up().datagrams, 1);
+        let mut batcher = Batcher::new(batcher::Limits::default());
+        batcher.open_epoch(epoch, 0);
+        for left in nat.resend_after(0) {
+            assert_eq!(batcher.offer(batcher::Submission { id: left.id, batches: left.batches }), Ok(()));
+        }
+    }
 
     #[test]
     fn a_long_report_goes_in_parts_of_which_only_the_last_is_not_full() {

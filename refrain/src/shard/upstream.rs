@@ -100,7 +100,9 @@ impl Inner {
     }
 
     pub(super) fn service_name(&self, id: GroupId) -> String {
-        self.groups.borrow().get(&id).map(|group| group.service.name.clone()).unwrap_or_default()
+        let adopted = self.groups.borrow().get(&id).map(|group| group.service.name.clone());
+        let known = || self.view.with_shard(|shard| shard.groups().get(&id).map(|group| group.service.clone()));
+        adopted.or_else(known).unwrap_or_default()
     }
 
     fn guest_line(&self, id: GroupId, position: Position, stream: LogStream, line: &[u8]) {

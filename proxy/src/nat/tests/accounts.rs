@@ -8,6 +8,7 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use refrain_wire::{CallFailure, Protocol, ProxyHeader, Target};
 
 use super::*;
+use crate::nat::HeardAt;
 
 /// What the shell and the guest do: which of these, and with which of the things that there are.
 type Step = (u8, u8);
@@ -18,6 +19,10 @@ fn call(number: u8) -> Serial {
 
 fn target(protocol: Protocol) -> Target {
     Target { protocol, header: ProxyHeader::None, address: peer(200) }
+}
+
+fn heard_at(group: GroupId) -> HeardAt {
+    HeardAt { socket: 0, group, port: 53 }
 }
 
 fn step(nat: &mut Nat, (what, which): Step) {
@@ -35,7 +40,7 @@ fn step(nat: &mut Nat, (what, which): Step) {
         6 => _ = nat.call_failed(named, CallFailure::Refused),
         7 => _ = nat.resolved(named, &[peer(9).ip()]),
         8 => _ = (nat.guest_reset(group, named), nat.give_up_lookup(named)),
-        9 => _ = nat.hear_client(group, 53, peer(which % 5), &[which], NOW),
+        9 => _ = nat.hear_client(heard_at(group), peer(which % 5), &[which], NOW),
         10 => _ = (nat.hear_server(named, &[which], NOW), nat.send_datagram(group, key, 0, Bytes::new(), NOW)),
         11 => both_send(nat, key, which),
         12 => nat.client_shutdown(key, NOW),
@@ -78,7 +83,7 @@ fn answers(nat: &mut Nat) -> BTreeMap<(GroupId, Serial), usize> {
 proptest! {
     #[test]
     fn every_place_is_free_again_in_the_end(steps in vec(any::<Step>(), 0..200)) {
-        let mut nat = nat_with(Limits { connections: 12, outward_calls: 6, lookups: 3, ..limits() }, WINDOW, 400);
+        let mut nat = nat_with(Limits { connections: 12, associations: 5, outward_calls: 6, lookups: 3, ..limits() }, WINDOW, 400);
         let mut begun = BTreeMap::new();
         for given in steps {
             let before: Vec<_> = nat.calls.known().collect();
@@ -86,7 +91,7 @@ proptest! {
             for known in nat.calls.known().filter(|known| !before.contains(known)) {
                 *begun.entry(known).or_insert(0) += 1;
             }
-            prop_assert!(nat.clients_connections() + nat.associations() <= 12 && nat.calls() <= 6 && nat.lookups() <= 3);
+            prop_assert!(nat.clients_connections() <= 12 && nat.associations() <= 5 && nat.calls() <= 6 && nat.lookups() <= 3);
             prop_assert_eq!(nat.connections(), nat.clients_connections() + nat.associations() + nat.calls());
         }
         for (call, answers) in answers(&mut nat) {
@@ -99,7 +104,7 @@ proptest! {
         prop_assert_eq!((nat.connections(), nat.calls(), nat.lookups(), nat.associations()), (0, 0, 0, 0));
         prop_assert_eq!((nat.clients.len(), nat.calls.known().count()), (0, 0));
         for group in nat.groups.values() {
-            prop_assert_eq!((group.connections, group.untold, group.kept), (0, 0, 0));
+            prop_assert_eq!((group.connections, group.associations, group.untold, group.kept), (0, 0, 0, 0));
         }
     }
 }

@@ -3,13 +3,17 @@
 use refrain_wire::{CallFailure, Protocol, ProxyHeader, Target};
 
 use super::*;
-use crate::nat::{Heard, MAX_IDLE_ASSOCIATION};
+use crate::nat::{Heard, HeardAt, MAX_IDLE_ASSOCIATION};
 
 const PORT: u16 = 53;
 const CALL: Serial = Serial(FIRST_OUTWARD_SERIAL.0 + 7);
 
+fn at(group: GroupId, port: u16) -> HeardAt {
+    HeardAt { socket: 0, group, port }
+}
+
 fn hear(nat: &mut Nat, host: u8, bytes: &[u8]) -> Heard {
-    nat.hear_client(GROUP, PORT, peer(host), bytes, NOW)
+    nat.hear_client(at(GROUP, PORT), peer(host), bytes, NOW)
 }
 
 /// A client's association whose first datagram is on its way.
@@ -39,7 +43,7 @@ fn the_first_datagram_of_a_peer_makes_an_association_and_the_next_are_of_it() {
     let Heard::New(first) = hear(&mut nat, 1, b"a") else { panic!("it is the first") };
     assert_eq!(hear(&mut nat, 1, b""), Heard::Known(first), "an empty one counts");
     let Heard::New(second) = hear(&mut nat, 2, b"b") else { panic!("another peer") };
-    let Heard::New(third) = nat.hear_client(GROUP, PORT + 1, peer(1), b"c", NOW) else { panic!("another port") };
+    let Heard::New(third) = nat.hear_client(at(GROUP, PORT + 1), peer(1), b"c", NOW) else { panic!("another port") };
     let expected = [
         datagram(first, PORT, 1, b"a"),
         datagram(first, PORT, 1, b""),
@@ -50,6 +54,20 @@ fn the_first_datagram_of_a_peer_makes_an_association_and_the_next_are_of_it() {
     assert!(first < second && second < third);
     assert_eq!((nat.connections(), nat.associations(), nat.connections_of(GROUP)), (3, 3, 3));
     assert_eq!(nat.clients_connections(), 0, "a drain does not wait for them");
+}
+
+#[test]
+fn a_peer_has_an_association_with_each_socket_that_it_sends_to() {
+    let mut nat = nat();
+    let first = association(&mut nat, 1);
+    let other = HeardAt { socket: 1, ..at(GROUP, PORT) };
+    let Heard::New(second) = nat.hear_client(other, peer(1), b"x", NOW) else { panic!("another socket") };
+    assert_ne!(first, second);
+    assert_eq!(nat.hear_client(other, peer(1), b"y", NOW), Heard::Known(second));
+    assert_eq!(hear(&mut nat, 1, b"z"), Heard::Known(first));
+    nat.gone(first, NOW);
+    assert_eq!(nat.hear_client(other, peer(1), b"y", NOW), Heard::Known(second));
+    assert_eq!(nat.associations(), 1);
 }
 
 #[test]
@@ -71,7 +89,7 @@ fn a_stream_has_no_datagrams_and_an_association_no_bytes() {
     let (stream, association) = (opened(&mut nat), association(&mut nat, 1));
     assert_eq!(send(&mut nat, stream, 0, b"x"), Emit::Gap { emitted: 0 });
     assert_eq!(emit(&mut nat, association, 0, b"x"), Emit::Gap { emitted: 0 });
-    assert_eq!(nat.finish(GROUP, association, 0), Err(0));
+    assert_eq!(nat.finish(GROUP, association, 0, NOW), Err(0));
 }
 
 #[test]
@@ -89,18 +107,44 @@ fn what_was_sent_is_in_the_access_log_and_presses_nobody() {
 }
 
 #[test]
-fn an_association_counts_as_a_connection_and_one_more_is_not_made() {
+fn an_association_counts_as_a_connection_of_its_client() {
     let mut nat = nat();
     for _ in 0..3 {
         accept(&mut nat);
     }
     assert_eq!(hear(&mut nat, 1, b"x"), Heard::Dropped, "the client has three connections");
-    let serial = association(&mut nat, 2);
-    assert_eq!(hear(&mut nat, 3, b"x"), Heard::Dropped, "four are the limit of all");
-    assert_eq!(hear(&mut nat, 2, b"y"), Heard::Known(serial));
+    association(&mut nat, 2);
+}
+
+#[test]
+fn associations_have_a_limit_of_their_own_and_leave_connections_their_places() {
+    let mut nat = nat_with(Limits { associations: 2, ..limits() }, WINDOW, 1 << 20);
+    let serial = association(&mut nat, 1);
+    association(&mut nat, 2);
+    assert_eq!(hear(&mut nat, 3, b"x"), Heard::Dropped, "two are the limit");
+    assert_eq!(hear(&mut nat, 1, b"y"), Heard::Known(serial));
+    for host in 3..=6 {
+        nat.accept(GROUP, 80, peer(host), NOW).expect("none of its places is taken");
+    }
     nat.reset(serial, Ending::Idle);
     nat.gone(serial, NOW);
     association(&mut nat, 3);
+}
+
+#[test]
+fn of_a_groups_places_associations_have_as_many_as_they_may() {
+    let mut nat = Nat::new(EPOCH, Limits::default());
+    nat.add_group(GROUP, GroupLimits { connections: Some(3), associations: Some(2), ..GroupLimits::default() });
+    let serial = association(&mut nat, 1);
+    association(&mut nat, 2);
+    assert_eq!(hear(&mut nat, 3, b"x"), Heard::Dropped, "the third is for a connection");
+    nat.halt(GROUP);
+    nat.resume(GROUP);
+    nat.gone(serial, NOW);
+    association(&mut nat, 4);
+    assert_eq!(hear(&mut nat, 3, b"x"), Heard::Dropped);
+    accept(&mut nat);
+    assert_eq!(nat.accept(GROUP, 80, peer(3), NOW), Err(Refused::TooMany { limit: 3 }));
 }
 
 #[test]
@@ -116,7 +160,7 @@ fn datagrams_are_dropped_while_their_group_does_not_take_them() {
     assert_eq!(hear(&mut nat, 1, b"x"), Heard::Known(serial));
     assert_eq!(nat.halt(GROUP), [serial]);
     assert_eq!((hear(&mut nat, 1, b"x"), hear(&mut nat, 2, b"x")), (Heard::Dropped, Heard::Dropped));
-    let unknown = nat.hear_client(GroupId(77), PORT, peer(1), b"x", NOW);
+    let unknown = nat.hear_client(at(GroupId(77), PORT), peer(1), b"x", NOW);
     assert_eq!(unknown, Heard::Dropped);
 }
 
@@ -140,17 +184,18 @@ fn waiting_datagrams_are_bounded_and_the_largest_fits_into_a_batch() {
 }
 
 #[test]
-fn an_association_is_idle_when_neither_side_sends_and_ends_by_a_record() {
+fn an_association_is_idle_when_its_client_sends_nothing_and_ends_by_a_record() {
     let mut nat = nat();
-    let (still, hears, sends) = (association(&mut nat, 1), association(&mut nat, 2), association(&mut nat, 3));
-    let at = |seconds| NOW + Duration::from_secs(seconds);
-    nat.hear_client(GROUP, PORT, peer(2), b"x", at(5));
-    nat.send_datagram(GROUP, sends, 0, Bytes::new(), at(5));
+    let (still, hears, sends) = (association(&mut nat, 1), association(&mut nat, 2), called(&mut nat));
+    let after = |seconds| NOW + Duration::from_secs(seconds);
+    nat.hear_client(at(GROUP, PORT), peer(2), b"x", after(5));
+    nat.send_datagram(GROUP, still, 0, Bytes::new(), after(5));
+    nat.send_datagram(GROUP, sends, 0, Bytes::new(), after(5));
     taken(&mut nat);
-    assert_eq!(nat.idle_expired(at(9)), []);
-    assert_eq!(nat.idle_expired(at(10)), [still]);
+    assert_eq!(nat.idle_expired(after(9)), []);
+    assert_eq!(nat.idle_expired(after(10)), [still], "what the guest sends does not show that anybody is there");
     assert_eq!(taken(&mut nat), [Record::Reset { serial: still, reason: ResetReason::Idle }]);
-    assert_eq!(nat.idle_expired(at(15)), [hears, sends]);
+    assert_eq!(nat.idle_expired(after(15)), [hears, sends], "the guest keeps what it opened");
 }
 
 #[test]
@@ -183,15 +228,15 @@ fn a_reset_of_the_proxy_does_not_overtake_datagrams() {
 }
 
 #[test]
-fn without_a_limit_of_its_group_an_association_is_idle_after_a_minute_at_the_latest() {
+fn an_association_is_idle_after_a_minute_whatever_its_group_allows_clients() {
     let mut nat = Nat::new(EPOCH, Limits::default());
     nat.add_group(GROUP, GroupLimits::default());
-    nat.add_group(OTHER, GroupLimits { idle: Some(Duration::from_secs(300)), ..GroupLimits::default() });
+    nat.add_group(OTHER, GroupLimits { idle: Some(Duration::MAX), ..GroupLimits::default() });
     let first = association(&mut nat, 1);
-    let Heard::New(second) = nat.hear_client(OTHER, PORT, peer(1), b"x", NOW) else { panic!("there is room") };
+    let Heard::New(second) = nat.hear_client(at(OTHER, PORT), peer(1), b"x", NOW) else { panic!("there is room") };
     let stream = accept(&mut nat);
-    assert_eq!(nat.idle_expired(NOW + MAX_IDLE_ASSOCIATION), [first]);
-    assert_eq!(nat.idle_expired(NOW + Duration::from_secs(300)), [second], "its group says so");
+    assert_eq!(nat.idle_expired(NOW + MAX_IDLE_ASSOCIATION - Duration::from_secs(1)), []);
+    assert_eq!(nat.idle_expired(NOW + MAX_IDLE_ASSOCIATION), [first, second]);
     assert_eq!(nat.live(), [stream]);
 }
 
@@ -221,9 +266,11 @@ fn giving_up_drops_datagrams_and_leaves_their_associations() {
     let submission = nat.take_submission().expect("two datagrams wait");
     let given_up = nat.give_up();
     assert_eq!((given_up.over, given_up.datagrams), (vec![], 2));
-    assert_eq!(of_group(&nat.resend_after(submission.id.number - 1)[0], GROUP), []);
+    let nothing = [Record::Credit { serial: Serial(0), delivered: 0 }];
+    assert_eq!(of_group(&nat.resend_after(submission.id.number - 1)[0], GROUP), nothing);
     assert_eq!(nat.live(), [serial, key]);
-    assert_eq!(nat.give_up().datagrams, 0, "there is nothing left to give up");
+    assert!(nat.give_up().is_empty(), "there is nothing left to give up");
+    assert_eq!(of_group(&nat.resend_after(submission.id.number - 1)[0], GROUP), nothing);
 }
 
 #[test]

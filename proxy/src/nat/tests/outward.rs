@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use refrain_wire::{CallFailure, Protocol, ProxyHeader, Target};
 
 use super::*;
+use crate::nat::MAX_IDLE_FINISHED_CALL;
 
 /// A serial that both groups' kernels give.
 const CALL: Serial = Serial(FIRST_OUTWARD_SERIAL.0 + 7);
@@ -52,7 +53,7 @@ fn a_connected_call_is_a_flow_like_any_other_and_its_records_follow_the_answer()
     assert_eq!(emit(&mut nat, key, 0, b"request"), Emit::Write(Bytes::from_static(b"request")));
     nat.delivered(key, 7, NOW);
     nat.client_shutdown(key, NOW);
-    assert_eq!(nat.finish(GROUP, key, 7), Ok(true));
+    assert_eq!(nat.finish(GROUP, key, 7, NOW), Ok(true));
     let expected = [
         Record::Connected { serial: CALL, local: peer(100) },
         Record::Data { serial: CALL, delivered: 0, bytes: Bytes::from_static(b"hello") },
@@ -66,11 +67,37 @@ fn a_connected_call_is_a_flow_like_any_other_and_its_records_follow_the_answer()
 }
 
 #[test]
+fn a_call_whose_guest_has_finished_is_given_up_when_the_server_does_nothing_for_the_idle_limit() {
+    let mut nat = nat();
+    let at = |seconds| NOW + Duration::from_secs(seconds);
+    let key = connected(&mut nat, CALL);
+    emit(&mut nat, key, 0, b"request");
+    assert_eq!(nat.idle_expired(at(1_000)), [], "the guest may wait for as long as it likes");
+    assert_eq!(nat.finish(GROUP, key, 7, at(1_000)), Ok(true));
+    assert_eq!(nat.idle_expired(at(1_009)), []);
+    nat.delivered(key, 7, at(1_009));
+    assert_eq!(nat.idle_expired(at(1_018)), [], "the server took something");
+    assert_eq!(nat.idle_expired(at(1_019)), [key]);
+    assert_eq!(taken(&mut nat), [Record::Reset { serial: CALL, reason: ResetReason::Idle }]);
+}
+
+#[test]
+fn a_finished_call_has_an_idle_limit_where_clients_have_none() {
+    let mut nat = Nat::new(EPOCH, limits());
+    nat.add_group(GROUP, GroupLimits { idle: Some(Duration::MAX), ..GroupLimits::default() });
+    let (key, client) = (connected(&mut nat, CALL), accept(&mut nat));
+    nat.finish(GROUP, key, 0, NOW).expect("nothing was sent");
+    assert_eq!(nat.idle_expired(NOW + MAX_IDLE_FINISHED_CALL - Duration::from_secs(1)), []);
+    assert_eq!(nat.idle_expired(NOW + MAX_IDLE_FINISHED_CALL), [key]);
+    assert_eq!(nat.live(), [client]);
+}
+
+#[test]
 fn bytes_before_the_answer_are_a_fault_and_the_call_is_answered() {
     let mut nat = nat();
     let key = begin(&mut nat, GROUP, CALL);
     assert_eq!(emit(&mut nat, key, 0, b"x"), Emit::Gap { emitted: 0 });
-    assert_eq!(nat.finish(GROUP, key, 0), Err(0));
+    assert_eq!(nat.finish(GROUP, key, 0, NOW), Err(0));
     nat.reset(key, Ending::Fault);
     assert_eq!(taken(&mut nat), [Record::Failed { serial: CALL, failure: CallFailure::Reset }]);
 }
@@ -206,12 +233,17 @@ fn a_name_without_an_address_is_not_found_and_one_look_up_too_many_fails_at_once
 }
 
 #[test]
-fn keys_that_are_used_up_fail_a_call() {
+fn keys_go_round_past_those_that_are_taken() {
     let mut nat = nat();
+    let first = begin(&mut nat, GROUP, CALL);
+    let name = nat.resolve(GROUP, Serial(CALL.0 + 1)).expect("there is room").expect("it is new");
+    assert_eq!((first, name), (FIRST_OUTWARD_SERIAL, Serial(FIRST_OUTWARD_SERIAL.0 + 1)));
     nat.calls.use_up_keys();
-    assert_eq!(begin(&mut nat, GROUP, CALL), Serial(u32::MAX));
-    assert_eq!(nat.connect(OTHER, CALL, target(), NOW), Err(CallFailure::NoRoom));
-    assert_eq!(nat.resolve(OTHER, CALL), Err(CallFailure::NoRoom));
+    assert_eq!(begin(&mut nat, OTHER, CALL), Serial(u32::MAX));
+    assert_eq!(begin(&mut nat, OTHER, Serial(CALL.0 + 1)), Serial(FIRST_OUTWARD_SERIAL.0 + 2));
+    nat.calls.use_up_keys();
+    nat.gone(first, NOW);
+    assert_eq!(begin(&mut nat, OTHER, Serial(CALL.0 + 2)), first, "it is free again");
 }
 
 #[test]

@@ -132,11 +132,6 @@ async fn take(inner: &Inner, outbox: &Outbox, channel: &mut Channel, vote: &Vote
 }
 
 impl Inner {
-    /// Has the engines of other nodes bind again: this node serves a group that it did not serve before.
-    pub(in crate::shard) fn bind_anew(&self) {
-        self.voting.engines.borrow().values().for_each(|stream| stream.outbox.end());
-    }
-
     /// A vote of a seat was dropped: its engine is to bind again, and votes on everything that is not released.
     pub(in crate::shard) fn have_vote_again(&self, group: GroupId, seat: Seat) {
         let engines = self.voting.engines.borrow();

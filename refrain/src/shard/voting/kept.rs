@@ -98,22 +98,28 @@ impl Kept {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use bytes::Bytes;
     use refrain_wire::turn::Effect;
     use refrain_wire::{EffectEntry, EffectKind, RunningDigest};
 
     fn outcome(position: u64, payload: usize) -> TurnOutcome {
-        let payload = Bytes::from(vec![0; payload]);
-        let digest = Digest::of(&payload);
-        let length = payload.len() as u32;
-        let entry = EffectEntry { kind: EffectKind::Log, flow: None, offset: 1, length, digest };
-        let effects = vec![Effect { entry, payload }];
+        outcome_of(position, &[payload])
+    }
+
+    /// A turn for every proxy, with payloads of these lengths, and votes for that of epoch 3.
+    pub(in super::super) fn outcome_of(position: u64, payloads: &[usize]) -> TurnOutcome {
+        let log = |payload: &usize| {
+            let payload = Bytes::from(vec![0; *payload]);
+            let (digest, length) = (Digest::of(&payload), payload.len() as u32);
+            Effect { entry: EffectEntry { kind: EffectKind::Log, flow: None, offset: 1, length, digest }, payload }
+        };
+        let effects = payloads.iter().map(log).collect();
         let position = Position(position);
         TurnOutcome {
             position,
-            votes: vec![(Epoch(3), digest)],
+            votes: vec![(Epoch(3), Digest::default())],
             effects: Arc::new(TurnEffects { position, before: RunningDigest::default(), effects }),
             after: RunningDigest::default(),
             wants: None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use refrain_engine::ReplicaId;
 use refrain_proxy::votes::concerns;
+use refrain_wire::effect::EFFECT_ENTRY_BYTES;
 use refrain_wire::message::Message as _;
 use refrain_wire::message::list::list_parts;
 use refrain_wire::message::votes::{ToEngine, ToProxy};
@@ -22,6 +23,11 @@ use crate::shard::peers::DialError;
 /// How long after a broken stream the next is tried.
 const RETRY: Duration = Duration::from_millis(25);
 const MAX_RETRY: Duration = Duration::from_millis(800);
+
+/// The most bytes that may wait on a stream when a list is added to them: three quarters of what ends it. A list that
+/// finds no room is left out of its vote, and the proxy asks for it. One that is larger than this never goes: its own
+/// group waits for it at that node, and no other.
+const MAX_LISTS_WAITING_BYTES: usize = 48 * 1024 * 1024;
 
 struct Channel {
     id: ReplicaId,
@@ -142,6 +148,14 @@ fn put(outbox: &Outbox, channel: u16, epoch: Epoch, turn: &KeptTurn, with_list: 
     let position_low = turn.position.0 as u32;
     // Bytes for clients of other proxies are not sent.
     let concerned = turn.effects.effects.iter().filter(|effect| concerns(&effect.entry, epoch));
+    let has_room = || {
+        let bytes: usize = concerned.clone().map(|effect| EFFECT_ENTRY_BYTES + effect.payload.len()).sum();
+        if bytes > MAX_LISTS_WAITING_BYTES {
+            tracing::error!(position = turn.position.0, bytes, "a turn has too many effects to be sent to a proxy");
+        }
+        outbox.len() + bytes <= MAX_LISTS_WAITING_BYTES
+    };
+    let with_list = with_list && has_room();
     outbox.push(|frames| {
         if with_list {
             for part in list_parts(channel, turn.position, turn.effects.before, concerned) {
@@ -207,5 +221,48 @@ async fn read(inner: &Inner, node: NodeId, inbox: &mut Inbox) -> Result<(), Link
     loop {
         let frame = inbox.next().await?;
         inner.hear_proxy(node, ToEngine::decode(frame.kind, &frame.payload)?);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use refrain_wire::limits::MAX_EFFECT_BYTES;
+
+    use super::super::kept::Kept;
+    use super::super::kept::tests::outcome_of;
+    use super::*;
+
+    /// A turn with so many MiB of effects.
+    fn turn(mebibytes: usize) -> KeptTurn {
+        let mut kept = Kept::default();
+        kept.push(&outcome_of(9, &vec![MAX_EFFECT_BYTES; mebibytes << 2]), Position(0));
+        kept.get(Position(9)).cloned().expect("it was put there")
+    }
+
+    /// Votes with the list, and returns how many more bytes wait than before.
+    fn put_list(outbox: &Outbox, turn: &KeptTurn) -> usize {
+        let before = outbox.len();
+        put(outbox, 1, Epoch(3), turn, true);
+        outbox.len() - before
+    }
+
+    #[test]
+    fn lists_that_find_no_room_are_left_out_and_their_votes_go() {
+        let (outbox, turn) = (Outbox::default(), turn(20));
+        assert!(put_list(&outbox, &turn) > 20 << 20);
+        assert!(put_list(&outbox, &turn) > 20 << 20);
+        let vote = put_list(&outbox, &turn);
+        assert!((1..100).contains(&vote), "{vote} bytes");
+        for _ in 0..1_000 {
+            assert_eq!(put_list(&outbox, &turn), vote, "nothing was dropped");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_too_large_ends_no_stream() {
+        let outbox = Outbox::default();
+        let vote = put_list(&outbox, &turn(MAX_LISTS_WAITING_BYTES >> 20));
+        assert!((1..100).contains(&vote), "{vote} bytes");
+        assert!(put_list(&outbox, &turn(1)) > 1 << 20, "others go on");
     }
 }
