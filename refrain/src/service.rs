@@ -111,7 +111,7 @@ impl Service {
     /// Why its guests cannot be saved in checkpoints, in words; nothing when they can.
     pub(crate) fn why_not_saved(&self) -> Vec<String> {
         let reasons = self.parts.code.as_ref().ok().and_then(|code| code.checkpointable.as_ref().err());
-        reasons.into_iter().flatten().map(ToString::to_string).collect()
+        reasons.map(|reasons| refrain_inspect::sentences(reasons)).unwrap_or_default()
     }
 
     /// What replicas of the group are made of; none when the module cannot run.

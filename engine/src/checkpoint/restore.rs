@@ -69,8 +69,7 @@ pub(crate) fn replica(
     let mut replica = Replica::assemble(id, Arc::clone(&blueprint), kernel, at);
     if let Some(guest) = &parts.guest {
         if let Err(reasons) = &compiled.checkpointable {
-            let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-            return Err(RestoreError::NotCheckpointable(words.join("; ")));
+            return Err(RestoreError::NotCheckpointable(refrain_inspect::sentences(reasons).join("; ")));
         }
         let failed = Arc::new(Mutex::new(None));
         let restoring = Restoring { guest: guest.clone(), chunks, failed: Arc::clone(&failed) };
