@@ -147,7 +147,7 @@ impl Restoring {
             global.set(&mut *store, value)?;
         }
         store.data_mut().limits.memory_refused = self.guest.memory_refused;
-        let memory_bytes = store.data().state.memory.map_or(0, |memory| memory.data_size(&*store) as u64);
+        let memory_bytes = store.data().limits.memory_bytes();
         store.data().shared.lock().memory_bytes = memory_bytes;
         Ok(())
     }
