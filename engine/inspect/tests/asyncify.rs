@@ -78,15 +78,12 @@ fn a_module_without_marks_or_with_others_is_told_so() {
 
 #[test]
 fn a_long_way_to_a_wait_takes_no_longer_than_a_module_is_long() {
-    // Each calls the next one, and the last may wait.
-    let count = 40_000;
+    // Each calls the next one, and the last may wait: one search for each would take hours.
+    let count = 150_000;
     let chain: String = (0..count).map(|number| format!("(func $f{number} (call $f{}))", number + 1)).collect();
     let wait = "(drop (call $poll (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))";
     let module = marked(&format!("{START} {chain} (func $f{count} {wait})"));
-    let began = std::time::Instant::now();
-    let reasons = checkpointable(&module).unwrap_err();
-    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
-    assert_eq!(reasons.len(), count + 1);
+    assert_eq!(checkpointable(&module).unwrap_err().len(), count + 1);
 }
 
 #[test]
