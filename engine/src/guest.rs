@@ -29,7 +29,7 @@ pub(crate) type Run = Pin<Box<dyn Future<Output = RunEnd> + Send>>;
 /// What bounds a guest besides its kernel's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunLimits {
-    /// The most linear memory, in bytes.
+    /// The most bytes of all memories together, that of the stack aside.
     pub memory_bytes: u64,
     /// The most elements of all tables together.
     pub table_elements: u32,
@@ -173,7 +173,7 @@ fn classify(error: &wasmtime::Error, grown: &Limits, limits: RunLimits, keeps_fu
     if error.is::<ThrownException>() {
         return RunEnd::Guest(GuestEnd::Trap("trapped: threw an exception that nothing catches".to_owned()));
     }
-    // Exceptions are on a heap of their own, which may become as large as the guest's memory.
+    // Exceptions are on a heap of their own, which counts as the guest's memories do.
     if error.is::<GcHeapOutOfMemory<()>>() {
         let limit = limits.memory_bytes;
         let words = format!("trapped: its exceptions need more than its memory limit of {limit} bytes");

@@ -112,6 +112,9 @@ impl Host {
 
 /// Growth by the manifest alone.
 pub(crate) struct Limits {
+    /// The most bytes of all memories together, and of the heap of exceptions.
+    memory_max: usize,
+    /// How many there are.
     memory_bytes: usize,
     /// The most elements of all tables together.
     tables_max: usize,
@@ -131,9 +134,10 @@ pub(crate) struct Limits {
 const BEYOND_ADDRESSES: &str = "memory growth exceeds memory type's limits";
 
 impl Limits {
-    pub(crate) fn new(memory_bytes: usize, tables_max: usize) -> Self {
+    pub(crate) fn new(memory_max: usize, tables_max: usize) -> Self {
         Self {
-            memory_bytes,
+            memory_max,
+            memory_bytes: 0,
             tables_max,
             table_elements: 0,
             memory_refused: false,
@@ -153,6 +157,11 @@ impl Limits {
         self.memories_made = None;
     }
 
+    /// What counts against the limit of memory, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes as u64
+    }
+
     fn is_stack_made(&mut self) -> bool {
         let Some(made) = &mut self.memories_made else { return false };
         *made += 1;
@@ -162,10 +171,18 @@ impl Limits {
 
 impl ResourceLimiter for Limits {
     /// A growth beyond the module's own maximum is refused here too, so that wasmtime reports no failure for it.
-    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let fits = self.is_stack_made() || desired <= self.memory_bytes;
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if self.is_stack_made() {
+            return Ok(true);
+        }
+        let all = (self.memory_bytes.saturating_add(desired)).saturating_sub(current);
+        let fits = all <= self.memory_max;
         self.memory_refused |= !fits;
-        Ok(fits && maximum.is_none_or(|maximum| desired <= maximum))
+        let grows = fits && maximum.is_none_or(|maximum| desired <= maximum);
+        if grows {
+            self.memory_bytes = all;
+        }
+        Ok(grows)
     }
 
     /// The host has no memory for a growth that the manifest allows: this replica stops, its guest does not see it.
@@ -278,7 +295,7 @@ pub(crate) fn waiting_call<'a, A: Answer>(
         let returned = returned(result);
         trace::stepped(&mut caller, &mut shared, memory, returned);
         let Some(code) = returned else {
-            suspend(&mut caller, &mut shared, memory);
+            suspend(&mut caller, &mut shared);
             return Poll::Pending;
         };
         Poll::Ready(code)
@@ -326,7 +343,7 @@ fn first_attempt<A: Answer>(
     let shared = Arc::clone(&caller.data().shared);
     let mut shared = shared.lock();
     trace::stepped(caller, &mut shared, memory, None);
-    suspend(caller, &mut shared, memory);
+    suspend(caller, &mut shared);
     Attempt::Waits(shared.turn)
 }
 
@@ -353,20 +370,26 @@ fn begin_turn(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory
     }
 }
 
-fn suspend(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory) {
+fn suspend(caller: &mut Caller<'_, Host>, shared: &mut Shared) {
     shared.blocked = true;
-    shared.memory_bytes = memory.data_size(&*caller) as u64;
+    shared.memory_bytes = caller.data().limits.memory_bytes();
     shared.fuel_left = caller.get_fuel().unwrap_or_default();
     if shared.kernel().audited() {
-        shared.memory_digest = Some(digest_state(caller, memory));
+        shared.memory_digest = Some(digest_state(caller));
     }
 }
 
-/// The digest of linear memory, mutable globals and table sizes.
-fn digest_state(caller: &mut Caller<'_, Host>, memory: Memory) -> [u8; 32] {
+/// The digest of linear memories, mutable globals and table sizes. The memory of the stack is left out: what was stored
+/// there when the guest was captured is of no use any more.
+fn digest_state(caller: &mut Caller<'_, Host>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&(memory.data_size(&*caller) as u64).to_le_bytes());
-    hasher.update(memory.data(&*caller));
+    let host = caller.data();
+    for (memory, index) in host.state.memories.iter().zip(0..) {
+        if host.limits.stack_memory != Some(index) {
+            hasher.update(&(memory.data_size(&*caller) as u64).to_le_bytes());
+            hasher.update(memory.data(&*caller));
+        }
+    }
     let (globals, tables) = (caller.data().state.globals.clone(), caller.data().state.tables.clone());
     for global in globals {
         // References have no value that is equal on two hosts.

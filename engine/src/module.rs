@@ -47,7 +47,7 @@ impl Platform {
         let report = refrain_inspect::inspect(bytes)?;
         let problems = report.problems();
         if !problems.is_empty() {
-            return Err(LoadError::Problems(problems.iter().map(ToString::to_string).collect()));
+            return Err(LoadError::Problems(refrain_inspect::sentences(&problems)));
         }
         let prepared = refrain_inspect::export_state(&refrain_inspect::link_names(bytes)?)?;
         let platform = self.for_features(&report.features);

@@ -111,6 +111,49 @@ fn a_module_that_begins_above_a_limit_is_not_started() {
 }
 
 #[test]
+fn all_memories_count_together_at_the_start_and_in_growth() {
+    let begun = |second: u32| {
+        end_of(&wat(&format!("(module (memory (export \"memory\") 2) (memory {second}) (func (export \"_start\")))")))
+    };
+    assert_eq!(begun(2), "exited with code 0");
+    assert_eq!(begun(3), "could not be started (its memory limit of 262144 bytes was reached)");
+    let grown = |first: u32, second: u32, expected: i32| {
+        let text = format!(
+            "(module (memory (export \"memory\") 1) (memory 1) (func (export \"_start\")
+               (if (i32.eq (memory.grow 0 (i32.const {first})) (i32.const -1)) (then unreachable))
+               (if (i32.ne (memory.grow 1 (i32.const {second})) (i32.const {expected})) (then unreachable))))"
+        );
+        end_of(&wat(&text))
+    };
+    assert_eq!(grown(1, 1, 1), "exited with code 0");
+    assert_eq!(grown(1, 2, -1), "exited with code 0");
+    assert_eq!(grown(0, 2, 1), "exited with code 0");
+    // What a memory's own maximum refuses takes nothing of the limit.
+    let refused = "(module (memory (export \"memory\") 1 2) (memory 1) (func (export \"_start\")
+        (if (i32.ne (memory.grow 0 (i32.const 2)) (i32.const -1)) (then unreachable))
+        (if (i32.ne (memory.grow 1 (i32.const 2)) (i32.const 1)) (then unreachable))))";
+    assert_eq!(end_of(&wat(refused)), "exited with code 0");
+}
+
+#[test]
+fn what_a_guest_uses_and_what_an_audit_looks_at_are_all_its_memories() {
+    let waiting = |byte: char| {
+        let module = wat(&format!(
+            "(module
+               (import \"wasi_snapshot_preview1\" \"sock_accept\" (func $accept (param i32 i32 i32) (result i32)))
+               (memory (export \"memory\") 1) (memory $other 2) (data (memory $other) (i32.const 70000) \"{byte}\")
+               (func (export \"_start\") (drop (call $accept (i32.const 3) (i32.const 0) (i32.const 64)))))"
+        ));
+        let audit = vec![Record::Control(refrain_wire::Control::Audit)];
+        agree(&platform(), &module, config(), SMALL, &[vec![], audit])
+    };
+    let (one, other) = (waiting('a'), waiting('b'));
+    assert_eq!(one[1].memory_bytes, 3 * PAGE);
+    assert_eq!(one[0].after, other[0].after);
+    assert_ne!(one[1].after, other[1].after);
+}
+
+#[test]
 fn tables_grow_to_their_limit_exactly() {
     let grow = |count: u32, expected: i32| {
         let text = format!(

@@ -18,9 +18,8 @@ fn programs() -> (tempfile::TempDir, Vec<PathBuf>) {
     let built = Command::new(build).arg(folder.path()).output().expect("the script can be run");
     let told = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success(), "{told}");
-    // Not everywhere can Rust's target be had; a C compiler can.
-    let has_all = folder.path().join("paths.wasm").exists() || std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none();
-    assert!(has_all, "{told}");
+    let left_any = told.lines().any(|line| line.starts_with("left out: "));
+    assert!(!left_any || std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{told}");
     eprint!("{told}");
     let entries = std::fs::read_dir(folder.path()).expect("the folder is there");
     let paths = entries.map(|entry| entry.expect("it can be listed").path());

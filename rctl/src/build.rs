@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use refrain_inspect::asyncify::checkpointable;
-use refrain_inspect::inspect;
+use refrain_inspect::{inspect, sentences};
 use refrain_instrument::{InstrumentError, WasmOpt};
 use refrain_service::bounds::{MANIFEST_BYTES_MAX, MODULE_BYTES_MAX};
 use refrain_service::{MANIFEST_FILE, Manifest};
@@ -114,14 +114,13 @@ fn shell(dir: &Path, line: &str) -> Result<(), RctlError> {
 
 fn problems(bytes: &[u8]) -> Vec<String> {
     match inspect(bytes) {
-        Ok(report) => report.problems().iter().map(ToString::to_string).collect(),
+        Ok(report) => sentences(&report.problems()),
         Err(error) => vec![error.to_string()],
     }
 }
 
 fn reasons(bytes: &[u8]) -> Vec<String> {
-    let reasons = checkpointable(bytes).err().unwrap_or_default();
-    reasons.iter().map(ToString::to_string).collect()
+    sentences(&checkpointable(bytes).err().unwrap_or_default())
 }
 
 /// The instrumented module; none, with a word in `built`, when it stays as it is.
@@ -138,7 +137,7 @@ fn instrument(built: &mut Built, bytes: &[u8], dir: &Path, wasm_opt: Option<Path
         }
         // It is a property of the program, not of the build.
         Err(InstrumentError::Reasons(reasons)) => {
-            built.reasons = reasons.iter().map(ToString::to_string).collect();
+            built.reasons = sentences(&reasons);
             None
         }
         Err(InstrumentError::Already) => None,

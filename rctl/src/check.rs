@@ -8,7 +8,7 @@ use std::path::Path;
 
 use refrain_inspect::abi::Family;
 use refrain_inspect::asyncify::checkpointable;
-use refrain_inspect::{Report, inspect};
+use refrain_inspect::{Report, inspect, sentences};
 use refrain_service::bounds::{MEMORY, MODULE_BYTES_MAX};
 use refrain_service::{Manifest, Port};
 use serde::Serialize;
@@ -68,8 +68,8 @@ pub fn run(path: &Path) -> Result<Output, RctlError> {
     };
     let layout = checkpointable(&bytes);
     let stack = layout.as_ref().ok().map(|layout| layout.memory);
-    let unsavable: Vec<String> = layout.err().unwrap_or_default().iter().map(ToString::to_string).collect();
-    let mut problems = problems(&report);
+    let unsavable = sentences(&layout.err().unwrap_or_default());
+    let mut problems = problems(&report, stack);
     let mut warnings = Vec::new();
     if let Some(manifest) = &manifest {
         let compared = allowed::compare(&report, stack, manifest);
@@ -107,9 +107,9 @@ fn refused(file: String, service: Option<String>, problem: String) -> Output {
     Output::value(&checked, move |_| text.clone()).with_failure(true)
 }
 
-fn problems(report: &Report) -> Vec<String> {
-    let mut problems: Vec<String> = report.problems().iter().map(ToString::to_string).collect();
-    let memory = report.initial_memory_bytes();
+fn problems(report: &Report, stack: Option<u32>) -> Vec<String> {
+    let mut problems = sentences(&report.problems());
+    let memory = allowed::memory_bytes(report, stack);
     if memory > MEMORY.max.get() {
         problems.push(format!("starts with {} of memory, limits.memory is at most {}", size(memory), MEMORY.max));
     }
@@ -179,7 +179,8 @@ fn memory(report: &Report, manifest: Option<&Manifest>) -> String {
         return "none".to_owned();
     }
     let bytes = report.initial_memory_bytes();
-    let most = match report.memories.iter().map(|memory| memory.max_pages).sum::<Option<u64>>() {
+    let mut all = report.memories.iter();
+    let most = match all.try_fold(0, |sum: u64, memory| Some(sum.saturating_add(memory.max_pages?))) {
         Some(pages) => format!("at most {}", size(pages.saturating_mul(65_536))),
         None => "no maximum of its own".to_owned(),
     };
@@ -201,7 +202,7 @@ fn imports(report: &Report) -> String {
     let mut groups: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for import in &report.imports {
         let from = import.family.map_or_else(|| format!("from {}", printable(&import.module)), |f| f.to_string());
-        let mark = if import.obstacle().is_some() { "!" } else { "" };
+        let mark = if !import.is_provided() { "!" } else { "" };
         let name = format!("{mark}{}", printable(&import.name));
         groups.entry((import.purpose.to_string(), from)).or_default().push(name);
     }

@@ -389,14 +389,28 @@ fn check_tells_limits_that_a_module_begins_above_and_none_that_it_reaches() {
         ("memory = 131071\ntables = 5", Some("starts with 128 KiB of memory, limits.memory is 131071B")),
         ("memory = \"128KiB\"\ntables = 4", Some("starts with tables of 5 elements, limits.tables is 4")),
     ] {
-        let place = Place::new();
-        folder(&place, SERVER, &format!("{PORT}[limits]\n{limits}\n"));
-        let output = place.rctl(&["check", "svc", "--json"]);
-        let told = json(&out(&output));
-        let problems: Vec<&str> = told["problems"].as_array().unwrap().iter().filter_map(|p| p.as_str()).collect();
-        assert_eq!(problems, Vec::from_iter(problem), "{limits}");
-        assert_eq!(output.status.code(), Some(i32::from(problem.is_some())), "{limits}");
+        // In two memories as in one: all count together.
+        for memories in ["(memory (export \"memory\") 2)", "(memory (export \"memory\") 1) (memory 1)"] {
+            let place = Place::new();
+            let server = SERVER.replace("(memory (export \"memory\") 2)", memories);
+            folder(&place, &server, &format!("{PORT}[limits]\n{limits}\n"));
+            let output = place.rctl(&["check", "svc", "--json"]);
+            let told = json(&out(&output));
+            let problems: Vec<&str> = told["problems"].as_array().unwrap().iter().filter_map(|p| p.as_str()).collect();
+            assert_eq!(problems, Vec::from_iter(problem), "{limits} {memories}");
+            assert_eq!(output.status.code(), Some(i32::from(problem.is_some())), "{limits} {memories}");
+        }
     }
+}
+
+#[test]
+fn check_tells_memories_of_any_size() {
+    let place = Place::new();
+    let memory = "(memory i64 1 0xffffffffffffffff (pagesize 1))";
+    place.module("large.wasm", &format!("(module {memory} {memory} (func (export \"_start\")))"));
+    let output = place.rctl(&["check", "large.wasm"]);
+    assert!(out(&output).contains(" at the start, at most 15.9 EiB"), "{}{}", out(&output), err(&output));
+    assert_eq!(output.status.code(), Some(1), "such memories are not run");
 }
 
 #[test]

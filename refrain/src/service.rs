@@ -9,7 +9,7 @@ use bytes::Bytes;
 use refrain_engine::replica::{Blueprint, RunLimits};
 use refrain_engine::{LoadError, Platform};
 use refrain_kernel::config::{GuestConfig, GuestPort, RestartPolicy};
-use refrain_kernel::fs::BundleFiles;
+use refrain_kernel::fs::{BundleError, BundleFiles};
 use refrain_kernel::{Outbound, outbound};
 use refrain_proxy::net::SocketOptions;
 use refrain_proxy::tcp::ListenOptions;
@@ -60,8 +60,19 @@ pub(crate) struct Parts {
     config: GuestConfig,
     files: BundleFiles,
     limits: RunLimits,
-    /// The code, or why the module cannot run.
-    pub(crate) code: Result<Arc<refrain_engine::Compiled>, LoadError>,
+    /// The code, or why the service cannot run.
+    pub(crate) code: Result<Arc<refrain_engine::Compiled>, Refused>,
+}
+
+/// Why a service cannot run. It is told of it; others run all the same.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// Its module cannot.
+    #[error(transparent)]
+    Module(#[from] LoadError),
+    /// A guest cannot be shown its files.
+    #[error("its files cannot be given to a guest")]
+    Files(#[source] BundleError),
 }
 
 impl Service {
@@ -69,9 +80,12 @@ impl Service {
     #[must_use]
     pub fn prepare(bundle: Bundle, platform: &Platform, replicas: Option<u8>) -> Self {
         let Bundle { manifest, module, files, digest, .. } = bundle;
-        let code = platform.load(&module).map(Arc::new);
+        let code = platform.load(&module).map(Arc::new).map_err(Refused::from);
         let files = files.into_iter().map(|file| (file.path.as_str().as_bytes().to_vec(), Bytes::from(file.bytes)));
-        let files = BundleFiles::new(files).expect("a bundle's paths are absolute and unique");
+        let (files, code) = match BundleFiles::new(files) {
+            Ok(files) => (files, code),
+            Err(error) => (BundleFiles::new([]).expect("no file has a bad path"), Err(Refused::Files(error))),
+        };
         let limits = &manifest.limits;
         Self {
             name: format!("{}/{}", manifest.id.namespace, manifest.id.name),
@@ -98,12 +112,12 @@ impl Service {
         }
     }
 
-    /// Whether the module can run.
+    /// Whether it can run.
     pub(crate) fn can_run(&self) -> bool {
         self.parts.code.is_ok()
     }
 
-    /// Why the module cannot run, in words; empty when it can.
+    /// Why it cannot run, in words; empty when it can.
     pub(crate) fn why_refused(&self) -> String {
         self.parts.code.as_ref().err().map(in_words).unwrap_or_default()
     }
@@ -111,10 +125,10 @@ impl Service {
     /// Why its guests cannot be saved in checkpoints, in words; nothing when they can.
     pub(crate) fn why_not_saved(&self) -> Vec<String> {
         let reasons = self.parts.code.as_ref().ok().and_then(|code| code.checkpointable.as_ref().err());
-        reasons.into_iter().flatten().map(ToString::to_string).collect()
+        reasons.map(|reasons| refrain_inspect::sentences(reasons)).unwrap_or_default()
     }
 
-    /// What replicas of the group are made of; none when the module cannot run.
+    /// What replicas of the group are made of; none when it cannot run.
     #[must_use]
     pub fn blueprint(&self, group: GroupId) -> Option<Arc<Blueprint>> {
         let compiled = Arc::clone(self.parts.code.as_ref().ok()?);
@@ -220,7 +234,7 @@ fn ip_range(range: &AddressRange) -> IpRange {
 }
 
 /// An error with its causes, in one line.
-fn in_words(error: &LoadError) -> String {
+fn in_words(error: &Refused) -> String {
     let mut words = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -269,6 +283,19 @@ mod tests {
         let holds = |ip: &str| trusted.iter().any(|range| range.holds(ip.parse().expect("an address")));
         assert!(holds("10.255.0.1") && holds("fd00::1"));
         assert!(!holds("11.0.0.1") && !holds("::1"));
+    }
+
+    #[test]
+    fn a_service_whose_files_no_guest_can_have_is_refused_and_nothing_else_ends() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/image-server");
+        let mut bundle = Bundle::load(&folder).expect("the example is whole");
+        let file = refrain_service::BundleFile { path: "/a".parse().expect("a path"), bytes: Vec::new() };
+        bundle.files = vec![file.clone(), file];
+        let platform = Platform::new(None).expect("this machine runs guests");
+        let service = Service::prepare(bundle, &platform, None);
+        assert!(!service.can_run() && service.blueprint(GroupId(1)).is_none());
+        let told = "its files cannot be given to a guest: bundle path \"/a\" is given twice";
+        assert_eq!(service.why_refused(), told);
     }
 
     #[test]

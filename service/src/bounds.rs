@@ -35,6 +35,8 @@ pub const FLOWS: Bound<u64> = Bound { min: 1, default: 20_000, max: 1_000_000 };
 pub const FLOWS_PER_CLIENT: Bound<u64> = Bound { min: 1, default: 20_000, max: 1_000_000 };
 /// Open descriptors of the guest, sockets included.
 pub const DESCRIPTORS: Bound<u64> = Bound { min: 16, default: 24_000, max: 1_100_000 };
+/// Descriptors that every guest begins with: its standard streams, and its files.
+pub const DESCRIPTORS_AT_START: u64 = 4;
 /// Kept bytes of one direction of one flow.
 pub const SOCKET_BUFFER: Bound<ByteSize> =
     Bound { min: ByteSize::kib(16), default: ByteSize::mib(1), max: ByteSize::mib(64) };

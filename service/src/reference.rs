@@ -238,7 +238,7 @@ fn limits() -> Vec<Key> {
         "time, or \"off\"",
     );
     vec![
-        key("limits.memory", "the guest's linear memory; growing beyond it fails in the guest", "bytes")
+        key("limits.memory", "the guest's linear memories together; growing beyond it fails in the guest", "bytes")
             .size(bounds::MEMORY)
             .effect("reserved on every replica"),
         key("limits.tables", "elements of all tables of the guest; growing beyond it fails in the guest", "count")
@@ -260,8 +260,12 @@ fn limits() -> Vec<Key> {
             .count(bounds::FLOWS_PER_CLIENT),
         key("limits.outward", "connections, associations and look-ups outward that are under way", "count")
             .count(bounds::OUTWARD),
-        key("limits.descriptors", "open descriptors of the guest, sockets included", "count")
-            .count(bounds::DESCRIPTORS),
+        key(
+            "limits.descriptors",
+            "open descriptors of the guest, sockets included; more than 4 and one a passed port",
+            "count",
+        )
+        .count(bounds::DESCRIPTORS),
         key("limits.socket_buffer", "kept bytes of one direction of one connection", "bytes")
             .size(bounds::SOCKET_BUFFER)
             .effect("more throughput over long distances, more memory on every replica"),

@@ -14,6 +14,7 @@ use crate::manifest::{
     Agreement, Build, FuelPerTurn, IdleLimit, Kind, Limits, Manifest, Mode, Replicas, Restart, RestartPolicy,
 };
 use crate::names::{Name, ServiceId, Version};
+use crate::port::Port;
 use crate::quantity::{ByteSize, format_duration};
 use crate::value::{
     arguments, byte_size, duration, fuel_per_turn, idle_limit, no_nul, outbound, parsed, text, unsigned, variable_name,
@@ -57,7 +58,11 @@ fn root(section: &Section<'_>) -> Option<Manifest> {
     let env = env(section, &args);
     let outbound = section.read("outbound", Vec::new(), outbound);
     let (ports, files) = (ports::ports(section), files(section));
-    let limits = limits(section.section("limits").as_ref());
+    let limits_section = section.section("limits");
+    let limits = limits(limits_section.as_ref());
+    if let Some(section) = &limits_section {
+        descriptors(section, &limits, &ports);
+    }
     let restart = restart(section.section("restart").as_ref());
     let ready = ready::ready(section.section("ready").as_ref(), &ports);
     let build = build(section.section("build").as_ref());
@@ -181,6 +186,17 @@ fn relations(section: &Section<'_>, limits: &mut Limits) {
     if limits.socket_buffers.get() < both_ways {
         let problem = format!("less than one flow needs: twice limits.socket_buffer, {}", ByteSize::bytes(both_ways));
         section.fault("socket_buffers", problem);
+    }
+}
+
+/// A guest that begins with all the descriptors that it may have can accept nobody.
+fn descriptors(section: &Section<'_>, limits: &Limits, ports: &[Port]) {
+    let passed = ports.iter().filter(|port| port.pass).count() as u64;
+    let begun = bounds::DESCRIPTORS_AT_START + passed;
+    if u64::from(limits.descriptors) <= begun {
+        let problem =
+            format!("the guest begins with {begun}, {passed} of them for ports that are passed in, and needs more");
+        section.fault("descriptors", problem);
     }
 }
 

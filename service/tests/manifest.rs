@@ -368,6 +368,18 @@ fn limits_that_contradict_each_other_are_told() {
     assert!(with(at).is_ok());
     let below = "[limits]\nsocket_buffer = \"1MiB\"\nsocket_buffers = 2097151";
     assert!(fault(below).contains("twice limits.socket_buffer, 2MiB"));
+    let passed = |ports: usize, descriptors: u32| {
+        let port =
+            |number| format!("[[ports]]\nname = \"p{number}\"\nguest = {}\nlisten = \"127.0.0.1:0\"\n", number + 1);
+        let ports: String = (0..ports).map(|number| port(number) + "pass = true\n").collect();
+        format!("{ports}[limits]\ndescriptors = {descriptors}\n")
+    };
+    assert!(with(&passed(11, 16)).is_ok() && with(&passed(64, 69)).is_ok());
+    let told = fault(&passed(12, 16));
+    assert!(
+        told.ends_with("the guest begins with 16, 12 of them for ports that are passed in, and needs more"),
+        "{told}"
+    );
     assert!(fault("[restart]\nbackoff = \"11s\"").contains("less than restart.backoff, which is 11s"));
 }
 

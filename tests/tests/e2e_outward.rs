@@ -107,7 +107,10 @@ fn nothing_is_reached_that_the_manifest_does_not_name() -> Result<()> {
 
 #[test]
 fn a_name_is_looked_up_as_the_machine_does_and_pinned() -> Result<()> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
+    // What ends in a number is no name that a manifest takes.
+    let is_number = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = if is_number { "localhost".to_owned() } else { host };
     let Some(site) = site("outward-name", &[format!("{name}:9")])? else { return Ok(()) };
     let server = site.start()?;
     let mut caller = Caller::connect(server.address("caller"))?;

@@ -153,7 +153,7 @@ fn lua_runs_chunks_catches_errors_and_goes_on() -> Result<()> {
     let server = site.start()?;
     let address = server.address("lua-server");
     let (mut one, mut other) = (Dialogue::connect(address)?, Dialogue::connect(address)?);
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("1 + 1", &["= 2"]),
         ("print('a', 1); print('b')", &["> a\t1", "> b", "= "]),
         ("function double(n)\n  return 2 * n\nend", &["= "]),
@@ -167,6 +167,12 @@ fn lua_runs_chunks_catches_errors_and_goes_on() -> Result<()> {
         ("coroutine.wrap(function() coroutine.yield(7) end)()", &["= 7"]),
         ("return return", &["! chunk:1: unexpected symbol near 'return'"]),
         ("while true do end", &["! the chunk takes too long"]),
+        ("while true do pcall(function() while true do end end) end", &["! the chunk takes too long"]),
+        ("while true do pcall(coroutine.wrap(function() while true do end end)) end", &["! the chunk takes too long"]),
+        ("setmetatable({}, {__tostring = function() while true do end end})", &["! the chunk takes too long"]),
+        ("error(setmetatable({}, {__tostring = function() while true do end end}))", &["! the chunk takes too long"]),
+        ("error(setmetatable({}, {__tostring = error}))", &["! the error has no words"]),
+        ("setmetatable({}, {__gc = function() while true do end end})", &["! there are no finalizers"]),
         ("string.rep('x', 100 * 1024 * 1024)", &["! not enough memory"]),
         ("count('lake') + count('lake') + total()", &["= 5"]),
     ];

@@ -154,10 +154,15 @@ fn output_is_there_before_the_program_ends_and_a_broken_pipe_is_told() -> Result
     // A waiting program ends by a signal, with its number.
     kill_process(Pid::from_child(&running.0), Signal::TERM)?;
     ensure!(running.0.wait()?.code() == Some(128 + 15));
-    let mut broken = Running::start(&[&tool.path, "echo"])?;
+    // More than a pipe holds, with nobody to read it: the program is told by its write.
+    let large = tool.host("large");
+    fs::write(&large, vec![b'x'; 4 << 20])?;
+    let dir = format!("{}::/", tool.folder.path().display());
+    let mut broken = Running::start(&["--dir", &dir, &tool.path, "cat", "/large"])?;
     drop(broken.0.stdout.take());
-    drop(running);
-    ensure!(broken.0.wait()?.code() == Some(0), "nothing was written");
+    let mut told = String::new();
+    broken.0.stderr.take().context("it has one")?.read_to_string(&mut told)?;
+    ensure!(told == "cat: Broken pipe\n" && broken.0.wait()?.code() == Some(9), "{told}");
     Ok(())
 }
 
@@ -231,14 +236,14 @@ fn what_changed_is_written_back_and_nothing_else_is() -> Result<()> {
         let metadata = fs::metadata(tool.host(path))?;
         Ok((metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
     };
-    let (kept, changed) = (identity("kept")?, identity("changed")?.0);
+    let kept = identity("kept")?;
     let script = "write /changed new write /made made rm /gone mv /moved /tree/renamed mv /tree /wood rmdir /empty \
                   mkdir /fresh write /fresh/a A ln /fresh/a /fresh/b sym ../kept /fresh/link append /longer 9 \
                   touch /made 1000000 size /wood/below/leaf 2 exit 3";
     let ran = tool.run(script)?;
     ensure!(ran.code == Some(3) && ran.err.is_empty(), "{ran:?}");
     ensure!(identity("kept")? == kept, "what was not changed is not written");
-    ensure!(fs::read(tool.host("changed"))? == b"new" && identity("changed")?.0 == changed, "it is written in place");
+    ensure!(fs::read(tool.host("changed"))? == b"new");
     ensure!(fs::metadata(tool.host("changed"))?.mode() & 0o777 == 0o640);
     ensure!(fs::read(tool.host("made"))? == b"made" && fs::metadata(tool.host("made"))?.mtime() == 1_000_000);
     ensure!(fs::read(tool.host("longer"))? == b"123456789");

@@ -1,6 +1,7 @@
 //! Programs of each socket family, and a foreign web server on `sdk/c`, as services of three replicas.
 
 use std::net::SocketAddr;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use refrain_tests::dialogue::Dialogue;
@@ -8,6 +9,7 @@ use refrain_tests::guests::manifest;
 use refrain_tests::http::{HttpClient, request};
 use refrain_tests::run::Programs;
 use refrain_tests::server::Site;
+use refrain_tests::tools::installed;
 
 /// Clients of the web server at one time, and what each asks for on its connection.
 const CLIENTS: usize = 8;
@@ -69,6 +71,19 @@ fn a_foreign_web_server_compiles_unchanged_with_make_and_cmake_and_serves_8_clie
         server.until_equal(name)?;
     }
     server.terminate()
+}
+
+#[test]
+fn the_manual_page_is_installed_with_the_headers_and_formats_without_a_complaint() -> Result<()> {
+    let programs = Programs::build_sockets()?;
+    let (Some(page), Some(groff)) = (programs.other("refrain-sockets.7"), installed("groff")?) else { return Ok(()) };
+    let output = Command::new(groff).args(["-man", "-Tascii", "-ww", "-P-cbou"]).arg(page).output()?;
+    ensure!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    for word in ["REFRAIN-SOCKETS(7)", "pkg-config --cflags refrain", "getaddrinfo"] {
+        ensure!(text.contains(word), "{word} is not in\n{text}");
+    }
+    Ok(())
 }
 
 /// One client: all its requests on one connection, with bodies that grow.

@@ -11,7 +11,7 @@
 mod reason;
 mod scan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::Operator;
 
@@ -122,17 +122,16 @@ fn uncovered(scan: &Scan<'_>, state_global: u32) -> Vec<Reason> {
     if scan.waiting.is_empty() {
         return Vec::new();
     }
-    let mut reaching: BTreeSet<u32> = scan.waiting.clone();
-    loop {
-        let before = reaching.len();
-        for (index, function) in &scan.functions {
-            if function.indirect || function.calls.iter().any(|callee| reaching.contains(callee)) {
-                reaching.insert(*index);
-            }
-        }
-        if reaching.len() == before {
-            break;
-        }
+    let mut callers: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (index, function) in &scan.functions {
+        function.calls.iter().for_each(|callee| callers.entry(*callee).or_default().push(*index));
+    }
+    let indirect = scan.functions.iter().filter(|(_, function)| function.indirect).map(|(index, _)| *index);
+    let mut reaching: BTreeSet<u32> = scan.waiting.iter().copied().chain(indirect).collect();
+    let mut open: Vec<u32> = reaching.iter().copied().collect();
+    while let Some(callee) = open.pop() {
+        let found = callers.remove(&callee).unwrap_or_default();
+        open.extend(found.into_iter().filter(|caller| reaching.insert(*caller)));
     }
     let reaching = reaching.iter().filter_map(|index| Some((*index, scan.functions.get(index)?)));
     let plain = reaching.filter(|(_, function)| !function.reads.contains(&state_global));

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::abi::{self, Family, HostFunction, PREVIEW1_MODULE, Purpose};
+use crate::sentences::Cut;
 use crate::signature::Signature;
 
 /// What is imported.
@@ -93,8 +94,14 @@ impl Import {
         }
     }
 
-    /// Why the engine cannot satisfy it; `None` when it can.
-    pub fn obstacle(&self) -> Option<Reason> {
+    /// Whether the engine satisfies it.
+    pub fn is_provided(&self) -> bool {
+        self.function().is_some_and(|function| function.refusal.is_none())
+    }
+
+    /// Why the engine cannot satisfy it; `None` when it can. With `hint` a name that is known and near is looked for, too:
+    /// that costs as much as the name is long.
+    pub fn obstacle(&self, hint: bool) -> Option<Reason> {
         let ImportKind::Function(found) = &self.kind else {
             return Some(Reason::NotAFunction { kind: self.kind.clone() });
         };
@@ -111,16 +118,11 @@ impl Import {
         }
         if self.module == PREVIEW1_MODULE {
             let names = abi::all().filter(|f| f.module == PREVIEW1_MODULE).map(|f| f.name);
-            return Some(Reason::UnknownName { nearest: nearest(&self.name, names) });
+            return Some(Reason::UnknownName { nearest: hint.then(|| nearest(&self.name, names)).flatten() });
         }
-        Some(self.unknown_module())
-    }
-
-    fn unknown_module(&self) -> Reason {
-        Reason::UnknownModule {
-            module: self.module.clone(),
-            nearest: nearest(&self.module, [PREVIEW1_MODULE].into_iter()),
-        }
+        let modules = [PREVIEW1_MODULE].into_iter();
+        let nearest = hint.then(|| nearest(&self.module, modules)).flatten();
+        Some(Reason::UnknownModule { module: self.module.clone(), nearest })
     }
 }
 
@@ -137,7 +139,7 @@ pub struct Missing {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}: {}", self.module, self.name, self.reason)
+        write!(f, "{}.{}: {}", Cut(&self.module), Cut(&self.name), self.reason)
     }
 }
 
@@ -194,7 +196,7 @@ impl fmt::Display for Reason {
             Self::UnknownName { nearest } => write!(f, "unknown name{}", hint(nearest)),
             Self::WrongSignature { expected, found } => {
                 let expected: Vec<String> = expected.iter().map(Signature::to_string).collect();
-                write!(f, "has the type {found}, expected {}", expected.join(" or "))
+                write!(f, "has the type {}, expected {}", Cut(found), expected.join(" or "))
             }
             Self::NotProvided { family } => write!(f, "not provided by this version ({family})"),
             Self::Refused { family, why } => write!(f, "{why} ({family})"),
@@ -203,8 +205,14 @@ impl fmt::Display for Reason {
     }
 }
 
+/// No word that is known is near to one of more bytes.
+const MAX_NEAR_BYTES: usize = 64;
+
 /// The word nearest to one that is not known, if any is near.
 fn nearest(word: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    if word.len() > MAX_NEAR_BYTES {
+        return None;
+    }
     let scored = known.map(|name| (strsim::damerau_levenshtein(word, name), name));
     let (distance, name) = scored.min()?;
     (distance <= 1 + word.len() / 4).then_some(name)

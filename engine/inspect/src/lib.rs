@@ -18,6 +18,7 @@ mod import;
 mod link_names;
 mod module;
 mod report;
+mod sentences;
 mod signature;
 
 pub use export_state::{ExportStateError, RESERVED_PREFIX, export_state};
@@ -26,4 +27,5 @@ pub use import::{Import, ImportKind, Missing, Reason};
 pub use link_names::link_names;
 pub use module::{InspectError, inspect};
 pub use report::{Memory, Problem, Report, StartExport, Table};
+pub use sentences::{MAX_SENTENCES, sentences};
 pub use signature::{Signature, ValType};

@@ -11,6 +11,7 @@ use wasmparser::{
 use crate::feature::{self, Feature};
 use crate::import::{Import, ImportKind};
 use crate::report::{Memory, Report, StartExport, Table};
+use crate::sentences::Cut;
 use crate::signature::Signature;
 
 const MAGIC: &[u8; 4] = b"\0asm";
@@ -60,7 +61,7 @@ pub enum InspectError {
 
 impl From<BinaryReaderError> for InspectError {
     fn from(error: BinaryReaderError) -> Self {
-        Self::Invalid { offset: error.offset() as u64, message: error.message().to_owned() }
+        Self::Invalid { offset: error.offset() as u64, message: Cut(error.message()).to_string() }
     }
 }
 

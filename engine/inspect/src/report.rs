@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::abi::{Family, PREVIEW1_MODULE};
 use crate::feature::Feature;
 use crate::import::{Import, Missing};
+use crate::sentences::MAX_SENTENCES;
 use crate::signature::Signature;
 
 /// Bytes of a page.
@@ -95,13 +96,15 @@ impl Report {
         if sockets.is_empty() { of(false) } else { sockets }
     }
 
-    /// Every import that cannot be satisfied, and why.
+    /// Every import that cannot be satisfied, and why. A name that may have been meant is only looked for with the first
+    /// [`MAX_SENTENCES`].
     pub fn missing(&self) -> Vec<Missing> {
-        let missing = |import: &Import| {
+        let obstructed = self.imports.iter().filter(|import| !import.is_provided());
+        let missing = |(number, import): (usize, &Import)| {
             let (module, name) = (import.module.clone(), import.name.clone());
-            import.obstacle().map(|reason| Missing { module, name, reason })
+            import.obstacle(number < MAX_SENTENCES).map(|reason| Missing { module, name, reason })
         };
-        self.imports.iter().filter_map(missing).collect()
+        obstructed.enumerate().filter_map(missing).collect()
     }
 
     /// Everything that keeps the engine from running it; empty when it can.

@@ -77,6 +77,16 @@ fn a_module_without_marks_or_with_others_is_told_so() {
 }
 
 #[test]
+fn a_long_way_to_a_wait_takes_no_longer_than_a_module_is_long() {
+    // Each calls the next one, and the last may wait: one search for each would take hours.
+    let count = 150_000;
+    let chain: String = (0..count).map(|number| format!("(func $f{number} (call $f{}))", number + 1)).collect();
+    let wait = "(drop (call $poll (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))";
+    let module = marked(&format!("{START} {chain} (func $f{count} {wait})"));
+    assert_eq!(checkpointable(&module).unwrap_err().len(), count + 1);
+}
+
+#[test]
 fn a_function_on_the_way_to_a_wait_that_does_not_look_at_the_state_is_named() {
     let bare = r#"(func $inner (drop (call $poll (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))
         (func (export "_start") (call $inner) (drop (global.get $state)))"#;

@@ -1,7 +1,7 @@
 //! What is found in modules of each family, what is missing, and what is said of bytes that are no module.
 
 use refrain_inspect::abi::{self, Family};
-use refrain_inspect::{Feature, InspectError, Problem, Report, StartExport, inspect, link_names};
+use refrain_inspect::{Feature, InspectError, Problem, Reason, Report, StartExport, inspect, link_names, sentences};
 
 fn report(text: &str) -> Report {
     inspect(&wat::parse_str(text).unwrap()).unwrap()
@@ -260,4 +260,23 @@ fn tables_are_reported_with_what_they_begin_with() {
     let report = report("(module (table 3 9 funcref) (table 4 externref) (func (export \"_start\")))");
     let tables: Vec<_> = report.tables.iter().map(|table| (table.min, table.max)).collect();
     assert_eq!((tables, report.initial_table_elements()), (vec![(3, Some(9)), (4, None)], 7));
+}
+
+#[test]
+fn what_is_told_of_a_hostile_module_is_bounded() {
+    let long = "x".repeat(90_000);
+    let imports = |count: usize, name: &dyn Fn(usize) -> String| {
+        let imports: String = (0..count)
+            .map(|number| format!("(import \"wasi_snapshot_preview1\" \"{}\" (func))", name(number)))
+            .collect();
+        report(&format!("(module {imports} (memory (export \"memory\") 1) (func (export \"_start\")))"))
+    };
+    let told = sentences(&imports(100, &|number| format!("{long}{number}")).problems());
+    assert_eq!((told.len(), told[20].as_str()), (21, "and 80 more"));
+    let name = format!("{}... (90001 bytes)", "x".repeat(100));
+    assert_eq!(told[0], format!("wasi_snapshot_preview1.{name}: unknown name"));
+    // Words that are near enough to be looked for are many.
+    let missing = imports(20_000, &|number| format!("fd_wirte{}", number % 10)).missing();
+    let hints = missing.iter().filter(|missing| missing.reason == Reason::UnknownName { nearest: Some("fd_write") });
+    assert_eq!((missing.len(), hints.count()), (20_000, 20));
 }

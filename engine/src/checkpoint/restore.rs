@@ -69,8 +69,7 @@ pub(crate) fn replica(
     let mut replica = Replica::assemble(id, Arc::clone(&blueprint), kernel, at);
     if let Some(guest) = &parts.guest {
         if let Err(reasons) = &compiled.checkpointable {
-            let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-            return Err(RestoreError::NotCheckpointable(words.join("; ")));
+            return Err(RestoreError::NotCheckpointable(refrain_inspect::sentences(reasons).join("; ")));
         }
         let failed = Arc::new(Mutex::new(None));
         let restoring = Restoring { guest: guest.clone(), chunks, failed: Arc::clone(&failed) };
@@ -148,7 +147,7 @@ impl Restoring {
             global.set(&mut *store, value)?;
         }
         store.data_mut().limits.memory_refused = self.guest.memory_refused;
-        let memory_bytes = store.data().state.memory.map_or(0, |memory| memory.data_size(&*store) as u64);
+        let memory_bytes = store.data().limits.memory_bytes();
         store.data().shared.lock().memory_bytes = memory_bytes;
         Ok(())
     }

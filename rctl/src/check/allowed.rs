@@ -34,12 +34,17 @@ pub fn compare(report: &Report, stack: Option<u32>, manifest: &Manifest) -> Comp
     compared
 }
 
+/// What counts against a limit of memory before the first instruction: all memories together, that of the stack aside.
+pub fn memory_bytes(report: &Report, stack: Option<u32>) -> u64 {
+    let own = report.memories.iter().zip(0..).filter(|(_, index)| Some(*index) != stack);
+    own.fold(0, |sum, (memory, _)| sum.saturating_add(memory.initial_bytes()))
+}
+
 fn limits(report: &Report, stack: Option<u32>, manifest: &Manifest, problems: &mut Vec<String>) {
     let limits = &manifest.limits;
-    let own = report.memories.iter().zip(0..).filter(|(_, index)| Some(*index) != stack);
-    for (memory, _) in own.filter(|(memory, _)| memory.initial_bytes() > limits.memory.get()) {
-        let bytes = size(memory.initial_bytes());
-        problems.push(format!("starts with {bytes} of memory, limits.memory is {}", limits.memory));
+    let bytes = memory_bytes(report, stack);
+    if bytes > limits.memory.get() {
+        problems.push(format!("starts with {} of memory, limits.memory is {}", size(bytes), limits.memory));
     }
     let elements = report.initial_table_elements();
     if elements > u64::from(limits.tables) {

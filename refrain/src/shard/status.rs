@@ -14,7 +14,7 @@ use refrain_wire::{Digest, ShardId};
 use super::Inner;
 use super::group::{Group, SeatRuntime, SeatState};
 use crate::config::Endpoint;
-use crate::service::Service;
+use crate::service::{Refused, Service};
 
 impl Inner {
     pub(super) fn status(&self) -> Status {
@@ -191,10 +191,13 @@ fn exit_reason(code: u64, reason: &str, position: u64) -> ExitReason {
     ExitReason { kind, message: reason.to_owned(), position }
 }
 
-/// A service whose module cannot run: it has no group.
+/// A service that cannot run: it has no group.
 pub(super) fn refused(service: &Service) -> ServiceStatus {
-    let error = service.parts.code.as_ref().err();
-    let kind = match error {
+    let module = match service.parts.code.as_ref().err() {
+        Some(Refused::Module(error)) => Some(error),
+        Some(Refused::Files(_)) | None => None,
+    };
+    let kind = match module {
         Some(LoadError::Inspect(InspectError::Empty | InspectError::NotAModule { .. } | InspectError::Component)) => {
             ExitKind::NotAModule
         }
@@ -211,7 +214,7 @@ pub(super) fn refused(service: &Service) -> ServiceStatus {
         shard: 0,
         group: 0,
         state: ServiceState::Exited,
-        ready: Readiness { ready: false, reason: Some("its module cannot run".to_owned()) },
+        ready: Readiness { ready: false, reason: Some("it cannot run".to_owned()) },
         exit_reason: Some(ExitReason { kind, message, position: 0 }),
         restarts: 0,
         agreement: agreement(service.agreement),

@@ -88,7 +88,7 @@ impl Inner {
         let obtained = self.obtain_service(bundle, |at| self.note_preparing(id, &bundle, node, at)).await;
         let why = match obtained {
             Ok(service) if service.can_run() => None,
-            Ok(service) => Some(format!("its module cannot run: {}", service.why_refused())),
+            Ok(service) => Some(format!("it cannot run: {}", service.why_refused())),
             Err(error) => Some(format!("{error:#}")),
         };
         let mut upgrades = self.upgrades.borrow_mut();

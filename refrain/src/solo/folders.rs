@@ -67,7 +67,7 @@ pub(super) struct Mounted {
     pub(super) roots: Vec<Root>,
     /// The files before the program ran.
     pub(super) before: Fs,
-    /// Permissions of the host's files.
+    /// Permissions of the host's files, without bits that make a program another user's.
     pub(super) modes: BTreeMap<InodeId, u32>,
 }
 
@@ -200,7 +200,7 @@ impl Loader<'_> {
         };
         let inode = self.fs.load(dir, name, what, times(metadata));
         if kind.is_file() {
-            self.modes.insert(inode, metadata.mode() & 0o7777);
+            self.modes.insert(inode, metadata.mode() & 0o777);
             if metadata.nlink() > 1 {
                 self.known.insert((metadata.dev(), metadata.ino()), inode);
             }

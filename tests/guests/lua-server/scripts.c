@@ -11,7 +11,7 @@
 #include "lua.h"
 #include "lualib.h"
 
-enum { MAX_SCRIPTS = 256, MAX_PATH = 1024 };
+enum { MAX_SCRIPTS = 256, MAX_PATH = 1024, STEP_INSTRUCTIONS = 100 };
 
 static size_t used_bytes;
 /* Where `print` writes; none while the server starts. */
@@ -36,9 +36,22 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     return moved;
 }
 
-static void stop(lua_State *lua, lua_Debug *where)
+/* What the chunk has executed, in all of its coroutines; what is less than a step in one is not counted. */
+static unsigned executed;
+
+/* Called after each step of a thread. Once the limit is reached, every instruction fails: nothing catches that for long. */
+static void count(lua_State *lua, lua_Debug *where)
 {
     (void)where;
+    if (executed < MAX_INSTRUCTIONS)
+        executed += STEP_INSTRUCTIONS;
+    if (executed < MAX_INSTRUCTIONS) {
+        /* A coroutine of an earlier chunk that took too long. */
+        if (lua_gethookcount(lua) != STEP_INSTRUCTIONS)
+            lua_sethook(lua, count, LUA_MASKCOUNT, STEP_INSTRUCTIONS);
+        return;
+    }
+    lua_sethook(lua, count, LUA_MASKCOUNT, 1);
     lua_pushliteral(lua, "the chunk takes too long");
     lua_error(lua);
 }
@@ -97,6 +110,24 @@ static int now(lua_State *lua)
     return 1;
 }
 
+/* `setmetatable` without finalizers: no hook stops one. */
+static int set_metatable(lua_State *lua)
+{
+    luaL_checktype(lua, 1, LUA_TTABLE);
+    if (lua_type(lua, 2) == LUA_TTABLE) {
+        lua_pushliteral(lua, "__gc");
+        if (lua_rawget(lua, 2) != LUA_TNIL) {
+            lua_pushliteral(lua, "there are no finalizers");
+            return lua_error(lua);
+        }
+        lua_pop(lua, 1);
+    }
+    lua_pushvalue(lua, lua_upvalueindex(1));
+    lua_insert(lua, 1);
+    lua_call(lua, lua_gettop(lua) - 1, 1);
+    return 1;
+}
+
 static lua_State *state;
 
 /* The libraries that need no machine: no files, no processes, no modules from files. */
@@ -115,6 +146,9 @@ static void open_libraries(lua_State *lua)
         lua_pushnil(lua);
         lua_setglobal(lua, missing[i]);
     }
+    lua_getglobal(lua, "setmetatable");
+    lua_pushcclosure(lua, set_metatable, 1);
+    lua_setglobal(lua, "setmetatable");
     lua_register(lua, "print", print);
     lua_register(lua, "now", now);
 }
@@ -130,8 +164,16 @@ static int by_name(const void *one, const void *other)
     return strcmp(*(char *const *)one, *(char *const *)other);
 }
 
+/* Begins to count. Coroutines count from their beginning, as they take the hook of what makes them. */
+static void begin_count(void)
+{
+    executed = 0;
+    lua_sethook(state, count, LUA_MASKCOUNT, STEP_INSTRUCTIONS);
+}
+
 static void run_file(const char *path)
 {
+    begin_count();
     if (luaL_loadfilex(state, path, "t") != LUA_OK || lua_pcall(state, 0, 0, 0) != LUA_OK) {
         fprintf(stderr, "lua-server: %s\n", lua_tostring(state, -1));
         exit(1);
@@ -169,19 +211,19 @@ void scripts_start(const char *folder)
 }
 
 /* Compiles a chunk, as an expression if it is one. LUA_OK, or the error's kind with its words on the stack. */
-static int compile(const char *chunk, size_t len)
+static int compile(lua_State *lua, const char *chunk, size_t len)
 {
     luaL_Buffer expression;
-    luaL_buffinit(state, &expression);
+    luaL_buffinit(lua, &expression);
     luaL_addstring(&expression, "return ");
     luaL_addlstring(&expression, chunk, len);
     luaL_pushresult(&expression);
     size_t expression_len;
-    const char *text = lua_tolstring(state, -1, &expression_len);
-    if (luaL_loadbufferx(state, text, expression_len, "=chunk", "t") == LUA_OK)
+    const char *text = lua_tolstring(lua, -1, &expression_len);
+    if (luaL_loadbufferx(lua, text, expression_len, "=chunk", "t") == LUA_OK)
         return LUA_OK;
-    lua_pop(state, 1);
-    return luaL_loadbufferx(state, chunk, len, "=chunk", "t");
+    lua_pop(lua, 1);
+    return luaL_loadbufferx(lua, chunk, len, "=chunk", "t");
 }
 
 /* Whether a syntax error is that the text ends too early. */
@@ -192,36 +234,66 @@ static bool goes_on(const char *message)
     return len >= sizeof end - 1 && strcmp(message + len - (sizeof end - 1), end) == 0;
 }
 
-static int run_and_join(lua_State *lua)
+/* A chunk that is to be run. */
+struct request {
+    const char *chunk;
+    size_t len;
+    /* It ends too early. */
+    bool goes_on;
+};
+
+/* Everything about a chunk that may fail: its compilation, its run, and the text of its results, which is the result. */
+static int run(lua_State *lua)
 {
-    int first = lua_gettop(lua);
+    struct request *request = lua_touserdata(lua, 1);
+    int code = compile(lua, request->chunk, request->len), first;
+    if (code == LUA_ERRSYNTAX && goes_on(lua_tostring(lua, -1))) {
+        request->goes_on = true;
+        return 0;
+    }
+    if (code != LUA_OK)
+        return lua_error(lua);
+    first = lua_gettop(lua);
     lua_call(lua, 0, LUA_MULTRET);
     join(lua, first);
     return 1;
 }
 
+/* The text of an error, which may be any value. */
+static int words(lua_State *lua)
+{
+    luaL_tolstring(lua, 1, NULL);
+    return 1;
+}
+
 bool scripts_run(const char *chunk, size_t len, struct buffer *answer)
 {
+    struct request request = {chunk, len, false};
     size_t result_len;
     const char *result;
     int code;
     lua_settop(state, 0);
-    lua_pushcfunction(state, run_and_join);
-    code = compile(chunk, len);
-    if (code == LUA_ERRSYNTAX && goes_on(lua_tostring(state, -1)))
-        return false;
-    if (code == LUA_OK) {
-        /* What is below the function is the text of the expression. */
-        lua_replace(state, 2);
-        lua_settop(state, 2);
-        printing = answer;
-        printed_from = answer->len;
-        lua_sethook(state, stop, LUA_MASKCOUNT, MAX_INSTRUCTIONS);
-        code = lua_pcall(state, 1, 1, 0);
-        lua_sethook(state, NULL, 0, 0);
-        printing = NULL;
+    printing = answer;
+    printed_from = answer->len;
+    begin_count();
+    lua_pushcfunction(state, run);
+    lua_pushlightuserdata(state, &request);
+    code = lua_pcall(state, 1, 1, 0);
+    if (code != LUA_OK) {
+        lua_pushcfunction(state, words);
+        lua_insert(state, 1);
+        /* An error of the text of an error is told in its place. */
+        lua_pcall(state, 1, 1, 0);
     }
-    result = luaL_tolstring(state, -1, &result_len);
+    printing = NULL;
+    if (request.goes_on)
+        return false;
+    if (lua_type(state, -1) == LUA_TSTRING) {
+        result = lua_tolstring(state, -1, &result_len);
+    } else {
+        result = "the error has no words";
+        result_len = strlen(result);
+    }
     if (result_len > MAX_ANSWER_BYTES) {
         result = "the results are larger than 1 MiB";
         result_len = strlen(result);

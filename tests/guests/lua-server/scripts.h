@@ -1,4 +1,4 @@
-/* Lua for all sessions: one state, whose globals outlive a session.
+/* Lua for all sessions: one state, whose globals outlive a session. There are no finalizers.
  *
  * A chunk is one or more lines. Its answer is what it printed, one line each after "> ", and a last line: "= " with its
  * results, separated by tabs, or "! " with the error in Lua's words. Line feeds in them are written \n. */

@@ -1,0 +1,131 @@
+//! Guests in C++ and Rust that call outside: two replicas are equal turn by turn, with look-ups, connections, datagrams,
+//! timers and random numbers in what they are given, and a third that is given the same later is equal to them.
+//!
+//! C is in `families`, with everything else that the calls can do. Go's standard library has no calls outward under
+//! `GOOS=wasip1`.
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use bytes::Bytes;
+use refrain_engine::{TurnBatch, TurnOutcome};
+use refrain_kernel::Outbound;
+use refrain_kernel::config::GuestConfig;
+use refrain_kernel::outbound::{Host, IpRange, PortRange, Rule};
+use refrain_wire::{Control, EffectKind, FlowId, Protocol, Record, Serial, Target};
+use support::{LIMITS, Rig, blueprint, config, data, exit_reason, lines, platform};
+
+const PORT: u16 = 5432;
+const ADDRESS: &str = "192.0.2.9";
+/// Turns that the guests may need.
+const PATIENCE_TURNS: usize = 200;
+
+/// What a script of the tests builds, by name; those that cannot be built here are not there.
+fn built() -> (tempfile::TempDir, impl Fn(&str) -> Option<Vec<u8>>) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let build = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests/sockets/build");
+    let output = Command::new(build).arg(folder.path()).output().expect("the script can be run");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    let path: PathBuf = folder.path().to_owned();
+    let module = move |name: &str| {
+        let module = std::fs::read(path.join(name)).ok();
+        assert!(module.is_some() || std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{name}: {told}");
+        module
+    };
+    (folder, module)
+}
+
+/// A guest that may look up `db.example` and call what it is.
+fn guest() -> GuestConfig {
+    let rule = |host, protocol| Rule { host, ports: PortRange::one(PORT), protocol, proxy_header: None };
+    let range = || Host::Range(IpRange::one(ADDRESS.parse().unwrap()));
+    let rules = vec![
+        rule(range(), Protocol::Tcp),
+        rule(range(), Protocol::Udp),
+        rule(Host::name("db.example").unwrap(), Protocol::Tcp),
+    ];
+    GuestConfig { ports: Vec::new(), outbound: Outbound::new(rules), ..config() }
+}
+
+/// What the outside answers to a turn: a name has one address, a connection is made and says what it was told, and is at
+/// its end when its other side is; a datagram comes back in capitals.
+fn answers(outcome: &TurnOutcome) -> Vec<Record> {
+    let mut records = Vec::new();
+    for effect in &outcome.effects.effects {
+        let serial = effect.entry.flow.map_or(Serial(0), |flow: FlowId| flow.serial);
+        match effect.entry.kind {
+            EffectKind::Resolve => {
+                records.push(Record::Resolved { serial, addresses: vec![ADDRESS.parse().unwrap()] });
+            }
+            EffectKind::Connect => {
+                let target = Target::decode(&effect.payload).expect("the kernel's own");
+                assert_eq!(target.address, format!("{ADDRESS}:{PORT}").parse().unwrap());
+                if target.protocol == Protocol::Tcp {
+                    records.push(Record::Connected { serial, local: "198.51.100.1:40000".parse().unwrap() });
+                }
+            }
+            EffectKind::Bytes => records.push(data(serial.0, &effect.payload)),
+            EffectKind::Finish => records.push(Record::Shutdown(serial)),
+            EffectKind::Datagram => records.push(Record::Datagram {
+                serial,
+                port: 0,
+                peer: format!("{ADDRESS}:{PORT}").parse().unwrap(),
+                bytes: Bytes::from(effect.payload.to_ascii_uppercase()),
+            }),
+            _ => {}
+        }
+    }
+    records
+}
+
+fn same(one: &TurnOutcome, two: &TurnOutcome) {
+    assert_eq!(one.effects, two.effects);
+    assert_eq!((&one.votes, one.after, one.wants, one.fuel), (&two.votes, two.after, two.wants, two.fuel));
+}
+
+fn replays_alike(module: &[u8]) {
+    let blueprint = blueprint(&platform(), module, guest(), LIMITS);
+    let (mut one, mut two) = (Rig::new(blueprint.clone(), 0), Rig::new(blueprint.clone(), 1));
+    let mut log: Vec<(TurnBatch, TurnOutcome)> = Vec::new();
+    let (mut records, mut told) = (Vec::new(), Vec::new());
+    let end = loop {
+        assert!(log.len() < PATIENCE_TURNS, "it said {told:?}");
+        // Time passes, so that timers are due some turns later.
+        one.micros += 10_000;
+        records.push(Record::Control(Control::Audit));
+        let batch = one.batch(&records);
+        let outcome = one.replica.turn(&batch).expect("the host is well");
+        same(&outcome, &two.replica.turn(&batch).expect("the host is well"));
+        told.extend(lines(&outcome));
+        records = answers(&outcome);
+        let ended = exit_reason(&outcome);
+        log.push((batch, outcome));
+        if let Some(reason) = ended {
+            break reason;
+        }
+    };
+    assert_eq!((end.as_str(), told.len()), ("exited with code 0", 3), "{told:?}");
+    for (round, line) in told.iter().enumerate() {
+        assert!(line.contains(&format!("round {round} PING {round} ")), "{line}");
+    }
+    let random = |line: &str| line.rsplit(' ').nth(1).map(str::to_owned);
+    assert!(random(&told[0]) != random(&told[1]), "{told:?}");
+    let mut third = Rig::new(blueprint, 2);
+    for (batch, outcome) in &log {
+        same(outcome, &third.replica.turn(batch).expect("the host is well"));
+    }
+}
+
+#[test]
+fn programs_in_cpp_and_rust_that_call_outside_replay_alike() {
+    let (_folder, module) = built();
+    for name in ["cpp-outward.wasm", "edge-outward.wasm"] {
+        match module(name) {
+            Some(module) => replays_alike(&module),
+            None => eprintln!("skipped: {name} cannot be built here"),
+        }
+    }
+}

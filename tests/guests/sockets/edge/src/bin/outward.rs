@@ -1,0 +1,36 @@
+//! A program on WasmEdge's socket crate that calls outside: three rounds of a look-up, a connection, a datagram, a wait and
+//! a random number, each told in one line.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::{Error, Read, Result, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wasmedge_wasi_socket::socket::{AddressFamily, Socket, SocketType};
+use wasmedge_wasi_socket::{Shutdown, TcpStream, nslookup_with_host};
+
+fn main() -> Result<()> {
+    for round in 0..3 {
+        println!("{}", call(round)?);
+    }
+    Ok(())
+}
+
+fn call(round: u32) -> Result<String> {
+    let found = nslookup_with_host("db.example", "5432")?;
+    let address = *found.first().ok_or_else(|| Error::other("no address"))?;
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(format!("round {round}\n").as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let socket = Socket::new(AddressFamily::Inet4, SocketType::Datagram)?;
+    socket.send_to(format!("ping {round}").as_bytes(), address)?;
+    let mut datagram = [0; 64];
+    let (length, from) = socket.recv_from(&mut datagram)?;
+    std::thread::sleep(Duration::from_millis(50));
+    // The keys of a hash map are the random numbers that std has.
+    let random = RandomState::new().hash_one(0);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Error::other)?;
+    let datagram = String::from_utf8_lossy(&datagram[..length]);
+    Ok(format!("{} {datagram} {from} {random:x} {}", answer.trim_end(), time.as_nanos()))
+}
