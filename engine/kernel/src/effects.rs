@@ -67,8 +67,12 @@ impl Effects {
         self.flows.entry(flow).or_default().finish = Some(length);
     }
 
-    /// The flow is over; what was written to it in this turn is not sent.
+    /// The flow is over; what was written to it in this turn is not sent. Nobody is told of one that the guest began in this
+    /// turn: a guest that calls and gives up in a loop makes no effects.
     pub fn reset(&mut self, flow: FlowId) {
+        if self.flows.get(&flow).is_some_and(|effects| effects.call.is_some()) {
+            return self.forget(flow);
+        }
         *self.flows.entry(flow).or_default() = FlowEffects { reset: true, ..FlowEffects::default() };
     }
 
@@ -184,6 +188,16 @@ mod tests {
         let list = effects.take();
         assert_eq!(list.len(), 1);
         assert_eq!(list[0].entry.kind, EffectKind::Reset);
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_in_its_turn_was_never_made_and_one_of_an_earlier_turn_is_reset() {
+        let mut effects = Effects::default();
+        effects.call(flow(1), EffectKind::Connect, Bytes::from_static(b"there"));
+        effects.reset(flow(1));
+        assert!(effects.take().is_empty());
+        effects.reset(flow(1));
+        assert_eq!(effects.take()[0].entry.kind, EffectKind::Reset);
     }
 
     #[test]
