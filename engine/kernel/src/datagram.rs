@@ -22,6 +22,8 @@ use crate::socket::{EPHEMERAL_PORTS, any_address};
 
 /// What a datagram takes in a queue besides its bytes.
 const DATAGRAM_OVERHEAD_BYTES: u64 = 64;
+/// What looking at one entry of a table costs, in the kernel's units of work.
+const LOOK_WORK: u64 = 8;
 
 /// All datagram sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +125,9 @@ impl Kernel {
         if datagrams.known(slot).bound.is_some() {
             return Err(Errno::Inval);
         }
+        let looked_at = if port == 0 { datagrams.by_port.len() } else { 0 };
+        self.add_work(LOOK_WORK * looked_at as u64);
+        let datagrams = &mut self.tables.datagrams;
         let port = if port == 0 { datagrams.free_port()? } else { port };
         if datagrams.by_port.contains_key(&port) {
             return Err(Errno::Addrinuse);
@@ -134,6 +139,7 @@ impl Kernel {
 
     pub(crate) fn connect_datagram(&mut self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
         self.permit_peer(slot, address)?;
+        self.add_work(LOOK_WORK * self.tables.datagrams.known(slot).queue.len() as u64);
         let socket = self.tables.datagrams.socket(slot);
         socket.peer = Some(address);
         // As for a socket that is connected after datagrams of others came.
@@ -144,7 +150,7 @@ impl Kernel {
     }
 
     /// Whether the guest may send to an address: to whoever sent to it, or by a rule.
-    fn permit_peer(&self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
+    fn permit_peer(&mut self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
         if self.tables.datagrams.known(slot).peers.contains_key(&address) {
             return Ok(());
         }
@@ -326,7 +332,7 @@ impl Kernel {
         }
         let of_socket = |(id, association): (&FlowId, &Association)| (association.slot == slot).then_some(*id);
         let ended: Vec<FlowId> = self.tables.datagrams.associations.iter().filter_map(of_socket).collect();
-        self.add_work(self.tables.datagrams.associations.len() as u64);
+        self.add_work(LOOK_WORK * self.tables.datagrams.associations.len() as u64);
         for id in ended {
             self.forget_association(id);
             self.effects.reset(id);
