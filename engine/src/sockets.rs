@@ -16,7 +16,7 @@ use refrain_kernel::datagram::Received as Datagram;
 use refrain_kernel::descriptor::flags;
 use refrain_kernel::socket::{Shutdown, SocketKind};
 use refrain_kernel::{Errno, Kernel, Stop};
-use refrain_wire::outward::MAX_DATAGRAM_BYTES;
+use refrain_wire::outward::{MAX_DATAGRAM_BYTES, MAX_HOST_NAME_BYTES};
 
 pub(crate) use wasix::read_address as wasix_address;
 pub(crate) use wasmedge::read_address as wasmedge_address;
@@ -37,6 +37,9 @@ const RECV_TRUNCATED: u16 = 1;
 /// `sdflags`.
 const SHUT_READ: u32 = 1;
 const SHUT_WRITE: u32 = 2;
+/// Bytes of a host's name that are read: one more than a dot at its end leaves of the longest, so that a longer one is
+/// seen to be too long.
+const MAX_HOST_TEXT_BYTES: u32 = MAX_HOST_NAME_BYTES as u32 + 2;
 
 /// Links every function of every family.
 pub(crate) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
@@ -136,6 +139,13 @@ fn transmit(
     }
     let sent = kernel.send_to(fd, &datagram, to)?;
     Ok(write_u32(memory, from.total, sent as u32)?)
+}
+
+/// A text that may end with a zero, and is longer than any name of a host or a service when it does not end by `limit`
+/// bytes: what follows is not looked at.
+fn text(memory: &[u8], (at, len): (u32, u32), limit: u32) -> Result<Vec<u8>, Errno> {
+    let bytes = &slice(memory, at, len)?[..len.min(limit) as usize];
+    Ok(bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec())
 }
 
 /// Runs a call as if the descriptor did not wait.

@@ -92,6 +92,8 @@ pub const ARGS_AND_ENV_BYTES_MAX: usize = 256 << 10;
 pub const FILES_ENTRIES_MAX: usize = 1_024;
 /// Bytes of a guest path.
 pub const GUEST_PATH_BYTES_MAX: usize = 4_096;
+/// Bytes of one name in it: no file system knows longer ones.
+pub const GUEST_NAME_BYTES_MAX: usize = 255;
 /// Bytes of a version.
 pub const VERSION_BYTES_MAX: usize = 64;
 /// Entries of `outbound`.

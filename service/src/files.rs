@@ -3,7 +3,7 @@
 //! A host path never leaves the manifest's folder, not by `..` and not by a symbolic link. Within a folder that is
 //! bundled as a whole symbolic links are refused: what a guest sees must not depend on what lies around the bundle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use walkdir::WalkDir;
 
-use crate::bounds::{BUNDLE_FILES_BYTES_MAX, BUNDLE_FILES_MAX, GUEST_PATH_BYTES_MAX};
+use crate::bounds::{BUNDLE_FILES_BYTES_MAX, BUNDLE_FILES_MAX, GUEST_NAME_BYTES_MAX, GUEST_PATH_BYTES_MAX};
 use crate::bundle::LoadError;
 
 /// An absolute path in the guest's file system, in its only spelling: no `.`, `..`, empty part or slash at the end.
@@ -36,6 +36,9 @@ pub enum GuestPathError {
     /// Longer than the limit.
     #[error("{0} bytes, the limit is {GUEST_PATH_BYTES_MAX}")]
     TooLong(usize),
+    /// One of its names is longer than the limit.
+    #[error("a name of {0} bytes, the limit is {GUEST_NAME_BYTES_MAX}")]
+    NameTooLong(usize),
 }
 
 impl GuestPath {
@@ -67,6 +70,9 @@ impl FromStr for GuestPath {
         }
         if parts.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(GuestPathError::NotPlain);
+        }
+        if let Some(name) = parts.split('/').find(|name| name.len() > GUEST_NAME_BYTES_MAX) {
+            return Err(GuestPathError::NameTooLong(name.len()));
         }
         Ok(Self(text.to_owned()))
     }
@@ -165,18 +171,16 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError
     if !metadata.is_file() {
         return Err(error(io::Error::other("not a regular file")));
     }
+    let too_large = |bytes| LoadError::TooLarge { path: path.to_owned(), bytes, limit };
+    // A file of holes is told by its length, before a byte of it is read.
+    if metadata.len() > limit {
+        return Err(too_large(metadata.len()));
+    }
     let file = std::fs::File::open(path).map_err(error)?;
     let mut bytes = Vec::new();
     // The length can change after it was looked at, so the read itself is bounded too.
     io::Read::read_to_end(&mut io::Read::take(file, limit + 1), &mut bytes).map_err(error)?;
-    if bytes.len() as u64 > limit {
-        return Err(LoadError::TooLarge {
-            path: path.to_owned(),
-            bytes: metadata.len().max(bytes.len() as u64),
-            limit,
-        });
-    }
-    Ok(bytes)
+    if bytes.len() as u64 > limit { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
 }
 
 /// All files of `[files]`, sorted by guest path.
@@ -195,16 +199,21 @@ pub(crate) fn collect(root: &Path, entries: &BTreeMap<GuestPath, HostPath>) -> R
             }
         }
     }
-    for outer in files.keys() {
-        let below = GuestPath(format!("{outer}/"));
-        let next = files.range(&below..).next();
-        if let Some((inner, _)) = next.filter(|(path, _)| path.0.starts_with(&below.0)) {
-            let (outer, inner) = (outer.clone(), inner.clone());
-            return Err(LoadError::FileAndFolder { outer, inner });
-        }
+    if let Some((outer, inner)) = file_and_folder(files.keys()) {
+        return Err(LoadError::FileAndFolder { outer, inner });
     }
     let sorted = files.into_iter();
     Ok(sorted.map(|(path, bytes)| BundleFile { path, bytes }).collect())
+}
+
+/// A path that is a file's and also a folder's, and a file in that folder, if there are such two.
+pub(crate) fn file_and_folder<'p>(paths: impl Iterator<Item = &'p GuestPath>) -> Option<(GuestPath, GuestPath)> {
+    let paths: BTreeSet<&GuestPath> = paths.collect();
+    paths.iter().find_map(|outer| {
+        let below = GuestPath(format!("{outer}/"));
+        let inner = paths.range::<GuestPath, _>(&below..).next().filter(|path| path.0.starts_with(&below.0))?;
+        Some(((*outer).clone(), (*inner).clone()))
+    })
 }
 
 /// A file as itself, a folder as all files below it.
@@ -257,10 +266,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<GuestPath>(), Err(error), "{text:?}");
         }
-        let at_limit = format!("/{}", "a".repeat(4095));
+        let at_limit = format!("/{}", "a/".repeat(2047) + "a");
         assert!(at_limit.parse::<GuestPath>().is_ok());
         let above = format!("{at_limit}a").parse::<GuestPath>();
         assert_eq!(above, Err(GuestPathError::TooLong(4097)));
+        let name = format!("/a/{}", "é".repeat(127) + "a");
+        assert!(name.parse::<GuestPath>().is_ok());
+        assert_eq!(format!("{name}a/b").parse::<GuestPath>(), Err(GuestPathError::NameTooLong(256)));
     }
 
     #[test]

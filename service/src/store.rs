@@ -135,11 +135,14 @@ impl Bundle {
         let module = read(Path::new(MODULE_FILE), MODULE_BYTES_MAX)?;
         let index = read(Path::new(INDEX_FILE), INDEX_BYTES_MAX)?;
         let mut files = Vec::new();
+        let mut left = BUNDLE_FILES_BYTES_MAX;
         for (number, line) in String::from_utf8_lossy(&index).lines().enumerate() {
             let path: Option<GuestPath> = unescape(line).and_then(|path| path.parse().ok());
+            let path = path.filter(|_| number < BUNDLE_FILES_MAX);
             let path = path.ok_or(OpenError::Index { digest, line: number + 1 })?;
             let name = Path::new(FILES_FOLDER).join(number.to_string());
-            let bytes = read(&name, BUNDLE_FILES_BYTES_MAX)?;
+            let bytes = read(&name, left)?;
+            left -= bytes.len() as u64;
             files.push(BundleFile { path, bytes });
         }
         let bundle = Self::of(manifest, manifest_text, module, files);

@@ -26,6 +26,8 @@ use crate::socket::{EPHEMERAL_PORTS, any_address};
 
 /// What a datagram takes in a queue besides its bytes.
 const DATAGRAM_OVERHEAD_BYTES: u64 = 64;
+/// What looking at one entry of a table costs, in the kernel's units of work.
+const LOOK_WORK: u64 = 8;
 
 /// All datagram sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +142,9 @@ impl Kernel {
         if datagrams.known(slot).bound.is_some() {
             return Err(Errno::Inval);
         }
+        let looked_at = if port == 0 { datagrams.by_port.len() } else { 0 };
+        self.add_work(LOOK_WORK * looked_at as u64);
+        let datagrams = &mut self.tables.datagrams;
         let port = if port == 0 { datagrams.free_port()? } else { port };
         if datagrams.by_port.contains_key(&port) {
             return Err(Errno::Addrinuse);
@@ -151,6 +156,8 @@ impl Kernel {
 
     pub(crate) fn connect_datagram(&mut self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
         self.permit_peer(slot, address)?;
+        let waiting = self.tables.datagrams.known(slot).queue.len();
+        self.add_work(LOOK_WORK * waiting as u64);
         let datagrams = &mut self.tables.datagrams;
         let socket = datagrams.socket(slot);
         socket.peer = Some(address);
@@ -163,7 +170,7 @@ impl Kernel {
     }
 
     /// Whether the guest may send to an address: to whoever sent to it, or by a rule.
-    fn permit_peer(&self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
+    fn permit_peer(&mut self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
         if self.tables.datagrams.known(slot).peers.contains_key(&address) {
             return Ok(());
         }
@@ -369,7 +376,7 @@ impl Kernel {
         }
         let of_socket = |(id, association): (&FlowId, &Association)| (association.slot == slot).then_some(*id);
         let ended: Vec<FlowId> = self.tables.datagrams.associations.iter().filter_map(of_socket).collect();
-        self.add_work(self.tables.datagrams.associations.len() as u64);
+        self.add_work(LOOK_WORK * self.tables.datagrams.associations.len() as u64);
         for id in ended {
             self.end_association(id);
         }

@@ -3,7 +3,9 @@
 use crate::Stop;
 use crate::descriptor::{Descriptor, Object, flags};
 use crate::errno::Errno;
-use crate::fs::{DirEntry, FileKind, FileStat, Follow, Fs, InodeId, MAX_FILE_BYTES, OpenFlags, TimeChange};
+use crate::fs::{
+    CHUNK_BYTES, DirEntry, FileKind, FileStat, Follow, Fs, InodeId, MAX_FILE_BYTES, OpenFlags, TimeChange,
+};
 use crate::kernel::Kernel;
 use crate::rights;
 
@@ -75,25 +77,22 @@ impl Kernel {
 
     /// `read` on any descriptor; 0 at the end.
     pub fn read(&mut self, fd: u32, out: &mut [u8]) -> Result<usize, Stop> {
-        let read = self.read_any(fd, out)?;
-        self.copied(read);
-        Ok(read)
-    }
-
-    fn read_any(&mut self, fd: u32, out: &mut [u8]) -> Result<usize, Stop> {
         let descriptor = self.tables.descriptors.get(fd)?;
         match &descriptor.object {
             Object::Directory { .. } => Err(Errno::Isdir.into()),
             Object::Output(_) => Err(Errno::Badf.into()),
             Object::Input => {
                 descriptor.check(rights::FD_READ)?;
-                self.read_input(fd, out)
+                let read = self.read_input(fd, out)?;
+                self.copied(read);
+                Ok(read)
             }
             Object::File { .. } => {
                 let (inode, offset) = self.file(fd, rights::FD_READ)?;
                 let now_ns = self.file_time();
                 let read = self.fs.read_at(inode, offset, out, now_ns)?;
                 self.set_offset(fd, offset + read as u64);
+                self.copied(read);
                 Ok(read)
             }
             _ => self.recv(fd, out, false),
@@ -102,12 +101,6 @@ impl Kernel {
 
     /// `write` on any descriptor; how much was taken.
     pub fn write(&mut self, fd: u32, bytes: &[u8]) -> Result<usize, Stop> {
-        let written = self.write_any(fd, bytes)?;
-        self.copied(written);
-        Ok(written)
-    }
-
-    fn write_any(&mut self, fd: u32, bytes: &[u8]) -> Result<usize, Stop> {
         let descriptor = self.tables.descriptors.get(fd)?;
         let append = descriptor.flags & flags::APPEND != 0;
         match &descriptor.object {
@@ -116,7 +109,9 @@ impl Kernel {
             Object::Output(stream) => {
                 descriptor.check(rights::FD_WRITE)?;
                 let stream = *stream;
-                self.write_output(fd, stream, bytes)
+                let written = self.write_output(fd, stream, bytes)?;
+                self.copied(written);
+                Ok(written)
             }
             Object::File { .. } => {
                 let (inode, offset) = self.file(fd, rights::FD_WRITE)?;
@@ -128,6 +123,7 @@ impl Kernel {
                     offset + bytes.len() as u64
                 };
                 self.set_offset(fd, end);
+                self.copied(bytes.len());
                 Ok(bytes.len())
             }
             _ => self.send(fd, bytes),
@@ -185,6 +181,8 @@ impl Kernel {
         let (inode, _) = self.file(fd, rights::FD_WRITE | rights::FD_ALLOCATE)?;
         check_offset(offset)?;
         let now_ns = self.file_time();
+        // Every chunk that is there is looked at, whether the rest fits or not.
+        self.add_work(len.min(self.config.files_bytes) / CHUNK_BYTES as u64);
         self.fs.allocate(inode, offset, len, now_ns)?;
         self.copied(usize::try_from(len).unwrap_or(usize::MAX));
         Ok(())

@@ -32,6 +32,7 @@ mod path;
 mod quota;
 mod rename;
 mod succession;
+mod walked;
 
 use std::collections::BTreeMap;
 
@@ -54,6 +55,7 @@ use content::Content;
 use dir::Directory;
 use inode::{Inode, Node};
 use quota::Quota;
+use walked::Walked;
 
 /// The root directory of every file system.
 pub const ROOT: InodeId = InodeId(1);
@@ -65,6 +67,7 @@ pub struct Fs {
     quota: Quota,
     next_inode: u64,
     inodes: BTreeMap<InodeId, Inode>,
+    walked: Walked,
 }
 
 impl Fs {
@@ -76,6 +79,7 @@ impl Fs {
             quota: Quota::new(quota_bytes),
             next_inode: ROOT.0,
             inodes: BTreeMap::new(),
+            walked: Walked::default(),
         };
         fs.insert(Node::Directory(Directory::new(ROOT)), now_ns);
         fs.named(ROOT);
@@ -112,6 +116,11 @@ impl Fs {
         let inode = self.inodes.get_mut(&id).expect("an open handle keeps its inode");
         inode.opens = inode.opens.checked_sub(1).expect("each handle is released once");
         self.drop_if_unused(id);
+    }
+
+    /// What calls have cost since this was asked last that go along paths, in units of one plain instruction.
+    pub fn take_walked(&self) -> u64 {
+        self.walked.take()
     }
 
     /// What the guest uses of its quota.

@@ -193,7 +193,7 @@ impl Kernel {
         self.tables.clock.begin_turn(input.time);
         self.tables.wait_ns = None;
         // What nobody was charged for is forgotten, as it would be by a replica that was restored here.
-        self.work = 0;
+        self.take_work();
         for event in input.shard {
             if let ShardEvent::Term(entropy) = event {
                 self.tables.random.absorb(entropy);
@@ -294,11 +294,11 @@ impl Kernel {
     /// The work noted since it was asked last: the host takes it from the guest's fuel, so that a guest cannot have
     /// the host work without end for a few instructions of its own.
     pub fn take_work(&mut self) -> u64 {
-        std::mem::take(&mut self.work)
+        std::mem::take(&mut self.work).saturating_add(self.fs.take_walked())
     }
 
     /// Notes that `bytes` bytes were copied.
-    pub(crate) fn copied(&mut self, bytes: usize) {
+    pub fn copied(&mut self, bytes: usize) {
         self.add_work(bytes as u64 / COPIED_BYTES_A_UNIT);
     }
 

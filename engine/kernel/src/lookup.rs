@@ -43,6 +43,10 @@ impl Lookup {
 pub(crate) struct Pins(VecDeque<(String, Vec<IpAddr>)>);
 
 impl Pins {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn pin(&mut self, name: String, addresses: Vec<IpAddr>) {
         self.0.retain(|(known, _)| *known != name);
         if self.0.len() == MAX_PINNED_NAMES {
@@ -73,6 +77,7 @@ impl Kernel {
         if let Some(addresses) = known(&name) {
             return Ok(addresses);
         }
+        self.looked_at_rules(1);
         if !self.config.outbound.permits_name(&name) {
             return Err(Errno::Acces.into());
         }

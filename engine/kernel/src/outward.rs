@@ -26,6 +26,8 @@ use crate::slots::Slots;
 
 /// The epoch of calls that have no owner yet; the log gives out none of that number.
 const NOBODY: Epoch = Epoch(0);
+/// What looking at one rule for one name costs, in the kernel's units of work.
+const RULE_WORK: u64 = 4;
 
 /// How long a call waits for an owner, in log time.
 pub const OWNER_PATIENCE: Duration = Duration::from_secs(30);
@@ -102,8 +104,14 @@ impl Kernel {
         if self.effects.spent().fits_call() { Ok(()) } else { Err(self.turn_is_full()) }
     }
 
+    /// Notes that so many names were compared with every rule.
+    pub(crate) fn looked_at_rules(&mut self, names: usize) {
+        self.add_work(RULE_WORK * names as u64 * self.config.outbound.rules().len() as u64);
+    }
+
     /// The header that a connection to `address` begins with; an error when the manifest does not allow it.
-    pub(crate) fn permit(&self, address: SocketAddr, protocol: Protocol) -> Result<ProxyHeader, Errno> {
+    pub(crate) fn permit(&mut self, address: SocketAddr, protocol: Protocol) -> Result<ProxyHeader, Errno> {
+        self.looked_at_rules(1 + self.tables.outward.pins.len());
         let ip = address.ip().to_canonical();
         let names = self.tables.outward.pins.names_of(ip);
         let rule = self.config.outbound.rule_for(ip, address.port(), protocol, names).ok_or(Errno::Acces)?;

@@ -1,5 +1,7 @@
 //! A table with reusable small indices: the lowest free one is given out, as POSIX wants for descriptors.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// Values under indices from 0; a removed value's index is used again. Two tables with equal history are equal.
@@ -7,13 +9,13 @@ use serde::{Deserialize, Serialize};
 pub struct Slots<T> {
     slots: Vec<Option<T>>,
     used: u32,
-    /// No index below this one is free.
-    hint: u32,
+    /// The free indices below the last value: the lowest is found at once, however many values there are.
+    free: BTreeSet<u32>,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), used: 0, hint: 0 }
+        Self { slots: Vec::new(), used: 0, free: BTreeSet::new() }
     }
 }
 
@@ -32,19 +34,19 @@ impl<T> Slots<T> {
 
     /// Puts `value` under the lowest free index.
     pub fn insert(&mut self, value: T) -> u32 {
-        let free = self.slots[self.hint as usize..].iter().position(Option::is_none);
-        let index = free.map_or(self.slots.len(), |free| self.hint as usize + free);
-        self.put(index as u32, value);
-        self.hint = index as u32 + 1;
-        index as u32
+        let index = self.free.first().copied().unwrap_or(self.slots.len() as u32);
+        self.put(index, value);
+        index
     }
 
     /// Puts `value` under `index`; returns what was there.
     pub fn put(&mut self, index: u32, value: T) -> Option<T> {
         let at = index as usize;
         if at >= self.slots.len() {
+            self.free.extend(self.slots.len() as u32..index);
             self.slots.resize_with(at + 1, || None);
         }
+        self.free.remove(&index);
         let old = self.slots[at].replace(value);
         self.used += u32::from(old.is_none());
         old
@@ -65,11 +67,11 @@ impl<T> Slots<T> {
     pub fn remove(&mut self, index: u32) -> Option<T> {
         let value = self.slots.get_mut(index as usize)?.take()?;
         self.used -= 1;
-        self.hint = self.hint.min(index);
+        self.free.insert(index);
         while matches!(self.slots.last(), Some(None)) {
             self.slots.pop();
+            self.free.pop_last();
         }
-        self.hint = self.hint.min(self.slots.len() as u32);
         Some(value)
     }
 
@@ -91,6 +93,18 @@ mod tests {
         assert_eq!(slots.remove(0), Some('a'));
         assert_eq!([slots.insert('d'), slots.insert('e'), slots.insert('f')], [0, 1, 3]);
         assert_eq!(slots.len(), 4);
+    }
+
+    #[test]
+    fn what_is_free_is_known_through_every_change() {
+        let mut slots = Slots::default();
+        slots.put(5, 'f');
+        assert_eq!([slots.insert('a'), slots.insert('b')], [0, 1]);
+        assert_eq!(slots.put(1, 'c'), Some('b'));
+        assert_eq!((slots.remove(0), slots.remove(5), slots.remove(5)), (Some('a'), Some('f'), None));
+        assert_eq!([slots.insert('g'), slots.insert('h')], [0, 2], "nothing is left of what was above");
+        let bytes = postcard::to_stdvec(&slots).unwrap();
+        assert_eq!(postcard::from_bytes::<Slots<char>>(&bytes).unwrap(), slots);
     }
 
     #[test]

@@ -158,11 +158,12 @@ impl Kernel {
         if !flow.is_readable() {
             return Err(self.would_wait(nonblocking));
         }
-        if peek {
-            return Ok(flow.peek(out));
+        let read = if peek { flow.peek(out) } else { flow.read(out) };
+        self.copied(read);
+        if !peek {
+            self.touched.insert(slot);
         }
-        self.touched.insert(slot);
-        Ok(flow.read(out))
+        Ok(read)
     }
 
     /// What a `recv` that waits for all of its `wanted` bytes does first: blocks until they are there, or until nothing
@@ -206,6 +207,7 @@ impl Kernel {
         let before = flow.unsent_bytes().saturating_sub(own);
         flow.wrote(taken as u64);
         self.tables.shared_bytes += flow.unsent_bytes().saturating_sub(own) - before;
+        self.copied(taken);
         Ok(taken)
     }
 

@@ -18,6 +18,9 @@ use crate::stdio::OutputStream;
 /// Output that waits to be taken, in bytes of both streams; a write beyond it waits until the driver has taken some.
 pub const MAX_OUTPUT_BYTES: usize = 1 << 20;
 
+/// What a line of the log costs besides its bytes, in the kernel's units of work.
+const LINE_WORK: u64 = 64;
+
 /// A directory that the program is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preopen {
@@ -161,7 +164,8 @@ impl Kernel {
         let nonblocking = self.tables.descriptors.get(fd)?.nonblocking();
         let Some(solo) = &mut self.solo else {
             let (now_ns, limit) = (self.tables.clock.peek_ns(), self.config.log_lines_per_second);
-            self.tables.output.write(stream, bytes, now_ns, limit, &mut self.effects);
+            let lines = self.tables.output.write(stream, bytes, now_ns, limit, &mut self.effects);
+            self.add_work(LINE_WORK * lines);
             return Ok(bytes.len());
         };
         if solo.closed[stream as usize - 1] {

@@ -28,25 +28,29 @@ pub struct Output {
 }
 
 impl Output {
-    /// The guest wrote `bytes` at `now_ns`; at most `limit` lines a second of log time become effects.
-    pub fn write(&mut self, stream: OutputStream, bytes: &[u8], now_ns: u64, limit: u32, effects: &mut Effects) {
+    /// The guest wrote `bytes` at `now_ns`; at most `limit` lines a second of log time become effects. How many ended.
+    pub fn write(&mut self, stream: OutputStream, bytes: &[u8], now_ns: u64, limit: u32, effects: &mut Effects) -> u64 {
         let at = stream as usize - 1;
+        let mut ended = 0;
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let mut piece = piece;
             while self.partial[at].len() + piece.len() > MAX_LINE_BYTES {
                 let (now, rest) = piece.split_at(MAX_LINE_BYTES - self.partial[at].len());
                 self.partial[at].extend_from_slice(now);
                 self.end_line(stream, now_ns, limit, effects);
+                ended += 1;
                 piece = rest;
             }
             match piece.split_last() {
                 Some((b'\n', line)) => {
                     self.partial[at].extend_from_slice(line);
                     self.end_line(stream, now_ns, limit, effects);
+                    ended += 1;
                 }
                 _ => self.partial[at].extend_from_slice(piece),
             }
         }
+        ended
     }
 
     /// The guest ended: what it left unfinished is shown as it stands.
@@ -88,7 +92,7 @@ mod tests {
     #[test]
     fn only_whole_lines_become_effects() {
         let (mut output, mut effects) = (Output::default(), Effects::default());
-        output.write(OutputStream::Out, b"one\ntw", 0, 10, &mut effects);
+        assert_eq!(output.write(OutputStream::Out, b"one\ntw", 0, 10, &mut effects), 1);
         assert_eq!(lines(&mut effects), ["one"]);
         output.write(OutputStream::Out, b"o\n\n", 0, 10, &mut effects);
         assert_eq!(lines(&mut effects), ["two", ""]);
@@ -100,7 +104,7 @@ mod tests {
     #[test]
     fn a_line_is_cut_at_its_limit() {
         let (mut output, mut effects) = (Output::default(), Effects::default());
-        output.write(OutputStream::Out, &vec![b'x'; MAX_LINE_BYTES + 1], 0, 10, &mut effects);
+        assert_eq!(output.write(OutputStream::Out, &vec![b'x'; MAX_LINE_BYTES + 1], 0, 10, &mut effects), 1);
         output.write(OutputStream::Out, b"\n", 0, 10, &mut effects);
         let lengths: Vec<_> = lines(&mut effects).iter().map(String::len).collect();
         assert_eq!(lengths, [MAX_LINE_BYTES, 1]);

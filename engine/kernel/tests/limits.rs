@@ -193,3 +193,37 @@ fn a_flow_is_writable_when_half_its_buffer_is_free_even_if_all_have_less_than_on
     });
     rig.turn(&[credit(1, 1)], |kernel| assert_eq!(kernel.poll(&wanted, true).unwrap()[0].bytes, 50));
 }
+
+#[test]
+fn what_is_looked_at_is_charged() {
+    let mut config = config();
+    config.max_descriptors = 1000;
+    config.socket_buffer_bytes = 100_000;
+    let mut rig = Rig::new(config);
+    let fd = rig.flow(1);
+    rig.turn(&[data(1, &[1; 80_000])], |kernel| {
+        kernel.take_work();
+        assert_eq!(kernel.recv(fd, &mut [0; 80_000], true), Ok(80_000));
+        assert_eq!(kernel.take_work(), 10_000, "what was peeked at");
+        assert_eq!(recv(kernel, fd, 8).map(|bytes| bytes.len()), Ok(8));
+        assert_eq!(kernel.send(fd, &[1; 800]), Ok(800));
+        assert_eq!(kernel.take_work(), 1 + 100);
+        assert_eq!(kernel.read(fd, &mut [0; 800]), Ok(800));
+        assert_eq!(kernel.write(fd, &[1; 800]), Ok(800));
+        assert_eq!(kernel.take_work(), 100 + 100, "once, whatever the call is named");
+        kernel.write(1, b"\n\n\n").unwrap();
+        assert_eq!(kernel.take_work(), 3 * 64);
+        for _ in 0..100 {
+            let fd = kernel.socket(false, true).unwrap();
+            kernel.bind(fd, 0).unwrap();
+        }
+        assert!(kernel.take_work() >= 8 * 99 * 100 / 2, "the ports that are taken");
+        assert_eq!(kernel.allocate(fd, 0, 1), Err(Errno::Spipe));
+        let (follow, flags) = (Follow::Yes, OpenFlags::CREATE);
+        let (path, rights) = (&b"file"[..], u64::MAX);
+        let file = kernel.open_path(&OpenRequest { dir: ROOT_DIR, path, follow, flags, fd_flags: 0, rights }).unwrap();
+        assert_eq!(kernel.take_work(), 104);
+        assert_eq!(kernel.allocate(file, 0, i64::MAX as u64), Err(Errno::Nospc));
+        assert_eq!(kernel.take_work(), 16, "the chunks that may be there");
+    });
+}

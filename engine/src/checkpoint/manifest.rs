@@ -26,6 +26,8 @@ pub use difference::Difference;
 
 /// The most bytes of a manifest.
 pub const MAX_MANIFEST_BYTES: usize = 64 * 1024 * 1024;
+/// The version of the format.
+const VERSION: u16 = 2;
 /// Pages of a 32-bit memory.
 pub const MAX_PAGES: u32 = 65_536;
 
@@ -69,7 +71,7 @@ pub enum ManifestError {
         rule: &'static str,
     },
     /// A version that this build does not know.
-    #[error("the manifest has version {0}, expected 1")]
+    #[error("the manifest has version {0}, expected {VERSION}")]
     Version(u16),
 }
 

@@ -8,7 +8,7 @@ use refrain_kernel::{Errno, Kernel, rights};
 use wasmtime::Caller;
 
 use super::Links;
-use super::memory::{each_vector, slice_mut, write, write_u32, write_u64};
+use super::memory::{each_vector, slice, slice_mut, write, write_u32, write_u64};
 use crate::host::{Host, call, waiting_call};
 
 /// `filetype` of a pipe or a file of the host, as a standard stream of a program that runs by itself.
@@ -176,6 +176,7 @@ fn table(links: &mut Links<'_>) -> wasmtime::Result<()> {
     })?;
     links.define("fd_readdir", |mut caller: Caller<'_, Host>, fd: u32, at: u32, len: u32, cookie: u64, out: u32| {
         call(&mut caller, |kernel, memory| {
+            slice(memory, out, 4)?;
             let used = read_directory(kernel, fd, cookie, slice_mut(memory, at, len)?)?;
             kernel.add_work(u64::from(used));
             write_u32(memory, out, used)

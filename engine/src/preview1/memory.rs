@@ -5,6 +5,11 @@ use refrain_kernel::{Errno, Stop};
 /// The most buffers in one scattered read or write.
 const MAX_VECTORS: u32 = 1024;
 
+/// The most bytes that one call moves or makes: 64 MiB. A scattered read or write of more is a short one, as POSIX
+/// allows it to be; a call that cannot be short fails with `inval`. So no call keeps the host busy for long, and none has
+/// it keep more than this besides the guest's own memory, however often its buffers name the same bytes.
+pub(crate) const MAX_CALL_BYTES: u32 = 64 << 20;
+
 pub(crate) fn slice(memory: &[u8], at: u32, len: u32) -> Result<&[u8], Errno> {
     let start = at as usize;
     memory.get(start..start + len as usize).ok_or(Errno::Fault)
@@ -69,6 +74,7 @@ impl Vectors {
         let count = count as usize;
         let mut vectors = Self { few: [(0, 0); FEW], many: Vec::new(), count };
         if count > FEW {
+            slice(memory, base, count as u32 * 8)?;
             vectors.many.resize(count, (0, 0));
         }
         let mut total = 0u32;
@@ -94,7 +100,8 @@ pub(crate) fn vectors(memory: &[u8], base: u32, count: u32) -> Result<Vec<(u32, 
 
 /// Applies `step` to one buffer after another until one is not used up, and writes the total to `total_at`.
 ///
-/// What the first buffers gave counts: an error or a wait of a later one ends the call with a short result.
+/// What the first buffers gave counts: an error or a wait of a later one ends the call with a short result, and so does
+/// [`MAX_CALL_BYTES`].
 pub(crate) fn each_vector(
     memory: &mut [u8],
     (base, count): (u32, u32),
@@ -107,12 +114,13 @@ pub(crate) fn each_vector(
     // An empty call still asks, so that a bad descriptor is told.
     vectors.count = vectors.count.max(1);
     for (index, (at, len)) in vectors.as_mut_slice().iter().copied().enumerate() {
+        let len = len.min(MAX_CALL_BYTES - total);
         if len == 0 && index > 0 {
             continue;
         }
         match step(slice_mut(memory, at, len)?) {
             Ok(done) => {
-                total = total.saturating_add(done as u32);
+                total += done as u32;
                 if done < len as usize {
                     break;
                 }
@@ -144,6 +152,24 @@ mod tests {
         memory[4..8].copy_from_slice(&5u32.to_le_bytes());
         let result = each_vector(&mut memory, (0, 1), 32, |_| panic!("must not be reached"));
         assert_eq!(result, Err(Stop::Errno(Errno::Fault)));
+    }
+
+    #[test]
+    fn a_call_is_short_at_its_limit_of_bytes_however_often_its_buffers_name_the_same() {
+        let third = MAX_CALL_BYTES / 3;
+        let mut memory = vec![0u8; third as usize + 64];
+        for index in 0..5u32 {
+            let at = index as usize * 8;
+            memory[at..at + 4].copy_from_slice(&64u32.to_le_bytes());
+            memory[at + 4..at + 8].copy_from_slice(&third.to_le_bytes());
+        }
+        let mut asked = Vec::new();
+        let result = each_vector(&mut memory, (0, 5), 60, |buffer| {
+            asked.push(buffer.len() as u32);
+            Ok(buffer.len())
+        });
+        assert_eq!((result, read_u32(&memory, 60)), (Ok(()), Ok(MAX_CALL_BYTES)));
+        assert_eq!(asked, [third, third, third, MAX_CALL_BYTES - 3 * third]);
     }
 
     #[test]

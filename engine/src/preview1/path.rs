@@ -1,7 +1,7 @@
 //! The `path_*` functions.
 
 use refrain_kernel::files::OpenRequest;
-use refrain_kernel::fs::{Follow, Fs, InodeId, OpenFlags};
+use refrain_kernel::fs::{Follow, Fs, InodeId, MAX_PATH_BYTES, OpenFlags};
 use refrain_kernel::{Errno, Kernel, rights};
 use wasmtime::Caller;
 
@@ -29,6 +29,10 @@ fn open_flags(bits: u32) -> Result<OpenFlags, Errno> {
 
 fn path(memory: &[u8], at: u32, len: u32) -> Result<&[u8], Errno> {
     let path = slice(memory, at, len)?;
+    // Before its text is looked at, which may be as long as the memory.
+    if path.len() > MAX_PATH_BYTES {
+        return Err(Errno::Nametoolong);
+    }
     std::str::from_utf8(path).map_err(|_| Errno::Ilseq)?;
     Ok(path)
 }

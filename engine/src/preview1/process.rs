@@ -4,7 +4,7 @@ use refrain_kernel::{Errno, Kernel, Stop};
 use wasmtime::Caller;
 
 use super::Links;
-use super::memory::{element, slice_mut, write, write_u32, write_u64};
+use super::memory::{MAX_CALL_BYTES, element, slice, slice_mut, write, write_u32, write_u64};
 use crate::host::{ExitCode, Host, call, waiting_call};
 
 const CLOCK_REALTIME: u32 = 0;
@@ -35,7 +35,11 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     })?;
     links.define("random_get", |mut caller: Caller<'_, Host>, at: u32, len: u32| {
         call(&mut caller, |kernel, memory| {
-            kernel.fill_random(slice_mut(memory, at, len)?);
+            let out = slice_mut(memory, at, len)?;
+            if len > MAX_CALL_BYTES {
+                return Err(Errno::Inval);
+            }
+            kernel.fill_random(out);
             Ok(())
         })
     })?;
@@ -59,6 +63,7 @@ fn clock_time(kernel: &mut Kernel, memory: &mut [u8], clock: u32, out: u32) -> R
     if clock > CLOCK_THREAD {
         return Err(Errno::Inval.into());
     }
+    slice(memory, out, 8)?;
     let now_ns = kernel.read_clock()?;
     let shown = if clock == CLOCK_PROCESS || clock == CLOCK_THREAD { kernel.since_start_ns() } else { now_ns };
     Ok(write_u64(memory, out, shown)?)
@@ -73,22 +78,28 @@ fn strings(
 ) -> wasmtime::Result<()> {
     links.define(get, move |mut caller: Caller<'_, Host>, pointers: u32, bytes: u32| {
         call(&mut caller, |kernel, memory| {
+            let list = list(kernel);
+            let all: Vec<u8> = list.iter().flat_map(|text| text.iter().chain(&[0])).copied().collect();
+            kernel.copied(all.len());
+            slice(memory, pointers, element(0, list.len() as u32, 4)?)?;
+            slice(memory, bytes, all.len() as u32)?;
             let mut at = bytes;
-            for (index, text) in list(kernel).into_iter().enumerate() {
-                write_u32(memory, element(pointers, index as u32, 4)?, at)?;
-                write(memory, at, &text)?;
-                at = at.checked_add(text.len() as u32).ok_or(Errno::Fault)?;
-                write(memory, at, &[0])?;
-                at = at.checked_add(1).ok_or(Errno::Fault)?;
+            for (index, text) in (0..).zip(&list) {
+                write_u32(memory, element(pointers, index, 4)?, at)?;
+                // The end of the last one may be that of the memory, where nothing begins.
+                at = at.wrapping_add(text.len() as u32 + 1);
             }
-            Ok(())
+            write(memory, bytes, &all)
         })
     })?;
     links.define(sizes, move |mut caller: Caller<'_, Host>, count: u32, bytes: u32| {
         call(&mut caller, |kernel, memory| {
             let list = list(kernel);
+            let size: u32 = list.iter().map(|text| text.len() as u32 + 1).sum();
+            kernel.copied(size as usize);
+            slice(memory, bytes, 4)?;
             write_u32(memory, count, list.len() as u32)?;
-            write_u32(memory, bytes, list.iter().map(|text| text.len() as u32 + 1).sum())
+            write_u32(memory, bytes, size)
         })
     })?;
     Ok(())

@@ -71,6 +71,7 @@ fn open(kernel: &mut Kernel, memory: &mut [u8], (domain, kind): (u32, u32), out:
 fn listen(kernel: &mut Kernel, fd: u32, backlog: u32) -> Result<(), Errno> {
     if kernel.local_address(fd)?.port() == 0 {
         let taken: Vec<u16> = kernel.listening().collect();
+        kernel.add_work(taken.len() as u64 * kernel.config().ports.len() as u64);
         let ports = kernel.config().ports.iter().filter(|port| !port.datagram).map(|port| port.port);
         if let Some(free) = ports.into_iter().find(|port| !taken.contains(port)) {
             kernel.bind(fd, free)?;

@@ -9,6 +9,7 @@ use refrain_kernel::socket::SocketKind;
 use refrain_kernel::{Errno, Kernel};
 use wasmtime::Caller;
 
+use super::{MAX_HOST_TEXT_BYTES, text};
 use crate::host::{Host, call, waiting_call};
 use crate::links::Links;
 use crate::preview1::memory::{element, slice, slice_mut, write, write_u32};
@@ -104,7 +105,7 @@ fn addresses(links: &mut Links<'_>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Host>, (host, len, _port, out, room, count): (u32, u32, u32, u32, u32, u32)| {
             waiting_call(caller, move |kernel, memory, first| {
                 slice(memory, count, 4)?;
-                let name = slice(memory, host, len)?.split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
+                let name = text(memory, (host, len), MAX_HOST_TEXT_BYTES)?;
                 let found = kernel.resolve(&name, first)?;
                 let found = &found[..found.len().min(room as usize)];
                 slice_mut(memory, out, element(0, found.len() as u32, IP_BYTES)?)?;

@@ -89,7 +89,7 @@ fn datagrams(links: &mut Links<'_>) -> wasmtime::Result<()> {
                 let room = Room::of(memory, address)?;
                 slice(memory, out_flags, 2)?;
                 let received = receive(kernel, memory, fd, Buffers { vectors: (at, count), total }, flags)?;
-                received.from(kernel, fd).map_or(Ok(()), |from| room.put(memory, from))?;
+                received.from(kernel, fd).map_or(Ok(()), |from| room.put_cut(memory, from))?;
                 Ok(write(memory, out_flags, &received.flags.to_le_bytes())?)
             })
         },
@@ -150,7 +150,7 @@ fn second(links: &mut Links<'_>) -> wasmtime::Result<()> {
                 slice(memory, out_flags, 2)?;
                 let received = receive(kernel, memory, fd, Buffers { vectors: (at, count), total }, flags)?;
                 if let Some(from) = received.from(kernel, fd) {
-                    room.put(memory, from)?;
+                    room.put_cut(memory, from)?;
                     write_u32(memory, port, u32::from(from.port()))?;
                 }
                 Ok(write(memory, out_flags, &received.flags.to_le_bytes())?)

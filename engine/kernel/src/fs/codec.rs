@@ -26,6 +26,7 @@ use super::chunk::Chunk;
 use super::inode::{FileKind, Inode, InodeId, Node};
 use super::names::MAX_LINKS;
 use super::quota::Quota;
+use super::walked::Walked;
 use super::{Fs, ROOT};
 
 mod node;
@@ -186,7 +187,9 @@ impl Fs {
         }
         let mut quota = Quota::new(reader.number()?);
         quota.grant(reader.number()?);
-        let mut fs = Self { bundle: bundle.clone(), quota, next_inode: reader.number()?, inodes: BTreeMap::new() };
+        let next_inode = reader.number()?;
+        let (inodes, walked) = (BTreeMap::new(), Walked::default());
+        let mut fs = Self { bundle: bundle.clone(), quota, next_inode, inodes, walked };
         for _ in 0..reader.number()? {
             let id = reader.number()?;
             let above_last = fs.inodes.last_key_value().is_none_or(|(last, _)| last.0 < id);

@@ -15,6 +15,9 @@ pub const MAX_PATH_BYTES: usize = 4096;
 /// How many symbolic links one path may lead through.
 pub const MAX_SYMLINKS: usize = 40;
 
+/// What one name of a path costs besides its bytes, in units of one plain instruction: it is looked up in a tree.
+const NAME_WORK: u64 = 100;
+
 /// Whether a symbolic link at the end of a path stands for its target or for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follow {
@@ -58,7 +61,8 @@ impl Fs {
     pub(super) fn locate(&self, dir: InodeId, path: &[u8], follow: Follow) -> Result<Located, Errno> {
         self.directory(dir)?;
         check_text(path)?;
-        let walk = Walk { fs: self, trail: vec![dir], texts: vec![path], links: 0, slash: false };
+        let texts = vec![Rest { text: path, slash: false }];
+        let walk = Walk { fs: self, trail: vec![dir], texts, links: 0, slash: false };
         walk.run(follow)
     }
 
@@ -90,9 +94,23 @@ struct Walk<'a> {
     /// The directories from the start to where the walk is.
     trail: Vec<InodeId>,
     /// What is left of the path and of the link targets in it, innermost last.
-    texts: Vec<&'a [u8]>,
+    texts: Vec<Rest<'a>>,
     links: usize,
     slash: bool,
+}
+
+/// A text without the slashes that it begins with, and whether there were any.
+#[derive(Clone, Copy)]
+struct Rest<'a> {
+    text: &'a [u8],
+    slash: bool,
+}
+
+impl<'a> Rest<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        let start = text.iter().position(|byte| *byte != b'/').unwrap_or(text.len());
+        Self { text: &text[start..], slash: start > 0 }
+    }
 }
 
 struct Component<'a> {
@@ -142,7 +160,7 @@ impl<'a> Walk<'a> {
                     return Err(Errno::Loop);
                 }
                 check_text(target)?;
-                self.texts.push(target);
+                self.texts.push(Rest::of(target));
                 return Ok(None);
             }
             Some(Node::Directory(_)) if !component.last => {
@@ -159,26 +177,22 @@ impl<'a> Walk<'a> {
     /// The next component. After the last one `self.slash` tells whether a slash follows it.
     fn next(&mut self) -> Option<Component<'a>> {
         loop {
-            let text = without_leading_slashes(self.texts.pop()?);
+            let text = self.texts.pop()?.text;
             if text.is_empty() {
                 continue;
             }
             let end = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
             let (name, rest) = text.split_at(end);
-            self.texts.push(rest);
-            let last = self.texts.iter().all(|text| without_leading_slashes(text).is_empty());
+            self.texts.push(Rest::of(rest));
+            self.fs.walked.add(NAME_WORK + (text.len() - self.texts[self.texts.len() - 1].text.len()) as u64);
+            let last = self.texts.iter().all(|rest| rest.text.is_empty());
             if last {
-                self.slash |= self.texts.iter().any(|text| !text.is_empty());
+                self.slash |= self.texts.iter().any(|rest| rest.slash);
                 self.texts.clear();
             }
             return Some(Component { name, last });
         }
     }
-}
-
-fn without_leading_slashes(text: &[u8]) -> &[u8] {
-    let start = text.iter().position(|byte| *byte != b'/').unwrap_or(text.len());
-    &text[start..]
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use super::inode::{InodeId, Node};
 use super::path::{Follow, Located, Name};
 use crate::errno::Errno;
 
+/// What one step from a directory to its parent costs, in units of one plain instruction.
+const PARENT_WORK: u64 = 50;
+
 impl Fs {
     /// Moves a name, and replaces what has the new name: a file replaces a file, a directory an empty directory.
     /// Two names of the same file stay as they are.
@@ -57,6 +60,7 @@ impl Fs {
     fn is_within(&self, dir: InodeId, ancestor: InodeId) -> bool {
         let mut here = dir;
         while here != ancestor {
+            self.walked.add(PARENT_WORK);
             match self.directory(here).map(|directory| directory.parent()) {
                 Ok(parent) if parent != here => here = parent,
                 _ => return false,

@@ -2,11 +2,12 @@
 
 use refrain_wire::{Digest, GroupId, Position, RunningDigest};
 
-use super::{Blob, GuestParts, MAX_MANIFEST_BYTES, MAX_MEMORIES, MAX_PAGES, ManifestError, MemoryParts, Parts};
+use super::{
+    Blob, GuestParts, MAX_MANIFEST_BYTES, MAX_MEMORIES, MAX_PAGES, ManifestError, MemoryParts, Parts, VERSION,
+};
 use crate::checkpoint::chunk::{CHUNK_BYTES, ChunkId};
 
 const MAGIC: &[u8; 4] = b"RFCK";
-const VERSION: u16 = 2;
 const MEMORY_REFUSED: u8 = 1;
 
 pub(super) fn encode(parts: &Parts) -> Vec<u8> {

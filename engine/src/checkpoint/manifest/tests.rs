@@ -83,6 +83,17 @@ fn bytes_that_are_cut_or_too_long_or_changed_never_panic_and_are_no_other_form_o
 }
 
 #[test]
+fn a_version_that_is_not_known_is_told_with_the_one_that_is() {
+    let mut bytes = Manifest::new(parts()).bytes().to_vec();
+    for version in [0u16, 1, 3, 0xffff] {
+        bytes[4..6].copy_from_slice(&version.to_le_bytes());
+        let error = open(&bytes).unwrap_err();
+        assert_eq!(error, ManifestError::Version(version));
+        assert_eq!(error.to_string(), format!("the manifest has version {version}, expected 2"));
+    }
+}
+
+#[test]
 fn what_no_replica_could_have_written_is_refused() {
     let refused = |edit: fn(&mut Parts), rule: &str| {
         let mut parts = parts();

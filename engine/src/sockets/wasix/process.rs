@@ -130,6 +130,8 @@ fn folders(links: &mut Links<'_>) -> wasmtime::Result<()> {
     links.define("getcwd", |mut caller: Caller<'_, Host>, out: u32, len_at: u32| {
         call(&mut caller, |_, memory| {
             let room = read_u32(memory, len_at)?;
+            slice(memory, out, room.min(1))?;
+            // How much room it takes is told either way.
             write_u32(memory, len_at, 1)?;
             if room == 0 { Err(Errno::Overflow) } else { write(memory, out, b"/") }
         })

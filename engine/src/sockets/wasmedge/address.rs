@@ -53,6 +53,15 @@ impl Room {
         if len < 4 { Err(Errno::Inval) } else { Ok(Self { at, len }) }
     }
 
+    /// Writes who sent what was received. It is taken already, so an address that does not fit is cut, as `recvfrom` cuts
+    /// it.
+    pub(super) fn put_cut(self, memory: &mut [u8], from: SocketAddr) -> Result<(), Errno> {
+        match from.ip() {
+            IpAddr::V6(ip) if self.len < 16 => write(memory, self.at, &ip.octets()[..self.len as usize]),
+            _ => self.put(memory, from),
+        }
+    }
+
     /// Writes an address: with its family, where there is room for the longest one.
     pub(super) fn put(self, memory: &mut [u8], from: SocketAddr) -> Result<(), Errno> {
         let (ip, family) = match from.ip() {
@@ -112,5 +121,7 @@ mod tests {
         let mut memory = memory(4, &[]);
         let room = Room::of(&memory, 0).unwrap();
         assert_eq!(room.put(&mut memory, "[::1]:1".parse().unwrap()), Err(Errno::Inval));
+        room.put_cut(&mut memory, "[102:304:506::]:1".parse().unwrap()).unwrap();
+        assert_eq!(memory[64..70], [1, 2, 3, 4, 0, 0]);
     }
 }

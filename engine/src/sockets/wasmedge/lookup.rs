@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use refrain_kernel::{Errno, Kernel, Stop};
 use wasmtime::Caller;
 
+use super::super::{MAX_HOST_TEXT_BYTES, text};
 use super::address::{FAMILY_INET4, FAMILY_INET6};
 use super::{TYPE_ANY, TYPE_DATAGRAM, TYPE_STREAM};
 use crate::host::{Host, waiting_call};
@@ -67,9 +68,10 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
         )| {
             waiting_call(caller, move |kernel, memory, first| {
                 slice(memory, count, 4)?;
+                slice(memory, results, 4)?;
                 let asked = Asked {
-                    node: text(memory, node, node_len)?,
-                    service: text(memory, service, service_len.min(MAX_SERVICE_BYTES))?,
+                    node: text(memory, (node, node_len), MAX_HOST_TEXT_BYTES)?,
+                    service: text(memory, (service, service_len.min(MAX_SERVICE_BYTES)), MAX_SERVICE_BYTES)?,
                     hints: Hints::read(memory, hints)?,
                 };
                 let found = match asked.answer(kernel, first) {
@@ -84,12 +86,6 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
             })
         },
     )
-}
-
-/// A text that may end with a zero.
-fn text(memory: &[u8], at: u32, len: u32) -> Result<Vec<u8>, Errno> {
-    let bytes = slice(memory, at, len)?;
-    Ok(bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec())
 }
 
 struct Hints {
@@ -172,7 +168,60 @@ fn own_addresses(any: bool) -> Vec<IpAddr> {
     }
 }
 
-/// Fills in at most `max` structures of the chain that begins at `at`; how many.
+/// What goes into one structure of the chain.
+struct Filling {
+    info: u32,
+    sockaddr: u32,
+    data: u32,
+    bytes: Vec<u8>,
+    family: u32,
+}
+
+impl Filling {
+    /// Looks at the structure at `info`, whose pointers are checked. None when it has no room for the address.
+    fn of(memory: &[u8], info: u32, ip: IpAddr, port: u16) -> Result<Option<Self>, Errno> {
+        slice(memory, info, ADDRINFO_BYTES)?;
+        let sockaddr = read_u32(memory, info + 12)?;
+        slice(memory, sockaddr, SOCKADDR_BYTES)?;
+        let (room, data) = (read_u32(memory, sockaddr + 4)?, read_u32(memory, sockaddr + 8)?);
+        let mut bytes = port.to_be_bytes().to_vec();
+        let family = match ip {
+            IpAddr::V4(ip) => {
+                bytes.extend_from_slice(&ip.octets());
+                FAMILY_INET4
+            }
+            IpAddr::V6(ip) => {
+                bytes.extend_from_slice(&[0; 4]);
+                bytes.extend_from_slice(&ip.octets());
+                bytes.extend_from_slice(&[0; 4]);
+                FAMILY_INET6
+            }
+        };
+        let len = bytes.len() as u32;
+        debug_assert!([DATA_INET4, DATA_INET6].contains(&len));
+        if len > room {
+            return Ok(None);
+        }
+        slice(memory, data, len)?;
+        Ok(Some(Self { info, sockaddr, data, bytes, family }))
+    }
+
+    fn write(&self, memory: &mut [u8], hints: &Hints) -> Result<(), Errno> {
+        write(memory, self.data, &self.bytes)?;
+        write(memory, self.sockaddr, &[self.family as u8])?;
+        write_u32(memory, self.sockaddr + 4, self.bytes.len() as u32)?;
+        let kind = if u32::from(hints.kind) == TYPE_ANY { TYPE_STREAM as u8 } else { hints.kind };
+        let protocol = if u32::from(kind) == TYPE_DATAGRAM { 2 } else { 1 };
+        let protocol = if hints.protocol == 0 { protocol } else { hints.protocol };
+        write(memory, self.info + 2, &[self.family as u8, kind, protocol])?;
+        let addrlen = if self.family == FAMILY_INET4 { ADDRLEN_INET4 } else { ADDRLEN_INET6 };
+        write_u32(memory, self.info + 8, addrlen)?;
+        write_u32(memory, self.info + 20, 0)
+    }
+}
+
+/// Fills in at most `max` structures of the chain that begins at `at`; how many. The chain is read as it is before the
+/// first of them is written.
 fn fill(
     memory: &mut [u8],
     mut at: u32,
@@ -180,45 +229,18 @@ fn fill(
     hints: &Hints,
     (found, port): &(Vec<IpAddr>, u16),
 ) -> Result<u32, Errno> {
-    let mut written = 0;
+    let mut fillings = Vec::new();
     for ip in found {
-        if written == max || at == 0 {
+        if fillings.len() == max as usize || at == 0 {
             break;
         }
-        slice(memory, at, ADDRINFO_BYTES)?;
-        let address = read_u32(memory, at + 12)?;
-        slice(memory, address, SOCKADDR_BYTES)?;
-        let (room, data) = (read_u32(memory, address + 4)?, read_u32(memory, address + 8)?);
-        let mut bytes = port.to_be_bytes().to_vec();
-        let (family, addrlen) = match ip {
-            IpAddr::V4(ip) => {
-                bytes.extend_from_slice(&ip.octets());
-                (FAMILY_INET4 as u8, ADDRLEN_INET4)
-            }
-            IpAddr::V6(ip) => {
-                bytes.extend_from_slice(&[0; 4]);
-                bytes.extend_from_slice(&ip.octets());
-                bytes.extend_from_slice(&[0; 4]);
-                (FAMILY_INET6 as u8, ADDRLEN_INET6)
-            }
-        };
-        debug_assert!([DATA_INET4, DATA_INET6].contains(&(bytes.len() as u32)));
-        if (bytes.len() as u32) > room {
-            continue;
+        if let Some(filling) = Filling::of(memory, at, *ip, *port)? {
+            at = read_u32(memory, at + 24)?;
+            fillings.push(filling);
         }
-        write(memory, data, &bytes)?;
-        write(memory, address, &[family])?;
-        write_u32(memory, address + 4, bytes.len() as u32)?;
-        let kind = if u32::from(hints.kind) == TYPE_ANY { TYPE_STREAM as u8 } else { hints.kind };
-        let protocol = if u32::from(kind) == TYPE_DATAGRAM { 2 } else { 1 };
-        let protocol = if hints.protocol == 0 { protocol } else { hints.protocol };
-        write(memory, at + 2, &[family, kind, protocol])?;
-        write_u32(memory, at + 8, addrlen)?;
-        write_u32(memory, at + 20, 0)?;
-        written += 1;
-        at = read_u32(memory, at + 24)?;
     }
-    Ok(written)
+    fillings.iter().try_for_each(|filling| filling.write(memory, hints))?;
+    Ok(fillings.len() as u32)
 }
 
 #[cfg(test)]
@@ -260,5 +282,10 @@ mod tests {
         assert_eq!(memory[606..622], Ipv6Addr::LOCALHOST.octets());
         assert_eq!(fill(&mut memory, 100, 1, &hints, &found), Ok(1));
         assert_eq!(fill(&mut memory, 1020, 1, &hints, &found), Err(Errno::Fault));
+        // The second is bad: the first is not written.
+        write_u32(&mut memory, 224, 1020).unwrap();
+        let before = memory.clone();
+        assert_eq!(fill(&mut memory, 100, 9, &hints, &(vec![v4; 3], 259)), Err(Errno::Fault));
+        assert_eq!(memory, before);
     }
 }
