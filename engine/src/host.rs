@@ -112,7 +112,10 @@ impl Host {
 
 /// Growth by the manifest alone.
 pub(crate) struct Limits {
+    /// The most bytes of all memories together, and of the heap of exceptions.
     memory_bytes: usize,
+    /// How many there are.
+    memory_total: usize,
     /// The most elements of all tables together.
     tables_max: usize,
     /// How many there are.
@@ -134,6 +137,7 @@ impl Limits {
     pub(crate) fn new(memory_bytes: usize, tables_max: usize) -> Self {
         Self {
             memory_bytes,
+            memory_total: 0,
             tables_max,
             table_elements: 0,
             memory_refused: false,
@@ -162,10 +166,18 @@ impl Limits {
 
 impl ResourceLimiter for Limits {
     /// A growth beyond the module's own maximum is refused here too, so that wasmtime reports no failure for it.
-    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let fits = self.is_stack_made() || desired <= self.memory_bytes;
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if self.is_stack_made() {
+            return Ok(true);
+        }
+        let all = self.memory_total.saturating_add(desired).saturating_sub(current);
+        let fits = all <= self.memory_bytes;
         self.memory_refused |= !fits;
-        Ok(fits && maximum.is_none_or(|maximum| desired <= maximum))
+        let grows = fits && maximum.is_none_or(|maximum| desired <= maximum);
+        if grows {
+            self.memory_total = all;
+        }
+        Ok(grows)
     }
 
     /// The host has no memory for a growth that the manifest allows: this replica stops, its guest does not see it.

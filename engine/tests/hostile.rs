@@ -111,6 +111,29 @@ fn a_module_that_begins_above_a_limit_is_not_started() {
 }
 
 #[test]
+fn all_memories_together_have_one_limit() {
+    let end = |memories: &str, body: &str| {
+        let text = format!("(module (memory (export \"memory\") 1) {memories} (func (export \"_start\") {body}))");
+        end_of(&wat(&text))
+    };
+    let grow = |memory: u32, expected: i32| {
+        format!("(if (i32.ne (memory.grow {memory} (i32.const 1)) (i32.const {expected})) (then unreachable))")
+    };
+    // The limit is four pages.
+    let others = "(memory 1) (memory 0) (memory 1 2)";
+    assert_eq!(end(others, &(grow(3, 1) + &grow(1, -1) + &grow(2, -1) + &grow(0, -1))), "exited with code 0");
+    // A growth that is refused by a memory's own maximum takes nothing from the others.
+    assert_eq!(end(others, &(grow(3, 1) + &grow(3, -1))), "exited with code 0");
+    assert_eq!(end("(memory 0 0)", &(grow(1, -1) + &grow(0, 1) + &grow(0, 2) + &grow(0, 3))), "exited with code 0");
+    let reason = end("(memory 2) (memory 2)", "");
+    assert_eq!(reason, "could not be started (its memory limit of 262144 bytes was reached)");
+    assert_eq!(end("(memory 2) (memory 1)", ""), "exited with code 0");
+    let many = "(memory 0)".repeat(99);
+    let body: String = (97..100).map(|memory| grow(memory, 0)).collect();
+    assert_eq!(end(&many, &(body + &grow(1, -1))), "exited with code 0");
+}
+
+#[test]
 fn tables_grow_to_their_limit_exactly() {
     let grow = |count: u32, expected: i32| {
         let text = format!(
