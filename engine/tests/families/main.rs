@@ -5,6 +5,5 @@ mod support;
 
 mod outward;
 mod replicode;
-mod script;
 mod wasix;
 mod wasmedge;

@@ -7,7 +7,7 @@ use refrain_engine::TurnOutcome;
 use refrain_wire::outward::FIRST_OUTWARD_SERIAL;
 use refrain_wire::{CallFailure, EffectKind, Record, Serial, Target};
 
-use crate::script::{OUTSIDE, Script, guest};
+use crate::support::script::{OUTSIDE, Script, guest};
 use crate::support::{data, sent};
 
 const FIRST: u32 = FIRST_OUTWARD_SERIAL.0;

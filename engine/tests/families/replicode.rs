@@ -2,7 +2,7 @@
 
 use refrain_kernel::config::{GuestConfig, GuestPort};
 
-use crate::script::{PORT, Script, guest};
+use crate::support::script::{PORT, Script, guest};
 use crate::support::{data, open, sent};
 
 #[test]

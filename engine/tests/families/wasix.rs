@@ -1,6 +1,6 @@
 //! WASIX: sockets, and the rest that a single-threaded program imports.
 
-use crate::script::{PORT, Script, guest};
+use crate::support::script::{PORT, Script, guest};
 use crate::support::{data, open, sent};
 
 const VECTOR: u32 = 16;

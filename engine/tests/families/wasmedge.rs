@@ -2,7 +2,7 @@
 
 use refrain_wire::Record;
 
-use crate::script::{PORT, Script, guest};
+use crate::support::script::{PORT, Script, guest};
 use crate::support::{data, open, sent};
 
 /// Where the scripts keep things: the listener's descriptor, the connection's, a vector, an address structure with its

@@ -3,6 +3,8 @@
 
 pub mod chunks;
 pub mod numbers;
+pub mod script;
+pub mod seeds;
 
 use std::sync::Arc;
 
@@ -97,6 +99,11 @@ fn prefix(family: Family) -> &'static str {
 
 /// A module with a page of memory, the import of every word of `imports`, and `body` as its `_start`.
 pub fn command(imports: &str, body: &str) -> Vec<u8> {
+    command_with(imports, body, "")
+}
+
+/// The same with more fields of the module.
+pub fn command_with(imports: &str, body: &str, fields: &str) -> Vec<u8> {
     let functions = functions();
     let mut text = String::from("(module ");
     for word in imports.split(' ').filter(|word| !word.is_empty()) {
@@ -109,7 +116,7 @@ pub fn command(imports: &str, body: &str) -> Vec<u8> {
         let (module, name) = (function.module, function.name);
         text += &format!("(import \"{module}\" \"{name}\" (func ${word} {params} {results}))");
     }
-    text += &format!("(memory (export \"memory\") 1) (func (export \"_start\") {body}))");
+    text += &format!("(memory (export \"memory\") 1) (func (export \"_start\") {body}) {fields})");
     wat(&text)
 }
 
@@ -121,15 +128,37 @@ pub fn agree(
     limits: RunLimits,
     turns: &[Vec<Record>],
 ) -> Vec<TurnOutcome> {
-    let blueprint = blueprint(platform, module, config, limits);
-    let (mut one, mut two) = (Rig::new(blueprint.clone(), 0), Rig::new(blueprint, 1));
-    let outcomes = turns.iter().map(|records| {
-        let (a, b) = (one.turn(records), two.turn(records));
+    let mut pair = Pair::new(blueprint(platform, module, config, limits));
+    turns.iter().map(|records| pair.turn(records)).collect()
+}
+
+/// Two replicas that must agree on everything.
+pub struct Pair(pub [Rig; 2]);
+
+impl Pair {
+    pub fn new(blueprint: Arc<Blueprint>) -> Self {
+        Self::of([blueprint.clone(), blueprint])
+    }
+
+    /// Two that run the same program, compiled for each.
+    pub fn of(blueprints: [Arc<Blueprint>; 2]) -> Self {
+        let mut seats = 0..;
+        Self(blueprints.map(|blueprint| Rig::new(blueprint, seats.next().expect("they never end"))))
+    }
+
+    /// One turn of both.
+    pub fn turn(&mut self, records: &[Record]) -> TurnOutcome {
+        let [a, b] = self.0.each_mut().map(|rig| rig.turn(records));
         assert_eq!(a.effects, b.effects);
         assert_eq!((&a.votes, a.after, a.wants, a.fuel), (&b.votes, b.after, b.wants, b.fuel));
+        let sizes = |outcome: &TurnOutcome| {
+            (outcome.memory_bytes, outcome.flows, outcome.files_bytes, outcome.inodes, outcome.descriptors)
+        };
+        assert_eq!(sizes(&a), sizes(&b));
+        let [one, two] = self.0.each_mut().map(|rig| rig.replica.with_kernel(|kernel| kernel.state_digest([0; 32])));
+        assert_eq!(one, two);
         a
-    });
-    outcomes.collect()
+    }
 }
 
 pub const LIMITS: RunLimits =

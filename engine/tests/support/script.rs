@@ -6,7 +6,7 @@ use refrain_kernel::config::{GuestConfig, GuestPort};
 use refrain_kernel::outbound::{Host, IpRange, PortRange, Rule};
 use refrain_wire::{Protocol, Record};
 
-use crate::support::{LIMITS, agree, command, config, exit_reason, platform};
+use super::{LIMITS, agree, command, config, exit_reason, platform};
 
 /// The port that the guests listen on.
 pub const PORT: u16 = 80;
