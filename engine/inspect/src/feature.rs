@@ -44,13 +44,10 @@ impl Feature {
     /// Why the engine does not run it; `None` when it does.
     pub fn obstacle(self) -> Option<&'static str> {
         match self {
-            Self::Exceptions
-            | Self::FunctionReferences
-            | Self::Gc
-            | Self::MultiMemory
-            | Self::RelaxedSimd
-            | Self::Simd
-            | Self::TailCall => None,
+            Self::Exceptions | Self::MultiMemory | Self::RelaxedSimd | Self::Simd | Self::TailCall => None,
+            Self::FunctionReferences | Self::Gc => {
+                Some("a checkpoint cannot hold references; build for linear memory, with indices of tables")
+            }
             Self::CustomPageSizes => Some("memory has pages of 64 KiB here"),
             Self::LegacyExceptions => {
                 Some("build with the standard form (clang: -mllvm -wasm-use-legacy-eh=false) or translate to exnref")
@@ -65,7 +62,7 @@ impl Feature {
     pub fn note(self) -> &'static str {
         match self {
             Self::RelaxedSimd => "run in its deterministic form",
-            Self::Exceptions | Self::Gc => "switched on for this module alone",
+            Self::Exceptions => "switched on for this module alone",
             _ => "",
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wasmparser::types::{EntityType, TypesRef};
+use wasmparser::types::{EntityType, Types, TypesRef};
 use wasmparser::{
     BinaryReaderError, Chunk, CompositeInnerType, Data, DataKind, Operator, Parser, Payload, TypeRef, Validator,
     WasmFeatures,
@@ -69,7 +69,7 @@ impl From<BinaryReaderError> for InspectError {
 pub fn inspect(bytes: &[u8]) -> Result<Report, InspectError> {
     check_header(bytes)?;
     let Walked { mut features, functions, data_ends } = walk(bytes)?;
-    let types = Validator::new_with_features(told_apart()).validate_all(bytes)?;
+    let types = validate(bytes, &mut features)?;
     let types = types.as_ref();
     let imports = imports(bytes, types)?;
     let memories = memories(types, &imports, &data_ends, &mut features);
@@ -96,6 +96,30 @@ pub(crate) fn told_apart() -> WasmFeatures {
         | WasmFeatures::CUSTOM_PAGE_SIZES
         | WasmFeatures::STACK_SWITCHING
         | WasmFeatures::WIDE_ARITHMETIC
+}
+
+/// Features that types alone may use, so that no instruction tells.
+const IN_TYPES: [(WasmFeatures, Feature); 3] = [
+    (WasmFeatures::EXCEPTIONS, Feature::Exceptions),
+    (WasmFeatures::GC, Feature::Gc),
+    (WasmFeatures::GC.union(WasmFeatures::FUNCTION_REFERENCES), Feature::FunctionReferences),
+];
+
+/// Validates a module, and adds the features without which it is not valid. Most need none of them, and are looked at once.
+fn validate(bytes: &[u8], features: &mut BTreeSet<Feature>) -> Result<Types, BinaryReaderError> {
+    let with = |known| Validator::new_with_features(known).validate_all(bytes);
+    let all = IN_TYPES.iter().fold(WasmFeatures::empty(), |all, (used, _)| all | *used);
+    if let Ok(types) = with(told_apart() - all) {
+        return Ok(types);
+    }
+    let types = with(told_apart())?;
+    for (used, feature) in IN_TYPES {
+        // What needs objects on a heap needs references to functions too.
+        if !features.contains(&Feature::Gc) && with(told_apart() - used).is_err() {
+            features.insert(feature);
+        }
+    }
+    Ok(types)
 }
 
 fn check_header(bytes: &[u8]) -> Result<(), InspectError> {
