@@ -16,6 +16,11 @@ pub const FRAME_BYTES: usize = 37;
 /// The most payload bytes in one frame.
 pub const MAX_PAYLOAD_BYTES: usize = MAX_ENTRY_BYTES;
 
+/// No entry has this index or a higher one, no segment and no slot of the meta file this number, and nobody leads in a
+/// term as high: so one can be added to any of them. A log of a million entries a second gets there in 146,000 years;
+/// files and members that say otherwise are refused.
+pub const END_OF_INDEXES: u64 = 1 << 62;
+
 /// What identifies an entry in every member's log: two entries with equal ids are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct EntryId {

@@ -213,7 +213,7 @@ impl From<WriteError> for AppendError {
         match error {
             WriteError::DiskFull { path, needed_bytes } => Self::DiskFull { path, needed_bytes },
             WriteError::Failed(fault) => Self::Failed(fault),
-            WriteError::Closed | WriteError::Gap { .. } => Self::Closed,
+            WriteError::Closed | WriteError::Gap { .. } | WriteError::BeyondEnd { .. } => Self::Closed,
         }
     }
 }

@@ -12,7 +12,7 @@ use refrain_wire::Generation;
 
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{EntryId, u32_at, u64_at};
-use crate::recovery::{OpenError, io_error};
+use crate::recovery::{OpenError, io_error, within};
 
 mod codec;
 
@@ -104,6 +104,10 @@ impl MetaFile {
         let newest = bytes.chunks(SLOT_BYTES).filter_map(decode_slot).max_by_key(|(sequence, _)| *sequence);
         let (sequence, meta) =
             newest.ok_or_else(|| OpenError::DamagedFile { path: disk.path(META_FILE), what: "content" })?;
+        within(disk, META_FILE, "slot", sequence)?;
+        within(disk, META_FILE, "term of the vote", meta.vote.map_or(0, |vote| vote.term))?;
+        within(disk, META_FILE, "committed entry", meta.committed.map_or(0, |id| id.index))?;
+        within(disk, META_FILE, "purged entry", meta.purged.map_or(0, |id| id.index))?;
         Ok(Some((Self { file, sequence }, meta)))
     }
 
@@ -149,6 +153,7 @@ fn decode_slot(slot: &[u8]) -> Option<(u64, Meta)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::END_OF_INDEXES;
     use crate::sim::SimDisk;
     use proptest::prelude::{any, prop};
     use proptest::{prop_assert, proptest};
@@ -192,6 +197,33 @@ mod tests {
         disk.flip_bit(META_FILE, SLOT_BYTES as u64 + 30, 0);
         let Err(error) = MetaFile::open(&disk) else { panic!("opened") };
         assert_eq!(error.to_string(), "sim/meta: the content is damaged or of an unknown version");
+    }
+
+    #[test]
+    fn numbers_are_taken_below_their_end_and_not_at_it() {
+        let opened = |sequence: u64, term: u64, index: u64| {
+            let disk = SimDisk::new();
+            let mut meta = meta(1);
+            meta.vote = Some(Vote { term, node: 3, committed: true });
+            meta.purged = Some(EntryId { term: 1, node: 1, index });
+            MetaFile::create(&disk, &meta).unwrap();
+            let file = disk.open(META_FILE).unwrap();
+            file.write_at(0, &[IoSlice::new(&encode_slot(sequence, &meta))]).unwrap();
+            MetaFile::open(&disk).err().map(|error| error.to_string())
+        };
+        let end = END_OF_INDEXES;
+        assert_eq!(opened(end - 1, end - 1, end - 1), None);
+        for (sequence, term, index, what) in [
+            (end, 1, 1, "slot"),
+            (u64::MAX, 1, 1, "slot"),
+            (2, end, 1, "term of the vote"),
+            (2, 1, end, "purged entry"),
+            (2, 1, u64::MAX, "purged entry"),
+        ] {
+            let number = sequence.max(term).max(index);
+            let told = format!("sim/meta: the {what} has the number {number}, the end is {end}");
+            assert_eq!(opened(sequence, term, index), Some(told));
+        }
     }
 
     proptest! {

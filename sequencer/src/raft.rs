@@ -54,6 +54,7 @@ mod types;
 pub use archive::{Archive, ArchiveError};
 pub use begin::{BeginError, Bootstrap};
 pub use members::{MAX_MEMBERS, MemberError, MemberStatus};
+pub use message::comes_back;
 pub use options::{ElectionTimes, OpenRaftError, RaftOptions};
 pub use serve::RaftServer;
 pub use snapshots::CutError;

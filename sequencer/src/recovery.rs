@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
-use crate::frame::{EntryId, FRAME_BYTES, FrameHeader, decode_frame, u64_at};
+use crate::frame::{END_OF_INDEXES, EntryId, FRAME_BYTES, FrameHeader, decode_frame, u64_at};
 use crate::index::Segment;
 use crate::segment::{BadHeader, HEADER_BYTES, NEW_SUFFIX, SegmentHeader, VERSION, segment_name, segment_sequence};
 
@@ -61,6 +61,16 @@ pub enum OpenError {
         found: u32,
         /// The version that is read.
         known: u32,
+    },
+    /// A file of the log says that it has gone on for longer than any log can.
+    #[error("{path}: the {what} has the number {number}, the end is {END_OF_INDEXES}")]
+    BeyondEnd {
+        /// The file.
+        path: PathBuf,
+        /// What has the number.
+        what: &'static str,
+        /// The number.
+        number: u64,
     },
     /// Files of the log are gone.
     #[error("{path}: the log lacks entry {index}: a segment is missing")]
@@ -136,6 +146,14 @@ pub(crate) fn recover(disk: &dyn Disk, purged: u64, durable: u64) -> Result<Reco
     Ok(recovered)
 }
 
+/// Checks a number that one is to be added to.
+pub(crate) fn within(disk: &dyn Disk, name: &str, what: &'static str, number: u64) -> Result<(), OpenError> {
+    if number < END_OF_INDEXES {
+        return Ok(());
+    }
+    Err(OpenError::BeyondEnd { path: disk.path(name), what, number })
+}
+
 fn missing(disk: &dyn Disk, index: u64) -> OpenError {
     OpenError::Missing { path: disk.path(""), index }
 }
@@ -149,8 +167,8 @@ fn find(disk: &dyn Disk, recovered: &mut Recovered) -> Result<Vec<Found>, OpenEr
     let mut found = Vec::new();
     for name in disk.list().map_err(io_error(disk, "", "list files"))? {
         if let Some(in_use) = name.strip_suffix(NEW_SUFFIX) {
-            let sequence = segment_sequence(in_use).unwrap_or(0);
-            recovered.next_sequence = recovered.next_sequence.max(sequence + 1);
+            let sequence = segment_sequence(in_use).filter(|sequence| *sequence < END_OF_INDEXES);
+            recovered.next_sequence = recovered.next_sequence.max(sequence.unwrap_or(0) + 1);
             recovered.stale.push(name);
             continue;
         }
@@ -167,6 +185,11 @@ fn find(disk: &dyn Disk, recovered: &mut Recovered) -> Result<Vec<Found>, OpenEr
                 return Err(OpenError::OtherVersion { path: disk.path(&name), found, known: VERSION });
             }
         };
+        within(disk, &name, "segment", sequence)?;
+        // A log that is full to its end has an empty segment there.
+        if header.first != END_OF_INDEXES {
+            within(disk, &name, "first entry of the segment", header.first)?;
+        }
         recovered.next_sequence = recovered.next_sequence.max(sequence + 1);
         found.push(Found { name, file, header });
     }
@@ -288,7 +311,7 @@ fn valid_frame(bytes: &[u8], header: &SegmentHeader, index: u64, before: Option<
     let frame = decode_frame(header.seed(), bytes)?;
     let leader = |id: EntryId| (id.term, id.node);
     let in_order = before.is_none_or(|before| leader(frame.id) >= leader(before));
-    (frame.id.index == index && in_order).then_some(frame)
+    (frame.id.index == index && index < END_OF_INDEXES && in_order).then_some(frame)
 }
 
 /// How many bytes there are up to the last page that is not all zero: most of a segment is reserved space.

@@ -22,7 +22,7 @@ use crate::recovery::OpenError;
 use crate::segment::HEADER_BYTES;
 use crate::shared::{Op, Shared};
 use crate::snapshot::SnapshotFile;
-use crate::writer::{Done, Fault, WriteError};
+use crate::writer::{Done, Fault, WriteError, check_index};
 
 mod opening;
 
@@ -119,6 +119,10 @@ impl SegmentLog {
                 drop(index);
                 let found = entry.id.index;
                 return done(Err(WriteError::Gap { expected, found }));
+            }
+            if let Some(Err(error)) = entries.last().map(|entry| check_index(entry.id.index)) {
+                drop(index);
+                return done(Err(error));
             }
             entries.iter().for_each(|entry| index.push(entry.clone()));
             // Under the lock, so that the queue has the order of the index.
@@ -220,7 +224,7 @@ impl SegmentLog {
         if let Some(purged) = self.meta().purged.filter(|purged| purged.index == index) {
             return Ok(Some(purged));
         }
-        Ok(self.read(index, index + 1, 0)?.first().map(|entry| entry.id))
+        Ok(self.read(index, index.saturating_add(1), 0)?.first().map(|entry| entry.id))
     }
 
     /// The first entry that was not purged.
@@ -296,3 +300,6 @@ impl Drop for SegmentLog {
         self.wake.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::disk::{Disk, Entropy};
-use crate::frame::{EntryId, FRAME_BYTES, LogEntry};
+use crate::frame::{END_OF_INDEXES, EntryId, FRAME_BYTES, LogEntry};
 use crate::index::Segment;
 use crate::meta::{META_FILE, Meta, MetaFile};
 use crate::observe::{Observers, Written};
@@ -42,6 +42,12 @@ pub enum WriteError {
         /// The index that was given.
         found: u64,
     },
+    /// No entry can have such an index.
+    #[error("entry {index} is beyond the end of every log, {END_OF_INDEXES}")]
+    BeyondEnd {
+        /// The index.
+        index: u64,
+    },
     /// The log failed, now or earlier, and takes nothing more.
     #[error("the log has failed and takes nothing more")]
     Failed(#[source] Arc<Fault>),
@@ -67,6 +73,11 @@ pub struct Fault {
 pub(crate) struct Shape {
     pub(crate) segment_bytes: u64,
     pub(crate) sync: bool,
+}
+
+/// Checks that an entry may have this index.
+pub(crate) fn check_index(index: u64) -> Result<(), WriteError> {
+    if index < END_OF_INDEXES { Ok(()) } else { Err(WriteError::BeyondEnd { index }) }
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -325,6 +336,7 @@ impl Writer {
     }
 
     fn purge(&mut self, upto: EntryId) -> Result<(), WriteError> {
+        check_index(upto.index)?;
         let first = upto.index + 1;
         self.change_meta(Box::new(move |meta| meta.purged = meta.purged.max(Some(upto))))?;
         if first > self.planned {

@@ -70,6 +70,8 @@ pub const BACKOFF: Bound<Duration> =
 pub const BACKOFF_MAX: Bound<Duration> =
     Bound { min: Duration::from_millis(1), default: Duration::from_secs(10), max: Duration::from_secs(24 * 3600) };
 
+/// Faults of a manifest that are told.
+pub const FAULTS_MAX: usize = 1000;
 /// Bytes of `service.toml`.
 pub const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of the module.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::bounds::FAULTS_MAX;
 use crate::fault::Fault;
 use crate::reference::reference;
 
@@ -17,12 +18,15 @@ const VALUE_SHOWN_CHARS: usize = 80;
 /// The text and what is wrong with it so far.
 pub(crate) struct Document<'t> {
     text: &'t str,
+    /// Where its lines end, so that a place is found in a text of many faults without counting up to it.
+    line_ends: Vec<usize>,
     faults: RefCell<Vec<Fault>>,
 }
 
 impl<'t> Document<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
-        Self { text, faults: RefCell::default() }
+        let line_ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        Self { text, line_ends, faults: RefCell::default() }
     }
 
     /// The whole file as a table; `None` when it is no TOML.
@@ -42,8 +46,19 @@ impl<'t> Document<'t> {
         None
     }
 
+    /// Takes a fault; of more than [`FAULTS_MAX`] the first ones are kept.
     pub(crate) fn add(&self, fault: Fault) {
-        self.faults.borrow_mut().push(fault);
+        let mut faults = self.faults.borrow_mut();
+        match faults.len() {
+            0..FAULTS_MAX => faults.push(fault),
+            FAULTS_MAX => faults.push(Fault {
+                key: String::new(),
+                line: None,
+                value: None,
+                problem: format!("more than {FAULTS_MAX} faults; the others are not told"),
+            }),
+            _ => {}
+        }
     }
 
     pub(crate) fn into_faults(self) -> Vec<Fault> {
@@ -51,8 +66,7 @@ impl<'t> Document<'t> {
     }
 
     fn line(&self, offset: usize) -> usize {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        1 + self.line_ends.partition_point(|end| *end < offset)
     }
 
     fn shown(&self, span: Range<usize>) -> Option<String> {
@@ -85,8 +99,7 @@ impl<'d> Section<'d> {
     }
 
     fn find(&self, key: &str) -> Option<&'d Spanned<DeValue<'d>>> {
-        let entry = self.table.iter().find(|(name, _)| name.get_ref() == key);
-        entry.map(|(_, value)| value)
+        self.table.get(key)
     }
 
     /// A fault of a value that is there, or of the section when it is not.
@@ -196,6 +209,11 @@ impl<'d> Section<'d> {
 
 /// The known word nearest to one that is not, if any is near.
 fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let longest = known.iter().map(|key| key.len()).max()?;
+    // So long a word is near to none, and comparing it with all of them takes long.
+    if word.len() / 8 > longest {
+        return None;
+    }
     let scored = known.iter().map(|key| (strsim::damerau_levenshtein(word, key), *key));
     let (distance, key) = scored.min()?;
     (distance <= 1 + word.chars().count() / 3).then_some(key)

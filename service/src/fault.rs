@@ -31,14 +31,15 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All faults of a manifest, in the order of the lines. Never empty.
+/// All faults of a manifest, in the order of the lines: at most [`crate::bounds::FAULTS_MAX`], and one that says that
+/// there are more. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
     /// `None` when there is nothing wrong.
     pub(crate) fn of(mut faults: Vec<Fault>) -> Option<Self> {
-        faults.sort_by_key(|fault| fault.line);
+        faults.sort_by_key(|fault| (fault.line.is_none(), fault.line));
         (!faults.is_empty()).then_some(Self(faults))
     }
 

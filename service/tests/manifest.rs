@@ -108,6 +108,27 @@ fn how_a_module_is_built_is_empty_when_it_is_not_said_and_stays_in_the_folder() 
 }
 
 #[test]
+fn a_manifest_of_nothing_but_faults_is_answered_at_once_with_the_first_thousand() {
+    let most = bounds::MANIFEST_BYTES_MAX as usize - LEAST.len() - 32;
+    let numbers: String = (0..most / 9).map(|n| format!("{n:06}=1\n")).collect();
+    let ports = "[[ports]]\n".repeat(most / 10);
+    let mut long = "y".repeat(most);
+    long.push_str(" = 1\n");
+    for (text, count) in [
+        (numbers.clone(), bounds::FAULTS_MAX + 1),
+        (format!("[env]\n{numbers}"), bounds::FAULTS_MAX + 1),
+        // Each of those that are looked at lacks three keys; and there are too many.
+        (ports, 1 + 3 * bounds::PORTS_MAX),
+        (long, 1),
+    ] {
+        let faults = Manifest::parse(&format!("{LEAST}{text}")).unwrap_err();
+        assert_eq!(faults.all().len(), count);
+        let last = faults.all().last().expect("there is one").to_string();
+        assert_eq!(last == "more than 1000 faults; the others are not told", count > bounds::FAULTS_MAX, "{last}");
+    }
+}
+
+#[test]
 fn all_faults_are_told_at_once_with_line_value_and_what_is_allowed() {
     let faults = Manifest::parse(include_str!("faulty.toml")).unwrap_err();
     assert_eq!(format!("{faults}\n"), include_str!("faulty.txt"));

@@ -16,9 +16,10 @@ impl Kernel {
             self.reset_flow(id);
             return;
         }
-        let full = self.clients() >= self.config.max_flows;
+        // Numbers of the guest's own calls are no client's.
+        let refused = id.is_outward() || self.clients() >= self.config.max_flows;
         let listener = self.tables.listeners.get_mut(&port);
-        let Some(listener) = listener.filter(|listener| !full && (listener.queue.len() as u32) < listener.backlog)
+        let Some(listener) = listener.filter(|listener| !refused && (listener.queue.len() as u32) < listener.backlog)
         else {
             self.effects.reset(id);
             return;

@@ -12,7 +12,7 @@ use refrain_kernel::poll::Interest;
 use refrain_kernel::{Errno, Kernel, Outbound, ShardEvent, Stop, Subscription, TurnEnd};
 use refrain_wire::outward::Owner;
 use refrain_wire::{CallFailure, EffectKind, Epoch, Protocol, ProxyHeader, ProxyId, Record, Serial, Target, Time};
-use support::{AGAIN, EPOCH, Rig, config, data, reset};
+use support::{AGAIN, EPOCH, Rig, config, data, effects, open, reset};
 
 const FIRST: u32 = refrain_wire::outward::FIRST_OUTWARD_SERIAL.0;
 const NONBLOCK: u16 = 4;
@@ -69,6 +69,14 @@ fn begin(kernel: &mut Kernel) -> u32 {
     let fd = kernel.socket(false, false).unwrap();
     assert_eq!(kernel.connect(fd, database(), true), Err(Stop::Block));
     fd
+}
+
+#[test]
+fn a_client_is_refused_under_a_number_that_only_the_guest_gives() {
+    let mut rig = Rig::new(config());
+    assert_eq!(effects(&rig.turn(&[open(FIRST)], |_| ())), [(EffectKind::Reset, FIRST, 0, 0)]);
+    assert_eq!(rig.kernel.flow_count(), 0);
+    rig.events(&[ShardEvent::EpochEnded(EPOCH)], &[], |_| ());
 }
 
 /// A connection that the guest opened.

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::types::{LogId, Vote, to_log_id};
-use crate::frame::EntryId;
+use crate::frame::{END_OF_INDEXES, EntryId};
 
 /// A place in received bytes.
 pub(crate) struct Cursor<'a> {
@@ -52,6 +52,11 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    /// A term, or the index of an entry: one can be added to it.
+    fn bounded(&mut self) -> Option<u64> {
+        self.u64().filter(|number| *number < END_OF_INDEXES)
+    }
+
     pub(crate) fn flag(&mut self) -> Option<bool> {
         match self.u8()? {
             0 => Some(false),
@@ -61,7 +66,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn vote(&mut self) -> Option<Vote> {
-        let mut vote = Vote::new(self.u64()?, self.u64()?);
+        let mut vote = Vote::new(self.bounded()?, self.u64()?);
         vote.committed = self.flag()?;
         Some(vote)
     }
@@ -69,7 +74,7 @@ impl<'a> Cursor<'a> {
     /// The outer `None` is for bytes without meaning, the inner one for no entry.
     #[expect(clippy::option_option, reason = "an id that may be absent, in bytes that may be bad")]
     pub(crate) fn log_id(&mut self) -> Option<Option<LogId>> {
-        let (present, term, index) = (self.flag()?, self.u64()?, self.u64()?);
+        let (present, term, index) = (self.flag()?, self.bounded()?, self.bounded()?);
         Some(present.then(|| to_log_id(EntryId { term, node: 0, index })))
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::types::{Member, Members};
-use crate::frame::{EntryId, u64_at};
+use crate::frame::{END_OF_INDEXES, EntryId, u64_at};
 
 /// The longest address of a member, in bytes.
 pub(crate) const MAX_ADDRESS_BYTES: usize = 255;
@@ -41,7 +41,7 @@ pub(crate) fn encode_stored(id: EntryId, members: &Members) -> Bytes {
 pub(crate) fn stored(bytes: &[u8]) -> Option<(EntryId, Members)> {
     let (id, members) = bytes.split_at_checked(24)?;
     let id = EntryId { term: u64_at(id, 0), node: u64_at(id, 8), index: u64_at(id, 16) };
-    Some((id, decode(members)?))
+    Some((id, decode(members)?)).filter(|(id, _)| id.index < END_OF_INDEXES)
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Option<Members> {

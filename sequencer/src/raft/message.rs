@@ -4,15 +4,15 @@
 //! stand in the log: their payloads are written from where they are and cut from what was read, without a copy of
 //! large ones. Decoding checks every length; `None` means that the bytes are no such message.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use refrain_wire::Generation;
-use refrain_wire::stream::{Frame, FrameQueue};
+use refrain_wire::stream::{Frame, FrameDecoder, FrameQueue, Role};
 
 use super::cursor::{Cursor, put_log_id, put_vote};
 use super::membership;
 use super::types::{LogId, Payload, RaftLogEntry, SnapshotMeta, StoredMembers, Types, Vote};
-use crate::frame::{EntryId, EntryKind, LogEntry};
+use crate::frame::{END_OF_INDEXES, EntryId, EntryKind, LogEntry};
 
 mod kind {
     pub(super) const APPEND: u8 = 2;
@@ -84,6 +84,26 @@ pub(crate) enum Response {
     /// It will never be done.
     Refused(String),
     Pong,
+}
+
+/// Whether a frame that is a request or an answer says the same after it was written anew; `None` when it is neither.
+/// For tests of the decoders, since messages are not seen outside.
+#[must_use]
+pub fn comes_back(frame: &Frame) -> Option<bool> {
+    let written = written_anew(frame)?;
+    Some(written_anew(&written).as_ref() == Some(&written))
+}
+
+fn written_anew(frame: &Frame) -> Option<Frame> {
+    let mut queue = FrameQueue::default();
+    if let Some((number, request)) = Request::decode(frame) {
+        request.encode(number, &mut queue);
+    } else {
+        let (number, response) = Response::decode(frame)?;
+        response.encode(number, &mut queue);
+    }
+    let mut bytes = BytesMut::from(&*queue.copy_to_bytes(queue.remaining()));
+    FrameDecoder::new(Role::Raft).decode(&mut bytes).ok().flatten()
 }
 
 impl Request {
@@ -269,9 +289,13 @@ fn payload(payload: &Payload) -> (EntryKind, Bytes) {
 
 fn take_append(cursor: &mut Cursor<'_>) -> Option<AppendEntriesRequest<Types>> {
     let (vote, prev_log_id, leader_commit) = (cursor.vote()?, cursor.log_id()?, cursor.log_id()?);
-    let first = prev_log_id.map_or(Some(0), |id: LogId| id.index.checked_add(1))?;
+    let first = prev_log_id.map_or(0, |id: LogId| id.index + 1);
     let heads = cursor.counted(13)?;
-    let mut entries = Vec::with_capacity(heads.len() / 13);
+    let count = heads.len() / 13;
+    if first + count as u64 > END_OF_INDEXES {
+        return None;
+    }
+    let mut entries = Vec::with_capacity(count);
     for (index, head) in (first..).zip(heads.chunks_exact(13)) {
         let term = u64::from_le_bytes(head[..8].try_into().ok()?);
         let len = u32::from_le_bytes(head[9..].try_into().ok()?) as usize;

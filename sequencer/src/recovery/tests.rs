@@ -1,7 +1,12 @@
 //! What opening makes of files that a crash or a fault left.
 
-use super::{Damage, EntryId, FRAME_BYTES, HEADER_BYTES, SegmentHeader, Tail, scan};
-use crate::frame::{EntryKind, LogEntry};
+use std::io::IoSlice;
+
+use super::{Damage, EntryId, FRAME_BYTES, HEADER_BYTES, SegmentHeader, Tail, recover, scan};
+use crate::disk::Disk;
+use crate::frame::{END_OF_INDEXES, EntryKind, LogEntry};
+use crate::segment::segment_name;
+use crate::sim::SimDisk;
 use bytes::Bytes;
 use proptest::prelude::{any, prop};
 use proptest::proptest;
@@ -93,6 +98,39 @@ fn a_frame_of_an_older_leader_does_not_count() {
     let before = EntryId { term: 2, node: 1, index: 9 };
     let scan = scan(&segment(&[0, 1]), &HEADER, Some(before), None, 0).unwrap();
     assert_eq!((scan.offsets.len(), scan.tail), (0, Tail::Torn));
+}
+
+/// The next entry and the next segment's number of a log that is this one segment, with one entry in it.
+fn recovered(sequence: u64, first: u64, name: &str) -> Result<(u64, u64), String> {
+    let header = SegmentHeader { sequence, first, ..HEADER };
+    let id = EntryId { term: 1, node: 1, index: first };
+    let entry = LogEntry { id, kind: EntryKind::Blank, payload: Bytes::new() };
+    let disk = SimDisk::new();
+    let parts = [header.encode().to_vec(), entry.header(header.seed(), 0).to_vec(), vec![0; 99]].concat();
+    disk.create(name).unwrap().write_at(0, &[IoSlice::new(&parts)]).unwrap();
+    match recover(&disk, first, 0) {
+        Ok(recovered) => Ok((recovered.next, recovered.next_sequence)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn entries_and_segments_are_read_up_to_the_end_of_all_logs_and_not_beyond() {
+    let end = END_OF_INDEXES;
+    assert_eq!(recovered(1, end - 1, &segment_name(1)), Ok((end, 2)));
+    assert_eq!(recovered(1, end, &segment_name(1)), Ok((end, 2)), "empty: no entry has this index");
+    assert_eq!(recovered(end - 1, 0, &segment_name(end - 1)), Ok((1, end)));
+    for first in [end + 1, u64::MAX] {
+        let told = recovered(1, first, &segment_name(1)).unwrap_err();
+        let words = format!("first entry of the segment has the number {first}, the end is {end}");
+        assert!(told.ends_with(&words), "{told}");
+    }
+    for sequence in [end, u64::MAX] {
+        let told = recovered(sequence, 0, &segment_name(sequence)).unwrap_err();
+        assert!(told.ends_with(&format!("the segment has the number {sequence}, the end is {end}")), "{told}");
+    }
+    let new = segment_name(u64::MAX) + ".new";
+    assert_eq!(recovered(u64::MAX, 0, &new), Ok((0, 1)), "not in use: it holds nothing and is removed");
 }
 
 proptest! {

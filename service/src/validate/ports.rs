@@ -23,7 +23,7 @@ pub(super) fn ports(root: &Section<'_>) -> Vec<Port> {
         root.fault("ports", problem);
     }
     let mut taken = Taken::default();
-    sections.iter().filter_map(|section| port(section, &mut taken)).collect()
+    sections.iter().take(bounds::PORTS_MAX).filter_map(|section| port(section, &mut taken)).collect()
 }
 
 fn port(section: &Section<'_>, taken: &mut Taken) -> Option<Port> {

@@ -4,11 +4,8 @@ use super::*;
 use crate::raft::types::to_log_id;
 use proptest::prelude::{any, prop};
 use proptest::proptest;
-use refrain_wire::stream::{FrameDecoder, Role};
 
-fn frames(queue: FrameQueue) -> Frame {
-    use bytes::{Buf, BytesMut};
-    let mut queue = queue;
+fn frames(mut queue: FrameQueue) -> Frame {
     let mut buffer = BytesMut::from(&*queue.copy_to_bytes(queue.remaining()));
     let frame = FrameDecoder::new(Role::Raft).decode(&mut buffer).unwrap().unwrap();
     assert!(buffer.is_empty());
@@ -78,6 +75,30 @@ fn messages_come_back_and_cut_ones_are_refused() {
         let (_, found) = Response::decode(&frames(queue)).unwrap();
         assert_eq!(format!("{found:?}"), format!("{response:?}"));
     }
+}
+
+#[test]
+fn indexes_and_terms_are_taken_below_their_end_and_not_at_it() {
+    let taken = |previous: u64, entries: u64, term: u64| {
+        let entry = |n| RaftLogEntry { id: id(1, previous.wrapping_add(1 + n)), payload: Payload::Blank };
+        let append = AppendEntriesRequest {
+            vote: Vote::new(term, 2),
+            prev_log_id: Some(id(1, previous)),
+            entries: (0..entries).map(entry).collect(),
+            leader_commit: None,
+        };
+        let mut queue = FrameQueue::default();
+        Request::Append(append).encode(3, &mut queue);
+        Request::decode(&frames(queue)).is_some()
+    };
+    assert!(taken(END_OF_INDEXES - 3, 2, END_OF_INDEXES - 1));
+    assert!(taken(END_OF_INDEXES - 1, 0, 1));
+    assert!(!taken(END_OF_INDEXES - 3, 3, 1));
+    assert!(!taken(END_OF_INDEXES, 0, 1));
+    assert!(!taken(1, 1, END_OF_INDEXES));
+    // The index of an entry at the very end of 64 bits has no next one.
+    assert!(!taken(u64::MAX - 1, 1, 1));
+    assert!(!taken(u64::MAX, 1, 1));
 }
 
 #[test]
