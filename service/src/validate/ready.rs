@@ -57,12 +57,13 @@ fn probe(section: &Section<'_>, ports: &[Port], when: When) -> Option<Probe> {
     }
     let port = section.require("port", |value| {
         let name = text(value)?;
-        let probed = |port: &&Port| port.protocol == Protocol::Tcp && !port.listen.is_empty();
+        let is_served = |port: &Port| !port.listen.is_empty() || port.unix.is_some();
+        let probed = |port: &&Port| port.protocol == Protocol::Tcp && is_served(port);
         let found = ports.iter().filter(probed).find(|port| port.name.as_str() == name);
         found.map(|port| port.name.clone()).ok_or_else(|| {
             let names: Vec<&str> = ports.iter().filter(probed).map(|port| port.name.as_str()).collect();
             match names.as_slice() {
-                [] => "no port of tcp has an address to connect to".to_owned(),
+                [] => "no port of tcp has an address or a path to connect to".to_owned(),
                 names => format!("allowed: {}", names.join(", ")),
             }
         })
