@@ -46,6 +46,19 @@ const ARROWS: &[(&str, &[&str])] = &[
             "refrain-wire",
         ],
     ),
+    // Whatever reads bytes from outside and needs no wasmtime.
+    (
+        "refrain-fuzz",
+        &[
+            "refrain-api",
+            "refrain-inspect",
+            "refrain-kernel",
+            "refrain-proxy",
+            "refrain-sequencer",
+            "refrain-service",
+            "refrain-wire",
+        ],
+    ),
     // These see servers from outside: over sockets, files and the admin API.
     ("refrain-bench", &["refrain-api", "refrain-service", "refrain-tests"]),
     // And one false node speaks to them as nodes do.
@@ -77,6 +90,7 @@ const LIGHT: &[(&str, &[&str])] = &[
     ("refrain-proxy", &["wasmtime", "openraft", "wasmparser"]),
     ("refrain-sequencer", &["wasmtime", "wasmparser"]),
     ("refrain-engine", &["openraft", "tokio"]),
+    ("refrain-fuzz", &["wasmtime", "axum", "libfuzzer-sys", "wasm-smith"]),
     ("refrain-tests", &["wasmtime", "openraft"]),
     ("refrain-bench", &["wasmtime", "openraft"]),
 ];

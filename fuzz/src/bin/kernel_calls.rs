@@ -1,0 +1,4 @@
+//! The target `kernel_calls` of `tests/fuzz` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| refrain_fuzz::kernel::kernel_calls(data));
