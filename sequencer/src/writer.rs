@@ -338,7 +338,10 @@ impl Writer {
     fn purge(&mut self, upto: EntryId) -> Result<(), WriteError> {
         check_index(upto.index)?;
         let first = upto.index + 1;
-        self.change_meta(Box::new(move |meta| meta.purged = meta.purged.max(Some(upto))))?;
+        // By the index alone: what is given up is given up, whoever made it.
+        let further =
+            move |meta: &mut Meta| meta.purged = meta.purged.filter(|id| id.index > upto.index).or(Some(upto));
+        self.change_meta(Box::new(further))?;
         if first > self.planned {
             self.prepare(0)?;
             self.roll(first)?;

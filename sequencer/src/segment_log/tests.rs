@@ -45,6 +45,17 @@ fn entries_are_taken_up_to_the_end_of_all_indexes_and_not_beyond() {
 }
 
 #[test]
+fn entries_are_given_up_by_their_index_whatever_their_terms() {
+    let log = log();
+    assert_eq!(outcome(|done| log.purge(EntryId { term: 6, ..id(0) }, done)), None);
+    assert_eq!(append(&log, 1, 3), None);
+    assert_eq!(outcome(|done| log.purge(id(2), done)), None);
+    assert_eq!((log.meta().purged, log.first()), (Some(id(2)), 3));
+    assert_eq!(outcome(|done| log.purge(id(1), done)), None);
+    assert_eq!((log.meta().purged, log.first()), (Some(id(2)), 3), "what is given up stays so");
+}
+
+#[test]
 fn nothing_is_purged_beyond_the_end_of_all_indexes() {
     let log = log();
     assert_eq!(append(&log, 0, 2), None);
