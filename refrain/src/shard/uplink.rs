@@ -245,7 +245,7 @@ const MAX_INSISTED: usize = 1024;
 /// Keeps a way to the leader open, wherever it is, until this node's log ends, and the node with it.
 pub(super) async fn run(inner: Rc<Inner>) {
     let mut leadership = inner.view.member().map(|member| member.log().leadership());
-    let (mut wait, mut hint) = (RETRY, None);
+    let (mut wait, mut hint, mut lost) = (RETRY, None, None);
     let mut turn = 0;
     loop {
         let known = leadership.as_mut().map(|leadership| *leadership.borrow_and_update());
@@ -267,7 +267,7 @@ pub(super) async fn run(inner: Rc<Inner>) {
         }
         let candidates = inner.member_nodes();
         let next = hint.take().or(known.as_ref().and_then(|known| known.leader)).filter(|node| *node != inner.node);
-        let candidate = next.or_else(|| candidates.get(turn % candidates.len().max(1)).copied());
+        let candidate = next.or_else(|| in_turn(&candidates, turn, lost.take()));
         turn += 1;
         let changed = async {
             match &mut leadership {
@@ -292,10 +292,17 @@ pub(super) async fn run(inner: Rc<Inner>) {
             Some(Err(error)) => {
                 tracing::debug!(error = %anyhow::Error::new(error), ?candidate, "no way to the leader");
                 tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(MAX_RETRY);
+                (lost, wait) = (candidate, (wait * 2).min(MAX_RETRY));
             }
         }
     }
+}
+
+/// Whom to ask next: not at once the one that did not answer, as to connect to a machine that is gone takes most of a lease.
+fn in_turn(members: &[NodeId], turn: usize, lost: Option<NodeId>) -> Option<NodeId> {
+    let from = turn % members.len().max(1);
+    let (before, after) = members.split_at(from);
+    after.iter().chain(before).copied().find(|node| Some(*node) != lost).or(lost)
 }
 
 /// Follows a node as long as it leads; returns whom it names instead.
@@ -354,6 +361,18 @@ mod tests {
         for left in nat.resend_after(0) {
             assert_eq!(batcher.offer(batcher::Submission { id: left.id, batches: left.batches }), Ok(()));
         }
+    }
+
+    #[test]
+    fn the_member_that_did_not_answer_is_not_the_next_one_asked() {
+        let members = [1, 2, 3].map(NodeId);
+        for (turn, lost, asked) in
+            [(0, None, 1), (4, None, 2), (3, Some(1), 2), (5, Some(3), 1), (3, Some(2), 1), (3, Some(9), 1)]
+        {
+            assert_eq!(in_turn(&members, turn, lost.map(NodeId)), Some(NodeId(asked)), "{turn} {lost:?}");
+        }
+        assert_eq!(in_turn(&members[..1], 7, Some(NodeId(1))), Some(NodeId(1)), "there is no other");
+        assert_eq!(in_turn(&[], 7, None), None);
     }
 
     #[test]
