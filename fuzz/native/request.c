@@ -13,8 +13,10 @@ static void check(const struct request *request)
 {
     assert(request->method <= METHOD_OTHER && request->body <= BODY_CHUNKED);
     assert(request->range.kind != RANGE_FROM_TO || request->range.first <= request->range.last);
-    assert(strlen(request->name) <= MAX_NAME && strchr(request->name, '/') == NULL && request->name[0] != '.');
+    /* What is left of a bad name nobody looks at, but it ends. */
+    assert(strlen(request->name) <= MAX_NAME);
     if (!request->is_root && !request->name_is_bad) {
+        assert(strchr(request->name, '/') == NULL && request->name[0] != '.');
         assert(request->name[0] != '\0' && content_type(request->name) != NULL);
         (void)is_image(request->name);
     }
