@@ -1,10 +1,12 @@
 //! Loading, digest, storing and opening of bundles.
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use refrain_service::{Bundle, BundleDigest, LoadError, MANIFEST_FILE, OpenError};
+use support::{load_error, told};
 use tempfile::TempDir;
 
 const MANIFEST: &str = "name = \"a\"\nversion = \"1.0.0\"\nmodule = \"a.wasm\"\nargs = [\"x\"]\n\
@@ -24,17 +26,6 @@ fn folder(manifest: &str) -> TempDir {
 
 fn digest(manifest: &str) -> String {
     Bundle::load(folder(manifest).path()).unwrap().digest.to_string()
-}
-
-fn told(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", told(source)),
-        None => error.to_string(),
-    }
-}
-
-fn load_error(dir: &Path) -> String {
-    told(&Bundle::load(dir).unwrap_err())
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Bundles that are made to do harm: each is refused at once, whatever it says of its size, and none is taken for another.
 
+mod support;
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
 use refrain_service::{Bundle, BundleDigest, LoadError, MANIFEST_FILE, MAX_PACKED_BYTES, OpenError, UnpackError};
+use support::{load_error, told};
 use tempfile::TempDir;
 
 const MANIFEST: &str = "name = \"a\"\nversion = \"1.0.0\"\nmodule = \"a.wasm\"\n\
@@ -25,17 +28,6 @@ fn folder() -> TempDir {
 /// A file of holes: as long as it says, and nothing on the disk.
 fn holes(path: &Path, bytes: u64) {
     File::create(path).unwrap().set_len(bytes).unwrap();
-}
-
-fn told(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", told(source)),
-        None => error.to_string(),
-    }
-}
-
-fn load_error(dir: &Path) -> String {
-    told(&Bundle::load(dir).unwrap_err())
 }
 
 /// Packs parts as they are given, whatever they are.
