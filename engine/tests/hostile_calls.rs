@@ -11,6 +11,7 @@ use refrain_inspect::abi::{Family, HostFunction};
 use refrain_kernel::Errno;
 use refrain_kernel::config::{GuestConfig, RestartPolicy};
 use refrain_wire::{Control, EffectKind, Record};
+use support::pieces::{must, times};
 use support::script::{Script, guest};
 use support::{
     LIMITS, Pair, agree, blueprint, command, command_with, config, credit, data, exit_reason, functions, lines, open,
@@ -21,18 +22,6 @@ const BADF: u16 = Errno::Badf as u16;
 const MFILE: u16 = Errno::Mfile as u16;
 /// How a guest ends whose stack is full.
 const STACK: &str = "trapped: wasm trap: call stack exhausted";
-
-fn must(call: &str, errno: u16) -> String {
-    format!("(if (i32.ne {call} (i32.const {errno})) (then (unreachable)))\n")
-}
-
-/// A loop that runs `body` so many times.
-fn times(count: u32, body: &str) -> String {
-    format!(
-        "(local.set $n (i32.const {count}))
-         (loop $again {body} (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
-    )
-}
 
 /// A module whose `_start` is this, with a local `$n`.
 fn module(imports: &str, body: &str) -> Vec<u8> {

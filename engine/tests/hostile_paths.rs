@@ -3,10 +3,9 @@
 
 mod support;
 
-use std::fmt::Write as _;
-
 use refrain_engine::TurnOutcome;
 use refrain_kernel::Errno;
+use support::pieces::{must, store, times};
 use support::script::{Script, guest};
 use support::{LIMITS, agree, command, exit_reason, platform};
 
@@ -162,26 +161,6 @@ fn outcome(imports: &str, body: &str) -> TurnOutcome {
     let outcome = agree(&platform(), &module, guest(), LIMITS, &[vec![]]).remove(0);
     assert_eq!(exit_reason(&outcome).as_deref(), Some("exited with code 0"));
     outcome
-}
-
-fn store(at: u32, text: &[u8]) -> String {
-    let mut body = String::new();
-    for (index, byte) in (at..).zip(text) {
-        write!(body, "(i32.store8 (i32.const {index}) (i32.const {byte}))").expect("a text takes everything");
-    }
-    body
-}
-
-fn must(call: &str, errno: u16) -> String {
-    format!("(if (i32.ne {call} (i32.const {errno})) (then unreachable))\n")
-}
-
-/// A loop that runs `body` so many times.
-fn times(count: u32, body: &str) -> String {
-    format!(
-        "(local.set $n (i32.const {count}))
-         (loop $again {body} (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
-    )
 }
 
 #[test]

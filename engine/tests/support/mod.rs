@@ -3,6 +3,7 @@
 
 pub mod chunks;
 pub mod numbers;
+pub mod pieces;
 pub mod script;
 pub mod seeds;
 

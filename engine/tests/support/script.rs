@@ -6,6 +6,7 @@ use refrain_kernel::config::{GuestConfig, GuestPort};
 use refrain_kernel::outbound::{Host, IpRange, PortRange, Rule};
 use refrain_wire::{Protocol, Record};
 
+use super::pieces::store;
 use super::{LIMITS, agree, command, config, exit_reason, platform};
 
 /// The port that the guests listen on.
@@ -43,9 +44,7 @@ impl Script {
 
     /// Puts bytes into the guest's memory.
     pub fn bytes(&mut self, at: u32, bytes: &[u8]) -> &mut Self {
-        for (index, byte) in (at..).zip(bytes) {
-            self.body += &format!("(i32.store8 (i32.const {index}) (i32.const {byte}))\n");
-        }
+        self.body += &store(at, bytes);
         self
     }
 
