@@ -1,9 +1,11 @@
 //! The processor time of a process, from `/proc/PID/stat` (proc_pid_stat(5)).
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+
+use crate::pause::pause;
 
 /// `/proc` counts hundredths of a second on every architecture that this runs on (USER_HZ).
 const TICKS_PER_SECOND: u64 = 100;
@@ -17,6 +19,15 @@ pub fn used(id: u32) -> Result<Duration> {
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let ticks = ticks(&text).with_context(|| format!("cannot understand {path}"))?;
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+/// What the process uses while one waits, in hundredths of one core.
+pub fn percent_of_core(id: u32, while_waiting: Duration) -> Result<f64> {
+    let before = used(id)?;
+    let start = Instant::now();
+    pause(while_waiting);
+    let used = used(id)?.saturating_sub(before);
+    Ok(used.as_secs_f64() / start.elapsed().as_secs_f64() * 100.0)
 }
 
 /// utime + stime. The second field is the program's name in parentheses and may hold anything, these included.

@@ -46,7 +46,8 @@ pub struct Server {
 
 impl Server {
     /// Starts `program` with copies of these examples; everything is kept in the new folder `folder`. Returns when
-    /// every service is served. `variables` are those of its environment; `code` is a folder whose compiled code it may take.
+    /// every service is served. `variables` are those of its environment; `code` is a folder whose compiled code it may
+    /// take.
     pub fn start(
         program: &Path,
         examples: &Path,

@@ -1,6 +1,6 @@
 //! What an idle server with three services writes and costs.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -21,15 +21,10 @@ pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
     let Some(server) = setup.refrain(&SERVICES, Durability::Fsync)? else { return Ok(()) };
     pause(WARM_UP);
     let before = server.status()?.log;
-    let used_before = cpu::used(server.id())?;
-    let start = Instant::now();
-    pause(WATCHED);
-    let used = cpu::used(server.id())?.saturating_sub(used_before);
-    let watched = start.elapsed();
+    let percent = cpu::percent_of_core(server.id(), WATCHED)?;
     let after = server.status()?.log;
     let bytes = after.bytes as f64 - before.bytes as f64;
     let entries = after.last_position as f64 - before.last_position as f64;
-    let percent = used.as_secs_f64() / watched.as_secs_f64() * 100.0;
     let mut add = |what: &str, figure, aim| {
         let mut row = Row::new(format!("idle {} s, 3 services: {what}", WATCHED.as_secs()), Side::Refrain);
         row.figure = Some(figure);

@@ -1,15 +1,15 @@
 //! What a hundred idle services of three replicas each cost in one process: processor time, and memory beside their own.
 
 use std::fs;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::Rows;
 use crate::pause::pause;
 use crate::report::{Aim, Row, Side, Unit};
-use crate::server::{Durability, Server};
+use crate::server::Durability;
 use crate::setup::Setup;
 use crate::{cpu, resident, service_copy};
 
@@ -25,19 +25,17 @@ pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
     if !setup.has_refrain() {
         return Ok(());
     }
-    let services = copies(setup, setup.scaled(SERVICES).max(2))?;
+    let folder = setup.folder().join("copies");
+    let names = copies(setup, &folder, setup.scaled(SERVICES).max(2))?;
+    let services: Vec<&str> = names.iter().map(String::as_str).collect();
     let bytes_of_one = {
-        let server = start(setup, &services[..1])?;
+        let server = setup.services_of(&folder, &services[..1], Durability::Fsync)?;
         pause(WARM_UP);
         resident::bytes(server.id())?
     };
-    let server = start(setup, &services)?;
+    let server = setup.services_of(&folder, &services, Durability::Fsync)?;
     pause(WARM_UP);
-    let used_before = cpu::used(server.id())?;
-    let begin = Instant::now();
-    pause(WATCHED);
-    let used = cpu::used(server.id())?.saturating_sub(used_before);
-    let percent = used.as_secs_f64() / begin.elapsed().as_secs_f64() * 100.0;
+    let percent = cpu::percent_of_core(server.id(), WATCHED)?;
     let each = (resident::bytes(server.id())? as f64 - bytes_of_one as f64) / (services.len() - 1) as f64;
     let mut add = |what: &str, figure, aim| {
         let mut row = Row::new(format!("{} idle services of 3 replicas: {what}", services.len()), Side::Refrain);
@@ -52,15 +50,8 @@ pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-fn start(setup: &Setup, services: &[PathBuf]) -> Result<Server> {
-    let folders: Vec<&str> = services.iter().filter_map(|folder| folder.file_name()?.to_str()).collect();
-    let parent = services[0].parent().context("the copies are in no folder")?;
-    setup.services_of(parent, &folders, Durability::Fsync)
-}
-
-/// Copies of the example with names of their own.
-fn copies(setup: &Setup, count: usize) -> Result<Vec<PathBuf>> {
-    let all = setup.folder().join("copies");
+/// Copies the example into folders of `all` with names of their own; the names.
+fn copies(setup: &Setup, all: &Path, count: usize) -> Result<Vec<String>> {
     (0..count)
         .map(|number| {
             let name = format!("{EXAMPLE}-{number:03}");
@@ -69,7 +60,7 @@ fn copies(setup: &Setup, count: usize) -> Result<Vec<PathBuf>> {
             fs::rename(&made, &folder).with_context(|| format!("cannot rename {}", made.display()))?;
             fs::rename(folder.join(format!("{EXAMPLE}.wasm")), folder.join(format!("{name}.wasm")))?;
             service_copy::change(&folder, |line| line.replace(&format!("\"{EXAMPLE}"), &format!("\"{name}")))?;
-            Ok(folder)
+            Ok(name)
         })
         .collect()
 }
