@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use refrain_service::bounds::UNIX_PATH_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 /// What a path of a Unix socket begins with where an address could stand too.
 const PATH_PREFIX: &str = "unix:";
-/// The longest path of a Unix socket.
-const MAX_PATH_BYTES: usize = 107;
 
 /// Where a port is listened for: an address, or the path of a Unix socket, written `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +35,10 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix(PATH_PREFIX) {
-            Some(path) if path.starts_with('/') && path.len() <= MAX_PATH_BYTES => Ok(Self::Path(path.into())),
-            Some(_) => Err(format!("{text:?} is not unix: and an absolute path of at most {MAX_PATH_BYTES} bytes")),
+            Some(path) if path.starts_with('/') && path.len() <= UNIX_PATH_BYTES_MAX => Ok(Self::Path(path.into())),
+            Some(_) => {
+                Err(format!("{text:?} is not unix: and an absolute path of at most {UNIX_PATH_BYTES_MAX} bytes"))
+            }
             None => text.parse().map(Self::Address).map_err(|_| format!("{text:?} is not an address and a port")),
         }
     }
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_an_address_or_an_absolute_path_and_written_as_it_is_read() {
-        let longest = format!("unix:/{}", "x".repeat(MAX_PATH_BYTES - 1));
+        let longest = format!("unix:/{}", "x".repeat(UNIX_PATH_BYTES_MAX - 1));
         for text in ["127.0.0.1:80", "[::1]:0", "unix:/run/a=b.sock", &longest] {
             assert_eq!(text.parse::<Endpoint>().map(|endpoint| endpoint.to_string()).as_deref(), Ok(text));
         }
