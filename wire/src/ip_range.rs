@@ -93,17 +93,28 @@ fn masked(ip: IpAddr, prefix: u8) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn has(range: &str, address: &str) -> bool {
+        let range = match range.split_once('/') {
+            Some((first, prefix)) => IpRange::new(first.parse().expect("an address"), prefix.parse().expect("bits")),
+            None => Ok(IpRange::one(range.parse().expect("an address"))),
+        };
+        range.expect("a range").holds(address.parse().expect("an address"))
+    }
+
+    #[test]
+    fn a_range_holds_its_first_and_last_address_and_not_their_neighbours() {
+        for (range, inside, outside) in [
+            ("10.0.0.0/8", ["10.0.0.0", "::ffff:10.255.255.255"], ["9.255.255.255", "11.0.0.0"]),
+            ("::1", ["::1", "0::1"], ["::", "127.0.0.1"]),
+            ("fd00::/8", ["fd00::", "fdff:ffff::ffff"], ["fe00::", "fcff::"]),
+        ] {
+            assert!(inside.iter().all(|ip| has(range, ip)), "{range}");
+            assert!(outside.iter().all(|ip| !has(range, ip)), "{range}");
+        }
+    }
+
     #[test]
     fn a_range_has_the_addresses_with_its_first_bits() {
-        let has = |range: &str, address: &str| {
-            let range = match range.split_once('/') {
-                Some((first, prefix)) => {
-                    IpRange::new(first.parse().expect("an address"), prefix.parse().expect("bits"))
-                }
-                None => Ok(IpRange::one(range.parse().expect("an address"))),
-            };
-            range.expect("a range").holds(address.parse().expect("an address"))
-        };
         for (range, address, expected) in [
             ("10.0.0.0/8", "10.255.0.1", true),
             ("10.0.0.0/8", "11.0.0.1", false),

@@ -7,6 +7,7 @@ use refrain_service::{
     AddressRange, Bundle, BundleDigest, ByteSize, GuestPath, HostPath, Manifest, Name, Outbound, UnpackError, Version,
     format_duration, parse_duration,
 };
+use refrain_wire::IpRange;
 
 use crate::input::Input;
 
@@ -73,7 +74,9 @@ pub fn names(data: &[u8]) {
         }
         _ => {
             let range = text.split_once(' ').and_then(|(range, ip)| Some((range.parse().ok()?, ip.parse().ok()?)));
-            let _ = range.is_some_and(|(range, ip): (AddressRange, _)| range.holds(ip));
+            let Some((range, ip)): Option<(AddressRange, _)> = range else { return };
+            let range = IpRange::new(range.first(), range.prefix()).expect("what a manifest takes is a range");
+            let _ = range.holds(ip);
         }
     }
 }
