@@ -1,8 +1,8 @@
 //! Associations: datagrams between a guest's port and one peer, or on one call of a guest.
 //!
 //! An association is a flow whose records are datagrams. A client's is made by its first datagram, counts as one of its
-//! connections, and ends when the client has sent nothing for the idle limit. Nothing is promised of a datagram but that it is
-//! sent at most once and after agreement: what finds no room on its way is dropped and counted.
+//! connections, and ends when the client has sent nothing for the idle limit. Nothing is promised of a datagram but that
+//! it is sent at most once and after agreement: what finds no room on its way is dropped and counted.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! Calls that guests make: connections that they open, and names that they look up.
 //!
 //! A guest's kernel gives the serials of its calls, unique within its group alone. The table gives each call a key of
-//! its own from [`FIRST_OUTWARD_SERIAL`] up, free again when the call is gone, by which the shell knows it, and writes records with the kernel's serial.
-//! Every call has one answer, by a record that is never held back nor given up; none when the guest gave the call up,
-//! or its group was halted.
+//! its own from [`FIRST_OUTWARD_SERIAL`] up, free again when the call is gone, by which the shell knows it, and writes
+//! records with the kernel's serial. Every call has one answer, by a record that is never held back nor given up; none
+//! when the guest gave the call up, or its group was halted.
 //!
 //! Rules: section 10 of the design. Who may make a call, and where to, is the kernel's to say.
 

@@ -84,7 +84,9 @@ fn a_server_that_never_ends_is_given_up_once_the_guest_has_finished() {
     on_loop(async {
         let stage = Stage::begun(Limits { idle: Duration::from_millis(40), ..Limits::default() });
         let mut server = stage.connected(port::ECHO).await;
-        tokio::time::sleep(Duration::from_millis(120)).await;
+        // A client that came later has been idle for too long.
+        let mut client = stage.client(port::ECHO).await;
+        is_reset(&mut client).await;
         echoes(&mut server, b"the guest has not finished").await;
         stage.guest.turn(vec![effect(EffectKind::Finish, CALL, 26, Bytes::new())]);
         let reset = Record::Reset { serial: CALL, reason: ResetReason::Idle };
