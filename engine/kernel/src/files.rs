@@ -47,7 +47,12 @@ impl Kernel {
     pub fn directory(&self, fd: u32, needed: u64) -> Result<InodeId, Errno> {
         let descriptor = self.tables.descriptors.get(fd)?;
         match &descriptor.object {
-            Object::Directory { inode, .. } => descriptor.check(needed).map(|()| *inode),
+            Object::Directory { inode, .. } => match descriptor.check(needed) {
+                Err(Errno::Notcapable) if rights::is_read_only(descriptor.rights, descriptor.inheriting) => {
+                    Err(Errno::Rofs)
+                }
+                checked => checked.map(|()| *inode),
+            },
             _ => Err(Errno::Notdir),
         }
     }
@@ -226,10 +231,14 @@ impl Kernel {
         needed |= if request.flags.create { rights::PATH_CREATE_FILE } else { 0 };
         needed |= if request.flags.truncate { rights::PATH_FILESTAT_SET_SIZE } else { 0 };
         let dir = self.directory(request.dir, needed)?;
-        let given = self.tables.descriptors.get(request.dir)?.inheriting;
+        let through = self.tables.descriptors.get(request.dir)?;
+        let given = through.inheriting;
         let contents = rights::FD_READ | rights::FD_WRITE;
         if request.rights & contents & !given != 0 {
             return Err(Errno::Notcapable);
+        }
+        if request.rights & rights::FD_WRITE != 0 && rights::is_read_only(through.rights, given) {
+            return Err(Errno::Rofs);
         }
         self.tables.descriptors.has_room(self.config.max_descriptors)?;
         let now_ns = self.file_time();

@@ -95,26 +95,36 @@ const FILE_READ: u64 = ANY | FD_DATASYNC | FD_READ | FD_SEEK | FD_SYNC | FD_TELL
 const FILE_WRITE: u64 = FD_WRITE | FD_ALLOCATE | FD_FILESTAT_SET_SIZE;
 /// What fits a file.
 pub const FILE: u64 = FILE_READ | FILE_WRITE | FD_FILESTAT_SET_TIMES;
-/// What fits a standard stream. Without seek and tell: wasi-libc takes a stream that has them for a file.
-const STREAM: u64 = ANY | FD_READ | FD_WRITE;
+/// What fits standard input. Without seek and tell: wasi-libc takes a stream that has them for a file.
+const INPUT: u64 = ANY | FD_READ;
+/// What fits standard output and standard error.
+const OUTPUT: u64 = ANY | FD_WRITE;
 /// What fits a socket.
-const SOCKET: u64 = STREAM | SOCK_SHUTDOWN | SOCK_ACCEPT;
+const SOCKET: u64 = INPUT | OUTPUT | SOCK_SHUTDOWN | SOCK_ACCEPT;
 
 /// What fits a descriptor, and what may be given on through it.
 #[must_use]
 pub fn of(object: &Object) -> (u64, u64) {
     match object {
-        Object::Input | Object::Output(_) => (STREAM, 0),
+        Object::Input => (INPUT, 0),
+        Object::Output(_) => (OUTPUT, 0),
         Object::File { .. } => (FILE, 0),
         Object::Directory { .. } => (DIRECTORY, DIRECTORY | FILE),
         _ => (SOCKET, SOCKET),
     }
 }
 
-/// What a directory has, and gives on, through which nothing can be changed.
+/// What a directory of a file system has, and gives on, in which nothing can be changed. It claims that files can be
+/// opened for writing, as libc asks only for what is claimed, and the answer is to be `Rofs`.
 #[must_use]
 pub const fn read_only() -> (u64, u64) {
-    (DIRECTORY_READ, DIRECTORY_READ | FILE_READ)
+    (DIRECTORY_READ, DIRECTORY_READ | FILE_READ | FILE_WRITE)
+}
+
+/// Whether a directory with these is one of [`read_only`].
+#[must_use]
+pub fn is_read_only(rights: u64, inheriting: u64) -> bool {
+    (rights, inheriting) == read_only()
 }
 
 /// The rights of what is opened through a directory, or accepted by a listener, that gives `given` on, when `asked` is asked for.

@@ -107,11 +107,11 @@ fn it_has_the_directories_that_it_was_given_and_reads_alone_what_is_read_only() 
             assert_eq!(kernel.open_path(&path(dir, b"../desk/f", false, 0)), Err(Errno::Perm));
         }
         kernel.open_path(&path(DESK, b"new", true, rights::FD_WRITE)).unwrap();
-        let refused = Err(Errno::Notcapable);
+        let refused = Err(Errno::Rofs);
         assert_eq!(kernel.open_path(&path(DATA, b"new", true, rights::FD_READ)), refused);
         assert_eq!(kernel.open_path(&path(DATA, b"f", false, rights::FD_WRITE)), refused);
         let removed = kernel.change_names(DATA, rights::PATH_UNLINK_FILE, |fs, dir, now| fs.unlink(dir, b"f", now));
-        assert_eq!(removed, Err(Errno::Notcapable));
+        assert_eq!(removed, Err(Errno::Rofs));
         let within = kernel.open_path(&path(DATA, b".", false, !rights::FD_WRITE)).unwrap();
         assert_eq!(kernel.open_path(&path(within, b"new", true, 0)), refused, "nor through what is opened in it");
     });
