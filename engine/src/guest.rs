@@ -12,6 +12,7 @@ use crate::checkpoint::image::Image;
 use crate::checkpoint::restore::{RestoreFault, Restoring};
 
 use crate::host::{ExitCode, GuestState, Host, HostFault, Limits, Shared};
+use crate::meter::{self, Meter};
 use crate::module::Compiled;
 use crate::stack::{self, Mode, StackFault, StackStore};
 
@@ -55,11 +56,19 @@ pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: R
     Box::pin(async move {
         let fuel_per_turn = limits.fuel_per_turn.unwrap_or(u64::MAX);
         let memory_bytes = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
+        let polls = shared.lock().polls;
         let mut limiter = Limits::new(memory_bytes, limits.table_elements as usize);
         if let Ok(layout) = &compiled.checkpointable {
             limiter.exempt(layout.memory);
         }
-        let host = Host { shared, state: GuestState::default(), limits: limiter, fuel_per_turn, called: None };
+        let host = Host {
+            shared,
+            state: GuestState::default(),
+            limits: limiter,
+            fuel_per_turn,
+            meter: Meter::new(0),
+            called: None,
+        };
         let mut store = Store::new(&compiled.platform.engine, host);
         store.limiter(|host| &mut host.limits);
         let (restoring, without_limit) = match beginning {
@@ -68,11 +77,9 @@ pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: R
             Beginning::Restored(restoring) => (Some(restoring), u64::MAX),
         };
         let fuel = limits.fuel_per_turn.unwrap_or(without_limit);
-        store.set_fuel(fuel).expect("fuel is on for every guest");
-        store.epoch_deadline_async_yield_and_update(1);
-        store.set_epoch_deadline(1);
+        meter::refill(&mut store, fuel, polls);
         let ended = start(&compiled, &mut store, restoring).await;
-        let fuel_left = store.get_fuel().unwrap_or_default();
+        let fuel_left = meter::settle(&mut store);
         let (mode, keeps_fuel) = {
             let mut shared = store.data().shared.lock();
             if shared.mode == Mode::Running {

@@ -14,6 +14,7 @@ use wasmtime::{AsContextMut, Caller, Extern, Global, Memory, ResourceLimiter, Ta
 
 use crate::checkpoint::dirty::Tracker;
 use crate::checkpoint::image::{Image, bits};
+use crate::meter::{self, Meter};
 use crate::stack::{self, Mode, StackStore};
 use crate::trace::{self, CallSink, Called};
 
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) kernel: Option<Kernel>,
     /// Rises with each turn, so that a resumed call knows to take fresh fuel.
     pub(crate) turn: u64,
+    /// Rises each time the guest is polled.
+    pub(crate) polls: u64,
     /// The guest waits in a host call, rather than having yielded its core.
     pub(crate) blocked: bool,
     pub(crate) memory_digest: Option<[u8; 32]>,
@@ -57,6 +60,7 @@ impl Shared {
         Self {
             kernel,
             turn: 0,
+            polls: 0,
             blocked: false,
             memory_digest: None,
             flip: None,
@@ -98,6 +102,7 @@ pub(crate) struct Host {
     pub(crate) state: GuestState,
     pub(crate) limits: Limits,
     pub(crate) fuel_per_turn: u64,
+    pub(crate) meter: Meter,
     /// The call that has begun, where calls are traced.
     pub(crate) called: Option<Called>,
 }
@@ -106,7 +111,7 @@ impl Host {
     /// A host for questions about the linker; no guest runs in it.
     pub(crate) fn detached() -> Self {
         let (shared, limits) = (Arc::new(Mutex::new(Shared::new(None))), Limits::new(0, 0));
-        Self { shared, state: GuestState::default(), limits, fuel_per_turn: 0, called: None }
+        Self { shared, state: GuestState::default(), limits, fuel_per_turn: 0, meter: Meter::new(0), called: None }
     }
 }
 
@@ -247,20 +252,17 @@ pub(crate) fn call<A: Answer>(
         let mut shared = host.shared.lock();
         (shared.mode == Mode::Running).then(|| {
             let kernel = shared.kernel();
-            (code(call(kernel, memory)), kernel.take_work())
+            (code(call(kernel, memory)), kernel.take_work(), shared.polls)
         })
     };
-    let Some((result, work)) = called else { return stack::stray_call(caller) };
-    charge(caller, work);
+    let Some((result, work, polls)) = called else { return stack::stray_call(caller) };
+    charge(caller, work, polls);
     trace::returned(caller, memory, result);
     result
 }
 
-/// Takes what a call cost from the turn's fuel: the guest traps at its next instruction when none is left.
-fn charge(caller: &mut Caller<'_, Host>, work: u64) {
-    let left = caller.get_fuel().expect("fuel is on for every guest");
-    let left = left.saturating_sub(CALL_FUEL.saturating_add(work));
-    caller.set_fuel(left).expect("fuel is on for every guest");
+fn charge(caller: &mut Caller<'_, Host>, work: u64, polls: u64) {
+    meter::charge(caller, CALL_FUEL.saturating_add(work), polls);
 }
 
 /// Runs `call` until it does not block, once a turn. `call` is told whether it is the first time.
@@ -271,6 +273,14 @@ pub(crate) fn waiting_call<'a, A: Answer>(
     let Some(memory) = memory_of(&mut caller) else {
         return Box::new(std::future::ready(i32::from(Errno::Fault.code())));
     };
+    if meter::is_yield_due(&caller) {
+        return Box::new(async move {
+            yield_core().await;
+            let polls = caller.data().shared.lock().polls;
+            meter::yielded(&mut caller, polls);
+            Box::into_pin(waiting_call(caller, call)).await
+        });
+    }
     let mut turn = match first_attempt(&mut caller, memory, &mut call) {
         Attempt::Returned(code) => return Box::new(std::future::ready(code)),
         Attempt::Waits(turn) => turn,
@@ -291,7 +301,7 @@ pub(crate) fn waiting_call<'a, A: Answer>(
         begin_turn(&mut caller, &mut shared, memory);
         turn = shared.turn;
         let result = call(shared.kernel(), memory.data_mut(&mut caller), false);
-        charge(&mut caller, shared.kernel().take_work());
+        charge(&mut caller, shared.kernel().take_work(), shared.polls);
         let returned = returned(result);
         trace::stepped(&mut caller, &mut shared, memory, returned);
         let Some(code) = returned else {
@@ -300,6 +310,12 @@ pub(crate) fn waiting_call<'a, A: Answer>(
         };
         Poll::Ready(code)
     }))
+}
+
+/// Suspends the guest once without that it waits for anything.
+fn yield_core() -> impl Future<Output = ()> {
+    let mut has_yielded = false;
+    poll_fn(move |_| if std::mem::replace(&mut has_yielded, true) { Poll::Ready(()) } else { Poll::Pending })
 }
 
 /// What came of a waiting call before it was polled.
@@ -316,13 +332,13 @@ fn first_attempt<A: Answer>(
     memory: Memory,
     call: impl FnOnce(&mut Kernel, &mut [u8], bool) -> Result<A, Stop>,
 ) -> Attempt {
-    let (result, work) = {
+    let (result, work, polls) = {
         let (memory, host) = memory.data_and_store_mut(caller.as_context_mut());
         let mut shared = host.shared.lock();
         match shared.mode {
             Mode::Running => {
                 let kernel = shared.kernel();
-                (returned(call(kernel, memory, true)), kernel.take_work())
+                (returned(call(kernel, memory, true)), kernel.take_work(), shared.polls)
             }
             Mode::Unwinding => {
                 drop(shared);
@@ -335,7 +351,7 @@ fn first_attempt<A: Answer>(
             }
         }
     };
-    charge(caller, work);
+    charge(caller, work, polls);
     if let Some(code) = result {
         trace::returned(caller, memory, code);
         return Attempt::Returned(code);
@@ -359,7 +375,7 @@ fn returned<A: Answer>(result: Result<A, Stop>) -> Option<i32> {
 fn begin_turn(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory) {
     if !shared.keeps_fuel {
         let fuel = caller.data().fuel_per_turn;
-        caller.set_fuel(fuel).expect("fuel is on for every guest");
+        meter::refill(&mut *caller, fuel, shared.polls);
     }
     if let Some(flip) = shared.flip.take() {
         let bytes = memory.data_mut(&mut *caller);
@@ -373,7 +389,7 @@ fn begin_turn(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory
 fn suspend(caller: &mut Caller<'_, Host>, shared: &mut Shared) {
     shared.blocked = true;
     shared.memory_bytes = caller.data().limits.memory_bytes();
-    shared.fuel_left = caller.get_fuel().unwrap_or_default();
+    shared.fuel_left = meter::yielded(caller, shared.polls);
     if shared.kernel().audited() {
         shared.memory_digest = Some(digest_state(caller));
     }

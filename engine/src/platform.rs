@@ -16,7 +16,6 @@ use crate::host::Host;
 use crate::links::Links;
 use crate::preview1;
 use crate::sockets;
-use crate::ticker::Ticker;
 
 /// Stack of a guest, in bytes. Part of the compatibility key, as the depth at which a guest overflows it is visible.
 const WASM_STACK_BYTES: usize = 1024 * 1024;
@@ -35,8 +34,6 @@ pub enum PlatformError {
 pub struct Platform {
     pub(crate) engine: Engine,
     pub(crate) linker: Arc<Linker<Host>>,
-    /// None when guests never yield their core.
-    pub(crate) ticker: Option<Arc<Ticker>>,
     pub(crate) cache: Option<PathBuf>,
     /// Tells what guests wrote since their last checkpoint, where the kernel can.
     pub(crate) tracker: Option<Arc<Tracker>>,
@@ -55,25 +52,11 @@ enum Exceptions {
 impl Platform {
     /// Sets wasmtime up. Compiled code is kept in the folder `cache`, if one is given.
     pub fn new(cache: Option<PathBuf>) -> Result<Self, PlatformError> {
-        let mut platform = Self::without_ticker(cache)?;
-        let mut throwing = platform.throwing.as_deref().cloned();
-        let engines = throwing.iter().map(|throwing| throwing.engine.clone()).chain([platform.engine.clone()]);
-        platform.ticker = Some(Arc::new(Ticker::start(engines.collect())));
-        if let Some(throwing) = &mut throwing {
-            throwing.ticker.clone_from(&platform.ticker);
-        }
-        platform.throwing = throwing.map(Arc::new);
-        Ok(platform)
-    }
-
-    /// The same without the ticker, which is the only real time in an engine: a guest never yields its core, and a turn
-    /// is over when the call is. For engines whose turns run inline ([`crate::Workers::inline`]).
-    pub fn without_ticker(cache: Option<PathBuf>) -> Result<Self, PlatformError> {
         let (engine, throwing) = (engine(Exceptions::Off)?, engine(Exceptions::On)?);
         let key = compatibility_key(&[&engine, &throwing]);
         let one = |engine: Engine, throwing| {
             let linker = linker(&engine, false)?;
-            Ok(Self { engine, linker, ticker: None, cache: cache.clone(), tracker: None, key, throwing })
+            Ok(Self { engine, linker, cache: cache.clone(), tracker: None, key, throwing })
         };
         let mut throwing = one(throwing, None)?;
         throwing.tracker = tracker();
@@ -149,7 +132,6 @@ fn config(exceptions: Exceptions) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config
         .consume_fuel(true)
-        .epoch_interruption(true)
         .wasm_gc(false)
         .wasm_function_references(false)
         .wasm_exceptions(exceptions == Exceptions::On)

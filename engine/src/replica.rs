@@ -17,7 +17,6 @@ use crate::checkpoint::{Captured, ChunkSource, Manifest, RestoreError};
 use crate::guest::{self, Beginning, Run, RunEnd};
 pub use crate::host::Flip;
 use crate::host::Shared;
-use crate::module::Compiled;
 
 mod examine;
 mod upgrade;
@@ -389,7 +388,7 @@ impl Replica {
     }
 
     fn poll_guest(&mut self) -> Option<Progress> {
-        poll_run(&mut self.run, &self.shared, &self.blueprint.compiled)
+        poll_run(&mut self.run, &self.shared)
     }
 
     fn finish(&mut self) -> TurnOutcome {
@@ -430,12 +429,13 @@ impl Replica {
 }
 
 /// Runs a guest on. `None` when it can do nothing more in this turn: it waits, has ended, or there is none.
-fn poll_run(run: &mut Option<Run>, shared: &Mutex<Shared>, compiled: &Compiled) -> Option<Progress> {
+fn poll_run(run: &mut Option<Run>, shared: &Mutex<Shared>) -> Option<Progress> {
     let polled = {
         let run = run.as_mut()?;
-        shared.lock().blocked = false;
-        let ticker = compiled.platform.ticker.as_ref();
-        let _running = ticker.map(|ticker| ticker.turn_begins());
+        let mut shared = shared.lock();
+        shared.blocked = false;
+        shared.polls += 1;
+        drop(shared);
         run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     };
     match polled {

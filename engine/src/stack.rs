@@ -12,6 +12,7 @@
 use wasmtime::{AsContextMut, Caller, Global, Memory, Store, Val};
 
 use crate::host::{Host, Shared};
+use crate::meter;
 
 /// Asyncify's states.
 const NOTHING: i32 = 0;
@@ -102,7 +103,8 @@ pub(crate) fn rewound(caller: &mut Caller<'_, Host>) -> u64 {
         }
     }
     let fuel = caller.data().fuel_per_turn;
-    caller.set_fuel(fuel).expect("fuel is on for every guest");
+    let polls = caller.data().shared.lock().polls;
+    meter::refill(&mut *caller, fuel, polls);
     let mut shared = caller.data().shared.lock();
     shared.mode = Mode::Running;
     shared.turn

@@ -1,7 +1,7 @@
 //! Worker threads: as many as cores, a replica sticky to one, and background workers for turns that take long.
 //!
 //! A committed batch costs one wake a worker; reports come back through one queue with one wake of the reader. A turn
-//! that outlives two epoch ticks moves to a background worker (nice 19) until its guest blocks, and so does a replica
+//! that yields often (`meter`) moves to a background worker (nice 19) until its guest blocks, and so does a replica
 //! that has to catch up from the log. Every queue is bounded: a replica whose queue is full drops it and reads the log
 //! instead. What replicas capture for checkpoints is hashed and stored by one more thread at nice 19.
 //!
@@ -156,7 +156,7 @@ impl Workers {
 
     /// One worker and its background without threads: turns run when [`Workers::work`] is called, in one order alone.
     /// `wake` is called when there is something to do; it must not call back. For the simulation, whose hosts share a
-    /// thread; the platform should be one without a ticker.
+    /// thread.
     #[must_use]
     pub fn inline(
         source: Arc<dyn BatchSource>,

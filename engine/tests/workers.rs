@@ -126,15 +126,20 @@ fn group(platform: &Platform, id: u32, module: &[u8], limits: RunLimits) -> Grou
 
 /// A guest that computes for `iterations` rounds a turn and then waits for the next record.
 fn spinner(iterations: u64) -> Vec<u8> {
+    busy("poll_oneoff", iterations, "")
+}
+
+/// The same, which does `work` each round.
+fn busy(imports: &str, iterations: u64, work: &str) -> Vec<u8> {
     command(
-        "poll_oneoff",
+        imports,
         &format!(
             "(local $n i64) (i32.store8 (i32.const 8) (i32.const 1)) (i32.store (i32.const 16) (i32.const 3))
              (i32.store (i32.const 144) (i32.const 0)) (i64.store (i32.const 152) (i64.const 1))
              (i32.store (i32.const 144) (i32.const 1))
              (loop $again
                (local.set $n (i64.const {iterations}))
-               (loop $spin (br_if $spin (i64.ne (local.tee $n (i64.sub (local.get $n) (i64.const 1))) (i64.const 0))))
+               (loop $spin {work} (br_if $spin (i64.ne (local.tee $n (i64.sub (local.get $n) (i64.const 1))) (i64.const 0))))
                (drop (call $poll_oneoff (i32.const 128) (i32.const 256) (i32.const 1) (i32.const 512)))
                (br $again))"
         ),
@@ -199,6 +204,31 @@ fn a_spinning_neighbour_does_not_keep_a_replica_from_its_turns() {
         turns.extend(bench.until(spins, 5));
     }
     assert_eq!(positions(&turns, spins), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_neighbour_that_only_calls_its_host_does_not_keep_a_replica_from_its_turns() {
+    let platform = platform();
+    for (imports, iterations, call) in [
+        ("poll_oneoff fd_close", 2_000_000, "(drop (call $fd_close (i32.const 77)))"),
+        ("poll_oneoff random_get", 3_000, "(drop (call $random_get (i32.const 1024) (i32.const 60000)))"),
+        (
+            "poll_oneoff clock_time_get",
+            1_000_000,
+            "(drop (call $clock_time_get (i32.const 0) (i64.const 1) (i32.const 700)))",
+        ),
+    ] {
+        let bench = Bench::new(1);
+        let module = busy(imports, iterations, call);
+        let (mut slow, mut quick) = (group(&platform, 1, &module, ENDLESS), group(&platform, 2, ECHO, LIMITS));
+        let (calls, echoes) = (bench.install(&slow, 0), bench.install(&quick, 0));
+        bench.commit(&mut quick, &[open(1, 7)], true);
+        bench.until(echoes, 1);
+        (0..5).for_each(|_| bench.commit(&mut slow, &[], true));
+        (0..50).for_each(|_| bench.commit(&mut quick, &[data(1, b"x")], true));
+        let before = bench.until(echoes, 51);
+        assert!(positions(&before, calls).len() < 5, "the echoes did not wait for the turns of {imports}");
+    }
 }
 
 #[test]
@@ -372,7 +402,7 @@ fn what_replicas_capture_is_stored_under_one_root_and_a_replica_restored_from_it
 
 #[test]
 fn inline_workers_run_when_they_are_called_and_in_one_order() {
-    let platform = Platform::without_ticker(None).expect("this machine runs x86-64-v2 code");
+    let platform = Platform::new(None).expect("this machine runs x86-64-v2 code");
     let order = || {
         let log = Arc::new(Log::default());
         let (told, woken) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));

@@ -86,7 +86,7 @@ impl Replica {
                 )));
             }
         };
-        match poll_run(&mut trial.run, &trial.shared, &trial.blueprint.compiled) {
+        match poll_run(&mut trial.run, &trial.shared) {
             None => self.settle(*trial),
             Some(Progress::Yielded) => {
                 self.upgrade = Some(Upgrade::Trial(trial));

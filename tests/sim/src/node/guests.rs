@@ -41,7 +41,7 @@ impl Guests {
     }
 
     fn prepare(rule: Agreement) -> Self {
-        let platform = Platform::without_ticker(None).expect("this machine runs x86-64-v2 code");
+        let platform = Platform::new(None).expect("this machine runs x86-64-v2 code");
         let service = |name: &str| Arc::new(Service::prepare(bundle(name, rule), &platform, None));
         Self { store: service("kv-server"), echo: service("echo"), rule, impostor: Arc::default(), platform }
     }
