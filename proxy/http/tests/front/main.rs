@@ -1,0 +1,4 @@
+//! The front end from outside: real sockets on free ports, real handlers and upstreams.
+
+mod basics;
+mod support;
