@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use refrain_front::{
-    Answering, Body, Endpoint, Front, Handler, Listen, ListenAt, Plan, Release, ReleaseLimits, Route, Service, Settings,
-    Upstream,
+    Answering, Body, Endpoint, Front, Handler, Listen, ListenAt, Plan, Release, ReleaseLimits, Route, Service,
+    Settings, Upstream,
 };
 
 struct Hello;

@@ -95,16 +95,8 @@ impl Fault {
 
     /// Whether more of this connection may not be trusted.
     const fn closes(&self) -> bool {
-        matches!(
-            self,
-            Self::LengthAndEncoding
-                | Self::LengthTwice
-                | Self::EncodingUnknown
-                | Self::BodyTooLarge
-                | Self::BodySlow
-                | Self::BodyBroken
-                | Self::UriTooLong
-        )
+        let is_malformed = self.facts().0 == 400 && !matches!(self, Self::VersionInvalid);
+        is_malformed || matches!(self, Self::EncodingUnknown | Self::BodyTooLarge | Self::BodySlow | Self::UriTooLong)
     }
 
     const fn retry_after_s(&self) -> Option<u64> {

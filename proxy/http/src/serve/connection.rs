@@ -111,8 +111,9 @@ async fn secure(own: &Loop, stream: Plain) -> io::Result<Stream> {
 
 fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    // The guard has the timers. A client that closes its sending side still gets its answer.
-    builder.header_read_timeout(None).half_close(true).pipeline_flush(true);
+    // The guard has the timers. A client that closes its sending side has gone, as nginx and HAProxy see it: the request
+    // is given up. hyper's `pipeline_flush` must stay off: it takes the bound off the buffer of answers.
+    builder.header_read_timeout(None).half_close(false);
     builder.max_buf_size(limits.head_bytes).max_headers(limits.headers);
     builder
 }

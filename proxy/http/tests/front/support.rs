@@ -1,5 +1,6 @@
 //! What the tests share: a front end with a plan, handlers, upstreams, and clients of three kinds.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,6 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use refrain_front::{
     Answering, Body, Endpoint, Front, Handler, Listen, ListenAt, Plan, Refusal, Release, ReleaseLimits, Route, Service,
     Settings, Upstream,
@@ -120,8 +124,8 @@ impl Raw {
         self
     }
 
-    /// One answer: its head, and its body if it has a `content-length`.
-    pub fn answer(&mut self) -> Answer {
+    /// The head of an answer.
+    pub fn head(&mut self) -> Answer {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -131,7 +135,12 @@ impl Raw {
             }
         }
         let head = String::from_utf8(head).unwrap();
-        let mut answer = Answer { head, body: Vec::new() };
+        Answer { head, body: Vec::new() }
+    }
+
+    /// One answer: its head, and its body if it has a `content-length`.
+    pub fn answer(&mut self) -> Answer {
+        let mut answer = self.head();
         let length = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
         answer.body = vec![0; length];
         self.0.read_exact(&mut answer.body).unwrap();
@@ -178,4 +187,98 @@ pub fn ask(front: &Front, text: &str) -> Answer {
 
 pub fn get(front: &Front, path: &str) -> Answer {
     ask(front, &format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"))
+}
+
+/// Runs a test that needs an executor of its own.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async { tokio::time::timeout(PATIENCE, future).await.expect("it takes too long") })
+}
+
+/// hyper's client over HTTP/1.1.
+pub async fn http1(address: SocketAddr) -> hyper::client::conn::http1::SendRequest<Body> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::task::spawn_local(connection);
+    sender
+}
+
+/// hyper's client over HTTP/2 with prior knowledge.
+pub async fn http2(address: SocketAddr) -> hyper::client::conn::http2::SendRequest<Body> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::task::spawn_local(connection);
+    sender
+}
+
+pub fn request(method: &str, uri: &str, body: Body) -> Request<Body> {
+    Request::builder().method(method).uri(uri).header("host", "test").body(body).unwrap()
+}
+
+/// A server that speaks HTTP/1.1 by hyper, on a thread of its own that ends with the test's process.
+pub fn upstream<F, T>(answer: F) -> SocketAddr
+where
+    F: Fn(Request<Incoming>) -> T + Clone + Send + 'static,
+    T: Future<Output = Response<Body>> + 'static,
+{
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let answer = answer.clone();
+                let service = service_fn(move |request| {
+                    let answered = answer(request);
+                    async move { Ok::<_, Infallible>(answered.await) }
+                });
+                let serving =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                tokio::task::spawn_local(serving);
+            }
+        });
+    });
+    address
+}
+
+/// A server whose connections this function serves, each on a thread of its own; the number counts them from 0.
+pub fn raw_upstream(serve: impl Fn(usize, TcpStream) + Clone + Send + 'static) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let serve = serve.clone();
+            std::thread::spawn(move || serve(number, stream.unwrap()));
+        }
+    });
+    address
+}
+
+/// Reads one request's head and returns it.
+pub fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// An address where nobody listens.
+pub fn dead_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Waits until something that is to happen has happened.
+pub fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it does not happen");
+        std::thread::yield_now();
+    }
 }
