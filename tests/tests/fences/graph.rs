@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("refrain-kernel", &["refrain-wire"]),
     ("refrain-sequencer", &["refrain-wire"]),
     ("refrain-proxy", &["refrain-wire"]),
+    ("refrain-front", &[]),
     ("refrain-instrument", &["refrain-inspect"]),
     ("refrain-engine", &["refrain-inspect", "refrain-instrument", "refrain-kernel", "refrain-wire"]),
     ("refrain-telemetry", &["refrain-api", "refrain-wire"]),
@@ -22,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "refrain-api",
             "refrain-engine",
+            "refrain-front",
             "refrain-inspect",
             "refrain-kernel",
             "refrain-proxy",
@@ -87,7 +89,8 @@ const LIGHT: &[(&str, &[&str])] = &[
     ("refrain-service", &["wasmtime", "openraft", "tokio", "wasmparser"]),
     // OTLP over HTTP from a thread: no gRPC, no runtime, no TLS.
     ("refrain-telemetry", &["wasmtime", "openraft", "tokio", "tonic", "hyper", "reqwest", "h2", "rustls"]),
-    ("refrain-proxy", &["wasmtime", "openraft", "wasmparser"]),
+    ("refrain-proxy", &["wasmtime", "openraft", "wasmparser", "hyper", "rustls"]),
+    ("refrain-front", &["wasmtime", "openraft", "wasmparser", "axum", "aws-lc-rs"]),
     ("refrain-sequencer", &["wasmtime", "wasmparser"]),
     ("refrain-engine", &["openraft", "tokio"]),
     ("refrain-fuzz", &["wasmtime", "axum", "libfuzzer-sys", "wasm-smith"]),
