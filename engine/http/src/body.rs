@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::WasiBody;
 
@@ -120,7 +122,9 @@ impl HostBody {
         };
         let mut context = Context::from_waker(Waker::noop());
         loop {
-            match Pin::new(&mut source.frames).poll_frame(&mut context) {
+            // Without tokio's budget, which would make a frame that is there look like none.
+            let frame = unconstrained(source.frames.frame());
+            match std::pin::pin!(frame).poll(&mut context) {
                 Poll::Ready(Some(Ok(frame))) => self.ready.push_back(frame),
                 Poll::Ready(None) => break self.source = None,
                 // What is wrong is found again when the body is read, or the guest has left its stream open.

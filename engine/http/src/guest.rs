@@ -3,9 +3,10 @@
 //! Guests have no files and no sockets: those interfaces are linked, since every standard library imports them, but
 //! there is nothing behind them that would open.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderName;
+use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -14,6 +15,7 @@ use wasmtime_wasi_http::{
     WasiHttpHooks, WasiHttpView,
 };
 
+use crate::outgoing;
 use crate::service::Inner;
 use crate::stdio::{Log, Output};
 
@@ -45,7 +47,7 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         let sizes = Sizes { memory: 0, memory_limit: limits.memory_bytes, table_limit: limits.table_elements };
-        let hooks = Hooks { service: Arc::clone(service) };
+        let hooks = Hooks { service: Arc::clone(service), calls: OnceLock::new() };
         let guest = Self { wasi: wasi(service, &log), http, table, hooks, sizes, log };
         let mut store = Store::new(service.engine(), guest);
         store.limiter(|guest| &mut guest.sizes);
@@ -102,6 +104,15 @@ impl ResourceLimiter for Sizes {
 /// How `wasi:http` asks for what is not its own.
 struct Hooks {
     service: Arc<Inner>,
+    /// Places for outgoing calls, once there was one.
+    calls: OnceLock<Arc<Semaphore>>,
+}
+
+impl Hooks {
+    fn calls(&self) -> &Arc<Semaphore> {
+        self.calls
+            .get_or_init(|| Arc::new(Semaphore::new(self.service.limits.outgoing_calls.min(Semaphore::MAX_PERMITS))))
+    }
 }
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -121,8 +132,10 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         received: Io,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), Error>> + Send> {
-        let _ = (request, options, received, &self.service);
-        Box::new(async { Err(Error::HttpRequestDenied) })
+        // What becomes of the response is the guest's affair.
+        drop(received);
+        let sent = outgoing::send(&self.service, self.calls(), request, options);
+        Box::new(async move { Ok((sent.await?, Box::new(async { Ok(()) }) as Io)) })
     }
 
     fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {

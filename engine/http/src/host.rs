@@ -15,6 +15,7 @@ use crate::cache::Cache;
 use crate::component::{self, LoadError};
 use crate::guest::Guest;
 use crate::limits::Limits;
+use crate::outgoing::{Outgoing, Resolver};
 use crate::permissions::Permissions;
 use crate::platform::{Engines, Flavour};
 use crate::refusal::Refusal;
@@ -40,6 +41,10 @@ pub struct Settings {
     pub background_threads: usize,
     /// Takes the lines that guests log. None drops them.
     pub log: Option<LogSink>,
+    /// Finds the addresses of upstreams. None asks the system.
+    pub resolver: Option<Resolver>,
+    /// A PEM file of the certificate authorities that upstreams are trusted by. None takes the machine's.
+    pub authorities: Option<PathBuf>,
     /// Where the numbers of [`Reuse`](crate::Reuse) come from. None: a different one in every process.
     pub seed: Option<u64>,
 }
@@ -47,7 +52,15 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { cache: None, slots: 2048, background_threads: cores, log: None, seed: None }
+        Self {
+            cache: None,
+            slots: 2048,
+            background_threads: cores,
+            log: None,
+            resolver: None,
+            authorities: None,
+            seed: None,
+        }
     }
 }
 
@@ -90,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) cache: Cache,
     pub(crate) ticker: Ticker,
     pub(crate) background: Background,
+    pub(crate) outgoing: Outgoing,
     pub(crate) log: Option<LogSink>,
     slots: Admission,
     /// Services that may have idle instances.
@@ -120,6 +134,7 @@ impl Host {
             cache: Cache::new(settings.cache),
             ticker: ticker.map_err(HostError::Thread)?,
             background: Background::start(settings.background_threads.max(1)).map_err(HostError::Thread)?,
+            outgoing: Outgoing::start(settings.resolver, settings.authorities).map_err(HostError::Thread)?,
             log: settings.log,
             slots: Admission::new(slots as usize, SLOT_QUEUE, SLOT_WAIT),
             services: Mutex::default(),

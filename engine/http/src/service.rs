@@ -1,7 +1,7 @@
 //! A service: a component with its limits and permissions, and the instances that serve its requests.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Body;
@@ -20,6 +20,7 @@ use crate::head::HeadSender;
 use crate::host;
 use crate::intake;
 use crate::limits::Limits;
+use crate::outgoing::{KEEP, Kept};
 use crate::permissions::Permissions;
 use crate::platform::Flavour;
 use crate::pulse::Pulse;
@@ -28,6 +29,9 @@ use crate::run::{End, Run, Work};
 use crate::stdio::{Line, Output};
 use crate::ticker::TICK;
 use crate::waiting::Waiting;
+
+/// The shortest time between two looks at what is idle.
+const LEAST_SWEEP: Duration = Duration::from_millis(10);
 
 /// A component that answers requests. Cheap to clone; the last clone drops the idle instances.
 #[derive(Clone)]
@@ -44,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) pre: Pre,
     pub(crate) counters: Counters,
     pub(crate) forbidden_headers: ForbiddenHeaderFilter,
+    /// Connections to upstreams.
+    pub(crate) kept: Kept,
     flavour: Flavour,
     slots: u32,
     seats: Admission,
@@ -68,11 +74,14 @@ impl Service {
             pre: loaded.pre,
             counters: Counters::default(),
             forbidden_headers: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)),
+            kept: Kept::default(),
             flavour: loaded.flavour,
             slots: loaded.needs.slots(),
             idle: Mutex::default(),
         };
-        Self { inner: Arc::new(inner) }
+        let inner = Arc::new(inner);
+        inner.host.outgoing.spawn(sweep(Arc::downgrade(&inner), inner.limits.idle));
+        Self { inner }
     }
 
     /// Has the service answer a request.
@@ -157,6 +166,15 @@ impl Inner {
         }
     }
 
+    /// Drops instances that have been idle for too long.
+    fn sweep(&self, limit: Duration) {
+        let mut idle = self.idle.lock();
+        let old = idle.partition_point(|(_, since)| since.elapsed() >= limit);
+        let old: Vec<_> = idle.drain(..old).collect();
+        drop(idle);
+        drop(old);
+    }
+
     /// Drops the instance that has been idle longest, if there is one.
     pub(crate) fn drop_idle(&self) -> bool {
         let mut idle = self.idle.lock();
@@ -191,6 +209,17 @@ impl Inner {
     fn pulse(&self) -> Pulse {
         let ticks = self.limits.cpu.map(|cpu| u64::try_from(cpu.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX));
         Pulse::new(self.host.ticker.ticks(), ticks)
+    }
+}
+
+/// Drops what has been idle for too long, as long as there is a service.
+async fn sweep(service: Weak<Inner>, idle: Duration) {
+    let mut clock = tokio::time::interval((idle / 2).clamp(LEAST_SWEEP, KEEP));
+    loop {
+        clock.tick().await;
+        let Some(service) = service.upgrade() else { break };
+        service.kept.sweep();
+        service.sweep(idle);
     }
 }
 

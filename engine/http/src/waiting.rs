@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::{Instant, Sleep};
 
 use crate::call::Call;
@@ -63,12 +64,18 @@ impl Future for Waiting<'_> {
         if this.too_long.is_set() {
             return Poll::Ready(Err(Refusal::RequestBody { limit: this.limits.request_body_bytes }));
         }
-        match Pin::new(&mut this.head).poll(context) {
-            Poll::Ready(Ok(head)) => return Poll::Ready(Ok((head, call))),
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(Refusal::NoResponse)),
-            // A guest that is kept may hold what it should have answered with.
-            Poll::Pending if over => return Poll::Ready(Err(Refusal::NoResponse)),
-            Poll::Pending => {}
+        // What is there is taken without a look at tokio's budget, which would make an answer look like none.
+        match this.head.try_recv() {
+            Ok(head) => return Poll::Ready(Ok((head, call))),
+            // A guest that is kept may hold on to what it should have answered with.
+            Err(_) if over => return Poll::Ready(Err(Refusal::NoResponse)),
+            // The guest will not answer, or failed just now in the background: its end will tell.
+            Err(TryRecvError::Closed) => {}
+            Err(TryRecvError::Empty) => {
+                if let Poll::Ready(Ok(head)) = Pin::new(&mut this.head).poll(context) {
+                    return Poll::Ready(Ok((head, call)));
+                }
+            }
         }
         this.call = Some(call);
         this.poll_clock(context).map(Err)

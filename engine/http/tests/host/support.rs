@@ -1,5 +1,4 @@
 //! What the tests of the host share: guests, hosts of their own, requests and answers.
-#![allow(dead_code, reason = "each test uses a part")]
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -22,7 +21,7 @@ fn cache() -> std::path::PathBuf {
 }
 
 pub fn settings() -> Settings {
-    Settings { cache: Some(cache()), seed: Some(1), ..Settings::default() }
+    Settings { cache: Some(cache()), seed: Some(1), slots: 64, ..Settings::default() }
 }
 
 /// A host for one test, whose pool is large enough for it and no larger.
