@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("refrain-front", &[]),
     ("refrain-instrument", &["refrain-inspect"]),
     ("refrain-engine", &["refrain-inspect", "refrain-instrument", "refrain-kernel", "refrain-wire"]),
+    ("refrain-http-host", &[]),
     ("refrain-telemetry", &["refrain-api", "refrain-wire"]),
     ("refrain-rctl", &["refrain-api", "refrain-inspect", "refrain-instrument", "refrain-service"]),
     (
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "refrain-api",
             "refrain-engine",
             "refrain-front",
+            "refrain-http-host",
             "refrain-inspect",
             "refrain-kernel",
             "refrain-proxy",
@@ -69,7 +71,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Heavy crates, and the members that may name them.
 const FENCED: &[(&str, &[&str])] = &[
-    ("wasmtime", &["refrain-engine"]),
+    ("wasmtime", &["refrain-engine", "refrain-http-host"]),
+    ("wasmtime-wasi", &["refrain-http-host"]),
+    ("wasmtime-wasi-http", &["refrain-http-host"]),
     ("openraft", &["refrain-sequencer"]),
     ("axum", &["refrain"]),
     ("ureq", &["refrain-rctl", "refrain-bench", "refrain-telemetry", "refrain-tests"]),
