@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use refrain::config::{Config, Durability, LogFormat, Role, Settings};
+use refrain::config::{Config, Durability, Endpoint, HttpSettings, LogFormat, Role, Settings};
 
 use crate::{exit, logging};
 
@@ -63,6 +63,7 @@ Examples:
   refrain up examples/kv-server --replicas 5 --durability none
   refrain up examples/echo --listen examples/echo/echo=127.0.0.1:9000
   refrain up examples/echo examples/kv-server --shards 2 --place examples/kv-server=1
+  refrain up examples/hello-rust --http 127.0.0.1:8080 --https 127.0.0.1:8443
   refrain up examples/echo --print-config
 
 Flags win over the environment (REFRAIN_*), that over the file of --config, that over defaults.
@@ -133,6 +134,29 @@ struct ProcessArgs {
     /// several times.
     #[arg(long, value_name = "NAMESPACE/NAME/PORT=ADDR")]
     listen: Vec<String>,
+    /// Where the HTTP front end listens in clear: an address, or unix:/path; may be given several times [default:
+    /// 127.0.0.1:8000, or a free port when that is taken, if any service has routes].
+    #[arg(long, value_name = "ADDR", env = "REFRAIN_HTTP", value_delimiter = ',')]
+    http: Option<Vec<Endpoint>>,
+    /// Where it listens with TLS; may be given several times. Without --tls-certificate it has one for development.
+    #[arg(long, value_name = "ADDR", env = "REFRAIN_HTTPS", value_delimiter = ',')]
+    https: Option<Vec<Endpoint>>,
+    /// A certificate with its chain (PEM), chosen by the names in it; read again when it changes. May be given several
+    /// times, each with its --tls-key.
+    #[arg(long, value_name = "FILE", env = "REFRAIN_TLS_CERTIFICATE", value_delimiter = ',')]
+    tls_certificate: Option<Vec<PathBuf>>,
+    /// The key of a certificate (PEM), in the order of these.
+    #[arg(long, value_name = "FILE", env = "REFRAIN_TLS_KEY", value_delimiter = ',')]
+    tls_key: Option<Vec<PathBuf>>,
+    /// Peers of the HTTP front end whose `forwarded` headers are believed, like 10.0.0.0/8; may be given several times.
+    #[arg(long, value_name = "RANGE", env = "REFRAIN_HTTP_TRUSTED", value_delimiter = ',')]
+    http_trusted: Option<Vec<String>>,
+    /// Threads of the HTTP front end [default: one a core].
+    #[arg(long, value_name = "N", env = "REFRAIN_HTTP_THREADS")]
+    http_threads: Option<usize>,
+    /// Whether each HTTP request is told in the log [default: false].
+    #[arg(long, value_name = "BOOL", env = "REFRAIN_ACCESS_LOG")]
+    access_log: Option<bool>,
     /// Lets nodes listen for each other on addresses that are not loopback, unencrypted.
     #[arg(long, env = "REFRAIN_INSECURE")]
     insecure: bool,
@@ -231,6 +255,15 @@ impl ProcessArgs {
             max_connections: self.max_connections,
             drain_timeout: self.drain_timeout,
             listen: self.listen,
+            http: HttpSettings {
+                http: self.http,
+                https: self.https,
+                tls_certificate: self.tls_certificate,
+                tls_key: self.tls_key,
+                http_trusted: self.http_trusted,
+                http_threads: self.http_threads,
+                access_log: self.access_log,
+            },
             insecure: self.insecure.then_some(true),
             election_timeout: self.election_timeout,
             heartbeat_interval: self.heartbeat_interval,

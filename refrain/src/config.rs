@@ -8,10 +8,12 @@ use refrain_wire::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
 mod cluster;
+mod http;
 mod listen;
 mod shards;
 
 pub use cluster::{Cluster, Node, Role, Roles};
+pub use http::{HttpConfig, HttpSettings};
 pub use listen::{Endpoint, ListenAt};
 pub use shards::{MAX_SHARDS, PlaceAt, Shards, further_shards, shard_dir};
 
@@ -62,6 +64,8 @@ pub struct Settings {
     pub drain_timeout: Option<String>,
     /// `NAMESPACE/NAME/PORT=ADDR` each.
     pub listen: Vec<String>,
+    /// Of the HTTP front end.
+    pub http: HttpSettings,
     /// See [`Config::insecure`].
     pub insecure: Option<bool>,
     /// A time with its unit.
@@ -118,6 +122,13 @@ struct File {
     drain_timeout: Option<String>,
     #[serde(default)]
     listen: Vec<ListenAt>,
+    http: Option<Vec<Endpoint>>,
+    https: Option<Vec<Endpoint>>,
+    tls_certificate: Option<Vec<PathBuf>>,
+    tls_key: Option<Vec<PathBuf>>,
+    http_trusted: Option<Vec<String>>,
+    http_threads: Option<usize>,
+    access_log: Option<bool>,
     insecure: Option<bool>,
     election_timeout: Option<String>,
     heartbeat_interval: Option<String>,
@@ -137,6 +148,20 @@ struct File {
     cluster: Option<PathBuf>,
     roles: Option<Vec<Role>>,
     join: Option<bool>,
+}
+
+impl File {
+    fn http(&mut self) -> HttpSettings {
+        HttpSettings {
+            http: self.http.take(),
+            https: self.https.take(),
+            tls_certificate: self.tls_certificate.take(),
+            tls_key: self.tls_key.take(),
+            http_trusted: self.http_trusted.take(),
+            http_threads: self.http_threads,
+            access_log: self.access_log,
+        }
+    }
 }
 
 /// What holds.
@@ -196,6 +221,9 @@ pub struct Config {
     pub outward: bool,
     /// Where ports of services listen, instead of what their manifests say.
     pub listen: Vec<ListenAt>,
+    /// The HTTP front end.
+    #[serde(flatten)]
+    pub http: HttpConfig,
     /// The cluster, and which of its nodes this is.
     pub cluster: Cluster,
 }
@@ -321,8 +349,9 @@ impl Config {
         shard_dir(&self.data_dir, self.cluster.shard)
     }
 
-    fn merge(given: Settings, file: File, cluster: Cluster, mut faults: Vec<String>) -> Result<Self, ConfigError> {
+    fn merge(given: Settings, mut file: File, cluster: Cluster, mut faults: Vec<String>) -> Result<Self, ConfigError> {
         let faults_of = &mut faults;
+        let http = HttpConfig::merge(given.http, file.http(), faults_of);
         let max_log_bytes = given.max_log_bytes.or(file.max_log_bytes);
         let drain_timeout = given.drain_timeout.or(file.drain_timeout);
         let election = given.election_timeout.or(file.election_timeout);
@@ -365,6 +394,7 @@ impl Config {
             rebuild: given.rebuild.or(file.rebuild).unwrap_or(true),
             outward: given.outward.or(file.outward).unwrap_or(true),
             listen: listen::merge(&given.listen, file.listen, faults_of),
+            http,
             cluster,
         };
         config.check(&mut faults);

@@ -4,6 +4,7 @@
 //! - [`shards`]: all shards of a process; [`shard`]: the loop thread of one, read its header for the map
 //! - [`service`]: from a bundle to what replicas and proxies need
 //! - `history`, `feed`: the committed log as replicas read it
+//! - [`http`]: stateless components, and the front end before them and others
 //! - `link`: a stream between nodes; `metered` counts them; `exchange` listens for several shards
 //! - [`admin`]: the API for operators
 //! - [`solo`]: one program by itself, without any of these
@@ -19,6 +20,7 @@ mod exchange;
 mod feed;
 mod forensics;
 mod history;
+pub mod http;
 mod link;
 mod metered;
 pub mod replay;

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use refrain::admin::{self, Admin};
 use refrain::config::{Config, Durability};
+use refrain::http::{Http, Prepared};
 use refrain::service::Service;
 use refrain::shard::Served;
 use refrain::shards::{Running, Shards, check_number, start_telemetry};
 use refrain_api::Token;
 use refrain_api::discovery::{self, AdminFile};
 use refrain_engine::Platform;
-use refrain_service::Bundle;
+use refrain_service::{Bundle, Manifest, Mode};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// How long the start waits for guests to listen before it says that they do not.
@@ -39,10 +41,12 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
     let _lock = lock(&config.data_dir)?;
     check_number(config)?;
-    let bundles = load_bundles(config)?;
+    let (stateless, replicated) = load_bundles(config)?;
     let platform = Platform::new(Some(config.data_dir.join("code")))?;
+    let manifests = replicated.iter().map(|bundle| bundle.manifest.clone());
+    let http = Prepared::new(config.http.clone(), &config.data_dir, &stateless, manifests)?;
     let prepare = |bundle| Arc::new(Service::prepare(bundle, &platform, config.replicas));
-    let services: Vec<_> = bundles.into_iter().map(prepare).collect();
+    let services: Vec<_> = replicated.into_iter().map(prepare).collect();
     let telemetry = start_telemetry(config, &traced)?;
     let cold = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -51,8 +55,10 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
         .build()
         .context("cannot start the cold runtime")?;
     let ended = cold.block_on(async {
-        let running = Running::start(config, &platform, &services, telemetry.clone()).await?;
-        serve(config, running).await
+        let mut running = Running::start(config, &platform, &services, telemetry.clone()).await?;
+        running.refused.extend(http.refused.iter().cloned());
+        let http = http.start(&config.data_dir)?;
+        serve(config, running, http).await
     });
     let until = Instant::now() + EXPORT_GRACE;
     let left = || until.saturating_duration_since(Instant::now());
@@ -63,7 +69,7 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     ended
 }
 
-async fn serve(config: &Config, running: Running) -> anyhow::Result<()> {
+async fn serve(config: &Config, mut running: Running, http: Option<Http>) -> anyhow::Result<()> {
     let listener = admin::bind(config.admin_listen).await?;
     let address = listener.local_addr().context("the admin API has no address")?;
     let file = AdminFile { address: address.to_string(), token: Token::of(random()?) };
@@ -77,8 +83,12 @@ async fn serve(config: &Config, running: Running) -> anyhow::Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(admin::serve(listener, admin, async move { drop(stopped.await) }));
     let runtime = publish(&config.data_dir, &file)?;
-    let announcing = announce(config, running.shards.clone(), running.refused.clone(), &file);
-    let ended = until_stopped(config, running, announcing).await;
+    let mut signals = Signals::new()?;
+    let announcing = announce(config, running.shards.clone(), running.refused.clone(), http.as_ref(), &file);
+    let ended = match until_stopped(&mut running, &mut signals, announcing).await {
+        Ok(()) => drain(config, running, http, &mut signals).await,
+        failed => failed,
+    };
     let _ = stop.send(());
     // A request that is under way may end; the process does not wait long for it.
     let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
@@ -94,6 +104,7 @@ async fn announce(
     config: &Config,
     shards: Shards,
     refused: Vec<(String, String)>,
+    http: Option<&Http>,
     admin: &AdminFile,
 ) -> anyhow::Result<()> {
     let waits = |shard| eprintln!("no leader of the log{} yet: waiting for the other nodes", shards.named(shard));
@@ -104,13 +115,17 @@ async fn announce(
         Ok(served) => served,
         Err(_) => shards.served().await,
     };
-    tell(config, &served, &refused, is_settled, admin)
+    if let Some(http) = http {
+        http.follow(&served)?;
+    }
+    tell(config, &served, &refused, http, is_settled, admin)
 }
 
 fn tell(
     config: &Config,
     served: &[Served],
     refused: &[(String, String)],
+    http: Option<&Http>,
     is_settled: bool,
     admin: &AdminFile,
 ) -> anyhow::Result<()> {
@@ -124,7 +139,10 @@ fn tell(
     for (service, reason) in refused {
         writeln!(out, "not serving {service}: {reason}")?;
     }
-    if served.is_empty() && config.cluster.roles.proxy {
+    for line in http.map(Http::lines).unwrap_or_default() {
+        writeln!(out, "{line}")?;
+    }
+    if served.is_empty() && http.is_none() && config.cluster.roles.proxy {
         writeln!(
             out,
             "serving nothing: give folders with a service.toml each, like `refrain up examples/image-server`"
@@ -154,28 +172,33 @@ fn tell(
     Ok(out.flush()?)
 }
 
+/// Waits for a signal, or for something to fail.
 async fn until_stopped(
-    config: &Config,
-    mut running: Running,
+    running: &mut Running,
+    signals: &mut Signals,
     announcing: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let announcing = async {
         announcing.await?;
         std::future::pending::<anyhow::Result<()>>().await
     };
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        told = announcing => return told,
+        () = signals.one() => Ok(()),
+        told = announcing => told,
         ended = running.one_ended() => bail!(ended.unwrap_or_else(|| "a loop thread ended by itself".to_owned())),
     }
-    eprintln!("draining: open connections have {} to end", refrain_service::format_duration(config.drain_timeout));
+}
+
+/// Lets everything end that is under way.
+async fn drain(config: &Config, running: Running, http: Option<Http>, signals: &mut Signals) -> anyhow::Result<()> {
+    let limit = config.drain_timeout;
+    eprintln!("draining: open connections have {} to end", refrain_service::format_duration(limit));
+    // Requests of the front end may be on their way to replicated services.
+    let front = tokio::task::spawn_blocking(move || http.map(|http| http.drain(limit)));
+    let drained = async { tokio::join!(running.shards.drain(limit), front) };
     tokio::select! {
-        () = running.shards.drain(config.drain_timeout) => {}
-        _ = interrupt.recv() => bail!("ended before the drain was over"),
-        _ = terminate.recv() => bail!("ended before the drain was over"),
+        _ = drained => {}
+        () = signals.one() => bail!("ended before the drain was over"),
     }
     match running.all_ended().await {
         Some(failure) => bail!(failure),
@@ -183,8 +206,27 @@ async fn until_stopped(
     }
 }
 
-/// Loads and stores every bundle; tells all faults of all of them.
-fn load_bundles(config: &Config) -> anyhow::Result<Vec<Bundle>> {
+/// What ends the process.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn one(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Loads and stores every bundle, the stateless ones and the others; tells all faults of all of them.
+fn load_bundles(config: &Config) -> anyhow::Result<(Vec<Bundle>, Vec<Bundle>)> {
     let mut faults = Vec::new();
     let mut bundles: Vec<Bundle> = Vec::new();
     for dir in &config.services {
@@ -194,11 +236,8 @@ fn load_bundles(config: &Config) -> anyhow::Result<Vec<Bundle>> {
         }
     }
     for (index, bundle) in bundles.iter().enumerate() {
-        let id = &bundle.manifest.id;
-        if bundles[..index]
-            .iter()
-            .any(|other| (&other.manifest.id.namespace, &other.manifest.id.name) == (&id.namespace, &id.name))
-        {
+        if bundles[..index].iter().any(|other| is_twice(&other.manifest, &bundle.manifest)) {
+            let id = &bundle.manifest.id;
             faults.push(format!("{}/{} is given twice", id.namespace, id.name));
         }
     }
@@ -208,7 +247,14 @@ fn load_bundles(config: &Config) -> anyhow::Result<Vec<Bundle>> {
     for bundle in &bundles {
         bundle.store(&config.data_dir.join("bundles"))?;
     }
-    Ok(bundles)
+    Ok(bundles.into_iter().partition(|bundle| bundle.manifest.mode == Mode::Stateless))
+}
+
+/// Versions of a stateless service run beside each other; of a replicated one there is one at a time.
+fn is_twice(one: &Manifest, other: &Manifest) -> bool {
+    let same_name = (&one.id.namespace, &one.id.name) == (&other.id.namespace, &other.id.name);
+    let both_stateless = one.mode == Mode::Stateless && other.mode == Mode::Stateless;
+    same_name && (!both_stateless || one.id.version == other.id.version)
 }
 
 /// Takes the data folder for this process alone.

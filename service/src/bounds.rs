@@ -70,6 +70,46 @@ pub const BACKOFF: Bound<Duration> =
 pub const BACKOFF_MAX: Bound<Duration> =
     Bound { min: Duration::from_millis(1), default: Duration::from_secs(10), max: Duration::from_secs(24 * 3600) };
 
+/// Instances of a stateless service that serve requests at once.
+pub const HTTP_INSTANCES: Bound<u64> = Bound { min: 1, default: 256, max: 8_192 };
+/// Requests that one instance of a 0.3 component serves at once.
+pub const HTTP_CONCURRENCY: Bound<u64> = Bound { min: 1, default: 16, max: 1_024 };
+/// Requests that wait for an instance.
+pub const HTTP_QUEUE: Bound<u64> = Bound { min: 0, default: 1_024, max: 65_536 };
+/// How long one waits.
+pub const HTTP_QUEUE_WAIT: Bound<Duration> =
+    Bound { min: Duration::from_millis(1), default: Duration::from_secs(10), max: Duration::from_secs(300) };
+/// Requests that an instance serves before it is dropped.
+pub const HTTP_REUSE: Bound<u64> = Bound { min: 1, default: 1, max: 1_000_000 };
+/// From when an instance takes a request to the head of its answer.
+pub const HTTP_DEADLINE: Bound<Duration> =
+    Bound { min: Duration::from_millis(1), default: Duration::from_secs(30), max: Duration::from_secs(3600) };
+/// From when an instance takes a request to the end of its answer.
+pub const HTTP_LIFETIME: Bound<Duration> = Bound {
+    min: Duration::from_millis(1),
+    default: Duration::from_secs(3600),
+    max: Duration::from_secs(7 * 24 * 3600),
+};
+/// Processor time of a request, where it is limited.
+pub const HTTP_CPU: Bound<Duration> =
+    Bound { min: Duration::from_millis(2), default: Duration::from_secs(10), max: Duration::from_secs(3600) };
+/// Bytes of a request's body.
+pub const HTTP_REQUEST_BODY: Bound<ByteSize> =
+    Bound { min: ByteSize::bytes(0), default: ByteSize::gib(1), max: ByteSize::gib(1024) };
+/// Bytes of an answer's body.
+pub const HTTP_RESPONSE_BODY: Bound<ByteSize> =
+    Bound { min: ByteSize::bytes(0), default: ByteSize::gib(16), max: ByteSize::gib(1024) };
+
+/// Routes of a service.
+pub const ROUTES_MAX: usize = 64;
+/// Methods of a route.
+pub const ROUTE_METHODS_MAX: usize = 16;
+/// Headers of a route.
+pub const ROUTE_HEADERS_MAX: usize = 16;
+/// Bytes of a route's host, path or rewrite, and of a destination.
+pub const ROUTE_TEXT_BYTES_MAX: usize = 1_024;
+/// Bytes of a method.
+pub const METHOD_BYTES_MAX: usize = 32;
 /// Faults of a manifest that are told.
 pub const FAULTS_MAX: usize = 1000;
 /// Bytes of `service.toml`.

@@ -157,6 +157,11 @@ fn encode_additions(out: &mut Encoder, manifest: &Manifest) {
         out.count(manifest.outbound.len());
         manifest.outbound.iter().for_each(|entry| out.text(&entry.to_string()));
     }
+    if !manifest.http.outgoing.is_empty() {
+        out.text("http.outgoing");
+        out.count(manifest.http.outgoing.len());
+        manifest.http.outgoing.iter().for_each(|entry| out.text(entry));
+    }
     for (index, _) in manifest.ports.iter().enumerate().filter(|(_, port)| port.protocol == Protocol::Udp) {
         out.text("udp");
         out.count(index);

@@ -16,6 +16,7 @@ mod canonical;
 mod document;
 mod fault;
 mod files;
+mod http;
 mod manifest;
 mod names;
 mod outbound;
@@ -34,6 +35,7 @@ pub use bundle::{Bundle, LoadError, MANIFEST_FILE};
 pub use canonical::{BundleDigest, DigestError};
 pub use fault::{Fault, Faults};
 pub use files::{BundleFile, GuestPath, GuestPathError, HostPath, HostPathError};
+pub use http::{Http, Route};
 pub use manifest::{
     Agreement, Build, FuelPerTurn, IdleLimit, Kind, Limits, Manifest, Mode, Replicas, ReplicasError, Restart,
     RestartPolicy,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::bounds::REPLICAS;
 use crate::fault::Faults;
 use crate::files::{GuestPath, HostPath};
+use crate::http::{Http, Route};
 use crate::names::ServiceId;
 use crate::outbound::{Outbound, Protocol, ProxyHeader};
 use crate::port::Port;
@@ -45,6 +46,10 @@ pub struct Manifest {
     pub restart: Restart,
     /// When it counts as ready. Not part of the bundle's digest.
     pub ready: Ready,
+    /// Which requests of the front end come to it. Not part of the bundle's digest.
+    pub routes: Vec<Route>,
+    /// What a stateless component may use. Of it `outgoing` alone is part of the bundle's digest.
+    pub http: Http,
     /// How the module is made. Not part of the bundle's digest.
     pub build: Build,
 }
@@ -61,6 +66,8 @@ impl Manifest {
 pub enum Kind {
     /// A program that listens on sockets.
     Tcp,
+    /// A component that answers requests of `wasi:http`.
+    Http,
 }
 
 /// How a service is run.
@@ -68,6 +75,8 @@ pub enum Kind {
 pub enum Mode {
     /// An ordered log, replicas, agreement.
     Replicated,
+    /// As many instances as there are requests, no log.
+    Stateless,
 }
 
 /// The rule by which votes release effects.
@@ -197,13 +206,11 @@ pub(crate) trait Word: Copy + Sized + 'static {
 }
 
 impl Word for Kind {
-    const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp)];
-    const LATER: &'static [&'static str] = &["http"];
+    const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp), ("http", Self::Http)];
 }
 
 impl Word for Mode {
-    const WORDS: &'static [(&'static str, Self)] = &[("replicated", Self::Replicated)];
-    const LATER: &'static [&'static str] = &["stateless"];
+    const WORDS: &'static [(&'static str, Self)] = &[("replicated", Self::Replicated), ("stateless", Self::Stateless)];
 }
 
 impl Word for Agreement {

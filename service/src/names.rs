@@ -72,6 +72,13 @@ impl FromStr for Name {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(semver::Version);
 
+impl Version {
+    /// The version, to be compared.
+    pub const fn as_semver(&self) -> &semver::Version {
+        &self.0
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

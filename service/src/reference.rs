@@ -111,6 +111,8 @@ pub fn reference() -> Vec<Key> {
     keys.extend(limits());
     keys.extend(restart());
     keys.extend(ready());
+    keys.extend(routes());
+    keys.extend(http());
     keys.extend(build());
     keys
 }
@@ -128,10 +130,16 @@ fn top() -> Vec<Key> {
             .sample("\"0.1.0\""),
         key("module", "the Wasm module", "path relative to this file")
             .allowed(format!("within this folder; at most {} bytes", bounds::MODULE_BYTES_MAX)),
-        key("kind", "what sort of program it is: tcp listens on sockets", "word").default(quoted("tcp")).allowed("tcp"),
-        key("mode", "how it is run: replicated has an ordered log, replicas, agreement", "word")
-            .default(quoted("replicated"))
-            .allowed("replicated"),
+        key("kind", "what sort of program it is: tcp listens on sockets, http is a component of wasi:http", "word")
+            .default(quoted("tcp"))
+            .allowed("tcp, http"),
+        key(
+            "mode",
+            "how it is run: replicated has an ordered log, replicas, agreement; stateless has instances alone",
+            "word",
+        )
+        .default(quoted("replicated"))
+        .allowed("replicated for kind tcp, stateless for kind http"),
         key("replicas", "seats; a majority of them must live for the service to answer", "count")
             .default(bounds::REPLICAS.default.to_string())
             .allowed(format!("an odd number, {} to {}", bounds::REPLICAS.min, bounds::REPLICAS.max))
@@ -327,6 +335,68 @@ fn ready() -> Vec<Key> {
     ]
 }
 
+fn routes() -> Vec<Key> {
+    let text = format!("at most {} bytes", bounds::ROUTE_TEXT_BYTES_MAX);
+    vec![
+        key("routes[].host", "which hosts of the front end's requests come to the service", "name, *.suffix, or *")
+            .default(quoted("*"))
+            .allowed(format!("{text}; at most {} routes", bounds::ROUTES_MAX))
+            .effect(FREE),
+        key("routes[].path", "which paths: /exactly, /items/{id}, or /below/...", "pattern")
+            .default(quoted("/..."))
+            .allowed(text.clone())
+            .effect("the most specific route that matches counts, of whatever service"),
+        key("routes[].methods", "which methods; none is all", "list of texts")
+            .default("[]")
+            .allowed(format!("at most {}", bounds::ROUTE_METHODS_MAX)),
+        key("routes[].rewrite", "takes the place of what the path has before ...", "path")
+            .default(quoted(""))
+            .allowed(format!("{text}; empty leaves the path as it is")),
+        key("routes[].port", "name of the port that speaks HTTP; of kind tcp alone", "text")
+            .allowed("a port of the manifest, of tcp")
+            .sample("\"main\""),
+        key("routes[].headers.*", "a header that must be there with exactly this value", "text")
+            .allowed(format!("at most {} headers", bounds::ROUTE_HEADERS_MAX))
+            .sample("#x-beta = \"1\""),
+    ]
+}
+
+fn http() -> Vec<Key> {
+    vec![
+        key("http.instances", "instances that serve requests at once; of kind http alone, as all of [http]", "count")
+            .count(bounds::HTTP_INSTANCES)
+            .effect("memory, up to limits.memory each"),
+        key("http.concurrency", "requests that one instance of a 0.3 component serves at once", "count")
+            .count(bounds::HTTP_CONCURRENCY),
+        key("http.queue", "requests that wait for an instance; one more gets 503", "count").count(bounds::HTTP_QUEUE),
+        key("http.queue_wait", "how long one waits before it gets 503", "time").time(bounds::HTTP_QUEUE_WAIT),
+        key(
+            "http.reuse",
+            "requests that an instance serves before it is dropped; of a range each instance draws its own number",
+            "count, or \"least-most\"",
+        )
+        .count(bounds::HTTP_REUSE)
+        .effect("faster, and what a request leaves behind is there for the next one"),
+        key("http.deadline", "from the request to the head of its answer; then 504", "time")
+            .time(bounds::HTTP_DEADLINE),
+        key("http.lifetime", "from the request to the end of its answer; then it breaks off", "time")
+            .time(bounds::HTTP_LIFETIME),
+        key("http.cpu", "processor time of a request", "time, or \"off\"")
+            .time(bounds::HTTP_CPU)
+            .default(quoted("off")),
+        key("http.request_body", "bytes of a request's body; more gets 413", "bytes").size(bounds::HTTP_REQUEST_BODY),
+        key("http.response_body", "bytes of an answer's body; then it breaks off", "bytes")
+            .size(bounds::HTTP_RESPONSE_BODY),
+        key("http.outgoing", "where requests may go", "list of `[METHOD,...] [SCHEME://]HOST[:PORT]`")
+            .default("[]")
+            .allowed(format!(
+                "at most {} entries; a host is a name, *.suffix, *, or an IP address; a port is a number or *",
+                bounds::OUTBOUND_MAX
+            ))
+            .effect("private addresses need an entry with the whole name or address"),
+    ]
+}
+
 fn build() -> Vec<Key> {
     vec![
         key("build.command", "what `rctl service build` runs in this folder to make the module", "line for the shell")
@@ -352,8 +422,10 @@ pub fn template(name: &Name) -> String {
     let mut table = String::new();
     for key in reference() {
         let place = if key.path.contains('.') { key.place() } else { String::new() };
+        // What a service with one port has no need of.
+        let unused = if key.path.starts_with("routes") || key.path.starts_with("http") { "#" } else { "" };
         if place != table {
-            text.push_str(&format!("\n{place}\n"));
+            text.push_str(&format!("\n{unused}{place}\n"));
             table = place;
         } else if table.is_empty() {
             text.push('\n');
@@ -368,7 +440,7 @@ pub fn template(name: &Name) -> String {
             (None, "name") => format!("name = \"{name}\"\n"),
             (None, "module") => format!("module = \"{name}.wasm\"\n"),
             (None, _) if key.name() == "*" => format!("{}\n", key.sample),
-            (None, _) => format!("{} = {}\n", key.name(), key.sample),
+            (None, _) => format!("{unused}{} = {}\n", key.name(), key.sample),
         };
         text.push_str(&line);
     }

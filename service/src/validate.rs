@@ -1,5 +1,6 @@
 //! From a TOML document to a [`Manifest`]: every rule of the format.
 
+mod http;
 mod ports;
 mod ready;
 
@@ -66,6 +67,9 @@ fn root(section: &Section<'_>) -> Option<Manifest> {
     let restart = restart(section.section("restart").as_ref());
     let ready = ready::ready(section.section("ready").as_ref(), &ports);
     let build = build(section.section("build").as_ref());
+    http::kind_and_mode(section, kind, mode);
+    let routes = http::routes(section, kind, &ports);
+    let http = http::http(section.section("http").as_ref());
     Some(Manifest {
         id: ServiceId { namespace, name: name?, version: version? },
         module: module?,
@@ -81,6 +85,8 @@ fn root(section: &Section<'_>) -> Option<Manifest> {
         limits,
         restart,
         ready,
+        routes,
+        http,
         build,
     })
 }

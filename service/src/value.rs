@@ -215,3 +215,37 @@ pub(crate) fn variable_name(key: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// A method of HTTP: a token (RFC 9110, section 5.6.2) in the case in which it is sent.
+pub(crate) fn method(value: &DeValue<'_>) -> Result<String, String> {
+    let text = bounded_text(value, bounds::METHOD_BYTES_MAX)?;
+    let is_token =
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+    if is_token { Ok(text) } else { Err("not a method, such as GET".to_owned()) }
+}
+
+/// A number of requests, or `"least-most"`.
+pub(crate) fn reuse(value: &DeValue<'_>) -> Result<(u32, u32), String> {
+    let bound = bounds::HTTP_REUSE;
+    let wrong = || format!("allowed: {} to {}, or two of them as in \"64-128\"", bound.min, bound.max);
+    let number = |text: &str| {
+        let number = text.parse::<u64>().ok().filter(|number| (bound.min..=bound.max).contains(number));
+        number.and_then(|number| u32::try_from(number).ok()).ok_or_else(wrong)
+    };
+    match value.as_str() {
+        None => number(&unsigned(value)?.to_string()).map(|number| (number, number)),
+        Some(text) => {
+            let (least, most) = text.split_once('-').ok_or_else(wrong)?;
+            let (least, most) = (number(least)?, number(most)?);
+            if least <= most { Ok((least, most)) } else { Err(wrong()) }
+        }
+    }
+}
+
+/// A time, or none.
+pub(crate) fn cpu_limit(value: &DeValue<'_>) -> Result<Option<Duration>, String> {
+    match value.as_str() {
+        Some("off") => Ok(None),
+        _ => duration(value, bounds::HTTP_CPU).map(Some).map_err(|problem| format!("{problem}; or \"off\"")),
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use refrain_service::{
-    Agreement, ByteSize, FuelPerTurn, HostPath, IdleLimit, Keepalive, Manifest, Name, Protocol, ReadyWhen,
+    Agreement, ByteSize, FuelPerTurn, HostPath, IdleLimit, Keepalive, Kind, Manifest, Mode, Name, Protocol, ReadyWhen,
     RestartPolicy, bounds, reference, template,
 };
 
@@ -142,13 +142,90 @@ fn what_is_no_toml_is_told_with_its_lines() {
     assert!(faults.to_string().contains("not TOML"), "{faults}");
 }
 
+const STATELESS: &str = "kind = \"http\"\nmode = \"stateless\"\n";
+
 #[test]
-fn http_and_stateless_come_later() {
-    assert_eq!(fault("kind = \"http\""), "line 4: kind = \"http\": kind http is not supported by this version");
+fn a_component_is_stateless_and_has_nothing_of_what_is_replicated() {
     assert_eq!(
-        fault("mode = \"stateless\""),
-        "line 4: mode = \"stateless\": mode stateless is not supported by this version"
+        fault("kind = \"http\""),
+        "line 1: mode: a service of kind http is stateless: write mode = \"stateless\""
     );
+    assert!(fault("mode = \"stateless\"").ends_with("only services of kind http are stateless"));
+    assert!(fault("[http]").ends_with("only services of kind http have it"));
+    for (key, text) in [
+        ("replicas", "replicas = 3"),
+        ("agreement", "agreement = \"all\""),
+        ("args", "args = []"),
+        ("outbound", "outbound = []"),
+        ("ports", "[[ports]]\nname = \"a\"\nguest = 1\nlisten = \"127.0.0.1:0\""),
+        ("files", "[files]"),
+        ("restart", "[restart]"),
+        ("ready", "[ready]"),
+    ] {
+        let told = fault(&format!("{STATELESS}{text}"));
+        assert!(told.contains(key) && told.ends_with("a stateless service has none"), "{told}");
+    }
+}
+
+#[test]
+fn a_component_says_what_it_may_use_and_which_requests_are_its() {
+    let silent = with(STATELESS).unwrap();
+    let http = &silent.http;
+    assert_eq!((silent.kind, silent.mode), (Kind::Http, Mode::Stateless));
+    assert_eq!((http.instances, http.reuse, http.cpu, http.deadline), (256, (1, 1), None, Duration::from_secs(30)));
+    let told = with(&format!(
+        "{STATELESS}[[routes]]\nhost = \"*.example.com\"\npath = \"/api/...\"\nmethods = [\"GET\", \"PURGE\"]\n\
+         rewrite = \"/v1\"\nheaders = {{ x-beta = \"1\" }}\n[[routes]]\n[http]\nreuse = \"64-128\"\ncpu = \"2ms\"\n\
+         instances = 8192\nqueue = 0\nrequest_body = \"1TiB\"\noutgoing = [\"GET https://api.example.com\"]\n"
+    ))
+    .unwrap();
+    let first = &told.routes[0];
+    assert_eq!((first.host.as_str(), first.path.as_str()), ("*.example.com", "/api/..."));
+    assert_eq!((first.methods.join(" "), first.rewrite.as_deref()), ("GET PURGE".to_owned(), Some("/v1")));
+    assert_eq!(first.headers, [("x-beta".to_owned(), "1".to_owned())]);
+    assert_eq!((told.routes[1].host.as_str(), told.routes[1].path.as_str()), ("*", "/..."));
+    assert_eq!((told.http.reuse, told.http.cpu), ((64, 128), Some(Duration::from_millis(2))));
+    assert_eq!(told.http.outgoing, ["GET https://api.example.com"]);
+}
+
+#[test]
+fn a_route_to_sockets_names_a_port_of_tcp_and_one_to_a_component_none() {
+    let port = "[[ports]]\nname = \"web\"\nguest = 80\nlisten = \"127.0.0.1:0\"\n\
+                [[ports]]\nname = \"names\"\nguest = 53\nprotocol = \"udp\"\nlisten = \"127.0.0.1:0\"\n";
+    let route = |text: &str| format!("{port}[[routes]]\n{text}\n");
+    let web: Name = "web".parse().unwrap();
+    assert_eq!(with(&route("port = \"web\"")).unwrap().routes[0].port, Some(web));
+    assert!(fault(&route("path = \"/\"")).ends_with("port: missing, and has no default"));
+    assert!(fault(&route("port = \"names\"")).ends_with("no port of tcp has this name"));
+    assert!(fault(&format!("{STATELESS}[[routes]]\nport = \"web\"")).ends_with("a service of kind http has no ports"));
+}
+
+#[test]
+fn what_a_component_may_use_is_bounded_at_both_ends() {
+    for (good, bad) in [
+        ("instances = 1", "instances = 0"),
+        ("instances = 8192", "instances = 8193"),
+        ("concurrency = 1024", "concurrency = 1025"),
+        ("queue = 65536", "queue = 65537"),
+        ("queue_wait = \"5m\"", "queue_wait = \"301s\""),
+        ("deadline = \"1h\"", "deadline = \"3601s\""),
+        ("lifetime = \"168h\"", "lifetime = \"169h\""),
+        ("cpu = \"1h\"", "cpu = \"1ms\""),
+        ("cpu = \"off\"", "cpu = \"never\""),
+        ("response_body = \"1TiB\"", "response_body = \"1025GiB\""),
+        ("reuse = 1000000", "reuse = 1000001"),
+        ("reuse = \"1-1\"", "reuse = \"2-1\""),
+        ("reuse = \"5-5\"", "reuse = \"5\""),
+    ] {
+        assert!(with(&format!("{STATELESS}[http]\n{good}")).is_ok(), "{good}");
+        assert!(with(&format!("{STATELESS}[http]\n{bad}")).is_err(), "{bad}");
+    }
+    let many = |count: usize| format!("{STATELESS}{}", "[[routes]]\n".repeat(count));
+    assert!(with(&many(bounds::ROUTES_MAX)).is_ok() && with(&many(bounds::ROUTES_MAX + 1)).is_err());
+    let path = |bytes: usize| format!("{STATELESS}[[routes]]\npath = \"/{}\"", "x".repeat(bytes - 1));
+    let limit = bounds::ROUTE_TEXT_BYTES_MAX;
+    assert!(with(&path(limit)).is_ok() && with(&path(limit + 1)).is_err());
+    assert!(fault(&format!("{STATELESS}[[routes]]\nmethods = [\"G T\"]")).contains("not a method"));
 }
 
 #[test]
@@ -414,15 +491,19 @@ fn the_template_is_golden_valid_and_shows_the_defaults() {
     let text = template(&"my-service".parse::<Name>().unwrap());
     assert_eq!(text, include_str!("template.toml"));
     let manifest = Manifest::parse(&text).unwrap();
-    let uncommented: String = text
-        .lines()
+    // The manifest of another kind of service has `[http]`.
+    let (before, after) = (text.find("\n#[http]").unwrap(), text.find("\n[build]").unwrap());
+    let uncommented: String = [&text[..before], &text[after..]]
+        .into_iter()
+        .flat_map(str::lines)
         .map(|line| match line.strip_prefix('#') {
             Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
             _ => format!("{line}\n"),
         })
         .collect();
     let mut explicit = Manifest::parse(&uncommented).unwrap();
-    assert_eq!((explicit.env.len(), explicit.files.len()), (1, 1));
+    assert_eq!((explicit.env.len(), explicit.files.len(), explicit.routes.len()), (1, 1, 1));
+    explicit.routes.clear();
     explicit.env.clear();
     explicit.files.clear();
     assert_eq!(explicit, manifest);

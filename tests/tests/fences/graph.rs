@@ -13,8 +13,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("refrain-kernel", &["refrain-wire"]),
     ("refrain-sequencer", &["refrain-wire"]),
     ("refrain-proxy", &["refrain-wire"]),
+    ("refrain-front", &[]),
     ("refrain-instrument", &["refrain-inspect"]),
     ("refrain-engine", &["refrain-inspect", "refrain-instrument", "refrain-kernel", "refrain-wire"]),
+    ("refrain-http-host", &[]),
     ("refrain-telemetry", &["refrain-api", "refrain-wire"]),
     ("refrain-rctl", &["refrain-api", "refrain-inspect", "refrain-instrument", "refrain-service"]),
     (
@@ -22,6 +24,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "refrain-api",
             "refrain-engine",
+            "refrain-front",
+            "refrain-http-host",
             "refrain-inspect",
             "refrain-kernel",
             "refrain-proxy",
@@ -67,7 +71,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Heavy crates, and the members that may name them.
 const FENCED: &[(&str, &[&str])] = &[
-    ("wasmtime", &["refrain-engine"]),
+    ("wasmtime", &["refrain-engine", "refrain-http-host"]),
+    ("wasmtime-wasi", &["refrain-http-host"]),
+    ("wasmtime-wasi-http", &["refrain-http-host"]),
     ("openraft", &["refrain-sequencer"]),
     ("axum", &["refrain"]),
     ("ureq", &["refrain-rctl", "refrain-bench", "refrain-telemetry", "refrain-tests"]),
@@ -87,7 +93,8 @@ const LIGHT: &[(&str, &[&str])] = &[
     ("refrain-service", &["wasmtime", "openraft", "tokio", "wasmparser"]),
     // OTLP over HTTP from a thread: no gRPC, no runtime, no TLS.
     ("refrain-telemetry", &["wasmtime", "openraft", "tokio", "tonic", "hyper", "reqwest", "h2", "rustls"]),
-    ("refrain-proxy", &["wasmtime", "openraft", "wasmparser"]),
+    ("refrain-proxy", &["wasmtime", "openraft", "wasmparser", "hyper", "rustls"]),
+    ("refrain-front", &["wasmtime", "openraft", "wasmparser", "axum", "aws-lc-rs"]),
     ("refrain-sequencer", &["wasmtime", "wasmparser"]),
     ("refrain-engine", &["openraft", "tokio"]),
     ("refrain-fuzz", &["wasmtime", "axum", "libfuzzer-sys", "wasm-smith"]),

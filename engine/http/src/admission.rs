@@ -1,0 +1,70 @@
+//! Who may have an instance: a bounded number at once, a bounded queue behind them, a bounded wait in it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::refusal::Refusal;
+
+/// After how long a refused request is told to come again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Seats with a queue before them.
+pub(crate) struct Admission {
+    seats: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    queue: usize,
+    wait: Duration,
+}
+
+impl Admission {
+    pub(crate) fn new(seats: usize, queue: usize, wait: Duration) -> Self {
+        let seats = Arc::new(Semaphore::new(seats.min(Semaphore::MAX_PERMITS)));
+        Self { seats, waiting: AtomicUsize::new(0), queue, wait }
+    }
+
+    /// Takes seats at once, if so many are free.
+    pub(crate) fn try_take(&self, seats: u32) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.seats).try_acquire_many_owned(seats).ok()
+    }
+
+    /// Takes seats, in turn with others that wait.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] when the queue is full or the wait was too long.
+    pub(crate) async fn take(&self, seats: u32) -> Result<OwnedSemaphorePermit, Refusal> {
+        if let Some(permit) = self.try_take(seats) {
+            return Ok(permit);
+        }
+        let _place = self.place()?;
+        let permit = Arc::clone(&self.seats).acquire_many_owned(seats);
+        match tokio::time::timeout(self.wait, permit).await {
+            Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
+            Err(_) => Err(Refusal::Busy { retry_after: RETRY_AFTER }),
+        }
+    }
+
+    /// Whether somebody waits for a seat.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    fn place(&self) -> Result<Place<'_>, Refusal> {
+        let place = Place(&self.waiting);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.queue {
+            return Ok(place);
+        }
+        Err(Refusal::Busy { retry_after: RETRY_AFTER })
+    }
+}
+
+/// A place in the queue.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

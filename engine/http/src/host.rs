@@ -1,0 +1,213 @@
+//! The host: what all services of a process share.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::component::Linker;
+
+use crate::admission::Admission;
+use crate::background::Background;
+use crate::cache::Cache;
+use crate::component::{self, LoadError};
+use crate::guest::Guest;
+use crate::limits::Limits;
+use crate::outgoing::{Outgoing, Resolver};
+use crate::permissions::Permissions;
+use crate::platform::{Engines, Flavour};
+use crate::refusal::Refusal;
+use crate::service::{self, Service};
+use crate::stdio::LogSink;
+use crate::ticker::Ticker;
+
+/// Requests of all services that may wait for a slot of the pool.
+const SLOT_QUEUE: usize = 4096;
+/// How long they may.
+const SLOT_WAIT: Duration = Duration::from_secs(10);
+
+/// How a host is set up.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where compiled code is kept. None compiles at every start. Whoever can write there can run code in this process.
+    pub cache: Option<PathBuf>,
+    /// Slots for instances of all services together: an instance takes one for every 8 core instances, every memory and
+    /// every 4 tables of its component, so that usual ones take one. Each reserves 4 GiB of addresses, twice; default
+    /// 2048, between 1 and 8192.
+    pub slots: u32,
+    /// Threads for guests that run long without a pause. Default: one per core.
+    pub background_threads: usize,
+    /// Takes the lines that guests log. None drops them.
+    pub log: Option<LogSink>,
+    /// Finds the addresses of upstreams. None asks the system.
+    pub resolver: Option<Resolver>,
+    /// A PEM file of the certificate authorities that upstreams are trusted by. None takes the machine's.
+    pub authorities: Option<PathBuf>,
+    /// Where the numbers of [`Reuse`](crate::Reuse) come from. None: a different one in every process.
+    pub seed: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            cache: None,
+            slots: 2048,
+            background_threads: cores,
+            log: None,
+            resolver: None,
+            authorities: None,
+            seed: None,
+        }
+    }
+}
+
+/// Why a host could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A setting is out of its bounds.
+    #[error("slots of the instance pool: {slots} is not between 1 and {most}")]
+    Slots {
+        /// The setting.
+        slots: u32,
+        /// Its upper bound.
+        most: u32,
+    },
+    /// wasmtime refused the configuration, mostly for lack of address space.
+    #[error("wasmtime cannot be set up for {slots} slots")]
+    Engine {
+        /// The setting.
+        slots: u32,
+        /// wasmtime's error.
+        #[source]
+        cause: wasmtime::Error,
+    },
+    /// A thread could not be started.
+    #[error("a thread of the host could not be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Runs stateless components. Cheap to clone; the last clone ends the host's threads.
+#[derive(Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+/// What services share.
+pub(crate) struct Inner {
+    pub(crate) engines: Engines,
+    pub(crate) plain: Linker<Guest>,
+    pub(crate) concurrent: Linker<Guest>,
+    pub(crate) cache: Cache,
+    pub(crate) ticker: Ticker,
+    pub(crate) background: Background,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) log: Option<LogSink>,
+    slots: Admission,
+    /// Services that may have idle instances.
+    services: Mutex<Vec<Weak<service::Inner>>>,
+    random: AtomicU64,
+}
+
+impl Host {
+    /// The most slots that a host may have: twice as many times 4 GiB is half of what a process can address.
+    pub const MOST_SLOTS: u32 = 8192;
+
+    /// Sets wasmtime up and starts the host's threads.
+    ///
+    /// # Errors
+    /// When a setting is out of bounds, or the machine lacks what it takes.
+    pub fn new(settings: Settings) -> Result<Self, HostError> {
+        let slots = settings.slots;
+        if !(1..=Self::MOST_SLOTS).contains(&slots) {
+            return Err(HostError::Slots { slots, most: Self::MOST_SLOTS });
+        }
+        let engine_error = |cause| HostError::Engine { slots, cause };
+        let engines = Engines::new(slots).map_err(engine_error)?;
+        let ticker = Ticker::start(vec![engines.plain.clone(), engines.concurrent.clone()]);
+        let inner = Inner {
+            plain: component::linker(&engines.plain, Flavour::Plain).map_err(engine_error)?,
+            concurrent: component::linker(&engines.concurrent, Flavour::Concurrent).map_err(engine_error)?,
+            engines,
+            cache: Cache::new(settings.cache),
+            ticker: ticker.map_err(HostError::Thread)?,
+            background: Background::start(settings.background_threads.max(1)).map_err(HostError::Thread)?,
+            outgoing: Outgoing::start(settings.resolver, settings.authorities).map_err(HostError::Thread)?,
+            log: settings.log,
+            slots: Admission::new(slots as usize, SLOT_QUEUE, SLOT_WAIT),
+            services: Mutex::default(),
+            random: AtomicU64::new(settings.seed.unwrap_or_else(any_number)),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Makes a service of a component, which may take seconds unless its code is in the cache: not for a thread that
+    /// serves.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(
+        &self,
+        bytes: &[u8],
+        name: &str,
+        limits: Limits,
+        permissions: Permissions,
+    ) -> Result<Service, LoadError> {
+        let loaded = component::load(&self.inner, bytes, &limits)?;
+        let service = Service::new(Arc::clone(&self.inner), name, limits, permissions, loaded);
+        self.inner.adopt(&service);
+        Ok(service)
+    }
+
+    /// Components whose code came from the cache, and those that were compiled.
+    #[must_use]
+    pub fn cache_counts(&self) -> (u64, u64) {
+        self.inner.cache.counts()
+    }
+}
+
+impl Inner {
+    /// Slots for a new instance. Idle instances of any service make room.
+    pub(crate) async fn lease(&self, slots: u32) -> Result<OwnedSemaphorePermit, Refusal> {
+        loop {
+            if let Some(lease) = self.slots.try_take(slots) {
+                return Ok(lease);
+            }
+            if !self.evict() {
+                return self.slots.take(slots).await;
+            }
+        }
+    }
+
+    /// Whether instances may idle: not while others wait for their slots.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.slots.is_awaited()
+    }
+
+    /// A number that cannot be foreseen, for nothing that must be secret (splitmix64).
+    pub(crate) fn random(&self) -> u64 {
+        let mut x = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    fn adopt(&self, service: &Service) {
+        let mut services = self.services.lock();
+        services.retain(|service| service.strong_count() > 0);
+        services.push(service.downgrade());
+    }
+
+    /// Drops an idle instance of some service, if there is one.
+    fn evict(&self) -> bool {
+        let services: Vec<_> = self.services.lock().iter().filter_map(Weak::upgrade).collect();
+        services.iter().any(|service| service.drop_idle())
+    }
+}
+
+fn any_number() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    std::hash::RandomState::new().build_hasher().finish()
+}

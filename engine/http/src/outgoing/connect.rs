@@ -1,0 +1,84 @@
+//! A connection to an upstream: the name is resolved, each address checked, and one of the checked ones connected to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use super::Outgoing;
+use super::address::is_public;
+use super::target::Target;
+use crate::permissions::Grant;
+
+/// Addresses of a name that are tried.
+const ADDRESSES: usize = 8;
+/// The least that hyper takes for a buffer.
+const LEAST_BUFFER_BYTES: usize = 8192;
+
+/// A connection that requests can be sent on, one after another. It ends when this is dropped.
+pub(crate) type Connection = SendRequest<WasiBody>;
+
+impl Outgoing {
+    /// Opens a connection. `header_bytes` bounds the head of a response.
+    pub(crate) async fn connect(
+        &self,
+        target: &Target,
+        grant: Grant,
+        header_bytes: usize,
+    ) -> Result<Connection, Error> {
+        let addresses = self.resolve(target, grant).await?;
+        let stream = open(&addresses, target.port).await?;
+        // Requests are written whole or in pieces that are worth a packet.
+        let _ = stream.set_nodelay(true);
+        if !target.tls {
+            return self.speak(stream, header_bytes).await;
+        }
+        let stream = self.tls.connect(&target.host, stream).await?;
+        self.speak(stream, header_bytes).await
+    }
+
+    /// The addresses that the service may connect to.
+    async fn resolve(&self, target: &Target, grant: Grant) -> Result<Vec<IpAddr>, Error> {
+        let found = match target.address() {
+            Some(address) => vec![address],
+            None => (self.resolver)(target.host.clone())
+                .await
+                .map_err(|_| Error::DnsError { rcode: None, info_code: None })?,
+        };
+        if found.is_empty() {
+            return Err(Error::DestinationNotFound);
+        }
+        let allowed = found.into_iter().filter(|address| grant.private || is_public(*address));
+        let allowed: Vec<_> = allowed.take(ADDRESSES).collect();
+        if allowed.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(allowed) }
+    }
+
+    async fn speak<S>(&self, stream: S, header_bytes: usize) -> Result<Connection, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut client = http1::Builder::new();
+        client.max_buf_size(header_bytes.max(LEAST_BUFFER_BYTES));
+        let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(Error::Hyper)?;
+        // Whatever goes wrong is told to whoever waits for a response.
+        self.spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
+}
+
+async fn open(addresses: &[IpAddr], port: u16) -> Result<TcpStream, Error> {
+    let mut last = Error::DestinationNotFound;
+    for address in addresses {
+        match TcpStream::connect(SocketAddr::new(*address, port)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => last = Error::ConnectionRefused,
+            Err(_) => last = Error::DestinationUnavailable,
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,123 @@
+//! One outgoing request and its response.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+
+use super::connect::Connection;
+use super::received::Received;
+use super::target::{Target, origin_form};
+use crate::head::header_bytes;
+use crate::permissions::Grant;
+use crate::service::Inner;
+
+pub(crate) struct Exchange {
+    service: Arc<Inner>,
+    target: Target,
+    grant: Grant,
+    request: http::Request<WasiBody>,
+    options: RequestOptions,
+    place: OwnedSemaphorePermit,
+}
+
+impl Exchange {
+    /// Checks what can be checked without a connection.
+    pub(crate) fn prepare(
+        service: &Arc<Inner>,
+        calls: &Arc<Semaphore>,
+        request: http::Request<WasiBody>,
+        options: RequestOptions,
+    ) -> Result<Self, Error> {
+        let target = Target::of(request.uri())?;
+        let grant = service.permissions.outgoing(request.method(), target.scheme(), &target.host, target.port);
+        let grant = grant.ok_or(Error::HttpRequestDenied)?;
+        if header_bytes(request.headers()) > service.limits.header_bytes {
+            return Err(Error::HttpRequestHeaderSectionSize(None));
+        }
+        let place = Arc::clone(calls).try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;
+        let request = bounded(request, service.limits.outgoing_request_bytes);
+        Ok(Self { service: Arc::clone(service), target, grant, request, options, place })
+    }
+
+    /// Sends the request on a kept connection, or on a new one. A kept one may turn out to be closed: then the request
+    /// goes out on another, if nothing of it was sent.
+    pub(crate) async fn run(mut self) -> Result<http::Response<WasiBody>, Error> {
+        let first_byte = least(self.options.first_byte_timeout, self.service.limits.first_byte);
+        loop {
+            let kept = self.service.kept.take(&self.target);
+            let reused = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => connect(&self.service, &self.target, self.grant, self.options).await?,
+            };
+            let sent = timeout(first_byte, connection.try_send_request(self.request)).await;
+            match sent.map_err(|_| Error::HttpResponseTimeout)? {
+                Ok(response) => {
+                    let Self { service, target, options, place, .. } = self;
+                    return Ok(receive(response, connection, service, target, options, place));
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(request) if reused => self.request = request,
+                    _ => return Err(reason(error.into_error())),
+                },
+            }
+        }
+    }
+}
+
+/// A new connection. Apart from the exchange, whose request's body cannot be shared between threads.
+async fn connect(service: &Inner, target: &Target, grant: Grant, options: RequestOptions) -> Result<Connection, Error> {
+    let connect = service.host.outgoing.connect(target, grant, service.limits.header_bytes);
+    let limit = least(options.connect_timeout, service.limits.connect);
+    timeout(limit, connect).await.unwrap_or(Err(Error::ConnectionTimeout))
+}
+
+/// The shorter of what the guest asks for and what it may have.
+fn least(asked: Option<Duration>, limit: Duration) -> Duration {
+    asked.map_or(limit, |asked| asked.min(limit))
+}
+
+fn bounded(request: http::Request<WasiBody>, limit: u64) -> http::Request<WasiBody> {
+    let (mut parts, body) = request.into_parts();
+    parts.uri = origin_form(&parts.uri);
+    parts.version = http::Version::HTTP_11;
+    let bytes = usize::try_from(limit).unwrap_or(usize::MAX);
+    let body = Limited::new(body, bytes).map_err(move |error| match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(_) => Error::HttpRequestBodySize(Some(limit)),
+    });
+    http::Request::from_parts(parts, body.boxed_unsync())
+}
+
+fn receive(
+    response: http::Response<Incoming>,
+    connection: Connection,
+    service: Arc<Inner>,
+    target: Target,
+    options: RequestOptions,
+    place: OwnedSemaphorePermit,
+) -> http::Response<WasiBody> {
+    let between = least(options.between_bytes_timeout, service.limits.between_bytes);
+    response.map(|body| Received::new(body, connection, service, target, between, place).boxed_unsync())
+}
+
+/// What a guest is told of an error of hyper's.
+pub(crate) fn reason(error: hyper::Error) -> Error {
+    if let Some(Error::HttpRequestBodySize(limit)) = error.source().and_then(|cause| cause.downcast_ref::<Error>()) {
+        return Error::HttpRequestBodySize(*limit);
+    }
+    if error.is_parse_too_large() {
+        return Error::HttpResponseHeaderSectionSize(None);
+    }
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return Error::ConnectionTerminated;
+    }
+    let broken = error.source().is_some_and(|cause| cause.is::<std::io::Error>());
+    if broken { Error::ConnectionTerminated } else { Error::HttpProtocolError }
+}

@@ -1,0 +1,66 @@
+//! A guest's call as something to poll: the same boxed future from its first turn on the caller's thread to its last,
+//! wherever that is.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::cell::Cell;
+use crate::fault::Fault;
+use crate::host;
+use crate::pulse::Pulse;
+use crate::service::Inner;
+
+/// What runs a guest.
+pub(crate) type Work = Pin<Box<dyn Future<Output = End> + Send>>;
+
+/// How a guest's call ended, with the instance that served it. The result is to be published before the instance goes:
+/// the end of its store ends the response's body, and the reader must be able to tell why.
+pub(crate) struct End {
+    result: Result<(), Fault>,
+    cell: Option<Cell>,
+}
+
+impl End {
+    pub(crate) fn new(result: Result<(), Fault>, cell: Option<Cell>) -> Self {
+        Self { result, cell }
+    }
+
+    pub(crate) fn result(&self) -> &Result<(), Fault> {
+        &self.result
+    }
+
+    /// Keeps the instance for another request, or drops it.
+    pub(crate) fn settle(self, service: &Inner) -> Result<(), Fault> {
+        if let Some(cell) = self.cell
+            && self.result.is_ok()
+        {
+            service.keep(cell);
+        }
+        self.result
+    }
+}
+
+/// A call under way.
+pub(crate) struct Run {
+    work: Work,
+    pulse: Arc<Pulse>,
+}
+
+impl Run {
+    pub(crate) fn new(work: Work, pulse: Arc<Pulse>) -> Self {
+        Self { work, pulse }
+    }
+
+    /// One turn of the guest.
+    pub(crate) fn poll(&mut self, host: &host::Inner, background: bool, context: &mut Context<'_>) -> Poll<End> {
+        let _running = host.ticker.turn_begins();
+        self.pulse.turn_begins(background);
+        self.work.as_mut().poll(context)
+    }
+
+    /// Whether the last turn ended only because it was long.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.pulse.was_interrupted()
+    }
+}

@@ -1,0 +1,242 @@
+//! A service: a component with its limits and permissions, and the instances that serve its requests.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::Body;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use wasmtime::Engine;
+use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, ForbiddenHeaderFilter, WasiBody};
+
+use crate::admission::Admission;
+use crate::body::HostBody;
+use crate::call::Call;
+use crate::cell::Cell;
+use crate::component::{Loaded, Pre};
+use crate::counters::{Counted, Counters, count};
+use crate::head::HeadSender;
+use crate::host;
+use crate::intake;
+use crate::limits::Limits;
+use crate::outgoing::{KEEP, Kept};
+use crate::permissions::Permissions;
+use crate::platform::Flavour;
+use crate::pulse::Pulse;
+use crate::refusal::Refusal;
+use crate::run::{End, Run, Work};
+use crate::stdio::{Line, Output};
+use crate::ticker::TICK;
+use crate::waiting::Waiting;
+
+/// The shortest time between two looks at what is idle.
+const LEAST_SWEEP: Duration = Duration::from_millis(10);
+
+/// A component that answers requests. Cheap to clone; the last clone drops the idle instances.
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+/// What requests of a service share.
+pub(crate) struct Inner {
+    pub(crate) host: Arc<host::Inner>,
+    pub(crate) name: String,
+    pub(crate) limits: Limits,
+    pub(crate) permissions: Permissions,
+    pub(crate) pre: Pre,
+    pub(crate) counters: Counters,
+    pub(crate) forbidden_headers: ForbiddenHeaderFilter,
+    /// Connections to upstreams.
+    pub(crate) kept: Kept,
+    flavour: Flavour,
+    slots: u32,
+    seats: Admission,
+    /// Instances that wait for a request, the one used last at the end.
+    idle: Mutex<Vec<(Cell, Instant)>>,
+}
+
+impl Service {
+    pub(crate) fn new(
+        host: Arc<host::Inner>,
+        name: &str,
+        limits: Limits,
+        permissions: Permissions,
+        loaded: Loaded,
+    ) -> Self {
+        let inner = Inner {
+            host,
+            name: name.to_owned(),
+            seats: Admission::new(limits.instances, limits.queue, limits.queue_wait),
+            limits,
+            permissions,
+            pre: loaded.pre,
+            counters: Counters::default(),
+            forbidden_headers: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)),
+            kept: Kept::default(),
+            flavour: loaded.flavour,
+            slots: loaded.needs.slots(),
+            idle: Mutex::default(),
+        };
+        let inner = Arc::new(inner);
+        inner.host.outgoing.spawn(sweep(Arc::downgrade(&inner), inner.limits.idle));
+        Self { inner }
+    }
+
+    /// Has the service answer a request.
+    ///
+    /// The guest runs on the thread that polls this future and then the response's body, in a tokio runtime with time
+    /// and I/O; only what runs long without a pause moves to the host's own threads. Dropping the future, or the body
+    /// before its end, ends the guest.
+    ///
+    /// # Errors
+    /// See [`Refusal`], which knows the status to answer with.
+    pub async fn handle<B>(&self, request: http::Request<B>) -> Result<http::Response<HostBody>, Refusal>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        let counters = &self.inner.counters;
+        count(&counters.requests);
+        let result = self.answer(request).await;
+        match &result {
+            Err(Refusal::Trapped { .. } | Refusal::Cpu { .. }) => {
+                count(&counters.refused);
+                count(&counters.trapped);
+            }
+            Err(_) => count(&counters.refused),
+            Ok(_) => {}
+        }
+        result
+    }
+
+    /// What the service has done so far.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        self.inner.counters.read()
+    }
+
+    /// The service's name, as it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.inner)
+    }
+
+    async fn answer<B>(&self, request: http::Request<B>) -> Result<http::Response<HostBody>, Refusal>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        let inner = &self.inner;
+        let method = request.method().clone();
+        let (request, too_long) = intake::check(request, &inner.limits)?;
+        let seat = inner.seats.take(1).await?;
+        let (send, receive) = oneshot::channel();
+        let call = inner.begin(request, send, seat).await?;
+        let waiting = Waiting::new(call, receive, too_long, &inner.limits);
+        let began = waiting.began();
+        let (head, call) = waiting.await?;
+        crate::head::respond(head, call, &method, began, &inner.limits)
+    }
+}
+
+impl Inner {
+    pub(crate) fn engine(&self) -> &Engine {
+        self.host.engines.get(self.flavour)
+    }
+
+    pub(crate) fn log(&self, output: Output, text: &str) {
+        if let Some(sink) = &self.host.log {
+            sink(&Line { service: &self.name, output, text });
+        }
+    }
+
+    /// How many requests a new instance serves.
+    pub(crate) fn draw_reuse(&self) -> u32 {
+        self.limits.reuse.draw(self.host.random())
+    }
+
+    /// Keeps an instance for the next request, unless it has served enough or others need its place.
+    pub(crate) fn keep(&self, cell: Cell) {
+        if cell.is_fresh_enough() && self.host.has_room() {
+            self.idle.lock().push((cell, Instant::now()));
+        }
+    }
+
+    /// Drops instances that have been idle for too long.
+    fn sweep(&self, limit: Duration) {
+        let mut idle = self.idle.lock();
+        let old = idle.partition_point(|(_, since)| since.elapsed() >= limit);
+        let old: Vec<_> = idle.drain(..old).collect();
+        drop(idle);
+        drop(old);
+    }
+
+    /// Drops the instance that has been idle longest, if there is one.
+    pub(crate) fn drop_idle(&self) -> bool {
+        let mut idle = self.idle.lock();
+        let oldest = (!idle.is_empty()).then(|| idle.remove(0));
+        drop(idle);
+        oldest.is_some()
+    }
+
+    /// A call of an idle instance, or of a new one.
+    async fn begin(
+        self: &Arc<Self>,
+        request: http::Request<WasiBody>,
+        head: HeadSender,
+        seat: OwnedSemaphorePermit,
+    ) -> Result<Call, Refusal> {
+        let idle = self.idle.lock().pop();
+        let (work, pulse): (Work, _) = match idle {
+            Some((cell, _)) => {
+                let pulse = Arc::clone(&cell.pulse);
+                (Box::pin(serve(cell, request, head, seat)), pulse)
+            }
+            None => {
+                let lease = self.host.lease(self.slots).await?;
+                let pulse = Arc::new(self.pulse());
+                let made = Cell::make(Arc::clone(self), Arc::clone(&pulse), lease);
+                (Box::pin(serve_anew(made, request, head, seat)), pulse)
+            }
+        };
+        Ok(Call::new(Run::new(work, pulse), Arc::clone(self)))
+    }
+
+    fn pulse(&self) -> Pulse {
+        let ticks = self.limits.cpu.map(|cpu| u64::try_from(cpu.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX));
+        Pulse::new(self.host.ticker.ticks(), ticks)
+    }
+}
+
+/// Drops what has been idle for too long, as long as there is a service.
+async fn sweep(service: Weak<Inner>, idle: Duration) {
+    let mut clock = tokio::time::interval((idle / 2).clamp(LEAST_SWEEP, KEEP));
+    loop {
+        clock.tick().await;
+        let Some(service) = service.upgrade() else { break };
+        service.kept.sweep();
+        service.sweep(idle);
+    }
+}
+
+async fn serve(mut cell: Cell, request: http::Request<WasiBody>, head: HeadSender, seat: OwnedSemaphorePermit) -> End {
+    let result = cell.serve(request, head).await;
+    drop(seat);
+    End::new(result, Some(cell))
+}
+
+async fn serve_anew(
+    made: impl Future<Output = Result<Cell, crate::fault::Fault>>,
+    request: http::Request<WasiBody>,
+    head: HeadSender,
+    seat: OwnedSemaphorePermit,
+) -> End {
+    match made.await {
+        Ok(cell) => serve(cell, request, head, seat).await,
+        Err(fault) => End::new(Err(fault), None),
+    }
+}

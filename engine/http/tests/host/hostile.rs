@@ -1,0 +1,228 @@
+//! Guests that trap, hang, take memory or write for ever: their caller gets the right answer, others notice nothing.
+
+use std::time::Duration;
+
+use crate::support::{P2, P3, Pieces, count, get, host, logging, read, service, text};
+use http::StatusCode;
+use http_body_util::BodyExt as _;
+use refrain_http_host::{BodyError, Limits, Permissions, Refusal, Service};
+
+async fn refused(service: &Service, target: &str) -> Refusal {
+    service.handle(get(target)).await.map(drop).expect_err("a refusal")
+}
+
+async fn broken(service: &Service, target: &str) -> BodyError {
+    let response = service.handle(get(target)).await.expect("a response");
+    response.into_body().collect().await.map(drop).expect_err("a body that breaks off")
+}
+
+#[tokio::test]
+async fn a_trap_before_the_head_is_a_refusal() {
+    for guest in [P2, P3] {
+        let service = service(guest, Limits::default());
+        let refusal = refused(&service, "/trap").await;
+        assert!(matches!(refusal, Refusal::Trapped { word: "unreachable", .. }), "{refusal:?}");
+        assert_eq!(refusal.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!refusal.to_string().contains("wasm"), "{refusal}");
+        assert!(refusal.detail().expect("a stack").contains("backtrace"), "{refusal:?}");
+        assert_eq!(text(&service, "/").await.expect("a response"), "hello, world\n");
+    }
+}
+
+#[tokio::test]
+async fn a_trap_after_the_head_breaks_the_body_off() {
+    for guest in [P2, P3] {
+        let service = service(guest, Limits::default());
+        let error = match service.handle(get("/trap-in-body")).await {
+            Ok(response) => response.into_body().collect().await.map(drop).expect_err("a body that breaks off"),
+            // The guest may trap before its head could be passed on.
+            Err(Refusal::Trapped { .. }) => continue,
+            Err(other) => panic!("{other:?}"),
+        };
+        assert!(matches!(error, BodyError::Trapped { word: "unreachable", .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_ends_without_a_response_is_a_refusal() {
+    let refusal = refused(&service(P2, Limits::default()), "/silent").await;
+    assert_eq!((refusal.code(), refusal.status()), ("no-response", StatusCode::BAD_GATEWAY));
+}
+
+#[tokio::test]
+async fn an_error_code_of_the_guest_is_a_refusal() {
+    let refusal = refused(&service(P3, Limits::default()), "/error").await;
+    assert_eq!((refusal.code(), refusal.status()), ("failed", StatusCode::BAD_GATEWAY));
+    assert!(refusal.detail().expect("a code").contains("LoopDetected"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_hangs_meets_its_deadline() {
+    let limits = Limits { deadline: Duration::from_millis(50), ..Limits::default() };
+    for (guest, target) in [(P2, "/sleep?600000"), (P3, "/sleep?600000"), (P2, "/spin"), (P3, "/spin")] {
+        let service = service(guest, limits.clone());
+        let refusal = refused(&service, target).await;
+        assert!(matches!(refusal, Refusal::Deadline { .. }), "{target}: {refusal:?}");
+        assert_eq!(refusal.status(), StatusCode::GATEWAY_TIMEOUT);
+        while service.counted().dropped == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_spins_meets_its_limit_of_processor_time() {
+    let limits = Limits { cpu: Some(Duration::from_millis(20)), ..Limits::default() };
+    for guest in [P2, P3] {
+        let service = service(guest, limits.clone());
+        let refusal = refused(&service, "/spin").await;
+        assert!(matches!(refusal, Refusal::Cpu { .. }), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_spins_after_its_head_breaks_the_body_off() {
+    let limits = Limits { cpu: Some(Duration::from_millis(20)), ..Limits::default() };
+    let error = broken(&service(P2, limits), "/spin-in-body").await;
+    assert!(matches!(error, BodyError::Cpu), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_runs_long_goes_to_the_background_and_answers() {
+    let service = service(P2, Limits::default());
+    assert_eq!(text(&service, "/busy?30").await.expect("a response"), "worked");
+    assert_eq!(service.counted().to_background, 1);
+}
+
+#[tokio::test]
+async fn beside_guests_that_spin_others_are_answered_on_the_same_thread() {
+    let host = host();
+    let limits = Limits { deadline: Duration::from_millis(200), ..Limits::default() };
+    let spinner = host.load(P2, "spinner", limits, Permissions::default()).expect("the guest loads");
+    let neighbour = host.load(P2, "neighbour", Limits::default(), Permissions::default()).expect("the guest loads");
+    let spinning = futures_util::future::join_all((0..4).map(|_| refused(&spinner, "/spin")));
+    let answers = async {
+        for _ in 0..100 {
+            assert_eq!(text(&neighbour, "/").await.expect("a response"), "hello, world\n");
+        }
+    };
+    let (refusals, ()) = futures_util::future::join(spinning, answers).await;
+    assert!(refusals.iter().all(|refusal| refusal.code() == "deadline"), "{refusals:?}");
+}
+
+#[tokio::test]
+async fn memory_stops_at_the_limit() {
+    let limits = Limits { memory_bytes: 16 << 20, ..Limits::default() };
+    let service = service(P2, limits);
+    assert_eq!(text(&service, "/grow?8000000").await.expect("a response"), "8000000");
+    assert_eq!(text(&service, "/grow?17000000").await.expect("a response"), "refused");
+}
+
+#[tokio::test]
+async fn an_endless_body_stops_at_the_limit_of_bytes() {
+    let limits = Limits { response_body_bytes: 1 << 20, ..Limits::default() };
+    for guest in [P2, P3] {
+        let error = broken(&service(guest, limits.clone()), "/endless").await;
+        assert!(matches!(error, BodyError::TooLong { limit: 1_048_576 }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_body_at_the_limit_is_whole_and_one_byte_more_is_not() {
+    let limits = Limits { response_body_bytes: 10_000, ..Limits::default() };
+    let service = service(P2, limits);
+    let response = service.handle(get("/bytes?10000")).await.expect("a response");
+    assert_eq!(count(response.into_body()).await.expect("a whole body"), 10_000);
+    assert!(matches!(broken(&service, "/bytes?10001").await, BodyError::TooLong { limit: 10_000 }));
+}
+
+#[tokio::test]
+async fn an_endless_body_stops_at_the_limit_of_time() {
+    let limits = Limits { lifetime: Duration::from_millis(50), ..Limits::default() };
+    for guest in [P2, P3] {
+        let service = service(guest, limits.clone());
+        let response = service.handle(get("/endless")).await.expect("a response");
+        let mut body = response.into_body();
+        let error = loop {
+            match body.frame().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error,
+                None => panic!("an endless body ended"),
+            }
+        };
+        assert!(matches!(error, BodyError::Lifetime { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_body_at_the_limit_is_taken_and_one_byte_more_is_refused() {
+    let limits = Limits { request_body_bytes: 100_000, ..Limits::default() };
+    for guest in [P2, P3] {
+        let service = service(guest, limits.clone());
+        let request = |bytes| http::Request::post("http://test/length").body(Pieces::new(bytes)).expect("a request");
+        let response = service.handle(request(100_000)).await.expect("a response");
+        assert_eq!(read(response).await.expect("a whole body"), "100000");
+        let refusal = service.handle(request(100_001)).await.map(drop).expect_err("a refusal");
+        assert!(matches!(refusal, Refusal::RequestBody { limit: 100_000 }), "{refusal:?}");
+        assert_eq!(refusal.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}
+
+#[tokio::test]
+async fn a_declared_length_beyond_the_limit_is_refused_without_an_instance() {
+    let limits = Limits { request_body_bytes: 10, ..Limits::default() };
+    let service = service(P2, limits);
+    let refusal =
+        service.handle(crate::support::post("/length", "12345678901")).await.map(drop).expect_err("a refusal");
+    assert_eq!(refusal.code(), "request-body-too-large");
+    assert_eq!(service.counted().instances, 0);
+}
+
+#[tokio::test]
+async fn request_headers_at_the_limit_are_taken_and_one_byte_more_is_refused() {
+    let service = service(P2, Limits { header_bytes: 1000, ..Limits::default() });
+    let with = |bytes: usize| {
+        let mut request = get("/");
+        request.headers_mut().insert("x-long", "x".repeat(bytes - "x-long".len()).parse().expect("a value"));
+        request
+    };
+    service.handle(with(1000)).await.map(drop).expect("a response");
+    let refusal = service.handle(with(1001)).await.map(drop).expect_err("a refusal");
+    assert!(matches!(refusal, Refusal::RequestHeaders { limit: 1000 }), "{refusal:?}");
+    assert_eq!(refusal.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn lines_of_the_log_are_cut_and_counted() {
+    let (host, lines) = logging();
+    let limits = Limits { log_line_bytes: 5, log_lines: 1, ..Limits::default() };
+    let service = host.load(P2, "test", limits, Permissions::default()).expect("the guest loads");
+    assert_eq!(text(&service, "/log?123456").await.expect("a response"), "logged");
+    assert_eq!(*lines.lock(), ["Stdout 12345", "Host 1 lines beyond 1 per request were dropped"]);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_ends_the_guest() {
+    for (guest, target) in [(P2, "/sleep?600000"), (P3, "/sleep?600000"), (P2, "/spin"), (P3, "/spin")] {
+        let service = service(guest, Limits::default());
+        let handled = tokio::time::timeout(Duration::from_millis(20), service.handle(get(target))).await;
+        assert!(handled.is_err());
+        while service.counted().dropped == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_drops_the_body_ends_the_guest() {
+    for guest in [P2, P3] {
+        let service = service(guest, Limits::default());
+        let mut response = service.handle(get("/endless")).await.expect("a response");
+        response.body_mut().frame().await.expect("a frame").expect("a piece of the body");
+        assert_eq!(service.counted().dropped, 0);
+        drop(response);
+        while service.counted().dropped == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

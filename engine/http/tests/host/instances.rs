@@ -1,0 +1,160 @@
+//! How many instances there are, who waits for them, and how often they are used.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::StatusCode;
+use refrain_http_host::{Limits, Permissions, Refusal, Reuse, Service, Settings};
+
+use crate::support::{P2, P3, get, host_with, service, settings, text};
+
+async fn served(service: &Service) -> u32 {
+    text(service, "/served").await.expect("a response").parse().expect("a number")
+}
+
+/// How many requests each of some instances served, one request after another.
+async fn lives(service: &Service, requests: usize) -> Vec<u32> {
+    let mut lives = Vec::new();
+    for _ in 0..requests {
+        match served(service).await {
+            1 => lives.push(1),
+            number => *lives.last_mut().expect("a first request") = number,
+        }
+    }
+    lives
+}
+
+#[tokio::test]
+async fn by_default_every_request_has_a_fresh_instance() {
+    for guest in [P2, P3] {
+        let service = service(guest, Limits::default());
+        assert_eq!(lives(&service, 20).await, [1; 20]);
+        assert_eq!(service.counted().instances, 20);
+    }
+}
+
+#[tokio::test]
+async fn an_instance_serves_as_often_as_it_may() {
+    for guest in [P2, P3] {
+        let service = service(guest, Limits { reuse: Reuse::between(5, 5), ..Limits::default() });
+        assert_eq!(lives(&service, 20).await, [5; 4]);
+    }
+}
+
+#[tokio::test]
+async fn limits_of_reuse_are_drawn_from_the_whole_range() {
+    let service = service(P2, Limits { reuse: Reuse::between(1, 4), ..Limits::default() });
+    let mut lives = lives(&service, 200).await;
+    // The last one may have more to live.
+    lives.pop();
+    let seen: HashSet<u32> = lives.into_iter().collect();
+    assert_eq!(seen, HashSet::from([1, 2, 3, 4]));
+}
+
+#[tokio::test]
+async fn an_instance_that_trapped_is_not_used_again() {
+    for guest in [P2, P3] {
+        let service = service(guest, Limits { reuse: Reuse::between(100, 100), ..Limits::default() });
+        assert_eq!(served(&service).await, 1);
+        assert_eq!(served(&service).await, 2);
+        let refusal = service.handle(get("/trap")).await.map(drop).expect_err("a refusal");
+        assert_eq!(refusal.code(), "trapped");
+        assert_eq!(served(&service).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_instance_is_dropped_after_a_while() {
+    let limits = Limits { reuse: Reuse::between(100, 100), idle: Duration::from_millis(20), ..Limits::default() };
+    let service = service(P2, limits);
+    assert_eq!(served(&service).await, 1);
+    while service.counted().dropped == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(served(&service).await, 1);
+}
+
+#[tokio::test]
+async fn a_thousand_requests_to_a_component_that_sleeps_are_all_answered_at_once() {
+    for guest in [P2, P3] {
+        let limits = Limits { instances: 1000, concurrency: 1, queue: 0, ..Limits::default() };
+        let host = host_with(Settings { slots: 1000, ..settings() });
+        let service = host.load(guest, "test", limits, Permissions::default()).expect("the guest loads");
+        let answers = join_all((0..1000).map(|_| text(&service, "/sleep?1000"))).await;
+        let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).take(3).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+        assert_eq!(service.counted().instances, 1000);
+    }
+}
+
+#[tokio::test]
+async fn requests_beyond_the_instances_wait_and_those_beyond_the_queue_are_refused() {
+    let limits = Limits { instances: 2, concurrency: 1, queue: 3, ..Limits::default() };
+    let service = service(P2, limits);
+    let answers = join_all((0..7).map(|_| text(&service, "/sleep?100"))).await;
+    let (answered, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!((answered.len(), refused.len()), (5, 2));
+    for refusal in refused {
+        let refusal = refusal.expect_err("a refusal");
+        assert!(matches!(refusal, Refusal::Busy { .. }), "{refusal:?}");
+        assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refusal.retry_after().is_some() && refusal.is_untouched());
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_too_long_is_refused() {
+    let limits = Limits { instances: 1, queue_wait: Duration::from_millis(20), ..Limits::default() };
+    let service = service(P2, limits);
+    let (first, second) = futures_util::future::join(text(&service, "/sleep?300"), text(&service, "/sleep?300")).await;
+    assert_eq!(first.expect("a response"), "slept");
+    assert_eq!(second.expect_err("a refusal").code(), "busy");
+}
+
+#[tokio::test]
+async fn an_idle_instance_makes_room_for_another_service() {
+    let host = host_with(Settings { slots: 1, ..settings() });
+    let limits = Limits { reuse: Reuse::between(100, 100), ..Limits::default() };
+    let load = |name| host.load(P2, name, limits.clone(), Permissions::default()).expect("the guest loads");
+    let (one, other) = (load("one"), load("other"));
+    for _ in 0..3 {
+        assert_eq!(served(&one).await, 1);
+        assert_eq!(served(&other).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_host_out_of_slots_lets_requests_wait() {
+    let host = host_with(Settings { slots: 2, ..settings() });
+    let service = host.load(P2, "test", Limits::default(), Permissions::default()).expect("the guest loads");
+    let answers = join_all((0..10).map(|_| text(&service, "/sleep?10"))).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+#[tokio::test]
+async fn an_instance_of_0_3_serves_several_requests_at_once() {
+    let limits =
+        Limits { instances: 2, concurrency: 8, queue: 0, reuse: Reuse::between(100, 100), ..Limits::default() };
+    let service = service(P3, limits);
+    let answers = join_all((0..16).map(|_| text(&service, "/sleep?200"))).await;
+    let active = answers.into_iter().map(|answer| answer.expect("a response").parse().expect("a number"));
+    assert_eq!(active.max(), Some(8_u32));
+    assert_eq!(service.counted().instances, 2);
+}
+
+#[tokio::test]
+async fn a_trap_of_one_request_fails_those_beside_it_and_no_others() {
+    let limits = Limits { instances: 2, concurrency: 2, reuse: Reuse::between(100, 100), ..Limits::default() };
+    let service = service(P3, limits);
+    let (slept, trapped) = futures_util::future::join(text(&service, "/sleep?100000"), async {
+        while service.counted().instances == 0 {
+            tokio::task::yield_now().await;
+        }
+        text(&service, "/trap").await
+    })
+    .await;
+    assert_eq!(trapped.expect_err("a refusal").code(), "trapped");
+    assert_eq!(slept.expect_err("a refusal").code(), "trapped");
+    assert_eq!(text(&service, "/").await.expect("a response"), "hello, world\n");
+}

@@ -1,0 +1,234 @@
+//! Requests that guests send: who may be reached, how, and what is kept within limits.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::support::{P2, P3, host, host_with, post, read, settings, text};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use refrain_http_host::{Destination, Limits, Permissions, Resolver, Service, Settings};
+use tokio::net::TcpListener;
+
+/// An upstream that answers with the method, the path and the length of the body.
+struct Upstream {
+    port: u16,
+    connections: Arc<AtomicUsize>,
+}
+
+async fn upstream() -> Upstream {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let served = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(async move { served.serve_connection(TokioIo::new(stream), service_fn(answer)).await });
+        }
+    });
+    Upstream { port, connections }
+}
+
+async fn answer(request: http::Request<Incoming>) -> Result<http::Response<Full<Bytes>>, hyper::Error> {
+    let head = format!("{} {}", request.method(), request.uri());
+    let host = request.headers()["host"].to_str().expect("a host").split(':').next().expect("a name").to_owned();
+    let path = request.uri().path().to_owned();
+    let body = request.into_body().collect().await?.to_bytes();
+    let mut response = http::Response::new(Full::new(Bytes::from(format!("{head} {host} {}", body.len()))));
+    match path.as_str() {
+        "/silent" => std::future::pending().await,
+        "/redirect" => {
+            *response.status_mut() = http::StatusCode::FOUND;
+            response.headers_mut().insert("location", http::HeaderValue::from_static("http://10.0.0.1/"));
+        }
+        "/long" => *response.body_mut() = Full::new(Bytes::from(vec![b'x'; 100_000])),
+        _ => {}
+    }
+    Ok(response)
+}
+
+fn permissions(entries: &[&str]) -> Permissions {
+    let outgoing = entries.iter().map(|entry| entry.parse::<Destination>().expect("a destination")).collect();
+    Permissions { outgoing, ..Permissions::default() }
+}
+
+fn guest(bytes: &[u8], entries: &[&str]) -> Service {
+    host().load(bytes, "test", Limits::default(), permissions(entries)).expect("the guest loads")
+}
+
+async fn fetch(service: &Service, url: &str) -> String {
+    text(service, &format!("/fetch?{url}")).await.expect("a response")
+}
+
+/// A resolver that leads every name to the given addresses, one after another, and the last from then on.
+fn resolver(addresses: Vec<IpAddr>) -> (Resolver, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let resolver: Resolver = Arc::new(move |_| {
+        let turn = counted.fetch_add(1, Ordering::SeqCst).min(addresses.len() - 1);
+        let address = addresses[turn];
+        Box::pin(async move { Ok(vec![address]) })
+    });
+    (resolver, asked)
+}
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn resolving(bytes: &[u8], addresses: Vec<IpAddr>, entries: &[&str]) -> (Service, Arc<AtomicUsize>) {
+    let (resolver, asked) = resolver(addresses);
+    let host = host_with(Settings { resolver: Some(resolver), ..settings() });
+    (host.load(bytes, "test", Limits::default(), permissions(entries)).expect("the guest loads"), asked)
+}
+
+#[tokio::test]
+async fn nothing_is_allowed_by_default() {
+    let upstream = upstream().await;
+    for bytes in [P2, P3] {
+        let answer = fetch(&guest(bytes, &[]), &format!("http://127.0.0.1:{}/", upstream.port)).await;
+        assert_eq!(answer, "HttpRequestDenied");
+    }
+    assert_eq!(upstream.connections.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_is_in_the_list_is_reached_and_nothing_else() {
+    let upstream = upstream().await;
+    let entry = format!("GET http://127.0.0.1:{}", upstream.port);
+    for bytes in [P2, P3] {
+        let service = guest(bytes, &[&entry]);
+        let answer = fetch(&service, &format!("http://127.0.0.1:{}/path?query", upstream.port)).await;
+        assert_eq!(answer, "200 GET /path?query 127.0.0.1 0");
+        assert_eq!(fetch(&service, "http://127.0.0.1:1/").await, "HttpRequestDenied");
+        assert_eq!(fetch(&service, &format!("http://127.0.0.2:{}/", upstream.port)).await, "HttpRequestDenied");
+    }
+    let service = guest(P2, &[&entry]);
+    let posted = service.handle(post(&format!("/post?http://127.0.0.1:{}/", upstream.port), "abc")).await;
+    let answer = read(posted.expect("a response")).await.expect("a whole body");
+    assert_eq!(answer, "HttpRequestDenied");
+}
+
+#[tokio::test]
+async fn a_body_of_a_megabyte_goes_out() {
+    let upstream = upstream().await;
+    let url = format!("http://127.0.0.1:{}", upstream.port);
+    for bytes in [0, 4096, 4097, 1 << 20] {
+        let posted = guest(P2, &[&url]).handle(post(&format!("/post?{url}/"), vec![b'x'; bytes])).await;
+        let answer = read(posted.expect("a response")).await.expect("a whole body");
+        assert_eq!(answer, format!("200 POST / 127.0.0.1 {bytes}"));
+    }
+}
+
+#[tokio::test]
+async fn a_pattern_leads_to_no_private_address() {
+    let upstream = upstream().await;
+    for bytes in [P2, P3] {
+        for pattern in ["*:*", "*.example.com:*"] {
+            let (service, _) = resolving(bytes, vec![LOCAL], &[pattern]);
+            let answer = fetch(&service, &format!("http://evil.example.com:{}/", upstream.port)).await;
+            assert_eq!(answer, "DestinationIpProhibited");
+        }
+        let answer = fetch(&guest(bytes, &["*:*"]), &format!("http://127.0.0.1:{}/", upstream.port)).await;
+        assert_eq!(answer, "DestinationIpProhibited");
+    }
+    assert_eq!(upstream.connections.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_whole_name_leads_to_a_private_address() {
+    let upstream = upstream().await;
+    let (service, _) = resolving(P2, vec![LOCAL], &["*:*", "db.example.com:*"]);
+    let answer = fetch(&service, &format!("http://DB.example.com:{}/", upstream.port)).await;
+    assert_eq!(answer, "200 GET / DB.example.com 0");
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_mind_leads_nowhere_new() {
+    // The first answer is public and is what is checked and connected to; the second is private.
+    let upstream = upstream().await;
+    let public = "192.0.3.1".parse().expect("an address");
+    let (service, asked) = resolving(P2, vec![public, LOCAL], &["*.example.com:*"]);
+    let limits = format!("http://evil.example.com:{}/", upstream.port);
+    let first = tokio::time::timeout(Duration::from_millis(300), fetch(&service, &limits)).await;
+    assert!(first.is_err() || !first.is_ok_and(|answer| answer.starts_with("200")));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(fetch(&service, &limits).await, "DestinationIpProhibited");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(upstream.connections.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let upstream = upstream().await;
+    let url = format!("http://127.0.0.1:{}", upstream.port);
+    let answer = fetch(&guest(P2, &[&url]), &format!("{url}/redirect")).await;
+    assert!(answer.starts_with("302"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_and_only_by_its_service() {
+    let upstream = upstream().await;
+    let url = format!("http://127.0.0.1:{}", upstream.port);
+    let host = host();
+    let load = |name| host.load(P2, name, Limits::default(), permissions(&[&url])).expect("the guest loads");
+    let (one, other) = (load("one"), load("other"));
+    for _ in 0..20 {
+        assert!(fetch(&one, &format!("{url}/")).await.starts_with("200"));
+    }
+    // One is enough, unless a request comes before the last connection is seen to be free.
+    let used = upstream.connections.load(Ordering::SeqCst);
+    assert!(used < 20, "{used} connections");
+    assert!(fetch(&other, &format!("{url}/")).await.starts_with("200"));
+    assert_eq!(upstream.connections.load(Ordering::SeqCst), used + 1);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_silent_meets_the_limit() {
+    let upstream = upstream().await;
+    let url = format!("http://127.0.0.1:{}", upstream.port);
+    let limits = Limits { first_byte: Duration::from_millis(50), ..Limits::default() };
+    let service = host().load(P2, "test", limits, permissions(&[&url])).expect("the guest loads");
+    assert_eq!(fetch(&service, &format!("{url}/silent")).await, "HttpResponseTimeout");
+}
+
+#[tokio::test]
+async fn bodies_of_outgoing_calls_stop_at_their_limits() {
+    let upstream = upstream().await;
+    let url = format!("http://127.0.0.1:{}", upstream.port);
+    let limits = |bytes| Limits { outgoing_response_bytes: bytes, outgoing_request_bytes: 1000, ..Limits::default() };
+    let load = |bytes| host().load(P2, "test", limits(bytes), permissions(&[&url])).expect("the guest loads");
+    assert_eq!(fetch(&load(100_000), &format!("{url}/long")).await.len(), "200 ".len() + 100_000);
+    let cut = fetch(&load(99_999), &format!("{url}/long")).await;
+    assert!(cut.contains("HTTP response body size exceeds limit: 99999"), "{cut}");
+    for (bytes, expected) in [(1000, "200 POST / 127.0.0.1 1000"), (1001, "HttpRequestBodySize")] {
+        let posted = load(1).handle(post(&format!("/post?{url}/"), vec![b'x'; bytes])).await;
+        let answer = read(posted.expect("a response")).await.expect("a whole body");
+        assert!(answer.contains(expected) || bytes == 1000, "{bytes}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_thousand_calls_at_once_as_many_go_out_as_may() {
+    let upstream = upstream().await;
+    let url = format!("http://127.0.0.1:{}", upstream.port);
+    let limits = Limits { outgoing_calls: 10, ..Limits::default() };
+    let service = host().load(P2, "test", limits, permissions(&[&url])).expect("the guest loads");
+    let answer = text(&service, &format!("/fetch-many?{url}/")).await.expect("a response");
+    assert_eq!(answer, "10 answered, 990 refused");
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_is_told_apart() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let port = closed.local_addr().expect("an address").port();
+    drop(closed);
+    let service =
+        guest(P2, &["127.0.0.1:*", "user@x", "nowhere.invalid"].map(|entry| entry.trim_start_matches("user@")));
+    assert_eq!(fetch(&service, &format!("http://127.0.0.1:{port}/")).await, "ConnectionRefused");
+    assert_eq!(fetch(&service, "http://nowhere.invalid/").await, "DnsError");
+}

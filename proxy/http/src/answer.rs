@@ -1,0 +1,175 @@
+//! The answers that the front end gives itself: one [`Fault`] each, with a status, a stable code for machines in the
+//! header `x-refrain-error`, and a line of safe words for people.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+use crate::body::Body;
+use crate::handler::Cause;
+
+/// Tells machines which of our own answers this is.
+pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-refrain-error");
+
+/// Why the front end answers itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    HostMissing,
+    HostTwice,
+    HostInvalid,
+    HostDiffers,
+    UriInvalid,
+    UriTooLong,
+    MethodInvalid,
+    MethodRefused,
+    LengthAndEncoding,
+    LengthTwice,
+    EncodingUnknown,
+    ExpectationUnknown,
+    VersionInvalid,
+    VersionUnknown,
+    NoRoute,
+    MethodNotAllowed { allow: String },
+    BodyTooLarge,
+    BodySlow,
+    BodyBroken,
+    ClientBusy { retry_after_s: u64 },
+    ClientTooFast { retry_after_s: u64 },
+    ServiceBusy { retry_after_s: u64 },
+    QueueFull { retry_after_s: u64 },
+    QueueSlow { retry_after_s: u64 },
+    NoUpstream { retry_after_s: u64 },
+    UpstreamBusy { retry_after_s: u64 },
+    UpstreamUnreachable,
+    UpstreamBroken,
+    UpstreamTrapped,
+    UpstreamSlow,
+}
+
+impl Fault {
+    /// Status, code, words.
+    const fn facts(&self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::HostMissing => (400, "host-missing", "the request names no host"),
+            Self::HostTwice => (400, "host-twice", "the request has more than one host header"),
+            Self::HostInvalid => (400, "host-invalid", "the host is not a valid name and port"),
+            Self::HostDiffers => (400, "host-differs", "the host header differs from the host of the target"),
+            Self::UriInvalid => (400, "uri-invalid", "the path is not valid"),
+            Self::UriTooLong => (414, "uri-too-long", "the target is longer than the limit"),
+            Self::MethodInvalid => (400, "method-invalid", "the method is not valid"),
+            Self::MethodRefused => (405, "method-refused", "this method is not served here"),
+            Self::LengthAndEncoding => {
+                (400, "length-and-encoding", "content-length and transfer-encoding exclude each other")
+            }
+            Self::LengthTwice => (400, "length-twice", "the request has more than one content-length"),
+            Self::EncodingUnknown => (501, "encoding-unknown", "the only transfer-encoding taken is chunked"),
+            Self::ExpectationUnknown => (417, "expectation-unknown", "the only expectation met is 100-continue"),
+            Self::VersionInvalid => (400, "version-invalid", "x-refrain-version is neither a version nor a range"),
+            Self::VersionUnknown => (503, "version-unknown", "no running version matches x-refrain-version"),
+            Self::NoRoute => (404, "no-route", "no route leads here"),
+            Self::MethodNotAllowed { .. } => (405, "method-not-allowed", "this path takes other methods"),
+            Self::BodyTooLarge => (413, "body-too-large", "the body is longer than the limit"),
+            Self::BodySlow => (408, "body-slow", "the body did not come in time"),
+            Self::BodyBroken => (400, "body-broken", "the body broke off"),
+            Self::ClientBusy { .. } => (429, "client-busy", "too many requests at once from this address"),
+            Self::ClientTooFast { .. } => (429, "client-too-fast", "too many requests from this address"),
+            Self::ServiceBusy { .. } => (503, "service-busy", "the service has too many requests at once"),
+            Self::QueueFull { .. } => (503, "queue-full", "too many requests wait for the service"),
+            Self::QueueSlow { .. } => (503, "queue-slow", "the service had no place in time"),
+            Self::NoUpstream { .. } => (503, "no-upstream", "nothing serves this at the moment"),
+            Self::UpstreamBusy { .. } => (503, "upstream-busy", "the service is busy"),
+            Self::UpstreamUnreachable => (502, "upstream-unreachable", "the service cannot be reached"),
+            Self::UpstreamBroken => (502, "upstream-broken", "the service broke off"),
+            Self::UpstreamTrapped => (502, "upstream-trapped", "the service failed"),
+            Self::UpstreamSlow => (504, "upstream-slow", "the service did not answer in time"),
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.facts().0).expect("the table has valid statuses")
+    }
+
+    pub(crate) const fn code(&self) -> &'static str {
+        self.facts().1
+    }
+
+    /// Whether more of this connection may not be trusted.
+    const fn closes(&self) -> bool {
+        let is_malformed = self.facts().0 == 400 && !matches!(self, Self::VersionInvalid);
+        is_malformed || matches!(self, Self::EncodingUnknown | Self::BodyTooLarge | Self::BodySlow | Self::UriTooLong)
+    }
+
+    const fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::ClientBusy { retry_after_s }
+            | Self::ClientTooFast { retry_after_s }
+            | Self::ServiceBusy { retry_after_s }
+            | Self::QueueFull { retry_after_s }
+            | Self::QueueSlow { retry_after_s }
+            | Self::NoUpstream { retry_after_s }
+            | Self::UpstreamBusy { retry_after_s } => Some(*retry_after_s),
+            _ => None,
+        }
+    }
+
+    /// The answer. `may_close` is false where closing is not said by a header, as in HTTP/2.
+    pub(crate) fn response(&self, may_close: bool) -> Response<Body> {
+        let (_, code, words) = self.facts();
+        let mut response = Response::new(Body::from(Bytes::from(format!("{words}\n"))));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(ERROR_HEADER, HeaderValue::from_static(code));
+        if let Some(seconds) = self.retry_after_s() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.insert(ALLOW, HeaderValue::from_str(allow).expect("methods are tokens"));
+        }
+        if may_close && self.closes() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<&Cause> for Fault {
+    fn from(cause: &Cause) -> Self {
+        match cause {
+            Cause::Busy { retry_after } => Self::UpstreamBusy { retry_after_s: retry_after.as_secs() },
+            Cause::Unreachable(_) => Self::UpstreamUnreachable,
+            Cause::Broken(_) => Self::UpstreamBroken,
+            Cause::Trapped(_) => Self::UpstreamTrapped,
+            Cause::Timeout { .. } => Self::UpstreamSlow,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overload_says_when_to_try_again_and_at_least_in_a_second() {
+        let response = Fault::QueueFull { retry_after_s: 0 }.response(true);
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        assert_eq!(response.headers()[ERROR_HEADER], "queue-full");
+    }
+
+    #[test]
+    fn a_doubtful_framing_closes_the_connection_in_http_1_alone() {
+        assert_eq!(Fault::LengthAndEncoding.response(true).headers()[CONNECTION], "close");
+        assert!(!Fault::LengthAndEncoding.response(false).headers().contains_key(CONNECTION));
+        assert!(!Fault::NoRoute.response(true).headers().contains_key(CONNECTION));
+    }
+
+    #[test]
+    fn a_wrong_method_names_the_right_ones() {
+        let response = Fault::MethodNotAllowed { allow: "GET, HEAD".into() }.response(true);
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[ALLOW]),
+            (405, &HeaderValue::from_static("GET, HEAD"))
+        );
+    }
+}

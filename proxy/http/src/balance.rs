@@ -1,0 +1,14 @@
+//! Which upstream of a release gets a request.
+//!
+//! `pick`, `ejection` and `retry` are pure; `load` counts what is under way, over all loops; `release` puts them
+//! together and lets requests wait, in a queue of bounded length and time, when all upstreams are full.
+
+mod ejection;
+mod load;
+mod pick;
+mod release;
+mod retry;
+
+pub(crate) use load::{Lease, ReleaseLoad, Ticket, UpstreamLoad};
+pub(crate) use release::{ReleaseState, UpstreamState};
+pub(crate) use retry::may_go_elsewhere;

@@ -1,0 +1,258 @@
+//! Follows where HTTP/1.1 messages begin and end in the bytes that a client sends, beside hyper's parser.
+//!
+//! hyper takes a message with both `content-length` and `transfer-encoding`, or with one length twice, and hides the
+//! rest from us. Both are signs of smuggling (RFC 9112, section 6.3), and nginx refuses them. This scanner sees the bytes
+//! first and marks the message, so that it gets 400 instead. It also tells whether a head has begun and not ended, which
+//! is what the time for a head is measured by.
+//!
+//! It is no second opinion on anything else: whatever hyper refuses ends the connection, and the scanner with it.
+
+/// What is wrong with a message's framing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FramingFault {
+    LengthAndEncoding,
+    LengthTwice,
+    /// A length that is none, or a line for it that is longer than [`LINE_BYTES`].
+    Length,
+}
+
+/// Bytes of a line that are kept over reads: enough for any length with its name.
+const LINE_BYTES: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Framing {
+    state: State,
+    /// The beginning of a line whose end has not come.
+    line: [u8; LINE_BYTES],
+    line_len: usize,
+    length: Option<u64>,
+    is_chunked: bool,
+    /// Heads that have ended.
+    heads: u32,
+    fault: Option<(u32, FramingFault)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before a head: empty lines are skipped.
+    Between,
+    Head,
+    Body(u64),
+    ChunkSize,
+    ChunkData(u64),
+    ChunkEnd,
+    Trailers,
+    /// After a fault, or once the bytes are no longer HTTP.
+    Over,
+}
+
+impl Framing {
+    pub(crate) const fn new() -> Self {
+        Self {
+            state: State::Between,
+            line: [0; LINE_BYTES],
+            line_len: 0,
+            length: None,
+            is_chunked: false,
+            heads: 0,
+            fault: None,
+        }
+    }
+
+    /// The message, counted from 1, that must not be served, and why.
+    pub(crate) const fn fault(&self) -> Option<(u32, FramingFault)> {
+        self.fault
+    }
+
+    /// Whether a head has begun and not ended.
+    pub(crate) const fn is_in_head(&self) -> bool {
+        matches!(self.state, State::Head) || (matches!(self.state, State::Between) && self.line_len > 0)
+    }
+
+    /// Whether a body, or a message that is not served, has not ended.
+    pub(crate) const fn is_in_body(&self) -> bool {
+        !matches!(self.state, State::Between | State::Head)
+    }
+
+    /// Whether the next byte would begin a message.
+    pub(crate) const fn is_between(&self) -> bool {
+        matches!(self.state, State::Between) && self.line_len == 0
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn read(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = match self.state {
+                State::Over => return,
+                State::Body(left) => self.skip(bytes, left, State::Body, State::Between),
+                State::ChunkData(left) => self.skip(bytes, left, State::ChunkData, State::ChunkEnd),
+                State::Between | State::Head | State::ChunkSize | State::ChunkEnd | State::Trailers => {
+                    self.read_line(bytes)
+                }
+            };
+        }
+    }
+
+    fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, same: fn(u64) -> State, next: State) -> &'a [u8] {
+        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let left = left - taken as u64;
+        self.state = if left == 0 { next } else { same(left) };
+        &bytes[taken..]
+    }
+
+    fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let Some(end) = find_newline(bytes) else {
+            self.keep(bytes);
+            return &[];
+        };
+        let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
+        if self.line_len == 0 {
+            self.end_line(line, line.len());
+        } else {
+            self.keep(line);
+            let (kept, len) = (self.line, self.line_len);
+            self.end_line(&kept[..len.min(LINE_BYTES)], len);
+        }
+        self.line_len = 0;
+        rest
+    }
+
+    /// `line_len` goes on counting where the buffer ends.
+    fn keep(&mut self, bytes: &[u8]) {
+        let start = self.line_len.min(LINE_BYTES);
+        let taken = bytes.len().min(LINE_BYTES - start);
+        self.line[start..start + taken].copy_from_slice(&bytes[..taken]);
+        self.line_len = self.line_len.saturating_add(bytes.len());
+    }
+
+    /// `line` may be the beginning alone of a line of `len` bytes.
+    fn end_line(&mut self, line: &[u8], len: usize) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match self.state {
+            State::Between if line.is_empty() => {}
+            State::Between => self.state = State::Head,
+            State::Head if line.is_empty() => self.end_head(),
+            State::Head => self.field(line, len),
+            State::ChunkSize => {
+                let size = chunk_size(line);
+                self.state = if size == 0 { State::Trailers } else { State::ChunkData(size) };
+            }
+            State::ChunkEnd => self.state = State::ChunkSize,
+            State::Trailers if line.is_empty() => self.state = State::Between,
+            State::Trailers | State::Body(_) | State::ChunkData(_) | State::Over => {}
+        }
+    }
+
+    fn field(&mut self, line: &[u8], len: usize) {
+        let colon = line.iter().position(|byte| *byte == b':');
+        let Some((name, value)) = colon.map(|colon| (&line[..colon], &line[colon + 1..])) else { return };
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.is_chunked = true;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            let length = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
+            match (self.length, length) {
+                (Some(_), _) => self.mark(FramingFault::LengthTwice),
+                (None, Some(length)) if len <= LINE_BYTES => self.length = Some(length),
+                (None, _) => self.mark(FramingFault::Length),
+            }
+        }
+        if self.is_chunked && self.length.is_some() {
+            self.mark(FramingFault::LengthAndEncoding);
+        }
+    }
+
+    fn mark(&mut self, fault: FramingFault) {
+        self.fault.get_or_insert((self.heads + 1, fault));
+    }
+
+    fn end_head(&mut self) {
+        self.heads = self.heads.wrapping_add(1);
+        self.state = match (self.fault, self.is_chunked, self.length.take()) {
+            (Some(_), ..) => State::Over,
+            (None, true, _) => State::ChunkSize,
+            (None, false, Some(length)) if length > 0 => State::Body(length),
+            (None, false, _) => State::Between,
+        };
+        self.is_chunked = false;
+    }
+}
+
+fn find_newline(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == b'\n')
+}
+
+/// Hex digits at the beginning; hyper refuses what follows if it is no extension.
+fn chunk_size(line: &[u8]) -> u64 {
+    let digits = line.iter().map_while(|byte| char::from(*byte).to_digit(16));
+    digits.fold(0, |size: u64, digit| size.saturating_mul(16).saturating_add(digit.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole at once and byte by byte have to end alike.
+    fn scan(text: &str) -> Framing {
+        let mut whole = Framing::new();
+        whole.read(text.as_bytes());
+        let mut single = Framing::new();
+        text.bytes().for_each(|byte| single.read(&[byte]));
+        assert_eq!((whole.state, whole.heads, whole.fault), (single.state, single.heads, single.fault), "{text:?}");
+        assert_eq!(whole.is_in_head(), single.is_in_head());
+        whole
+    }
+
+    #[test]
+    fn messages_end_where_their_bodies_do() {
+        let table = [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1),
+            ("\r\n\r\nGET / HTTP/1.1\n\n", 1),
+            ("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n\r\n\r\nxGET / HTTP/1.1\r\n\r\n", 2),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\n\r\n\r\nx\r\n0\r\nT: v\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+                2,
+            ),
+            ("POST / HTTP/1.1\r\ncontent-length:0\r\n\r\nGET / HTTP/1.1\r\n\r\n", 2),
+        ];
+        for (text, heads) in table {
+            let framing = scan(text);
+            assert_eq!((framing.heads, framing.fault(), framing.is_between()), (heads, None, true), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn doubtful_framing_marks_its_message() {
+        let table = [
+            ("Content-Length: 1\r\nTransfer-Encoding: chunked", FramingFault::LengthAndEncoding),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 1", FramingFault::LengthAndEncoding),
+            ("TRANSFER-ENCODING:x\r\ncontent-length:\t0 ", FramingFault::LengthAndEncoding),
+            ("Content-Length: 1\r\nContent-Length: 1", FramingFault::LengthTwice),
+            ("Content-Length: 1, 1", FramingFault::Length),
+            ("Content-Length: -1", FramingFault::Length),
+            ("Content-Length: 18446744073709551616", FramingFault::Length),
+        ];
+        for (lines, fault) in table {
+            let text = format!("GET / HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\n{lines}\r\n\r\n");
+            assert_eq!(scan(&text).fault(), Some((2, fault)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_for_the_length_of_64_bytes_is_read_and_a_longer_one_refused() {
+        for (spaces, expected) in [(47, None), (48, Some((1, FramingFault::Length)))] {
+            let text = format!("POST / HTTP/1.1\r\nContent-Length:{}0\r\n\r\n", " ".repeat(spaces));
+            assert_eq!(scan(&text).fault(), expected);
+        }
+    }
+
+    #[test]
+    fn a_head_is_open_from_its_first_byte_to_its_empty_line() {
+        assert!(!scan("").is_in_head());
+        assert!(!scan("\r\n").is_in_head());
+        assert!(scan("G").is_in_head());
+        assert!(scan("GET / HTTP/1.1\r\n").is_in_head());
+        assert!(scan("GET / HTTP/1.1\r\nHost: a\r\n").is_in_head());
+        assert!(!scan("GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_in_head());
+        assert!(!scan("POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc").is_in_head());
+    }
+}

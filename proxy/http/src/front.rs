@@ -1,0 +1,161 @@
+//! A front end that runs: started, given new plans, looked at, drained.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+
+use crate::client::Clients;
+use crate::live::Current;
+use crate::metrics::Metrics;
+use crate::plan::{Plan, PlanError};
+use crate::serve::{BindError, Bound, Gauges, Shared, SpawnError, Threads, bind};
+use crate::settings::{ListenAt, MAX_THREADS, Settings};
+use crate::tls::{CertificateError, Tls};
+
+/// Why a front end does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A number of the settings.
+    #[error("{what}: {value} is not from {min} to {max}")]
+    Bound {
+        /// Which one.
+        what: &'static str,
+        /// What it is.
+        value: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// The plan.
+    #[error(transparent)]
+    Plan(#[from] ReloadError),
+    /// A listener with TLS, and a plan without a certificate.
+    #[error("{0:?} speaks TLS and the plan has no certificate")]
+    NoCertificate(ListenAt),
+    /// A listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A thread.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+}
+
+/// Why a plan is not taken. The one before it stays in force.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The plan itself.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// No certificate, and a listener that needs one.
+    #[error("a listener speaks TLS and the plan has no certificate")]
+    NoCertificate,
+}
+
+/// A front end. Dropping it cuts all connections off.
+#[derive(Debug)]
+pub struct Front {
+    shared: Arc<Shared>,
+    threads: Threads,
+    addresses: Vec<ListenAt>,
+    has_tls: bool,
+}
+
+impl Front {
+    /// Opens all listeners, then starts the threads.
+    ///
+    /// # Errors
+    /// When anything is wrong with the settings, the plan, its certificates or the addresses: nothing runs then.
+    pub fn start(settings: &Settings, plan: Plan) -> Result<Self, StartError> {
+        check(settings)?;
+        plan.validate().map_err(ReloadError::from)?;
+        let prepared = Tls::read(&plan.certificates).map_err(ReloadError::from)?;
+        let needs = settings.listeners.iter().find(|listen| listen.is_tls);
+        if let (Some(listen), true) = (needs, plan.certificates.is_empty()) {
+            return Err(StartError::NoCertificate(listen.at.clone()));
+        }
+        let bound = settings.listeners.iter().map(|listen| bind(listen, settings.threads));
+        let bound: Vec<Bound> = bound.collect::<Result<_, _>>()?;
+        let addresses = bound.iter().map(|bound| bound.at.clone()).collect();
+        let shared = Arc::new(Shared {
+            limits: settings.connection.clone(),
+            current: Current::new(plan),
+            clients: Arc::new(Clients::new()),
+            gauges: Gauges::default(),
+            tls: Tls::new(),
+            drain: watch::Sender::new(false),
+            is_draining: AtomicBool::new(false),
+            emptied: Notify::new(),
+        });
+        shared.tls.take(prepared);
+        let threads = Threads::start(&shared, bound, settings.threads)?;
+        Ok(Self { shared, threads, addresses, has_tls: needs.is_some() })
+    }
+
+    /// Where it listens, in the order of the settings, with the ports that were taken.
+    #[must_use]
+    pub fn addresses(&self) -> &[ListenAt] {
+        &self.addresses
+    }
+
+    /// Follows another plan from the next request on. Requests that have begun keep theirs.
+    ///
+    /// # Errors
+    /// When the plan or one of its certificates cannot be used; the one before stays in force.
+    pub fn reload(&self, plan: Plan) -> Result<(), ReloadError> {
+        plan.validate()?;
+        if self.has_tls && plan.certificates.is_empty() {
+            return Err(ReloadError::NoCertificate);
+        }
+        let prepared = Tls::read(&plan.certificates)?;
+        self.shared.tls.take(prepared);
+        self.shared.current.swap(plan);
+        Ok(())
+    }
+
+    /// What has been counted so far.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics::of(&self.shared)
+    }
+
+    /// Takes no more connections, tells clients to go elsewhere (`connection: close`, GOAWAY), waits for the answers
+    /// under way, and cuts off what is left after `limit`. Blocks. Returns how many connections were cut off.
+    #[must_use]
+    pub fn drain(self, limit: Duration) -> u32 {
+        self.threads.drain(Instant::now() + limit)
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), StartError> {
+    let limits = &settings.connection;
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let hour = 3_600_000;
+    for (what, value, min, max) in [
+        ("threads", settings.threads as u64, 1, MAX_THREADS as u64),
+        ("connections", limits.connections.into(), 1, 1 << 24),
+        ("connections of a client", limits.client_connections.into(), 1, 1 << 24),
+        ("bytes of a head", limits.head_bytes as u64, 8192, 1 << 20),
+        ("headers of a head", limits.headers as u64, 1, 1000),
+        ("bytes of a target", limits.uri_bytes as u64, 1, 65_534),
+        ("streams of a connection", limits.streams.into(), 1, 65_536),
+        ("bytes kept for a slow client", limits.write_bytes as u64, 8192, 1 << 26),
+        ("pending resets", limits.pending_resets as u64, 1, 65_536),
+        ("resets for errors", limits.error_resets as u64, 1, 65_536),
+        ("milliseconds for a head", millis(limits.head), 10, hour),
+        ("milliseconds between requests", millis(limits.idle), 10, hour),
+        ("milliseconds without a write", millis(limits.write_idle), 10, hour),
+    ] {
+        if !(min..=max).contains(&value) {
+            return Err(StartError::Bound { what, value, min, max });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! What has been counted, as plain values for whoever shows them.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use semver::Version;
+
+use crate::balance::ReleaseState;
+use crate::serve::Shared;
+
+/// Numbers of a front end at one moment. Totals only grow, as long as a release stays in the plans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Connections that are open, upgraded ones included.
+    pub connections: u32,
+    /// Connections that were taken in.
+    pub accepted: u64,
+    /// Connections closed at once because of a limit.
+    pub turned_away: u64,
+    /// Requests that the front end answered itself before it was known which release they concern.
+    pub refused: u64,
+    /// By release.
+    pub releases: Vec<ReleaseMetrics>,
+}
+
+/// Numbers of one release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseMetrics {
+    /// `namespace/name`.
+    pub service: String,
+    /// Its version.
+    pub version: Version,
+    /// Requests under way, those that wait included.
+    pub in_flight: u32,
+    /// Requests that wait for a place.
+    pub waiting: u32,
+    /// Answers by the first digit of their status, from 1xx to 5xx; upgrades are 1xx.
+    pub answers: [u64; 5],
+    /// Answers among them that the front end gave itself.
+    pub refused: u64,
+    /// Requests sent to another upstream after one failed.
+    pub retries: u64,
+    /// Bytes of bodies from clients.
+    pub bytes_in: u64,
+    /// Bytes of bodies to clients.
+    pub bytes_out: u64,
+    /// Sum over all answers of the time from head to last byte.
+    pub duration: Duration,
+    /// By upstream, in the order of the plan.
+    pub upstreams: Vec<UpstreamMetrics>,
+}
+
+/// Numbers of one upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamMetrics {
+    /// Its name.
+    pub name: String,
+    /// Requests under way there.
+    pub outstanding: u32,
+    /// The last answer to the question whether it is well; true where it is not asked.
+    pub is_well: bool,
+    /// Left alone for a while because of failures.
+    pub is_ejected: bool,
+}
+
+impl Metrics {
+    pub(crate) fn of(shared: &Shared) -> Self {
+        let live = shared.current.get();
+        let mut releases: Vec<ReleaseMetrics> = live.all_releases().map(|release| of_release(release)).collect();
+        releases.sort_by(|a, b| (&a.service, &a.version).cmp(&(&b.service, &b.version)));
+        Self {
+            connections: shared.gauges.connections.load(Relaxed),
+            accepted: shared.gauges.accepted.load(Relaxed),
+            turned_away: shared.gauges.turned_away.load(Relaxed),
+            refused: shared.gauges.refused.load(Relaxed),
+            releases,
+        }
+    }
+}
+
+fn of_release(release: &ReleaseState) -> ReleaseMetrics {
+    let counters = &release.load.counters;
+    let upstreams = release.upstreams.iter().map(|upstream| UpstreamMetrics {
+        name: upstream.plan.name.clone(),
+        outstanding: upstream.load.outstanding.load(Relaxed),
+        is_well: upstream.load.is_well.load(Relaxed),
+        is_ejected: upstream.load.is_ejected(),
+    });
+    ReleaseMetrics {
+        service: release.service.to_string(),
+        version: release.plan.version.clone(),
+        in_flight: release.load.in_flight.load(Relaxed),
+        waiting: release.load.waiting.load(Relaxed),
+        answers: counters.answers.each_ref().map(|count| count.load(Relaxed)),
+        refused: counters.refused.load(Relaxed),
+        retries: counters.retries.load(Relaxed),
+        bytes_in: counters.bytes_in.load(Relaxed),
+        bytes_out: counters.bytes_out.load(Relaxed),
+        duration: Duration::from_micros(counters.micros.load(Relaxed)),
+        upstreams: upstreams.collect(),
+    }
+}

@@ -1,0 +1,194 @@
+//! The check of a plan as a whole: every fault is named at once.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::{MAX_RELEASES, MAX_ROUTES, MAX_SERVICES, MAX_TARGETS, MAX_UPSTREAMS, Plan, Release, Route, Service};
+
+/// A plan that cannot be followed.
+#[derive(Debug, thiserror::Error)]
+#[error("the plan has {} faults: {}", .0.len(), Lines(.0))]
+pub struct PlanError(pub Vec<PlanFault>);
+
+/// One thing that is wrong with a plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanFault {
+    /// More of something than is taken.
+    #[error("{what} has {count} {things}, the limit is {limit}")]
+    TooMany {
+        /// Who has them.
+        what: String,
+        /// What they are.
+        things: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A name used twice.
+    #[error("{0} is there twice")]
+    Twice(String),
+    /// A name that is not a service's.
+    #[error("service name \"{0}\" is not namespace/name in lower-case letters, digits and hyphens")]
+    Name(String),
+    /// A target that leads nowhere.
+    #[error("route {route} leads to {target}, which the plan does not have")]
+    Nowhere {
+        /// The route.
+        route: String,
+        /// Its target.
+        target: String,
+    },
+    /// A route without a target of any weight.
+    #[error("route {0} has no target with a weight above 0")]
+    NoWeight(String),
+    /// A number outside its bounds.
+    #[error("{what}: {value} is not from {min} to {max}")]
+    Bound {
+        /// What it is.
+        what: String,
+        /// The number.
+        value: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A path that is none.
+    #[error("{what}: \"{path}\" is not a path")]
+    Path {
+        /// What it is for.
+        what: String,
+        /// The path.
+        path: String,
+    },
+}
+
+struct Lines<'a>(&'a [PlanFault]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Checks everything that can be told without opening a file or a socket.
+    ///
+    /// # Errors
+    /// All faults.
+    pub fn validate(&self) -> Result<(), PlanError> {
+        let mut faults = Faults(Vec::new());
+        faults.count("the plan", "routes", self.routes.len(), MAX_ROUTES);
+        faults.count("the plan", "services", self.services.len(), MAX_SERVICES);
+        faults.unique(self.services.iter().map(|service| format!("service {}", service.name)));
+        self.services.iter().for_each(|service| faults.service(service));
+        self.routes.iter().for_each(|route| faults.route(route, &self.services));
+        if let Some(rate) = self.client.rate {
+            faults.bound("the rate of a client", rate.per_second.into(), 1, 1_000_000);
+            faults.bound("the burst of a client", rate.burst.into(), 1, 1_000_000);
+        }
+        if faults.0.is_empty() { Ok(()) } else { Err(PlanError(faults.0)) }
+    }
+}
+
+struct Faults(Vec<PlanFault>);
+
+impl Faults {
+    fn count(&mut self, what: &str, things: &'static str, count: usize, limit: usize) {
+        if count > limit {
+            self.0.push(PlanFault::TooMany { what: what.to_owned(), things, count, limit });
+        }
+    }
+
+    fn unique(&mut self, names: impl Iterator<Item = String>) {
+        let mut seen = HashSet::new();
+        for name in names {
+            if !seen.insert(name.clone()) {
+                self.0.push(PlanFault::Twice(name));
+            }
+        }
+    }
+
+    fn bound(&mut self, what: &str, value: u64, min: u64, max: u64) {
+        if !(min..=max).contains(&value) {
+            self.0.push(PlanFault::Bound { what: what.to_owned(), value, min, max });
+        }
+    }
+
+    fn path(&mut self, what: String, path: &str) {
+        if !path.starts_with('/') || !crate::edge::normal_path(path).is_ok_and(|normal| normal == path) {
+            self.0.push(PlanFault::Path { what, path: path.to_owned() });
+        }
+    }
+
+    fn service(&mut self, service: &Service) {
+        let name = &service.name;
+        if !is_service_name(name) {
+            self.0.push(PlanFault::Name(name.clone()));
+        }
+        self.count(&format!("service {name}"), "releases", service.releases.len(), MAX_RELEASES);
+        self.unique(service.releases.iter().map(|release| format!("release {name}@{}", release.version)));
+        for release in &service.releases {
+            self.release(&format!("release {name}@{}", release.version), release);
+        }
+    }
+
+    fn release(&mut self, what: &str, release: &Release) {
+        self.count(what, "upstreams", release.upstreams.len(), MAX_UPSTREAMS);
+        self.unique(release.upstreams.iter().map(|upstream| format!("upstream {} of {what}", upstream.name)));
+        self.bound(&format!("attempts of {what}"), release.limits.attempts.into(), 1, 8);
+        self.bound(&format!("requests of {what}"), release.limits.requests.into(), 1, 1 << 24);
+        for upstream in &release.upstreams {
+            self.bound(
+                &format!("requests of upstream {} of {what}", upstream.name),
+                upstream.requests.into(),
+                1,
+                1 << 24,
+            );
+        }
+        if let Some(health) = &release.health {
+            self.path(format!("health of {what}"), &health.path);
+            let interval = u64::try_from(health.interval.as_millis()).unwrap_or(u64::MAX);
+            self.bound(&format!("milliseconds between health questions of {what}"), interval, 100, 3_600_000);
+        }
+    }
+
+    fn route(&mut self, route: &Route, services: &[Service]) {
+        let name = format!("{}{}", route.host, route.path);
+        self.count(&format!("route {name}"), "targets", route.targets.len(), MAX_TARGETS);
+        if route.targets.iter().all(|target| target.weight == 0) {
+            self.0.push(PlanFault::NoWeight(name.clone()));
+        }
+        if let Some(path) = &route.rewrite {
+            self.path(format!("rewrite of route {name}"), path);
+        }
+        for target in &route.targets {
+            let service = services.iter().find(|service| service.name == target.service);
+            let is_there = service.is_some_and(|service| match &target.version {
+                Some(version) => service.releases.iter().any(|release| release.version == *version),
+                None => true,
+            });
+            if !is_there {
+                let version = target.version.as_ref().map_or(String::new(), |version| format!("@{version}"));
+                let target = format!("{}{version}", target.service);
+                self.0.push(PlanFault::Nowhere { route: name.clone(), target });
+            }
+        }
+    }
+}
+
+/// `namespace/name`, each a letter and up to 62 more letters, digits and hyphens.
+fn is_service_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.as_bytes()[0].is_ascii_lowercase()
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    name.split_once('/').is_some_and(|(namespace, name)| is_label(namespace) && is_label(name))
+}

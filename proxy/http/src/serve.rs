@@ -1,0 +1,28 @@
+//! The shell: threads, sockets, connections, and the way of a request through the pure parts.
+//!
+//! Each loop thread is a tokio `current_thread` runtime with sockets of its own at every address, shared by the kernel
+//! (`SO_REUSEPORT`). A connection stays on the loop that accepted it, and so does everything that its requests need: a
+//! handler's future, connections to upstreams, timers. Over HTTP/1.1 a request costs no task and no channel of ours.
+
+mod accept;
+mod answering;
+mod bind;
+mod connection;
+mod drive;
+mod exchange;
+mod guard;
+mod outgoing;
+mod preface;
+mod prepare;
+mod probe;
+mod pulse;
+mod shared;
+mod stream;
+mod threads;
+mod tunnel;
+
+pub use bind::BindError;
+pub(crate) use bind::{Bound, bind};
+pub(crate) use shared::{Gauges, Shared};
+pub use threads::SpawnError;
+pub(crate) use threads::Threads;

@@ -1,0 +1,171 @@
+//! One connection of a client, from its first byte to its last.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::drive::{Drains, drive};
+use super::guard::Guard;
+use super::outgoing::Outgoing;
+use super::preface;
+use super::pulse::Pulse;
+use super::shared::{Loop, Place};
+use super::stream::{Plain, Stream};
+use crate::client::Visit;
+use crate::edge::Peer;
+use crate::settings::ConnectionLimits;
+use crate::tls::ALPN_HTTP2;
+
+/// What the requests of a connection have in common.
+pub(crate) struct Connection {
+    pub(crate) own: Rc<Loop>,
+    pub(crate) peer: Peer,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) visit: Visit,
+    pub(crate) is_http2: bool,
+    _place: Place,
+}
+
+/// A client that came in.
+pub(crate) struct Arrival {
+    pub(crate) stream: Plain,
+    pub(crate) address: IpAddr,
+    pub(crate) is_tls: bool,
+    pub(crate) visit: Visit,
+    pub(crate) place: Place,
+}
+
+/// Serves it. Errors of a connection concern its client alone, who sees it end.
+pub(crate) async fn serve(own: Rc<Loop>, arrival: Arrival) {
+    let Some((stream, begun, is_http2)) = greet(&own, arrival.stream, arrival.is_tls).await else { return };
+    let pulse = Arc::new(Pulse::new());
+    let limits = &own.shared.limits;
+    let guard = TokioIo::new(Guard::new(stream, begun, is_http2, Arc::clone(&pulse), limits));
+    let connection = Rc::new(Connection {
+        own: Rc::clone(&own),
+        peer: Peer::new(arrival.address, arrival.is_tls),
+        pulse: Arc::clone(&pulse),
+        visit: arrival.visit,
+        is_http2,
+        _place: arrival.place,
+    });
+    let service = service_fn(move |request: Request<Incoming>| answer(Rc::clone(&connection), request));
+    if is_http2 {
+        // Boxed: the state of HTTP/2 would make every idle connection of HTTP/1.1 as large.
+        let served = http2_builder(limits).serve_connection(guard, service);
+        Box::pin(drive(served, &pulse, &own.shared)).await;
+    } else {
+        let served = http1_builder(limits).serve_connection(guard, service).with_upgrades();
+        drive(served, &pulse, &own.shared).await;
+    }
+}
+
+/// Boxed: hyper keeps room for the future of a request in every connection, idle ones too.
+fn answer(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Pin<Box<dyn Future<Output = Result<Response<Outgoing>, Infallible>>>> {
+    Box::pin(async move { Ok(connection.answer(request).await) })
+}
+
+/// TLS, if it is spoken, and the protocol. None if the client went away, was late, or the front end drains.
+async fn greet(own: &Rc<Loop>, stream: Plain, is_tls: bool) -> Option<(Stream, Bytes, bool)> {
+    let mut drain = own.shared.drain.subscribe();
+    tokio::select! {
+        greeted = open(own, stream, is_tls) => greeted.ok().filter(|(_, begun, is_http2)| *is_http2 || !begun.is_empty()),
+        _ = drain.wait_for(|is_draining| *is_draining) => None,
+    }
+}
+
+async fn open(own: &Loop, stream: Plain, is_tls: bool) -> io::Result<(Stream, Bytes, bool)> {
+    let limits = &own.shared.limits;
+    let mut stream = if is_tls { Box::pin(secure(own, stream)).await? } else { Stream::Plain(stream) };
+    if let Stream::Tls(tls) = &stream
+        && tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2)
+    {
+        return Ok((stream, Bytes::new(), true));
+    }
+    let (begun, is_http2) = timeout(limits.idle, preface::detect(&mut stream)).await??;
+    Ok((stream, begun, is_http2))
+}
+
+async fn secure(own: &Loop, stream: Plain) -> io::Result<Stream> {
+    let acceptor = TlsAcceptor::from(Arc::clone(own.shared.tls.config()));
+    let stream = timeout(own.shared.limits.head, acceptor.accept(stream)).await??;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // The guard has the timers. A client that closes its sending side has gone, as nginx and HAProxy see it: the request
+    // is given up. hyper's `pipeline_flush` must stay off: it takes the bound off the buffer of answers.
+    builder.header_read_timeout(None).half_close(false);
+    builder.max_buf_size(limits.head_bytes).max_headers(limits.headers);
+    builder
+}
+
+fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<LocalExecutor> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(head_bytes)
+        .max_pending_accept_reset_streams(limits.pending_resets)
+        .max_local_error_reset_streams(limits.error_resets)
+        .max_send_buf_size(limits.write_bytes)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(limits.idle)
+        .keep_alive_timeout(limits.head);
+    builder
+}
+
+/// How much of a request's body may wait to be read, for a stream and for all streams of a connection.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Streams of HTTP/2 stay on the loop of their connection.
+#[derive(Debug, Clone, Copy)]
+struct LocalExecutor;
+
+impl<F: Future + 'static> Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+impl<S> Drains for http1::UpgradeableConnection<TokioIo<Guard>, S>
+where
+    S: HttpService<Incoming, ResBody = Outgoing, Error = Infallible>,
+{
+    fn begin_drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Drains for http2::Connection<TokioIo<Guard>, S, LocalExecutor>
+where
+    S: HttpService<Incoming, ResBody = Outgoing, Error = Infallible>,
+    S::Future: 'static,
+{
+    fn begin_drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}

@@ -1,0 +1,161 @@
+//! One request and its answer as a whole: what it holds while it lasts, and what is told when it ends.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::{Method, StatusCode, Uri};
+
+use super::pulse::Open;
+use super::shared::Shared;
+use crate::balance::{Lease, ReleaseState, Ticket};
+use crate::body::FaultCell;
+use crate::client::{ClientTicket, Visit};
+
+/// Dropped when the last byte of the answer has been handed to the connection, or the client has gone.
+pub(crate) struct Exchange {
+    began: Instant,
+    shared: Arc<Shared>,
+    release: Option<Arc<ReleaseState>>,
+    status: StatusCode,
+    /// The code of our own answer.
+    code: Option<&'static str>,
+    retries: u32,
+    bytes_out: u64,
+    /// All of the answer went out.
+    is_whole: bool,
+    pub(crate) received: Option<Arc<FaultCell>>,
+    entry: Option<Box<Entry>>,
+    // Held in this order, given back in it.
+    lease: Option<Lease>,
+    ticket: Option<Ticket>,
+    client: Option<(ClientTicket, Option<Visit>)>,
+    _open: Open,
+}
+
+/// What the access log tells about the request; not kept when it is off.
+struct Entry {
+    method: Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    client: IpAddr,
+    id: HeaderValue,
+}
+
+impl Exchange {
+    pub(crate) fn new(shared: Arc<Shared>, open: Open) -> Self {
+        Self {
+            began: Instant::now(),
+            shared,
+            release: None,
+            status: StatusCode::OK,
+            code: None,
+            retries: 0,
+            bytes_out: 0,
+            is_whole: false,
+            received: None,
+            entry: None,
+            lease: None,
+            ticket: None,
+            client: None,
+            _open: open,
+        }
+    }
+
+    pub(crate) fn log(&mut self, parts: &Parts, client: IpAddr, id: &HeaderValue) {
+        let host = parts.headers.get(http::header::HOST).cloned();
+        let (method, uri, id) = (parts.method.clone(), parts.uri.clone(), id.clone());
+        self.entry = Some(Box::new(Entry { method, uri, host, client, id }));
+    }
+
+    pub(crate) fn belongs_to(&mut self, release: Arc<ReleaseState>, ticket: Ticket) {
+        self.release = Some(release);
+        self.ticket = Some(ticket);
+    }
+
+    pub(crate) fn counts_for(&mut self, ticket: ClientTicket, visit: Option<Visit>) {
+        self.client = Some((ticket, visit));
+    }
+
+    pub(crate) fn holds(&mut self, lease: Option<Lease>) {
+        self.lease = lease;
+    }
+
+    /// Notes that bytes of the answer went out, and whether those were the last.
+    pub(crate) const fn passed(&mut self, bytes: usize, is_whole: bool) {
+        self.bytes_out += bytes as u64;
+        self.is_whole = is_whole;
+    }
+
+    pub(crate) fn retried(&mut self) {
+        self.retries += 1;
+    }
+
+    pub(crate) const fn answered(&mut self, status: StatusCode, code: Option<&'static str>) {
+        self.status = status;
+        self.code = code;
+    }
+
+    fn count(&self, micros: u64, bytes_in: u64) {
+        let Some(release) = &self.release else {
+            self.shared.gauges.refused.fetch_add(1, Relaxed);
+            return;
+        };
+        let counters = &release.load.counters;
+        let class = usize::from(self.status.as_u16() / 100).clamp(1, 5) - 1;
+        counters.answers[class].fetch_add(1, Relaxed);
+        counters.micros.fetch_add(micros, Relaxed);
+        counters.bytes_out.fetch_add(self.bytes_out, Relaxed);
+        if bytes_in > 0 {
+            counters.bytes_in.fetch_add(bytes_in, Relaxed);
+        }
+        if self.code.is_some() {
+            counters.refused.fetch_add(1, Relaxed);
+        }
+        if self.retries > 0 {
+            counters.retries.fetch_add(self.retries.into(), Relaxed);
+        }
+    }
+
+    fn tell(&self, entry: &Entry, micros: u64, bytes_in: u64) {
+        let upstream = match (&self.release, &self.lease) {
+            (Some(release), Some(lease)) => release.upstreams[lease.index].plan.name.as_str(),
+            _ => "-",
+        };
+        let service = self.release.as_ref().map(|release| (&*release.service, &release.plan.version));
+        let service = service.map_or_else(|| "-".to_owned(), |(name, version)| format!("{name}@{version}"));
+        let text = |value: &HeaderValue| value.to_str().unwrap_or("?").to_owned();
+        tracing::info!(
+            target: "access",
+            client = %entry.client,
+            method = %entry.method,
+            host = entry.host.as_ref().map_or_else(|| "-".to_owned(), text),
+            path = entry.uri.path(),
+            status = self.status.as_u16(),
+            error = self.code.unwrap_or("-"),
+            whole = self.is_whole,
+            bytes_in,
+            bytes_out = self.bytes_out,
+            duration_us = micros,
+            service,
+            upstream,
+            retries = self.retries,
+            request_id = text(&entry.id),
+            "request"
+        );
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let bytes_in = self.received.as_ref().map_or(0, |cell| cell.bytes());
+        self.count(micros, bytes_in);
+        if let Some(entry) = &self.entry {
+            self.tell(entry, micros, bytes_in);
+        }
+    }
+}

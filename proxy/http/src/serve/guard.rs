@@ -1,0 +1,188 @@
+//! The bytes of a client's connection on their way to hyper: watched for doubtful framing, and timed.
+//!
+//! The guard keeps no timer. When it has to wait it says in the pulse by when something must have happened, and the
+//! driver of the connection, which is the same task, ends the connection if it has not.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::pulse::Pulse;
+use super::stream::Stream;
+use crate::edge::Framing;
+use crate::settings::ConnectionLimits;
+
+/// How long, and for how many bytes, a client that still sends is listened to after the last answer, so that it gets
+/// the answer and no reset.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 << 20;
+
+pub(crate) struct Guard {
+    stream: Stream,
+    /// Read already, while it was found out which protocol this is.
+    begun: Bytes,
+    /// None for HTTP/2, whose framing has no such doubts.
+    framing: Option<Framing>,
+    pulse: Arc<Pulse>,
+    times: Times,
+    head_since: Option<Instant>,
+    quiet_since: Option<(Instant, u32)>,
+    blocked_since: Option<Instant>,
+    linger: Option<usize>,
+}
+
+/// The limits that concern the guard.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    head: Duration,
+    idle: Duration,
+    write_idle: Duration,
+}
+
+impl Guard {
+    pub(crate) fn new(
+        stream: Stream,
+        begun: Bytes,
+        is_http2: bool,
+        pulse: Arc<Pulse>,
+        limits: &ConnectionLimits,
+    ) -> Self {
+        let times = Times { head: limits.head, idle: limits.idle, write_idle: limits.write_idle };
+        Self {
+            stream,
+            begun,
+            framing: (!is_http2).then(Framing::new),
+            pulse,
+            times,
+            head_since: None,
+            quiet_since: None,
+            blocked_since: None,
+            linger: None,
+        }
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        let Some(framing) = &mut self.framing else { return };
+        if self.pulse.is_upgraded() {
+            return;
+        }
+        let was_in_head = framing.is_in_head();
+        framing.read(bytes);
+        if let Some((number, fault)) = framing.fault() {
+            self.pulse.set_fault(number, fault);
+        }
+        if !framing.is_in_head() {
+            self.head_since = None;
+        } else if !was_in_head || self.head_since.is_none() {
+            self.head_since = Some(Instant::now());
+        }
+    }
+
+    /// Called when nothing is there to be read.
+    fn note_wait(&mut self) {
+        let is_between = self.framing.as_ref().is_none_or(Framing::is_between);
+        let is_quiet = is_between && self.pulse.is_quiet() && !self.pulse.is_upgraded();
+        let begun = self.pulse.begun();
+        self.quiet_since = match self.quiet_since {
+            _ if !is_quiet => None,
+            Some((since, before)) if before == begun => Some((since, begun)),
+            _ => Some((Instant::now(), begun)),
+        };
+        self.tell();
+    }
+
+    fn note_write<T>(&mut self, written: &Poll<io::Result<T>>) {
+        let was_blocked = self.blocked_since.is_some();
+        match written {
+            Poll::Ready(_) => self.blocked_since = None,
+            Poll::Pending => self.blocked_since = self.blocked_since.or_else(|| Some(Instant::now())),
+        }
+        if was_blocked != self.blocked_since.is_some() {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        let head = self.head_since.map(|since| since + self.times.head);
+        let quiet = self.quiet_since.map(|(since, _)| since + self.times.idle);
+        let blocked = self.blocked_since.map(|since| since + self.times.write_idle);
+        self.pulse.set_deadline([head, quiet, blocked].into_iter().flatten().min());
+    }
+
+    /// Reads and forgets until the client stops sending.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_in_body = self.framing.as_ref().is_some_and(Framing::is_in_body) && !self.pulse.is_upgraded();
+        if self.linger.is_none() {
+            self.linger = Some(if is_in_body { LINGER_BYTES } else { 0 });
+            self.pulse.set_deadline(Some(Instant::now() + LINGER));
+        }
+        let mut space = [0; 4096];
+        while let Some(left) = self.linger.filter(|left| *left > 0) {
+            let mut buf = ReadBuf::new(&mut space);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+            let bytes = buf.filled().len();
+            let is_over = read.is_err() || bytes == 0;
+            self.linger = Some(if is_over { 0 } else { left.saturating_sub(bytes) });
+        }
+        Poll::Ready(())
+    }
+}
+
+impl AsyncRead for Guard {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.begun.is_empty() {
+            let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+            if read.is_pending() {
+                self.note_wait();
+            }
+            ready!(read)?;
+        } else {
+            let taken = self.begun.len().min(buf.remaining());
+            buf.put_slice(&self.begun[..taken]);
+            self.begun.advance(taken);
+        }
+        self.note_read(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Guard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note_write(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note_write(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note_write(&flushed);
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        self.poll_linger(cx).map(Ok)
+    }
+}

@@ -1,0 +1,99 @@
+//! What the bytes, the requests and the driver of one connection tell each other. All three run on one thread; hyper
+//! wants what it moves to be `Send`, hence atomics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crate::answer::Fault;
+use crate::edge::FramingFault;
+
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    began: Instant,
+    /// Milliseconds after `began` at which the connection has to be ended, plus one; 0 is never.
+    deadline: AtomicU64,
+    /// Requests that have begun, and those of them whose answers have not ended.
+    begun: AtomicU32,
+    open: AtomicU32,
+    /// The message that must not be served, and why; 0 is none.
+    fault: AtomicU64,
+    is_upgraded: AtomicBool,
+}
+
+/// A request that is open until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<Pulse>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Pulse {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            deadline: AtomicU64::new(0),
+            begun: AtomicU32::new(0),
+            open: AtomicU32::new(0),
+            fault: AtomicU64::new(0),
+            is_upgraded: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins a request: its number from 1, and what keeps it open.
+    pub(crate) fn begin(self: &Arc<Self>) -> (u32, Open) {
+        self.open.fetch_add(1, Relaxed);
+        let number = self.begun.fetch_add(1, Relaxed).wrapping_add(1);
+        (number, Open(Arc::clone(self)))
+    }
+
+    pub(crate) fn begun(&self) -> u32 {
+        self.begun.load(Relaxed)
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.open.load(Relaxed) == 0
+    }
+
+    pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
+        let millis = deadline.map_or(0, |deadline| deadline.saturating_duration_since(self.began).as_millis() + 1);
+        self.deadline.store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.deadline.load(Relaxed) {
+            0 => None,
+            millis => Some(self.began + Duration::from_millis(millis)),
+        }
+    }
+
+    pub(crate) fn set_fault(&self, number: u32, fault: FramingFault) {
+        let code = match fault {
+            FramingFault::LengthAndEncoding => 1,
+            FramingFault::LengthTwice => 2,
+            FramingFault::Length => 3,
+        };
+        self.fault.store(u64::from(number) << 8 | code, Relaxed);
+    }
+
+    /// What is wrong with the framing of this request.
+    pub(crate) fn fault_of(&self, number: u32) -> Option<Fault> {
+        let fault = self.fault.load(Relaxed);
+        if fault == 0 || fault >> 8 != u64::from(number) {
+            return None;
+        }
+        Some(if fault & 255 == 1 { Fault::LengthAndEncoding } else { Fault::LengthTwice })
+    }
+
+    /// The bytes are no longer HTTP.
+    pub(crate) fn upgrade(&self) {
+        self.is_upgraded.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.is_upgraded.load(Relaxed)
+    }
+}

@@ -1,0 +1,88 @@
+//! What all loops of a front end share, and what each has for itself.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use tokio::sync::{Notify, watch};
+
+use crate::client::Clients;
+use crate::live::{Current, Follower, Live};
+use crate::settings::ConnectionLimits;
+use crate::tls::Tls;
+use crate::upstream::Pool;
+
+/// Numbers of the front end as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    /// Connections that are open, upgraded ones included.
+    pub(crate) connections: AtomicU32,
+    pub(crate) accepted: AtomicU64,
+    /// Connections closed at once because of a limit.
+    pub(crate) turned_away: AtomicU64,
+    /// Answers that the front end gave itself before it was known which release they concern.
+    pub(crate) refused: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) limits: ConnectionLimits,
+    pub(crate) current: Current,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) gauges: Gauges,
+    pub(crate) tls: Tls,
+    /// Becomes true once.
+    pub(crate) drain: watch::Sender<bool>,
+    pub(crate) is_draining: AtomicBool,
+    /// Told when the last connection has ended.
+    pub(crate) emptied: Notify,
+}
+
+impl Shared {
+    pub(crate) fn begin_drain(&self) {
+        self.is_draining.store(true, Relaxed);
+        self.drain.send_replace(true);
+    }
+}
+
+/// A place among all connections.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Shared>);
+
+impl Place {
+    /// None at the limit.
+    pub(crate) fn take(shared: &Arc<Shared>) -> Option<Self> {
+        if shared.gauges.connections.fetch_add(1, Relaxed) >= shared.limits.connections {
+            shared.gauges.connections.fetch_sub(1, Relaxed);
+            return None;
+        }
+        Some(Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.0.gauges.connections.fetch_sub(1, Relaxed) == 1 {
+            self.0.emptied.notify_waiters();
+        }
+    }
+}
+
+/// What one loop has for itself.
+pub(crate) struct Loop {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Arc<Pool>,
+    follower: RefCell<Follower>,
+}
+
+impl Loop {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let follower = RefCell::new(Follower::new(&shared.current));
+        Self { shared, pool: Arc::default(), follower }
+    }
+
+    /// The plan in force.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(self.follower.borrow_mut().live(&self.shared.current))
+    }
+}

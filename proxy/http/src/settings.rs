@@ -1,0 +1,93 @@
+//! What is fixed when the front end starts: where it listens, and what a connection may do.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Listeners, threads and the limits of connections.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where clients come in.
+    pub listeners: Vec<Listen>,
+    /// Loop threads, from 1 to 256. Default: as many as cores.
+    pub threads: usize,
+    /// What a connection may do.
+    pub connection: ConnectionLimits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        Self { listeners: Vec::new(), threads, connection: ConnectionLimits::default() }
+    }
+}
+
+/// Most loop threads.
+pub const MAX_THREADS: usize = 256;
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Its address.
+    pub at: ListenAt,
+    /// Whether it speaks TLS, with the certificates of the plan. HTTP/2 is then chosen by ALPN, else by its preface.
+    pub is_tls: bool,
+}
+
+/// The address of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAt {
+    /// An address; port 0 takes a free one. Each loop thread has its own socket.
+    Tcp(SocketAddr),
+    /// A Unix socket, whose clients count as 127.0.0.1. The file of a dead server is replaced.
+    Unix(PathBuf),
+}
+
+/// What a connection may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections at once, over all loops; one more is closed. Default 65,536.
+    pub connections: u32,
+    /// Connections at once of one client; one more is closed. Default 16,384.
+    pub client_connections: u32,
+    /// Bytes of a head, from 8,192 to 1 MiB; above it 431. It is also how much is read ahead. Default 64 KiB.
+    pub head_bytes: usize,
+    /// Headers of a head, from 1 to 1,000; above it 431. Default 100.
+    pub headers: usize,
+    /// Bytes of path and query; above it 414. Default 8 KiB.
+    pub uri_bytes: usize,
+    /// From the first byte of a head to its last, and for the TLS handshake; then it is closed. Default 10 s.
+    pub head: Duration,
+    /// Between requests; then it is closed. Default 75 s.
+    pub idle: Duration,
+    /// How long a client may take nothing of an answer; then it is closed. Default 60 s.
+    pub write_idle: Duration,
+    /// Bytes that are kept for a client that is slower than the answer, from 8,192. Default 64 KiB.
+    pub write_bytes: usize,
+    /// Streams at once in an HTTP/2 connection; one more is refused. Default 128.
+    pub streams: u32,
+    /// Streams that a client may reset before they were looked at, and that may be refused for errors, before the
+    /// connection ends with `ENHANCE_YOUR_CALM`. Default 20 and 256.
+    pub pending_resets: usize,
+    /// See [`pending_resets`](Self::pending_resets).
+    pub error_resets: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections: 65_536,
+            client_connections: 16_384,
+            head_bytes: 64 * 1024,
+            headers: 100,
+            uri_bytes: 8 * 1024,
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            write_idle: Duration::from_secs(60),
+            write_bytes: 64 * 1024,
+            streams: 128,
+            pending_resets: 20,
+            error_resets: 256,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A request goes through, changed as the edge says, and errors have their answers.
+
+use crate::support::*;
+use refrain_front::{Front, Listen, ListenAt, Route};
+
+#[test]
+fn a_request_reaches_the_handler_and_its_answer_the_client() {
+    let front = start(plan(says("hello")));
+    let mut client = Raw::to(&front);
+    for _ in 0..3 {
+        let answer = client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").answer();
+        assert_eq!((answer.status(), answer.text()), (200, "hello"));
+        assert_eq!(answer.header("x-request-id").unwrap().len(), 32);
+    }
+}
+
+#[test]
+fn the_handler_sees_the_request_as_the_edge_leaves_it() {
+    let front = start(plan(tells()));
+    let answer = ask(
+        &front,
+        "POST http://a.test:1/x/%61/../b?q=%20 HTTP/1.1\r\nHost: a.test:1\r\nConnection: x-gone\r\nX-Gone: 1\r\n\
+         X-Refrain-Caller: me\r\nX-Forwarded-For: 6.6.6.6\r\nX-Request-Id: abc\r\nContent-Length: 4\r\n\r\nbody",
+    );
+    let text = answer.text();
+    let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("traceparent")).collect();
+    lines[1..].sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "POST /x/b?q=%20",
+            "",
+            "body",
+            "content-length: 4",
+            "forwarded: for=127.0.0.1;proto=http;host=\"a.test:1\"",
+            "host: a.test:1",
+            "x-forwarded-for: 127.0.0.1",
+            "x-forwarded-host: a.test:1",
+            "x-forwarded-proto: http",
+            "x-request-id: abc",
+        ]
+    );
+    assert_eq!(answer.header("x-request-id"), Some("abc"));
+}
+
+#[test]
+fn no_route_is_404_and_a_wrong_method_405_with_the_right_ones() {
+    let mut plan = plan(says("x"));
+    plan.routes = vec![Route::to("/a", "test/one").unwrap()];
+    plan.routes[0].methods = vec![http::Method::GET];
+    let front = start(plan);
+    let answer = get(&front, "/b");
+    assert_eq!((answer.status(), answer.header("x-refrain-error")), (404, Some("no-route")));
+    let answer = ask(&front, "DELETE /a HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!((answer.status(), answer.header("allow")), (405, Some("GET, HEAD")));
+    assert_eq!(front.metrics().refused, 2);
+}
+
+#[test]
+fn head_has_the_length_and_no_body() {
+    let front = start(plan(says("hello")));
+    let mut client = Raw::to(&front);
+    client.send("HEAD / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let text = String::from_utf8(client.rest()).unwrap();
+    assert!(
+        text.starts_with("HTTP/1.1 200") && text.contains("content-length: 5") && text.ends_with("\r\n\r\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_unix_socket_serves_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(false);
+    settings.listeners = vec![Listen { at: ListenAt::Unix(folder.path().join("s")), is_tls: false }];
+    let _front = Front::start(&settings, plan(says("hello"))).unwrap();
+    let output = std::process::Command::new("curl")
+        .args(["-s", "--unix-socket", folder.path().join("s").to_str().unwrap(), "http://test/"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "hello");
+}
+
+#[test]
+fn drain_ends_idle_connections_and_the_threads() {
+    let front = start(plan(says("hello")));
+    let mut client = Raw::to(&front);
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").answer();
+    assert_eq!(front.metrics().connections, 1);
+    assert_eq!(front.drain(PATIENCE), 0);
+    assert!(client.rest().is_empty());
+}

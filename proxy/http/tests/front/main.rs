@@ -1,0 +1,14 @@
+//! The front end from outside: real sockets on free ports, real handlers and upstreams.
+
+mod abuse;
+mod balance;
+mod basics;
+mod bodies;
+mod drain;
+mod http2;
+mod limits;
+mod reload;
+mod streams;
+mod support;
+mod tls;
+mod upgrade;

@@ -1,0 +1,132 @@
+//! A stateless service as the front end calls it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::Response;
+use http_body_util::BodyExt;
+use refrain_front::{Answering, Body, BodyError, Cause, Handler, Refusal};
+use refrain_http_host as host;
+use refrain_http_host::{Destination, Host, Line, Output, Permissions, Reuse, Service};
+use refrain_service::{Bundle, Manifest};
+
+use super::routes;
+
+/// Where compiled components are kept, in the data folder.
+const CODE_FOLDER: &str = "code/components";
+
+/// How the host of components is set up.
+pub(super) fn settings(data_dir: &Path) -> host::Settings {
+    let log = |line: &Line<'_>| match line.output {
+        Output::Stdout => tracing::info!(service = line.service, "{}", line.text),
+        Output::Stderr => tracing::info!(service = line.service, stream = "stderr", "{}", line.text),
+        Output::Host => tracing::warn!(service = line.service, "{}", line.text),
+    };
+    host::Settings { cache: Some(data_dir.join(CODE_FOLDER)), log: Some(Arc::new(log)), ..host::Settings::default() }
+}
+
+/// A loaded service.
+pub(super) struct Component {
+    manifest: Manifest,
+    handler: Arc<Called>,
+}
+
+impl Component {
+    /// Loads a bundle; why it cannot run, in words, if it cannot.
+    pub(super) fn load(host: &Host, bundle: &Bundle) -> Result<Self, String> {
+        let manifest = bundle.manifest.clone();
+        let faults = routes::faults(&manifest);
+        if !faults.is_empty() {
+            return Err(faults.join("; "));
+        }
+        let permissions = permissions(&manifest)?;
+        let name = manifest.id.to_string();
+        let service = host
+            .load(&bundle.module, &name, limits(&manifest), permissions)
+            .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+        Ok(Self { manifest, handler: Arc::new(Called(service)) })
+    }
+
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub(super) fn handler(&self) -> Arc<dyn Handler> {
+        Arc::clone(&self.handler) as Arc<dyn Handler>
+    }
+}
+
+fn permissions(manifest: &Manifest) -> Result<Permissions, String> {
+    let outgoing: Result<Vec<Destination>, String> = (manifest.http.outgoing.iter())
+        .map(|text| text.parse().map_err(|error| format!("http.outgoing: {:#}", anyhow::Error::new(error))))
+        .collect();
+    let environment = manifest.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    Ok(Permissions { environment, outgoing: outgoing? })
+}
+
+fn limits(manifest: &Manifest) -> host::Limits {
+    let (of, http) = (&manifest.limits, &manifest.http);
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    host::Limits {
+        memory_bytes: size(of.memory.get()),
+        table_elements: of.tables as usize,
+        instances: http.instances as usize,
+        concurrency: http.concurrency as usize,
+        queue: http.queue as usize,
+        queue_wait: http.queue_wait,
+        reuse: Reuse::between(http.reuse.0, http.reuse.1),
+        deadline: http.deadline,
+        lifetime: http.lifetime,
+        cpu: http.cpu,
+        request_body_bytes: http.request_body.get(),
+        response_body_bytes: http.response_body.get(),
+        outgoing_calls: of.outward as usize,
+        ..host::Limits::default()
+    }
+}
+
+/// The contract of the front end, kept by the host.
+struct Called(Service);
+
+impl Handler for Called {
+    fn call(&self, request: http::Request<Body>) -> Answering {
+        let service = self.0.clone();
+        Box::pin(async move {
+            match service.handle(request).await {
+                Ok(response) => Ok(response.map(|body| Body::stream(body.map_err(broken)))),
+                Err(refusal) => refused(service.name(), &refusal),
+            }
+        })
+    }
+}
+
+fn broken(error: host::BodyError) -> BodyError {
+    BodyError::Failed(Box::new(error))
+}
+
+/// What a client is told of a refusal; an operator is told the rest.
+fn refused(service: &str, refusal: &host::Refusal) -> Result<Response<Body>, Refusal> {
+    if let Some(detail) = refusal.detail() {
+        tracing::warn!(service, code = refusal.code(), detail, "{refusal}");
+    }
+    let cause = match refusal {
+        host::Refusal::Busy { retry_after } => Cause::Busy { retry_after: *retry_after },
+        host::Refusal::Deadline { limit } | host::Refusal::Cpu { limit } => Cause::Timeout { limit: *limit },
+        host::Refusal::Trapped { word, .. } => Cause::Trapped((*word).to_owned()),
+        host::Refusal::NoHost | host::Refusal::RequestHeaders { .. } | host::Refusal::RequestBody { .. } => {
+            return Ok(told(refusal));
+        }
+        other => Cause::Broken(Box::new(other.clone())),
+    };
+    Err(Refusal::begun(cause))
+}
+
+/// A refusal that is the client's affair.
+fn told(refusal: &host::Refusal) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{refusal}\n")));
+    *response.status_mut() = refusal.status();
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(refrain_front::ERROR_HEADER, http::HeaderValue::from_static(refusal.code()));
+    response
+}

@@ -1,0 +1,124 @@
+//! The rules of `[[routes]]` and `[http]`, and what stateless services have none of.
+
+use std::time::Duration;
+
+use crate::bounds::{self, Bound};
+use crate::document::Section;
+use crate::http::{Http, Route};
+use crate::manifest::{Kind, Mode};
+use crate::names::Name;
+use crate::outbound::Protocol;
+use crate::port::Port;
+use crate::quantity::ByteSize;
+use crate::value::{bounded_text, byte_size, cpu_limit, duration, list, method, parsed, reuse, text, unsigned, within};
+
+/// What is of services that listen on sockets alone.
+const REPLICATED_ALONE: [&str; 8] = ["replicas", "agreement", "args", "outbound", "ports", "files", "restart", "ready"];
+
+/// A component of `wasi:http` is stateless, and what is stateless is one.
+pub(super) fn kind_and_mode(root: &Section<'_>, kind: Kind, mode: Mode) {
+    match (kind, mode) {
+        (Kind::Http, Mode::Replicated) => {
+            root.fault("mode", "a service of kind http is stateless: write mode = \"stateless\"");
+        }
+        (Kind::Tcp, Mode::Stateless) => root.fault("mode", "only services of kind http are stateless"),
+        (Kind::Tcp, Mode::Replicated) => {
+            if root.has("http") {
+                root.fault("http", "only services of kind http have it");
+            }
+        }
+        (Kind::Http, Mode::Stateless) => {
+            for key in REPLICATED_ALONE.into_iter().filter(|key| root.has(key)) {
+                root.fault(key, "a stateless service has none");
+            }
+        }
+    }
+}
+
+pub(super) fn routes(root: &Section<'_>, kind: Kind, ports: &[Port]) -> Vec<Route> {
+    let sections = root.sections("routes", "routes[]");
+    if sections.len() > bounds::ROUTES_MAX {
+        root.fault("routes", format!("{} routes, the limit is {}", sections.len(), bounds::ROUTES_MAX));
+    }
+    sections.iter().take(bounds::ROUTES_MAX).map(|section| route(section, kind, ports)).collect()
+}
+
+fn route(section: &Section<'_>, kind: Kind, ports: &[Port]) -> Route {
+    section.refuse_unknown();
+    let short = |value| bounded_text(value, bounds::ROUTE_TEXT_BYTES_MAX);
+    Route {
+        host: section.read("host", "*".to_owned(), short),
+        path: section.read("path", "/...".to_owned(), short),
+        methods: section.read("methods", Vec::new(), |value| list(value, "method", bounds::ROUTE_METHODS_MAX, method)),
+        headers: headers(section),
+        rewrite: section.read("rewrite", None, |value| short(value).map(|text| Some(text).filter(|it| !it.is_empty()))),
+        port: port(section, kind, ports),
+    }
+}
+
+fn headers(route: &Section<'_>) -> Vec<(String, String)> {
+    let Some(section) = route.inner("headers", "routes[].headers") else { return Vec::new() };
+    let mut all = Vec::new();
+    for (key, value) in section.entries() {
+        match text(value) {
+            Ok(value) => all.push((key.to_owned(), value.to_owned())),
+            Err(problem) => section.fault(key, problem),
+        }
+    }
+    if all.len() > bounds::ROUTE_HEADERS_MAX {
+        route.fault("headers", format!("{} headers, the limit is {}", all.len(), bounds::ROUTE_HEADERS_MAX));
+    }
+    all
+}
+
+fn port(section: &Section<'_>, kind: Kind, ports: &[Port]) -> Option<Name> {
+    if kind == Kind::Http {
+        if section.has("port") {
+            section.fault("port", "a service of kind http has no ports");
+        }
+        return None;
+    }
+    let name = section.require("port", parsed::<Name>)?;
+    let known = ports.iter().any(|port| port.name == name && port.protocol == Protocol::Tcp);
+    if !known {
+        section.fault("port", "no port of tcp has this name");
+    }
+    Some(name)
+}
+
+pub(super) fn http(section: Option<&Section<'_>>) -> Http {
+    if let Some(section) = section {
+        section.refuse_unknown();
+    }
+    let count = |key, bound: Bound<u64>| {
+        let value =
+            section.map_or(bound.default, |s| s.read(key, bound.default, |value| within(unsigned(value)?, bound)));
+        u32::try_from(value).expect("every count's bound fits 32 bits")
+    };
+    let size = |key, bound: Bound<ByteSize>| {
+        section.map_or(bound.default, |s| s.read(key, bound.default, |value| within(byte_size(value)?, bound)))
+    };
+    let time = |key, bound: Bound<Duration>| {
+        section.map_or(bound.default, |s| s.read(key, bound.default, |value| duration(value, bound)))
+    };
+    let least = u32::try_from(bounds::HTTP_REUSE.default).expect("it is 1");
+    Http {
+        instances: count("instances", bounds::HTTP_INSTANCES),
+        concurrency: count("concurrency", bounds::HTTP_CONCURRENCY),
+        queue: count("queue", bounds::HTTP_QUEUE),
+        queue_wait: time("queue_wait", bounds::HTTP_QUEUE_WAIT),
+        reuse: section.map_or((least, least), |s| s.read("reuse", (least, least), reuse)),
+        deadline: time("deadline", bounds::HTTP_DEADLINE),
+        lifetime: time("lifetime", bounds::HTTP_LIFETIME),
+        cpu: section.and_then(|s| s.read("cpu", None, cpu_limit)),
+        request_body: size("request_body", bounds::HTTP_REQUEST_BODY),
+        response_body: size("response_body", bounds::HTTP_RESPONSE_BODY),
+        outgoing: section.map_or_else(Vec::new, |s| {
+            s.read("outgoing", Vec::new(), |value| {
+                list(value, "destination", bounds::OUTBOUND_MAX, |item| {
+                    bounded_text(item, bounds::ROUTE_TEXT_BYTES_MAX)
+                })
+            })
+        }),
+    }
+}
