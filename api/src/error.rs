@@ -76,6 +76,8 @@ codes! {
     Halted = "halted", 409;
     /// The service cannot be upgraded so; the message names what is in the way.
     UpgradeRefused = "upgrade-refused", 409;
+    /// The version of a stateless service cannot run so; the message says why.
+    DeployRefused = "deploy-refused", 409;
     /// Another upgrade of the service is under way.
     UpgradeRunning = "upgrade-running", 409;
     /// The seat has no running replica.

@@ -9,6 +9,7 @@ mod action;
 pub mod discovery;
 mod error;
 mod forensics;
+mod http;
 pub mod paths;
 mod service;
 mod status;
@@ -24,6 +25,7 @@ pub use forensics::{
     FORENSIC_REPORT_FILE, FORENSICS_FOLDER, ForensicCheckpoint, ForensicEngine, ForensicHost, ForensicReport,
     ForensicState,
 };
+pub use http::{Deploy, HttpServiceStatus, HttpStatus, Weights};
 pub use service::{
     CheckpointStatus, GUEST_LINE_BYTES_KEPT, GUEST_LINES_KEPT, GuestLine, GuestLines, LimitStatus, ServiceDetail,
 };

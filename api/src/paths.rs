@@ -25,6 +25,12 @@ pub const BUNDLE: &str = "/v1/bundles/{digest}";
 /// `POST` [`crate::Upgrade`]: has a service run another bundle. Answers [`crate::UpgradeStatus`] when that is on its
 /// way. `GET`: [`crate::UpgradeStatus`] of the last upgrade that the server knows of.
 pub const UPGRADE: &str = "/v1/services/{namespace}/{name}/upgrade";
+/// `POST` [`crate::Deploy`]: runs a version of a stateless service on this node. Answers [`crate::HttpStatus`].
+pub const DEPLOY: &str = "/v1/http/deploy";
+/// `POST` [`crate::Weights`]: shifts requests between versions. Answers [`crate::HttpStatus`].
+pub const WEIGHTS: &str = "/v1/http/services/{namespace}/{name}/weights";
+/// `DELETE`: sends a version no more requests and ends it. Answers [`crate::HttpStatus`].
+pub const RELEASE: &str = "/v1/http/services/{namespace}/{name}/versions/{version}";
 /// `GET` with `shard`, the first one when it is absent: [`crate::Members`].
 pub const MEMBERS: &str = "/v1/sequencer";
 /// `POST` [`crate::AddMember`]: makes a node a member of the log.
@@ -44,6 +50,12 @@ pub const METRICS: &str = "/metrics";
 /// hyphens.
 pub fn of_service(template: &str, namespace: &str, name: &str) -> String {
     template.replace("{namespace}", namespace).replace("{name}", name)
+}
+
+/// The path of one version of a stateless service.
+pub fn of_release(namespace: &str, name: &str, version: &str) -> String {
+    // A version has `+` before its build, which a path may have as it is.
+    of_service(RELEASE, namespace, name).replace("{version}", version)
 }
 
 /// The path of a service's lines: at most so many, of those after a number or of the newest.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::HttpStatus;
+
 /// The state of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -25,6 +27,9 @@ pub struct Status {
     pub shards: Vec<ShardStatus>,
     /// All services, sorted by name.
     pub services: Vec<ServiceStatus>,
+    /// HTTP on this node; absent when nothing is served over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpStatus>,
 }
 
 /// The state of one of several shards.

@@ -278,6 +278,34 @@ pub enum ServiceCommand {
         /// Folder with the service.toml of the other version
         dir: PathBuf,
     },
+    /// Run a version of a stateless service beside the others, or instead of the one of its number
+    #[command(after_help = "Examples:\n  rctl service deploy ./hello\n  rctl service deploy ./hello-2 --weight 10\n\n\
+        It is compiled first; requests that are under way end with the version that they began with.")]
+    Deploy {
+        /// Folder with the service.toml
+        dir: PathBuf,
+        /// Its share of the service's requests [default: all for the only version, that of the one it takes the place
+        /// of, else none]
+        #[arg(long)]
+        weight: Option<u16>,
+    },
+    /// Shift requests between versions of a stateless service
+    #[command(after_help = "Example:\n  rctl service weights hello 1.0.0=90 1.1.0=10")]
+    Weights {
+        /// The service: namespace/name, or the name alone when it is unique
+        name: String,
+        /// Versions with their shares
+        #[arg(required = true, value_name = "VERSION=WEIGHT", value_parser = crate::deploy::share)]
+        weights: Vec<(String, u16)>,
+    },
+    /// End a version of a stateless service; requests that are under way end first
+    #[command(after_help = "Example:\n  rctl service remove hello 1.0.0")]
+    Remove {
+        /// The service: namespace/name, or the name alone when it is unique
+        name: String,
+        /// The version
+        version: String,
+    },
     /// Drop one replica and rebuild it from the log
     #[command(after_help = "Example:\n  rctl service rebuild image-server --seat 2")]
     Rebuild {

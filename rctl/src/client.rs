@@ -72,6 +72,12 @@ impl Client {
         self.answer(request.send(body))
     }
 
+    /// Asks for something to end.
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, RctlError> {
+        let request = self.agent.delete(self.url(path));
+        self.answer(request.header("authorization", self.authorization()).call())
+    }
+
     /// Sends bytes to be kept.
     pub fn put<T: DeserializeOwned>(&self, path: &str, bytes: &[u8]) -> Result<T, RctlError> {
         let request = self.agent.put(self.url(path)).header("authorization", self.authorization());

@@ -7,6 +7,7 @@ mod args;
 mod build;
 mod check;
 mod client;
+mod deploy;
 mod error;
 mod forensics;
 mod human;
@@ -97,6 +98,9 @@ fn run_service(command: ServiceCommand, options: &Options) -> Result<Output, Rct
         ServiceCommand::Resume { name } => service::resume(&Client::find(options)?, &name),
         ServiceCommand::Scale { name, replicas } => service::scale(&Client::find(options)?, &name, replicas),
         ServiceCommand::Upgrade { name, dir } => upgrade::run(&Client::find(options)?, &name, &dir, options),
+        ServiceCommand::Deploy { dir, weight } => deploy::run(&Client::find(options)?, &dir, weight),
+        ServiceCommand::Weights { name, weights } => deploy::weigh(&Client::find(options)?, &name, weights),
+        ServiceCommand::Remove { name, version } => deploy::remove(&Client::find(options)?, &name, &version),
         ServiceCommand::Rebuild { target } => service::rebuild(&Client::find(options)?, &target),
     }
 }

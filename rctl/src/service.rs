@@ -74,6 +74,14 @@ fn act(
 
 /// `namespace/name` as it is; a name alone by asking the server which service has it.
 pub fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
+    among(given, || Ok(client.status()?.services.into_iter().map(|service| service.name).collect()))
+}
+
+/// The same, of these services; they are asked for only if the namespace is not given.
+pub fn among(
+    given: &str,
+    services: impl FnOnce() -> Result<Vec<String>, RctlError>,
+) -> Result<(Name, Name), RctlError> {
     let name =
         |text: &str| Name::from_str(text).map_err(|source| RctlError::ServiceName { name: given.to_owned(), source });
     // The status shows names with their versions; only one version of a name runs.
@@ -82,7 +90,7 @@ pub fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> 
         return Ok((name(namespace)?, name(rest)?));
     }
     let wanted = name(given)?;
-    let services: Vec<String> = client.status()?.services.into_iter().map(|service| service.name).collect();
+    let services = services()?;
     let known: Vec<&str> = services.iter().filter_map(|service| service.split('@').next()).collect();
     let found: Vec<&str> =
         known.iter().copied().filter(|n| n.split_once('/').is_some_and(|(_, n)| n == wanted.as_str())).collect();

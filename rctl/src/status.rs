@@ -2,8 +2,8 @@
 //! services whose guests cannot be saved in checkpoints.
 
 use refrain_api::{
-    Durability, HistoryStatus, LogStatus, PortStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus,
-    Status,
+    Durability, HistoryStatus, HttpServiceStatus, HttpStatus, LogStatus, PortStatus, SeatState, SeatStatus,
+    ServiceState, ServiceStatus, ShardStatus, Status,
 };
 
 use crate::human::size;
@@ -25,6 +25,8 @@ const SERVICE_HEADER: [&str; 11] = [
     "LISTENS",
     "LAST EXIT",
 ];
+const HTTP_HEADER: [&str; 9] =
+    ["OVER HTTP", "MODE", "WEIGHT", "IN FLIGHT", "2XX, 3XX", "4XX", "5XX", "INSTANCES", "ROUTES"];
 const NOT_READY_HEADER: [&str; 2] = ["NOT READY", "WHY"];
 const HISTORY_HEADER: [&str; 4] = ["REPLAY-ONLY", "HISTORY", "LIMIT", "WHY"];
 pub const SEAT_HEADER: [&str; 9] = ["SERVICE", "SEAT", "NODE", "STATE", "POSITION", "LAG", "DIGEST", "SINCE", "REASON"];
@@ -36,9 +38,10 @@ pub fn output(status: &Status, address: &str) -> Output {
 
 fn text(status: &Status, address: &str, colour: bool) -> String {
     let mut text = head(status, address);
+    let over_http = status.http.as_ref().map(|status| format!("\n{}", http(status, colour))).unwrap_or_default();
     if status.services.is_empty() {
-        text.push_str("\nno services\n");
-        return text;
+        let none = if over_http.is_empty() { "\nno services\n" } else { "" };
+        return text + none + &over_http;
     }
     let mut services: Vec<_> = status.services.iter().map(service).collect();
     let mut header = SERVICE_HEADER.to_vec();
@@ -68,7 +71,30 @@ fn text(status: &Status, address: &str, colour: bool) -> String {
         text.push('\n');
         text.push_str(&render(&HISTORY_HEADER, &histories, colour));
     }
-    text
+    text + &over_http
+}
+
+/// The front end in a line, and what it sends requests to.
+pub fn http(status: &HttpStatus, colour: bool) -> String {
+    let listens = if status.listens.is_empty() { "nowhere".to_owned() } else { status.listens.join(", ") };
+    let head = format!("http        {}, {} connections\n", printable(&listens), status.connections);
+    let services: Vec<Vec<Cell>> = status.services.iter().map(http_service).collect();
+    if services.is_empty() { head } else { head + &render(&HTTP_HEADER, &services, colour) }
+}
+
+fn http_service(service: &HttpServiceStatus) -> Vec<Cell> {
+    let [_, second, third, fourth, fifth] = service.answers;
+    vec![
+        Cell::text(&format!("{}@{}", service.service, service.version)),
+        Cell::text(if service.stateless { "stateless" } else { "replicated" }),
+        Cell::number(service.weight),
+        Cell::number(service.in_flight),
+        Cell::number(second + third),
+        Cell::number(fourth),
+        Cell::number(fifth),
+        service.instances.map_or_else(|| Cell::text("-"), Cell::number),
+        Cell::text(&service.routes.join(", ")),
+    ]
 }
 
 fn head(status: &Status, address: &str) -> String {

@@ -3,6 +3,7 @@
 //! The types are those of `refrain-api`; the handlers here and in `telemetry` are all that is HTTP. Runs on the cold
 //! runtime. `/metrics` alone needs no token.
 
+mod http;
 mod telemetry;
 
 use std::future::Future;
@@ -17,7 +18,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router, middleware};
 use refrain_api::{
     AddMember, Appended, CorruptReplica, ErrorBody, ErrorCode, GUEST_LINES_KEPT, GuestLines, KillReplica, Members,
@@ -48,6 +49,8 @@ pub struct Admin {
     pub allow_fault_injection: bool,
     /// Where bundles are kept.
     pub bundles: PathBuf,
+    /// Stateless services and the front end.
+    pub http: crate::http::Shared,
     /// This node.
     pub node: NodeId,
 }
@@ -67,6 +70,9 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output
         .route(paths::SCALE, post(scale))
         .route(paths::BUNDLE, put(store_bundle).layer(DefaultBodyLimit::max(MAX_PACKED_BYTES)))
         .route(paths::UPGRADE, get(upgrade_status).post(upgrade))
+        .route(paths::DEPLOY, post(http::deploy))
+        .route(paths::WEIGHTS, post(http::weigh))
+        .route(paths::RELEASE, delete(http::remove))
         .route(paths::MEMBERS, get(members))
         .route(paths::ADD_MEMBER, post(add_member))
         .route(paths::REMOVE_MEMBER, post(remove_member))
@@ -193,6 +199,7 @@ fn service((namespace, name): (String, String)) -> String {
 
 async fn status(State(admin): State<Arc<Admin>>) -> Answer<refrain_api::Status> {
     let Json(mut status) = admin.ask(admin.shards.first(), Command::Status).await?;
+    status.http = admin.http.status();
     if admin.shards.count() == 1 {
         return Ok(Json(status));
     }

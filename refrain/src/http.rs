@@ -2,26 +2,34 @@
 //! that speak HTTP.
 //!
 //! - `component`: a stateless service as the front end calls it
+//! - `deployments`: which ones run here, over restarts
 //! - `routes`: from manifests to the front end's plan
+//! - `status`: what is told of all of it
 //!
-//! A component is loaded before anything listens; one that cannot run is told, and the others run all the same. The
-//! front end runs on threads of its own, and only where there is something that it could serve.
+//! A component that cannot run is told, and the others run all the same. The front end runs on threads of its own, and
+//! begins when there is something that it could serve. Whatever changes is a new plan: requests that have begun keep
+//! the one that they began with, and the components in it.
 
 mod component;
+mod deployments;
 mod routes;
+mod status;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use refrain_front::{CertificateFiles, Front, Listen, ListenAt, Plan, ReloadError, StartError};
 use refrain_http_host::{Host, HostError};
-use refrain_service::{Bundle, Manifest};
+use refrain_service::{Bundle, Manifest, ServiceId};
 
-use crate::config::{Endpoint, HttpConfig};
+use crate::config::{Config, Endpoint, HttpConfig};
 use crate::shard::Served;
 use component::Component;
+use deployments::{Deployment, StoreError};
 
 /// Where the front end listens when nothing is said.
 const DEFAULT_PORT: u16 = 8000;
@@ -29,8 +37,10 @@ const DEFAULT_PORT: u16 = 8000;
 const DEVELOPMENT_FOLDER: &str = "tls";
 /// The names of the certificate for development.
 const DEVELOPMENT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// The share of a service's requests that its only version has.
+const WHOLE: u16 = 100;
 
-/// Why HTTP cannot be served.
+/// Why HTTP cannot be served as it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The host of components.
@@ -45,164 +55,337 @@ pub enum HttpError {
     /// A plan.
     #[error("the routes cannot be followed")]
     Plan(#[from] ReloadError),
+    /// The list of what is deployed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A component.
+    #[error("{service} cannot run: {reason}")]
+    Component {
+        /// Which.
+        service: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A bundle of another kind.
+    #[error("{service} is not stateless: `rctl service upgrade` gives a replicated service another version")]
+    Replicated {
+        /// Which.
+        service: String,
+    },
+    /// No such version.
+    #[error("no version {version} of {service} runs here; those that do: {running}")]
+    Unknown {
+        /// `namespace/name`.
+        service: String,
+        /// The version.
+        version: String,
+        /// Those that run.
+        running: String,
+    },
+    /// All shares of a service would be 0.
+    #[error("no version of {service} would have a weight above 0")]
+    NoWeight {
+        /// `namespace/name`.
+        service: String,
+    },
+    /// The process ends.
+    #[error("the server is ending")]
+    Ending,
 }
 
-/// What is to be served over HTTP, before anything listens.
-pub struct Prepared {
+/// HTTP on this node.
+pub struct Http {
+    config: HttpConfig,
+    data_dir: PathBuf,
+    state: Mutex<State>,
+    /// Made with the first component.
+    host: Mutex<Option<Host>>,
+}
+
+#[derive(Default)]
+struct State {
     components: Vec<Component>,
-    /// Stateless services that cannot run, and why.
-    pub refused: Vec<(String, String)>,
     /// Replicated services that have routes.
     routed: Vec<Manifest>,
-    config: HttpConfig,
-}
-
-impl Prepared {
-    /// Compiles the stateless services, or takes their code from the cache; `replicated` are the manifests of the
-    /// others.
-    ///
-    /// # Errors
-    /// When this machine cannot run components. A component that cannot run is in `refused`.
-    pub fn new(
-        config: HttpConfig,
-        data_dir: &Path,
-        stateless: &[Bundle],
-        replicated: impl Iterator<Item = Manifest>,
-    ) -> Result<Self, HttpError> {
-        let (mut components, mut routed, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        for manifest in replicated.filter(|manifest| !manifest.routes.is_empty()) {
-            match routes::faults(&manifest) {
-                faults if faults.is_empty() => routed.push(manifest),
-                faults => refused.push((format!("{} over HTTP", manifest.id), faults.join("; "))),
-            }
-        }
-        if !stateless.is_empty() {
-            let host = Host::new(component::settings(data_dir))?;
-            for bundle in stateless {
-                match Component::load(&host, bundle) {
-                    Ok(component) => components.push(component),
-                    Err(reason) => refused.push((bundle.manifest.id.to_string(), reason)),
-                }
-            }
-        }
-        Ok(Self { components, refused, routed, config })
-    }
-
-    /// Starts the front end; none when there is nothing to serve and nowhere that it was told to listen.
-    ///
-    /// # Errors
-    /// When an address is taken, or a route or a certificate is wrong.
-    pub fn start(self, data_dir: &Path) -> Result<Option<Http>, HttpError> {
-        let Self { components, routed, config, .. } = self;
-        if components.is_empty() && routed.is_empty() && config.http.is_none() && config.https.is_empty() {
-            return Ok(None);
-        }
-        let certificates = certificates(&config, data_dir)?;
-        let served = BTreeMap::new();
-        let parts = Parts { components, routed, config, certificates };
-        let front = start(&parts, parts.plan(&served))?;
-        Ok(Some(Http { front, parts }))
-    }
-}
-
-/// What plans are made of.
-struct Parts {
-    components: Vec<Component>,
-    routed: Vec<Manifest>,
-    config: HttpConfig,
-    certificates: Vec<CertificateFiles>,
-}
-
-impl Parts {
-    fn plan(&self, served: &BTreeMap<(String, String), Endpoint>) -> Plan {
-        let mut plan = routes::plan(&self.components, &self.routed, served);
-        plan.certificates.clone_from(&self.certificates);
-        plan.trusted.clone_from(&self.config.trusted);
-        plan.access_log = self.config.access_log;
-        plan
-    }
-}
-
-/// HTTP as it is served.
-pub struct Http {
-    front: Front,
-    parts: Parts,
+    /// Where ports of theirs listen, by full name and port.
+    served: BTreeMap<(String, String), Endpoint>,
+    front: Option<Front>,
+    is_ending: bool,
 }
 
 impl Http {
+    /// Nothing is served yet.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let (config, data_dir) = (config.http.clone(), config.data_dir.clone());
+        Self { config, data_dir, state: Mutex::default(), host: Mutex::default() }
+    }
+
+    /// Loads the stateless services that were given, and those that were deployed before; `replicated` are the manifests
+    /// of the others. Tells those that cannot run, and why.
+    ///
+    /// # Errors
+    /// When this machine cannot run components at all, or the list of what is deployed cannot be read or written.
+    pub fn load(
+        &self,
+        given: Vec<Bundle>,
+        replicated: impl Iterator<Item = Manifest>,
+    ) -> Result<Vec<(String, String)>, HttpError> {
+        let mut refused = Vec::new();
+        for manifest in replicated.filter(|manifest| !manifest.routes.is_empty()) {
+            match routes::faults(&manifest) {
+                faults if faults.is_empty() => self.state.lock().routed.push(manifest),
+                faults => refused.push((format!("{} over HTTP", manifest.id), faults.join("; "))),
+            }
+        }
+        let before = deployments::read(&self.data_dir)?;
+        let weight_of = |id: &ServiceId| before.iter().find(|one| one.service == id.to_string()).map(|one| one.weight);
+        let mut all: Vec<(Bundle, Option<u16>)> = Vec::new();
+        for deployment in &before {
+            if given.iter().all(|bundle| bundle.manifest.id.to_string() != deployment.service) {
+                match deployment.open(&self.data_dir) {
+                    Ok(bundle) => all.push((bundle, Some(deployment.weight))),
+                    Err(reason) => refused.push((deployment.service.clone(), reason)),
+                }
+            }
+        }
+        all.extend(given.into_iter().map(|bundle| (weight_of(&bundle.manifest.id), bundle)).map(|(w, b)| (b, w)));
+        for (bundle, weight) in all {
+            match Component::load(&self.host()?, &bundle) {
+                Ok(component) => self.state.lock().take(component, weight),
+                Err(reason) => refused.push((bundle.manifest.id.to_string(), reason)),
+            }
+        }
+        let mut state = self.state.lock();
+        state.weigh_unweighed();
+        if !(before.is_empty() && state.components.is_empty()) {
+            deployments::write(&self.data_dir, &state.deployments())?;
+        }
+        Ok(refused)
+    }
+
+    /// Starts the front end, if there is anything that it could serve or it was told where to listen.
+    ///
+    /// # Errors
+    /// When an address is taken, or a certificate is wrong.
+    pub fn begin(&self) -> Result<(), HttpError> {
+        let mut state = self.state.lock();
+        let is_asked = self.config.http.is_some() || !self.config.https.is_empty();
+        if is_asked || !state.components.is_empty() || !state.routed.is_empty() {
+            self.follow_plan(&mut state)?;
+        }
+        Ok(())
+    }
+
     /// Sends requests to ports of replicated services from now on where these listen.
     ///
     /// # Errors
     /// See [`ReloadError`].
     pub fn follow(&self, served: &[Served]) -> Result<(), HttpError> {
         let of = |served: &Served| Some(((served.service.clone(), served.port.clone()), served.at.clone().ok()?));
-        self.front.reload(self.parts.plan(&served.iter().filter_map(of).collect()))?;
+        let mut state = self.state.lock();
+        state.served = served.iter().filter_map(of).collect();
+        if state.front.is_some() { self.follow_plan(&mut state) } else { Ok(()) }
+    }
+
+    /// Runs a version beside the others of its service, or instead of the one of its number. Blocks while it is
+    /// compiled.
+    ///
+    /// # Errors
+    /// When it cannot run; nothing has changed then.
+    pub fn deploy(&self, bundle: &Bundle, weight: Option<u16>) -> Result<(), HttpError> {
+        let service = bundle.manifest.id.to_string();
+        if bundle.manifest.mode != refrain_service::Mode::Stateless {
+            return Err(HttpError::Replicated { service });
+        }
+        let loaded = Component::load(&self.host()?, bundle);
+        let component = loaded.map_err(|reason| HttpError::Component { service, reason })?;
+        self.change(|state| {
+            let id = &component.manifest().id;
+            let former = state.find(id).map(Component::weight);
+            let is_first = !state.components.iter().any(|other| is_same_service(&other.manifest().id, id));
+            let default = former.unwrap_or(if is_first { WHOLE } else { 0 });
+            state.take(component, Some(weight.unwrap_or(default)));
+            Ok(())
+        })
+    }
+
+    /// Shifts requests between versions of a service.
+    ///
+    /// # Errors
+    /// When a version does not run, or all shares would be 0.
+    pub fn weigh(&self, service: &str, weights: &BTreeMap<String, u16>) -> Result<(), HttpError> {
+        self.change(|state| {
+            for (version, weight) in weights {
+                let unknown = state.unknown(service, version);
+                state.find_version(service, version).ok_or(unknown)?.set_weight(*weight);
+            }
+            if state.of(service).all(|component| component.weight() == 0) {
+                return Err(HttpError::NoWeight { service: service.to_owned() });
+            }
+            Ok(())
+        })
+    }
+
+    /// Sends a version no more requests. Those under way end, and the component with them.
+    ///
+    /// # Errors
+    /// When it does not run, or what is left of the service has no share.
+    pub fn remove(&self, service: &str, version: &str) -> Result<(), HttpError> {
+        self.change(|state| {
+            let unknown = state.unknown(service, version);
+            let is_it = |component: &Component| component.is_version(service, version);
+            let at = state.components.iter().position(is_it).ok_or(unknown)?;
+            state.components.remove(at);
+            if state.of(service).count() > 0 && state.of(service).all(|component| component.weight() == 0) {
+                return Err(HttpError::NoWeight { service: service.to_owned() });
+            }
+            Ok(())
+        })
+    }
+
+    /// Changes what runs, follows it and remembers it; as before when any of that fails.
+    fn change(&self, change: impl FnOnce(&mut State) -> Result<(), HttpError>) -> Result<(), HttpError> {
+        let mut state = self.state.lock();
+        let before = state.components.clone();
+        let changed = change(&mut state).and_then(|()| {
+            self.follow_plan(&mut state)?;
+            Ok(deployments::write(&self.data_dir, &state.deployments())?)
+        });
+        if changed.is_err() {
+            state.components = before;
+            if state.front.is_some() && self.follow_plan(&mut state).is_err() {
+                tracing::error!("the routes of before cannot be followed any more");
+            }
+        }
+        changed
+    }
+
+    fn follow_plan(&self, state: &mut State) -> Result<(), HttpError> {
+        if state.is_ending {
+            return Err(HttpError::Ending);
+        }
+        let mut plan = routes::plan(&state.components, &state.routed, &state.served);
+        plan.certificates = self.certificates()?;
+        plan.trusted.clone_from(&self.config.trusted);
+        plan.access_log = self.config.access_log;
+        match &state.front {
+            Some(front) => front.reload(plan)?,
+            None => state.front = Some(self.start(plan)?),
+        }
         Ok(())
     }
 
-    /// What is served and where, in lines for people.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        let secure = self.parts.config.https.len();
-        let addresses = self.front.addresses();
-        let plain = addresses.len() - secure;
-        let base = |(nth, at): (usize, &ListenAt)| {
-            let scheme = if nth < plain { "http" } else { "https" };
-            match at {
-                ListenAt::Tcp(address) => format!("{scheme}://{address}"),
-                ListenAt::Unix(path) => format!("{scheme}+unix:{}", path.display()),
-            }
-        };
-        let bases: Vec<String> = addresses.iter().enumerate().map(base).collect();
-        let manifests = self.parts.components.iter().map(Component::manifest).chain(&self.parts.routed);
-        manifests.map(|manifest| routes::line(manifest, &bases)).collect()
-    }
-
     /// Takes no more requests and lets those under way end, for at most `limit`. Blocks.
-    pub fn drain(self, limit: Duration) {
-        let cut = self.front.drain(limit);
+    pub fn drain(&self, limit: Duration) {
+        let front = {
+            let mut state = self.state.lock();
+            state.is_ending = true;
+            state.front.take()
+        };
+        let cut = front.map_or(0, |front| front.drain(limit));
         if cut > 0 {
             tracing::warn!(connections = cut, "connections of HTTP did not end in time and were cut off");
         }
     }
-}
 
-fn certificates(config: &HttpConfig, data_dir: &Path) -> Result<Vec<CertificateFiles>, HttpError> {
-    if config.https.is_empty() || !config.certificates.is_empty() {
-        return Ok(config.certificates.clone());
-    }
-    let folder = data_dir.join(DEVELOPMENT_FOLDER);
-    let names = DEVELOPMENT_NAMES.map(str::to_owned);
-    let files = refrain_front::write_development_certificate(&folder, &names)?;
-    tracing::warn!(certificate = %files.certificate.display(), "no certificate is given: HTTPS has one for development");
-    Ok(vec![files])
-}
-
-fn start(parts: &Parts, plan: Plan) -> Result<Front, HttpError> {
-    let default = [Endpoint::Address(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))];
-    let plain = parts.config.http.as_deref();
-    let listeners = |plain: &[Endpoint]| {
-        let listen = |endpoint: &Endpoint, is_tls| Listen { at: listen_at(endpoint), is_tls };
-        let plain = plain.iter().map(|endpoint| listen(endpoint, false));
-        plain.chain(parts.config.https.iter().map(|endpoint| listen(endpoint, true))).collect()
-    };
-    let begin = |plain: &[Endpoint]| {
-        let mut settings = refrain_front::Settings { listeners: listeners(plain), ..Default::default() };
-        settings.threads = parts.config.threads.unwrap_or(settings.threads);
-        Front::start(&settings, plan.clone())
-    };
-    match (plain, begin(plain.unwrap_or(&default))) {
-        // Nobody asked for this port: any will do.
-        (None, Err(StartError::Bind(_))) => {
-            Ok(begin(&[Endpoint::Address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))])?)
+    fn host(&self) -> Result<Host, HostError> {
+        let mut host = self.host.lock();
+        match &*host {
+            Some(host) => Ok(host.clone()),
+            None => Ok(host.insert(Host::new(component::settings(&self.data_dir))?).clone()),
         }
-        (_, started) => Ok(started?),
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateFiles>, HttpError> {
+        if self.config.https.is_empty() || !self.config.certificates.is_empty() {
+            return Ok(self.config.certificates.clone());
+        }
+        let folder = self.data_dir.join(DEVELOPMENT_FOLDER);
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| refrain_front::DevelopmentError::Write(folder.clone(), error))?;
+        Ok(vec![refrain_front::write_development_certificate(&folder, &DEVELOPMENT_NAMES.map(str::to_owned))?])
+    }
+
+    fn start(&self, plan: Plan) -> Result<Front, HttpError> {
+        let default = [Endpoint::Address(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))];
+        let asked = self.config.http.as_deref();
+        let begin = |plain: &[Endpoint]| {
+            let plain = plain.iter().map(|endpoint| listen(endpoint, false));
+            let secure = self.config.https.iter().map(|endpoint| listen(endpoint, true));
+            let listeners = plain.chain(secure).collect();
+            let mut settings = refrain_front::Settings { listeners, ..Default::default() };
+            settings.threads = self.config.threads.unwrap_or(settings.threads);
+            Front::start(&settings, plan.clone())
+        };
+        match (asked, begin(asked.unwrap_or(&default))) {
+            // Nobody asked for this port: any will do.
+            (None, Err(StartError::Bind(_))) => {
+                Ok(begin(&[Endpoint::Address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))])?)
+            }
+            (_, started) => Ok(started?),
+        }
     }
 }
 
-fn listen_at(endpoint: &Endpoint) -> ListenAt {
-    match endpoint {
+impl State {
+    /// Takes a component in; one of its version goes.
+    fn take(&mut self, mut component: Component, weight: Option<u16>) {
+        self.components.retain(|other| other.manifest().id != component.manifest().id);
+        if let Some(weight) = weight {
+            component.set_weight(weight);
+        }
+        self.components.push(component);
+        self.components.sort_by(|one, other| one.manifest().id.cmp(&other.manifest().id));
+    }
+
+    /// A service of whose versions none has a share gives all of it to its highest one.
+    fn weigh_unweighed(&mut self) {
+        for at in 0..self.components.len() {
+            let id = self.components[at].manifest().id.clone();
+            let mut same = self.components.iter().filter(|other| is_same_service(&other.manifest().id, &id));
+            let has_share = same.clone().any(|component| component.weight() > 0);
+            let is_highest = same.all(|other| routes::rank(&other.manifest().id) <= routes::rank(&id));
+            if !has_share && is_highest {
+                self.components[at].set_weight(WHOLE);
+            }
+        }
+    }
+
+    fn of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Component> {
+        self.components.iter().filter(move |component| component.service() == service)
+    }
+
+    fn find(&self, id: &ServiceId) -> Option<&Component> {
+        self.components.iter().find(|component| component.manifest().id == *id)
+    }
+
+    fn find_version(&mut self, service: &str, version: &str) -> Option<&mut Component> {
+        self.components.iter_mut().find(|component| component.is_version(service, version))
+    }
+
+    fn unknown(&self, service: &str, version: &str) -> HttpError {
+        let running: Vec<String> = self.of(service).map(|one| one.manifest().id.version.to_string()).collect();
+        let running = if running.is_empty() { "none".to_owned() } else { running.join(", ") };
+        HttpError::Unknown { service: service.to_owned(), version: version.to_owned(), running }
+    }
+
+    fn deployments(&self) -> Vec<Deployment> {
+        self.components.iter().map(Deployment::of).collect()
+    }
+}
+
+fn is_same_service(one: &ServiceId, other: &ServiceId) -> bool {
+    (&one.namespace, &one.name) == (&other.namespace, &other.name)
+}
+
+fn listen(endpoint: &Endpoint, is_tls: bool) -> Listen {
+    let at = match endpoint {
         Endpoint::Address(address) => ListenAt::Tcp(*address),
         Endpoint::Path(path) => ListenAt::Unix(path.clone()),
-    }
+    };
+    Listen { at, is_tls }
 }
+
+/// HTTP, for the threads that ask something of it.
+pub type Shared = Arc<Http>;

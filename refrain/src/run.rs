@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use refrain::admin::{self, Admin};
 use refrain::config::{Config, Durability};
-use refrain::http::{Http, Prepared};
+use refrain::http::Http;
 use refrain::service::Service;
 use refrain::shard::Served;
 use refrain::shards::{Running, Shards, check_number, start_telemetry};
@@ -43,8 +43,8 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     check_number(config)?;
     let (stateless, replicated) = load_bundles(config)?;
     let platform = Platform::new(Some(config.data_dir.join("code")))?;
-    let manifests = replicated.iter().map(|bundle| bundle.manifest.clone());
-    let http = Prepared::new(config.http.clone(), &config.data_dir, &stateless, manifests)?;
+    let http = Arc::new(Http::new(config));
+    let not_loaded = http.load(stateless, replicated.iter().map(|bundle| bundle.manifest.clone()))?;
     let prepare = |bundle| Arc::new(Service::prepare(bundle, &platform, config.replicas));
     let services: Vec<_> = replicated.into_iter().map(prepare).collect();
     let telemetry = start_telemetry(config, &traced)?;
@@ -56,8 +56,8 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
         .context("cannot start the cold runtime")?;
     let ended = cold.block_on(async {
         let mut running = Running::start(config, &platform, &services, telemetry.clone()).await?;
-        running.refused.extend(http.refused.iter().cloned());
-        let http = http.start(&config.data_dir)?;
+        running.refused.extend(not_loaded);
+        http.begin()?;
         serve(config, running, http).await
     });
     let until = Instant::now() + EXPORT_GRACE;
@@ -69,7 +69,7 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     ended
 }
 
-async fn serve(config: &Config, mut running: Running, http: Option<Http>) -> anyhow::Result<()> {
+async fn serve(config: &Config, mut running: Running, http: Arc<Http>) -> anyhow::Result<()> {
     let listener = admin::bind(config.admin_listen).await?;
     let address = listener.local_addr().context("the admin API has no address")?;
     let file = AdminFile { address: address.to_string(), token: Token::of(random()?) };
@@ -78,13 +78,14 @@ async fn serve(config: &Config, mut running: Running, http: Option<Http>) -> any
         token: file.token.clone(),
         allow_fault_injection: config.allow_fault_injection,
         bundles: config.data_dir.join("bundles"),
+        http: Arc::clone(&http),
         node: config.cluster.node,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(admin::serve(listener, admin, async move { drop(stopped.await) }));
     let runtime = publish(&config.data_dir, &file)?;
     let mut signals = Signals::new()?;
-    let announcing = announce(config, running.shards.clone(), running.refused.clone(), http.as_ref(), &file);
+    let announcing = announce(config, running.shards.clone(), running.refused.clone(), &http, &file);
     let ended = match until_stopped(&mut running, &mut signals, announcing).await {
         Ok(()) => drain(config, running, http, &mut signals).await,
         failed => failed,
@@ -104,7 +105,7 @@ async fn announce(
     config: &Config,
     shards: Shards,
     refused: Vec<(String, String)>,
-    http: Option<&Http>,
+    http: &Http,
     admin: &AdminFile,
 ) -> anyhow::Result<()> {
     let waits = |shard| eprintln!("no leader of the log{} yet: waiting for the other nodes", shards.named(shard));
@@ -115,17 +116,15 @@ async fn announce(
         Ok(served) => served,
         Err(_) => shards.served().await,
     };
-    if let Some(http) = http {
-        http.follow(&served)?;
-    }
-    tell(config, &served, &refused, http, is_settled, admin)
+    http.follow(&served)?;
+    tell(config, &served, &refused, &http.lines(), is_settled, admin)
 }
 
 fn tell(
     config: &Config,
     served: &[Served],
     refused: &[(String, String)],
-    http: Option<&Http>,
+    over_http: &[String],
     is_settled: bool,
     admin: &AdminFile,
 ) -> anyhow::Result<()> {
@@ -139,10 +138,10 @@ fn tell(
     for (service, reason) in refused {
         writeln!(out, "not serving {service}: {reason}")?;
     }
-    for line in http.map(Http::lines).unwrap_or_default() {
+    for line in over_http {
         writeln!(out, "{line}")?;
     }
-    if served.is_empty() && http.is_none() && config.cluster.roles.proxy {
+    if served.is_empty() && over_http.is_empty() && config.cluster.roles.proxy {
         writeln!(
             out,
             "serving nothing: give folders with a service.toml each, like `refrain up examples/image-server`"
@@ -190,11 +189,11 @@ async fn until_stopped(
 }
 
 /// Lets everything end that is under way.
-async fn drain(config: &Config, running: Running, http: Option<Http>, signals: &mut Signals) -> anyhow::Result<()> {
+async fn drain(config: &Config, running: Running, http: Arc<Http>, signals: &mut Signals) -> anyhow::Result<()> {
     let limit = config.drain_timeout;
     eprintln!("draining: open connections have {} to end", refrain_service::format_duration(limit));
     // Requests of the front end may be on their way to replicated services.
-    let front = tokio::task::spawn_blocking(move || http.map(|http| http.drain(limit)));
+    let front = tokio::task::spawn_blocking(move || http.drain(limit));
     let drained = async { tokio::join!(running.shards.drain(limit), front) };
     tokio::select! {
         _ = drained => {}

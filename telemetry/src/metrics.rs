@@ -6,10 +6,12 @@
 
 mod families;
 mod histogram;
+mod http;
 mod nodes;
 
 pub use families::{SERVICES_MAX, ServiceLabels, ServiceMetrics};
 pub use histogram::{Durations, Sizes};
+pub use http::http_exposition;
 pub use nodes::{CheckpointMetrics, ExportMetrics, ProxyMetrics, SequencerMetrics, StreamMetrics};
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 pub use prometheus_client::metrics::counter::Counter;

@@ -10,7 +10,7 @@ use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::IntoResponse;
 use refrain_api::{ErrorCode, Span, Trace, Traces};
-use refrain_telemetry::metrics::CONTENT_TYPE;
+use refrain_telemetry::metrics::{CONTENT_TYPE, http_exposition};
 use refrain_telemetry::{Filter, RECENT_SPANS, SLOW, TraceId};
 use refrain_wire::{GroupId, ShardId};
 use serde::Deserialize;
@@ -112,7 +112,8 @@ pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoRespons
         1 => told(admin.shards.first()),
         _ => together(admin.shards.iter().map(|handle| (handle.id, told(handle)))),
     };
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text)
+    let over_http = admin.http.status().map(|status| http_exposition(&status)).unwrap_or_default();
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text + &over_http)
 }
 
 /// The expositions of several shards as one: each sample says its shard, and those of a metric stand together, as the

@@ -7,8 +7,8 @@ use http::Response;
 use http_body_util::BodyExt;
 use refrain_front::{Answering, Body, BodyError, Cause, Handler, Refusal};
 use refrain_http_host as host;
-use refrain_http_host::{Destination, Host, Line, Output, Permissions, Reuse, Service};
-use refrain_service::{Bundle, Manifest};
+use refrain_http_host::{Counted, Destination, Host, Line, Output, Permissions, Reuse, Service};
+use refrain_service::{Bundle, BundleDigest, Manifest};
 
 use super::routes;
 
@@ -25,9 +25,14 @@ pub(super) fn settings(data_dir: &Path) -> host::Settings {
     host::Settings { cache: Some(data_dir.join(CODE_FOLDER)), log: Some(Arc::new(log)), ..host::Settings::default() }
 }
 
-/// A loaded service.
+/// A loaded service. Clones are the same one.
+#[derive(Clone)]
 pub(super) struct Component {
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
+    /// `namespace/name`.
+    service: String,
+    digest: BundleDigest,
+    weight: u16,
     handler: Arc<Called>,
 }
 
@@ -44,11 +49,42 @@ impl Component {
         let service = host
             .load(&bundle.module, &name, limits(&manifest), permissions)
             .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
-        Ok(Self { manifest, handler: Arc::new(Called(service)) })
+        Ok(Self {
+            service: format!("{}/{}", manifest.id.namespace, manifest.id.name),
+            manifest: Arc::new(manifest),
+            digest: bundle.digest,
+            weight: 0,
+            handler: Arc::new(Called(service)),
+        })
     }
 
     pub(super) fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    pub(super) fn service(&self) -> &str {
+        &self.service
+    }
+
+    pub(super) fn is_version(&self, service: &str, version: &str) -> bool {
+        self.service == service && self.manifest.id.version.to_string() == version
+    }
+
+    pub(super) fn digest(&self) -> BundleDigest {
+        self.digest
+    }
+
+    /// Its share of the service's requests.
+    pub(super) fn weight(&self) -> u16 {
+        self.weight
+    }
+
+    pub(super) fn set_weight(&mut self, weight: u16) {
+        self.weight = weight;
+    }
+
+    pub(super) fn counted(&self) -> Counted {
+        self.handler.0.counted()
     }
 
     pub(super) fn handler(&self) -> Arc<dyn Handler> {

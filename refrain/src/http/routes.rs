@@ -1,14 +1,14 @@
 //! From manifests to the front end's plan: services with their releases, and the routes to them.
 //!
-//! A service that is given in several versions has a release of each; requests go to the highest one that is no
-//! pre-release unless they name another by `x-refrain-version`. Routes of all versions count, each once.
+//! A service that runs in several versions has a release of each, and a share of its requests for each, unless they
+//! name one by `x-refrain-version`. Routes of all versions count, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 use refrain_front::{Endpoint as At, Plan, Release, ReleaseLimits, Route, Service, Target, Upstream};
-use refrain_service::{Manifest, Route as Written};
+use refrain_service::{Manifest, Name, Route as Written, ServiceId};
 
 use super::component::Component;
 use crate::config::Endpoint;
@@ -25,27 +25,49 @@ pub(super) fn plan(
     let mut plan = Plan::default();
     for component in components {
         let manifest = component.manifest();
-        let upstream = Upstream {
-            requests: manifest
-                .http
-                .instances
-                .saturating_mul(manifest.http.concurrency)
-                .saturating_add(manifest.http.queue),
-            ..Upstream::new("component", At::Handler(component.handler()))
-        };
-        add(&mut plan, manifest, service(manifest), vec![upstream], component_limits(manifest));
-        add_routes(&mut plan, manifest);
+        let http = &manifest.http;
+        let requests = http.instances.saturating_mul(http.concurrency).saturating_add(http.queue);
+        let upstream = Upstream { requests, ..Upstream::new("component", At::Handler(component.handler())) };
+        add(&mut plan, manifest, component.service().to_owned(), vec![upstream], component_limits(manifest));
+    }
+    for component in components {
+        add_routes(&mut plan, component.manifest(), |_| shares(components, component.service()));
     }
     for manifest in routed {
-        let ports: BTreeSet<_> = manifest.routes.iter().filter_map(|route| route.port.as_ref()).collect();
-        for port in ports {
+        for port in ports(manifest) {
             let at = served.get(&(manifest.id.to_string(), port.to_string()));
             let upstreams = at.map(|at| Upstream::new(port.to_string(), upstream_at(at))).into_iter().collect();
             add(&mut plan, manifest, of_port(manifest, port), upstreams, ReleaseLimits::default());
         }
-        add_routes(&mut plan, manifest);
+        add_routes(&mut plan, manifest, |written| {
+            let service = written.port.as_ref().map_or_else(|| service(manifest), |port| of_port(manifest, port));
+            vec![Target { service, version: None, weight: 1 }]
+        });
     }
     plan
+}
+
+/// The versions of a stateless service with their shares of its requests.
+fn shares(components: &[Component], service: &str) -> Vec<Target> {
+    let of = components.iter().filter(|component| component.service() == service);
+    let target = |component: &Component| Target {
+        service: service.to_owned(),
+        version: Some(component.manifest().id.version.as_semver().clone()),
+        weight: component.weight(),
+    };
+    of.map(target).collect()
+}
+
+/// Which of two versions is the one that a service's requests go to when nothing else is said: a higher one, but one
+/// that is no pre-release before all that are.
+pub(super) fn rank(id: &ServiceId) -> (bool, &semver::Version) {
+    let version = id.version.as_semver();
+    (version.pre.is_empty(), version)
+}
+
+/// The ports of a replicated service that routes lead to.
+pub(super) fn ports(manifest: &Manifest) -> BTreeSet<&Name> {
+    manifest.routes.iter().filter_map(|route| route.port.as_ref()).collect()
 }
 
 fn service(manifest: &Manifest) -> String {
@@ -53,7 +75,7 @@ fn service(manifest: &Manifest) -> String {
 }
 
 /// The ports of a replicated service are services of their own to the front end.
-fn of_port(manifest: &Manifest, port: &refrain_service::Name) -> String {
+pub(super) fn of_port(manifest: &Manifest, port: &Name) -> String {
     format!("{}/{}-{port}", manifest.id.namespace, manifest.id.name)
 }
 
@@ -94,10 +116,9 @@ fn add(plan: &mut Plan, manifest: &Manifest, name: String, upstreams: Vec<Upstre
     }
 }
 
-fn add_routes(plan: &mut Plan, manifest: &Manifest) {
+fn add_routes(plan: &mut Plan, manifest: &Manifest, targets: impl Fn(&Written) -> Vec<Target>) {
     for written in &manifest.routes {
-        let target = written.port.as_ref().map_or_else(|| service(manifest), |port| of_port(manifest, port));
-        let Ok(route) = route(written, target) else { continue };
+        let Ok(route) = route(written, targets(written)) else { continue };
         let same = |other: &Route| {
             (&other.host, &other.path, &other.methods, &other.headers, &other.targets[0].service)
                 == (&route.host, &route.path, &route.methods, &route.headers, &route.targets[0].service)
@@ -109,7 +130,7 @@ fn add_routes(plan: &mut Plan, manifest: &Manifest) {
 }
 
 /// A route as the front end knows it; what is wrong with it, in words, when it is none.
-pub(super) fn route(written: &Written, service: String) -> Result<Route, String> {
+fn route(written: &Written, targets: Vec<Target>) -> Result<Route, String> {
     let headers: Result<Vec<_>, String> = (written.headers.iter())
         .map(|(name, value)| {
             let wrong = || format!("routes.headers: {name} = {value:?} is no header");
@@ -128,26 +149,11 @@ pub(super) fn route(written: &Written, service: String) -> Result<Route, String>
         methods: methods?,
         headers: headers?,
         rewrite: written.rewrite.clone(),
-        targets: vec![Target { service, version: None, weight: 1 }],
+        targets,
     })
 }
 
 /// What is wrong with the routes of a manifest, in words; nothing when they can be followed.
 pub(super) fn faults(manifest: &Manifest) -> Vec<String> {
-    manifest.routes.iter().filter_map(|written| route(written, service(manifest)).err()).collect()
-}
-
-/// Where a service is found, for people.
-pub(super) fn line(manifest: &Manifest, bases: &[String]) -> String {
-    let kind = if manifest.mode == refrain_service::Mode::Stateless { "http, stateless" } else { "http" };
-    if manifest.routes.is_empty() {
-        return format!("not serving {} ({kind}): its manifest has no [[routes]]", manifest.id);
-    }
-    let at = |route: &Written| {
-        let base = bases.first().map_or("nowhere", String::as_str);
-        let base = if route.host == "*" { base.to_owned() } else { format!("{base} (host {})", route.host) };
-        format!("{base}{}", route.path)
-    };
-    let all: Vec<String> = manifest.routes.iter().map(at).collect();
-    format!("serving {} ({kind}) on {}", manifest.id, all.join(", "))
+    manifest.routes.iter().filter_map(|written| route(written, Vec::new()).err()).collect()
 }

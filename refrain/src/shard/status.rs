@@ -35,6 +35,7 @@ impl Inner {
             proxy: ProxyStatus { epoch: u64::from(self.epoch.get().0), flows: self.front().stats().connections as u64 },
             shards: Vec::new(),
             services,
+            http: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use refrain::config::{Cluster, Config, Durability, Node, Roles, Shards};
+use refrain::config::{Cluster, Config, Durability, HttpConfig, Node, Roles, Shards};
 use refrain::shard::{self, Commands, Places, Seams, Turns};
 use refrain_sequencer::disk::RealDisk;
 use refrain_sequencer::segment_log::SegmentOptions;
@@ -195,6 +195,7 @@ impl NodeHost {
             outward: true,
             rebuild: self.times.rebuild,
             listen: Vec::new(),
+            http: HttpConfig::default(),
             cluster: Cluster {
                 name: "simulated".to_owned(),
                 node: NodeId(u64::from(self.host.0)),

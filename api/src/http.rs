@@ -1,0 +1,70 @@
+//! What the API says of HTTP: the front end, stateless services and their versions.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The front end and what it sends requests to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpStatus {
+    /// Where it listens, as URLs; empty when it does not run.
+    pub listens: Vec<String>,
+    /// Connections that are open.
+    pub connections: u32,
+    /// Requests that it answered itself before it knew whom they concern.
+    pub refused: u64,
+    /// Versions of services, sorted by name and version.
+    pub services: Vec<HttpServiceStatus>,
+    /// Components whose code came from the cache since the start.
+    pub code_cached: u64,
+    /// Components that were compiled since the start.
+    pub code_compiled: u64,
+}
+
+/// One version of a service that has routes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpServiceStatus {
+    /// `namespace/name`.
+    pub service: String,
+    /// The version.
+    pub version: String,
+    /// Whether it is stateless; else requests go to a port of a replicated service.
+    pub stateless: bool,
+    /// The bundle's digest, of a stateless one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<String>,
+    /// Its share of the service's requests.
+    pub weight: u16,
+    /// Host and path of each route.
+    pub routes: Vec<String>,
+    /// Requests under way.
+    pub in_flight: u32,
+    /// Answers by the first digit of their status, 1xx to 5xx.
+    pub answers: [u64; 5],
+    /// Instances that are alive, of a stateless one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u64>,
+    /// Calls of guests that trapped.
+    #[serde(default)]
+    pub trapped: u64,
+}
+
+/// Runs a version of a stateless service beside those that run, or instead of the one of its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deploy {
+    /// The digest of a bundle that was stored.
+    pub bundle: String,
+    /// Its share of the service's requests. None: all of them when it is the only version, or takes the place of one
+    /// with its share, else nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+}
+
+/// Shares of a service's requests, by version; of a version that is not named it stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weights {
+    /// By version.
+    pub weights: BTreeMap<String, u16>,
+}

@@ -1,0 +1,75 @@
+//! `rctl service deploy`, `weights` and `remove`: versions of a stateless service on the node that the API is of.
+
+use std::path::Path;
+
+use refrain_api::{Deploy, HttpStatus, StoredBundle, Weights, paths};
+use refrain_service::{Bundle, Name};
+
+use crate::client::Client;
+use crate::error::RctlError;
+use crate::output::Output;
+use crate::{service, status};
+
+/// Sends a service and has it run.
+pub fn run(client: &Client, dir: &Path, weight: Option<u16>) -> Result<Output, RctlError> {
+    let bundle = Bundle::load(dir).map_err(|source| RctlError::Bundle { path: dir.to_owned(), source })?;
+    let digest = bundle.digest.to_string();
+    let stored: StoredBundle = client.put(&paths::of_bundle(&digest), &bundle.pack())?;
+    let status: HttpStatus = client.post(paths::DEPLOY, &Deploy { bundle: stored.bundle, weight })?;
+    let id = &bundle.manifest.id;
+    Ok(output(status, &format!("{}/{}", id.namespace, id.name)))
+}
+
+/// Shifts requests between versions.
+pub fn weigh(client: &Client, name: &str, weights: Vec<(String, u16)>) -> Result<Output, RctlError> {
+    let (namespace, name) = resolve(client, name)?;
+    let path = paths::of_service(paths::WEIGHTS, namespace.as_str(), name.as_str());
+    let status = client.post(&path, &Weights { weights: weights.into_iter().collect() })?;
+    Ok(output(status, &format!("{namespace}/{name}")))
+}
+
+/// Ends a version.
+pub fn remove(client: &Client, name: &str, version: &str) -> Result<Output, RctlError> {
+    let (namespace, name) = resolve(client, name)?;
+    let status = client.delete(&paths::of_release(namespace.as_str(), name.as_str(), version))?;
+    Ok(output(status, &format!("{namespace}/{name}")))
+}
+
+/// `namespace/name` as it is; a name alone by asking the server which stateless service has it.
+fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
+    service::among(given, || {
+        let http = client.status()?.http.unwrap_or_default();
+        let mut known: Vec<String> = http.services.into_iter().filter(|of| of.stateless).map(|of| of.service).collect();
+        known.dedup();
+        Ok(known)
+    })
+}
+
+/// The versions of one service.
+fn output(mut status: HttpStatus, service: &str) -> Output {
+    status.services.retain(|of| of.service == service);
+    let shown = status.clone();
+    Output::value(&status, move |colour| status::http(&shown, colour))
+}
+
+/// `VERSION=WEIGHT`.
+pub fn share(text: &str) -> Result<(String, u16), String> {
+    let wrong = || format!("{text:?} is not like 1.2.0=10, with a weight from 0 to {}", u16::MAX);
+    let (version, weight) = text.split_once('=').ok_or_else(wrong)?;
+    let version: refrain_service::Version = version.parse().map_err(|_| wrong())?;
+    Ok((version.to_string(), weight.parse().map_err(|_| wrong())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_version_and_a_number() {
+        assert_eq!(share("1.2.0=10"), Ok(("1.2.0".to_owned(), 10)));
+        assert_eq!(share("1.2.0-rc.1+b=65535"), Ok(("1.2.0-rc.1+b".to_owned(), u16::MAX)));
+        for wrong in ["1.2.0", "1.2=1", "1.2.0=", "1.2.0=65536", "1.2.0=-1", "=1"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+    }
+}

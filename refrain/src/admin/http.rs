@@ -1,0 +1,79 @@
+//! The admin API's part of HTTP: versions of stateless services on this node.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use refrain_api::{Deploy, ErrorCode, HttpStatus, Weights};
+use refrain_service::Bundle;
+
+use super::{Admin, Answer, Failure, Name, digest, service};
+use crate::http::{Http, HttpError};
+
+/// Runs a version of a stateless service.
+pub(super) async fn deploy(
+    State(admin): State<Arc<Admin>>,
+    body: Result<Json<Deploy>, JsonRejection>,
+) -> Answer<HttpStatus> {
+    let Json(Deploy { bundle, weight }) = body?;
+    let digest = digest(&bundle)?;
+    let opened = Bundle::open(&admin.bundles, digest);
+    let bundle = opened.map_err(|error| {
+        Failure::of(ErrorCode::BundleNotFound, format!("bundle {digest}: {:#}", anyhow::Error::new(error)))
+    })?;
+    beside(&admin, move |http| http.deploy(&bundle, weight)).await
+}
+
+/// Shifts requests between versions.
+pub(super) async fn weigh(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Name,
+    body: Result<Json<Weights>, JsonRejection>,
+) -> Answer<HttpStatus> {
+    let Json(Weights { weights }) = body?;
+    beside(&admin, move |http| http.weigh(&service(name), &weights)).await
+}
+
+/// Ends a version.
+pub(super) async fn remove(
+    State(admin): State<Arc<Admin>>,
+    Path((namespace, name, version)): Path<(String, String, String)>,
+) -> Answer<HttpStatus> {
+    beside(&admin, move |http| http.remove(&service((namespace, name)), &version)).await
+}
+
+/// Compiling and writing take their time.
+async fn beside(
+    admin: &Admin,
+    change: impl FnOnce(&Http) -> Result<(), HttpError> + Send + 'static,
+) -> Answer<HttpStatus> {
+    let http = Arc::clone(&admin.http);
+    let changed = tokio::task::spawn_blocking(move || {
+        change(&http)?;
+        Ok::<_, HttpError>(http.status().unwrap_or_default())
+    });
+    let changed = changed.await.map_err(|_| Failure::of(ErrorCode::Internal, "the change was not made"))?;
+    changed.map(Json).map_err(|error| failure(&error))
+}
+
+fn failure(error: &HttpError) -> Failure {
+    let code = match error {
+        HttpError::Component { .. } | HttpError::Replicated { .. } | HttpError::NoWeight { .. } => {
+            ErrorCode::DeployRefused
+        }
+        HttpError::Plan(_) => ErrorCode::BadRequest,
+        HttpError::Unknown { .. } => ErrorCode::ServiceNotFound,
+        HttpError::Ending => ErrorCode::Draining,
+        HttpError::Host(_) | HttpError::Certificate(_) | HttpError::Start(_) | HttpError::Store(_) => {
+            ErrorCode::Internal
+        }
+    };
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        message.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    Failure::of(code, message)
+}

@@ -1,0 +1,127 @@
+//! What is told of HTTP: to operators by the admin API and in the lines of the start.
+
+use std::collections::BTreeMap;
+
+use refrain_api::{HttpServiceStatus, HttpStatus};
+use refrain_front::{Front, ListenAt, ReleaseMetrics};
+use refrain_service::Manifest;
+
+use super::component::Component;
+use super::{Http, State, routes};
+
+impl Http {
+    /// What is served now; nothing when nothing is.
+    #[must_use]
+    pub fn status(&self) -> Option<HttpStatus> {
+        let state = self.state.lock();
+        let front = state.front.as_ref()?;
+        let metrics = front.metrics();
+        let by_release: BTreeMap<(String, String), ReleaseMetrics> = (metrics.releases.into_iter())
+            .map(|release| ((release.service.clone(), release.version.to_string()), release))
+            .collect();
+        let components = state.components.iter().map(|component| component_status(component, &by_release));
+        let routed = state.routed.iter().flat_map(|manifest| routed_status(manifest, &by_release));
+        let (code_cached, code_compiled) = self.host.lock().as_ref().map_or((0, 0), |host| host.cache_counts());
+        Some(HttpStatus {
+            listens: self.urls(front),
+            connections: metrics.connections,
+            refused: metrics.refused,
+            services: components.chain(routed).collect(),
+            code_cached,
+            code_compiled,
+        })
+    }
+
+    /// What is served and where, in lines for people.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let state = self.state.lock();
+        let Some(front) = &state.front else { return Vec::new() };
+        let urls = self.urls(front);
+        manifests(&state).map(|manifest| line(manifest, &urls)).collect()
+    }
+
+    fn urls(&self, front: &Front) -> Vec<String> {
+        let addresses = front.addresses();
+        let plain = addresses.len() - self.config.https.len();
+        let url = |(nth, at): (usize, &ListenAt)| {
+            let scheme = if nth < plain { "http" } else { "https" };
+            match at {
+                ListenAt::Tcp(address) => format!("{scheme}://{address}"),
+                ListenAt::Unix(path) => format!("{scheme}+unix:{}", path.display()),
+            }
+        };
+        addresses.iter().enumerate().map(url).collect()
+    }
+}
+
+fn manifests(state: &State) -> impl Iterator<Item = &Manifest> {
+    state.components.iter().map(Component::manifest).chain(&state.routed)
+}
+
+/// Where a service is found.
+fn line(manifest: &Manifest, urls: &[String]) -> String {
+    let kind = if manifest.mode == refrain_service::Mode::Stateless { "http, stateless" } else { "http" };
+    if manifest.routes.is_empty() {
+        return format!("not serving {} ({kind}): its manifest has no [[routes]]", manifest.id);
+    }
+    let base = urls.first().map_or("nowhere", String::as_str);
+    let at = |route: &refrain_service::Route| match route.host.as_str() {
+        "*" => format!("{base}{}", route.path),
+        host => format!("{base}{} (host {host})", route.path),
+    };
+    let all: Vec<String> = manifest.routes.iter().map(at).collect();
+    format!("serving {} ({kind}) on {}", manifest.id, all.join(", "))
+}
+
+fn component_status(
+    component: &Component,
+    by_release: &BTreeMap<(String, String), ReleaseMetrics>,
+) -> HttpServiceStatus {
+    let manifest = component.manifest();
+    let counted = component.counted();
+    let routes = manifest.routes.iter();
+    HttpServiceStatus {
+        stateless: true,
+        bundle: Some(component.digest().to_string()),
+        weight: component.weight(),
+        routes: routes.map(|route| format!("{}{}", route.host, route.path)).collect(),
+        instances: Some(counted.instances.saturating_sub(counted.dropped)),
+        trapped: counted.trapped,
+        ..of_release(component.service(), &manifest.id.version.to_string(), by_release)
+    }
+}
+
+fn routed_status<'a>(
+    manifest: &'a Manifest,
+    by_release: &'a BTreeMap<(String, String), ReleaseMetrics>,
+) -> impl Iterator<Item = HttpServiceStatus> + 'a {
+    routes::ports(manifest).into_iter().map(move |port| {
+        let routes = manifest.routes.iter().filter(|route| route.port.as_ref() == Some(port));
+        HttpServiceStatus {
+            routes: routes.map(|route| format!("{}{}", route.host, route.path)).collect(),
+            weight: super::WHOLE,
+            ..of_release(&routes::of_port(manifest, port), &manifest.id.version.to_string(), by_release)
+        }
+    })
+}
+
+fn of_release(
+    service: &str,
+    version: &str,
+    by_release: &BTreeMap<(String, String), ReleaseMetrics>,
+) -> HttpServiceStatus {
+    let release = by_release.get(&(service.to_owned(), version.to_owned()));
+    HttpServiceStatus {
+        service: service.to_owned(),
+        version: version.to_owned(),
+        stateless: false,
+        bundle: None,
+        weight: 0,
+        routes: Vec::new(),
+        in_flight: release.map_or(0, |release| release.in_flight),
+        answers: release.map_or([0; 5], |release| release.answers),
+        instances: None,
+        trapped: 0,
+    }
+}

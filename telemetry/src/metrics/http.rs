@@ -1,0 +1,99 @@
+//! What a node's front end and its stateless services count, as it is asked for: their numbers are kept by themselves.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use refrain_api::HttpStatus;
+
+/// A version of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Version {
+    service: String,
+    version: String,
+}
+
+/// A version of a service, and the first digit of statuses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Class {
+    service: String,
+    version: String,
+    status: &'static str,
+}
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// All of it in the text format of [`crate::metrics::Metrics::exposition`].
+#[must_use]
+pub fn http_exposition(status: &HttpStatus) -> String {
+    let mut registry = Registry::with_prefix("refrain_http");
+    let connections: Gauge = Gauge::default();
+    connections.set(i64::from(status.connections));
+    registry.register("connections", "Connections of clients that are open", connections);
+    let mut counter = |name: &str, help: &str, value: u64| {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    };
+    counter("refused", "Requests answered before it was known whom they concern", status.refused);
+    counter("code_cached", "Components whose code came from the cache", status.code_cached);
+    counter("code_compiled", "Components that were compiled", status.code_compiled);
+    let (answers, in_flight) = (Family::<Class, Counter>::default(), Family::<Version, Gauge>::default());
+    let (instances, trapped) = (Family::<Version, Gauge>::default(), Family::<Version, Counter>::default());
+    for service in &status.services {
+        let of = || Version { service: service.service.clone(), version: service.version.clone() };
+        for (status, count) in CLASSES.into_iter().zip(service.answers) {
+            let Version { service, version } = of();
+            answers.get_or_create(&Class { service, version, status }).inc_by(count);
+        }
+        in_flight.get_or_create(&of()).set(i64::from(service.in_flight));
+        if let Some(alive) = service.instances {
+            instances.get_or_create(&of()).set(i64::try_from(alive).unwrap_or(i64::MAX));
+            trapped.get_or_create(&of()).inc_by(service.trapped);
+        }
+    }
+    registry.register("answers", "Answers by the first digit of their status", answers);
+    registry.register("in_flight", "Requests under way", in_flight);
+    registry.register("instances", "Instances of a stateless service that are alive", instances);
+    registry.register("trapped", "Calls of a stateless service's guests that trapped", trapped);
+    let mut text = String::new();
+    let written = prometheus_client::encoding::prometheus_text::encode(&mut text, &registry);
+    written.expect("a string takes everything");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use refrain_api::HttpServiceStatus;
+
+    use super::*;
+
+    #[test]
+    fn every_version_has_its_numbers() {
+        let service = HttpServiceStatus {
+            service: "a/b".into(),
+            version: "1.0.0".into(),
+            stateless: true,
+            bundle: None,
+            weight: 100,
+            routes: Vec::new(),
+            in_flight: 3,
+            answers: [0, 7, 0, 1, 2],
+            instances: Some(4),
+            trapped: 2,
+        };
+        let status = HttpStatus { connections: 5, code_cached: 1, services: vec![service], ..HttpStatus::default() };
+        let text = http_exposition(&status);
+        for line in [
+            "refrain_http_connections 5",
+            "refrain_http_code_cached_total 1",
+            "refrain_http_answers_total{service=\"a/b\",version=\"1.0.0\",status=\"2xx\"} 7",
+            "refrain_http_in_flight{service=\"a/b\",version=\"1.0.0\"} 3",
+            "refrain_http_instances{service=\"a/b\",version=\"1.0.0\"} 4",
+            "refrain_http_trapped_total{service=\"a/b\",version=\"1.0.0\"} 2",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! HTTP at a whole server: stateless components and replicated services behind the front end, versions that come and go
+//! under load, guests that fail.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use refrain_tests::native::{Example, ScratchFolder};
+use refrain_tests::server::{Server, Site};
+use refrain_tests::transcript::noise;
+use refrain_tests::wait;
+use serde_json::Value;
+
+/// A component of `wasi:http` 0.2 that does what the path says; its source is beside it.
+const GUEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/http/tests/guests/p2.wasm");
+/// Requests of one round of traffic.
+const ROUND: usize = 50;
+
+fn manifest(name: &str, version: &str, more: &str) -> String {
+    format!(
+        "name = \"{name}\"\nnamespace = \"tests\"\nversion = \"{version}\"\nmodule = \"{name}.wasm\"\n\
+         kind = \"http\"\nmode = \"stateless\"\n{more}\n[[routes]]\npath = \"/{name}/...\"\nrewrite = \"/\"\n"
+    )
+}
+
+fn guest() -> Result<Vec<u8>> {
+    std::fs::read(GUEST).with_context(|| format!("cannot read {GUEST}"))
+}
+
+/// A site with one component, `web`, whose front end listens on free ports.
+fn site(purpose: &str, more: &str) -> Result<Site> {
+    let mut site = Site::new(purpose)?;
+    site.service(&manifest("web", "1.0.0", more), &guest()?)?;
+    site.argument("--http").argument("127.0.0.1:0").argument("--https").argument("127.0.0.1:0");
+    Ok(site)
+}
+
+/// A folder with another version of it.
+fn version(folder: &Path, version: &str, more: &str) -> Result<PathBuf> {
+    let folder = folder.join(version);
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("service.toml"), manifest("web", version, more))?;
+    std::fs::write(folder.join("web.wasm"), guest()?)?;
+    Ok(folder)
+}
+
+fn http(server: &Server) -> Result<Value> {
+    Ok(server.rctl_json(&["status"])?["http"].take())
+}
+
+/// Where the front end listens, in clear and with TLS.
+fn urls(server: &Server) -> Result<(String, String)> {
+    let status = http(server)?;
+    let of = |scheme: &str| {
+        let urls = status["listens"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        urls.into_iter().find(|url| url.starts_with(scheme)).map(str::to_owned).with_context(|| format!("{status:#}"))
+    };
+    Ok((of("http://")?, of("https://")?))
+}
+
+/// Runs curl; status and body.
+fn curl(arguments: &[&str]) -> Result<(u16, Vec<u8>)> {
+    let mut command = Command::new("curl");
+    let output =
+        command.args(["-s", "-k", "--max-time", "60", "-w", "%{stderr}%{http_code}"]).args(arguments).output()?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "curl {arguments:?}: {} {told}", output.status);
+    let code = told.trim().parse().with_context(|| format!("curl {arguments:?}: {told}"))?;
+    Ok((code, output.stdout))
+}
+
+fn good(arguments: &[&str]) -> Result<String> {
+    let (status, body) = curl(arguments)?;
+    ensure!(status == 200, "curl {arguments:?}: {status} {}", String::from_utf8_lossy(&body));
+    Ok(String::from_utf8(body)?)
+}
+
+fn deploy(server: &Server, folder: &Path, more: &[&str]) -> Result<Value> {
+    let folder = folder.display().to_string();
+    server.rctl_json(&[&["service", "deploy", &folder], more].concat())
+}
+
+#[test]
+fn a_component_answers_over_every_version_of_http_and_bodies_of_any_size_come_back() -> Result<()> {
+    let site = site("http-versions", "")?;
+    let server = site.start()?;
+    let (clear, secure) = urls(&server)?;
+    let (hello, echo) = (format!("{clear}/web/"), format!("{secure}/web/echo"));
+    for version in ["--http1.1", "--http2", "--http2-prior-knowledge"] {
+        ensure!(good(&[version, &hello])? == "hello, world\n");
+    }
+    for version in ["--http1.1", "--http2"] {
+        ensure!(good(&[version, &format!("{secure}/web/")])? == "hello, world\n");
+        for bytes in [0, 4096, 4097, 1_000_000] {
+            let file = site.scratch().join("body");
+            let body = noise(bytes as u64, bytes);
+            std::fs::write(&file, &body)?;
+            let (status, back) = curl(&[version, "--data-binary", &format!("@{}", file.display()), &echo])?;
+            ensure!(status == 200 && back == body, "{version}: {bytes} bytes came back as {}", back.len());
+        }
+    }
+    ensure!(curl(&[&format!("{clear}/elsewhere")])?.0 == 404);
+    let status = http(&server)?;
+    let web = &status["services"][0];
+    ensure!(web["stateless"] == true && web["weight"] == 100 && web["answers"][1] == 13, "{status:#}");
+    server.terminate()
+}
+
+#[test]
+fn guests_that_fail_cost_their_caller_an_answer_and_nobody_else() -> Result<()> {
+    let site = site("http-hostile", "[limits]\nmemory = \"64MiB\"\n[http]\ndeadline = \"2s\"\ncpu = \"1s\"\n")?;
+    let server = site.start()?;
+    let (clear, _) = urls(&server)?;
+    let at = |path: &str| format!("{clear}/web{path}");
+    ensure!(curl(&[&at("/trap")])?.0 == 502);
+    ensure!(curl(&[&at("/spin")])?.0 == 504);
+    ensure!(curl(&[&at("/silent")])?.0 == 502);
+    ensure!(curl(&[&at("/sleep?60000")])?.0 == 504);
+    // It traps after its first bytes: before the head has gone out, or after.
+    let cut = Command::new("curl").args(["-s", "-f", "--max-time", "60", &at("/trap-in-body")]).output()?;
+    ensure!(!cut.status.success(), "an answer that broke off does not look whole");
+    ensure!(good(&[&at("/grow?1000000000")])? != "grown", "memory has a limit");
+    ensure!(good(&[&at("/")])? == "hello, world\n");
+    let status = http(&server)?;
+    ensure!(status["services"][0]["trapped"].as_u64() >= Some(2), "{status:#}");
+    server.terminate()
+}
+
+/// Requests without a pause until told to end; how many there were, each answered with 200.
+fn traffic(url: &str, until: &AtomicBool) -> Result<usize> {
+    let mut count = 0;
+    while !until.load(Ordering::SeqCst) {
+        let mut command = Command::new("curl");
+        command.args(["-s", "--max-time", "60", "-w", "%{http_code}\n"]);
+        (0..ROUND).for_each(|_| drop(command.args(["-o", "/dev/null", url])));
+        let output = command.output()?;
+        let told = String::from_utf8(output.stdout)?;
+        ensure!(output.status.success() && told.lines().all(|line| line == "200"), "{} {told}", output.status);
+        count += told.lines().count();
+    }
+    Ok(count)
+}
+
+#[test]
+fn requests_shift_from_one_version_to_another_and_none_of_them_fails() -> Result<()> {
+    let site = site("http-shift", "[env]\nVERSION = \"1.0.0\"\n")?;
+    let server = site.start()?;
+    let (clear, _) = urls(&server)?;
+    let (env, hello) = (format!("{clear}/web/env"), format!("{clear}/web/"));
+    let scratch = ScratchFolder::new("http-shift-versions")?;
+    let second = version(scratch.path(), "1.1.0", "[env]\nVERSION = \"1.1.0\"\n")?;
+    let until = AtomicBool::new(false);
+    let answered = thread::scope(|scope| {
+        let traffic: Vec<_> = (0..2).map(|_| scope.spawn(|| traffic(&hello, &until))).collect();
+        let shifted = (|| -> Result<()> {
+            let asked = |version: &str| good(&["-H", &format!("x-refrain-version: {version}"), &env]);
+            ensure!(deploy(&server, &second, &[])?["services"][1]["weight"] == 0, "a second version gets nothing yet");
+            ensure!(good(&[&env])?.contains("1.0.0"));
+            ensure!(asked("1.1.0")?.contains("1.1.0") && asked("1.0.0")?.contains("1.0.0"), "exact is exact");
+            ensure!(asked("^1.0")?.contains("1.1.0"), "a range is its highest version");
+            ensure!(curl(&["-H", "x-refrain-version: 2", &env])?.0 == 503);
+            ensure!(curl(&["-H", "x-refrain-version: one", &env])?.0 == 400);
+            server.rctl_json(&["service", "weights", "web", "1.0.0=50", "1.1.0=50"])?;
+            let seen: Vec<String> = (0..64).map(|_| good(&[&env])).collect::<Result<_>>()?;
+            ensure!(seen.iter().any(|text| text.contains("1.0.0")) && seen.iter().any(|text| text.contains("1.1.0")));
+            server.rctl_json(&["service", "weights", "web", "1.0.0=0", "1.1.0=100"])?;
+            ensure!((0..32).all(|_| good(&[&env]).is_ok_and(|text| text.contains("1.1.0"))));
+            server.rctl_json(&["service", "remove", "web", "1.0.0"])?;
+            ensure!(curl(&["-H", "x-refrain-version: 1.0.0", &env])?.0 == 503);
+            Ok(())
+        })();
+        until.store(true, Ordering::SeqCst);
+        let answered: Result<usize> = traffic.into_iter().map(|thread| thread.join().expect("it does not panic")).sum();
+        shifted.and(answered)
+    })?;
+    ensure!(answered > 0);
+    server.terminate()
+}
+
+#[test]
+fn what_was_deployed_runs_again_after_a_restart_and_its_code_is_not_compiled_again() -> Result<()> {
+    let mut site = site("http-restart", "")?;
+    let server = site.start()?;
+    let scratch = ScratchFolder::new("http-restart-versions")?;
+    deploy(&server, &version(scratch.path(), "2.0.0", "")?, &["--weight", "7"])?;
+    let before = http(&server)?;
+    ensure!(before["code_compiled"] == 1 && before["code_cached"] == 1, "{before:#}");
+    server.kill()?;
+    site.give(&[]);
+    let server = site.start()?;
+    let after = http(&server)?;
+    let shown = |status: &Value| {
+        let services = status["services"].as_array().cloned().unwrap_or_default();
+        let of = |service: &Value| format!("{} {} {}", service["version"], service["weight"], service["bundle"]);
+        services.iter().map(of).collect::<Vec<_>>()
+    };
+    ensure!(shown(&before) == shown(&after) && shown(&after).len() == 2, "{before:#} {after:#}");
+    ensure!(after["code_compiled"] == 0 && after["code_cached"] == 2, "{after:#}");
+    ensure!(good(&[&format!("{}/web/", urls(&server)?.0)])? == "hello, world\n");
+    server.terminate()
+}
+
+#[test]
+fn what_cannot_run_is_refused_with_its_reason_and_the_others_go_on() -> Result<()> {
+    let mut site = site("http-refused", "")?;
+    site.service(&manifest("broken", "1.0.0", ""), b"\0asm\x0d\0\x01\0 not a component")?;
+    site.service(&manifest("astray", "1.0.0", "[[routes]]\npath = \"nowhere\"\n"), &guest()?)?;
+    let server = site.start()?;
+    for name in ["broken", "astray"] {
+        let told = server.output().into_iter().find(|line| line.starts_with(&format!("not serving tests/{name}")));
+        ensure!(told.is_some(), "{:?}", server.output());
+    }
+    let scratch = ScratchFolder::new("http-refused-versions")?;
+    let folder = version(scratch.path(), "1.0.1", "")?;
+    std::fs::write(folder.join("web.wasm"), b"nothing")?;
+    let refused = server.rctl(&["service", "deploy", &folder.display().to_string()])?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && told.contains("tests/web@1.0.1 cannot run"), "{told}");
+    let refused = server.rctl(&["service", "weights", "web", "1.0.0=0"])?;
+    ensure!(!refused.status.success(), "somebody has to answer");
+    let refused = server.rctl(&["service", "remove", "web", "3.0.0"])?;
+    ensure!(String::from_utf8_lossy(&refused.stderr).contains("those that do: 1.0.0"));
+    ensure!(good(&[&format!("{}/web/", urls(&server)?.0)])? == "hello, world\n");
+    server.terminate()
+}
+
+#[test]
+fn a_replicated_service_is_reached_by_its_path_and_goes_on_when_a_replica_dies() -> Result<()> {
+    let mut site = site("http-replicated", "")?;
+    site.example(Example::ImageServer, |manifest| {
+        let route = [("path", "/pictures/..."), ("rewrite", "/"), ("port", "http")];
+        let route: toml::Table = route.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+        manifest.insert("routes".to_owned(), vec![toml::Value::Table(route)].into());
+    })?;
+    let server = site.start()?;
+    let (clear, _) = urls(&server)?;
+    let picture = site.scratch().join("picture");
+    std::fs::write(&picture, noise(7, 100_000))?;
+    let at = format!("{clear}/pictures/one.jpg");
+    let (status, told) = curl(&["-T", &picture.display().to_string(), &at])?;
+    ensure!((200..300).contains(&status), "{status} {}", String::from_utf8_lossy(&told));
+    let output = server.rctl(&["service", "kill-replica", "image-server", "--seat", "1"])?;
+    ensure!(output.status.success());
+    ensure!(curl(&[&at])? == (200, noise(7, 100_000)));
+    wait::until("the seat is filled", || {
+        let service = server.service("image-server")?;
+        let seats = service["seats"].as_array().cloned().unwrap_or_default();
+        Ok(seats.iter().all(|seat| seat["state"] == "active").then_some(()))
+    })?;
+    server.terminate()
+}
