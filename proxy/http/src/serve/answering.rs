@@ -45,7 +45,8 @@ impl Connection {
         };
         match answered {
             Ok(mut passed) => {
-                if is_head {
+                let status = passed.response.status();
+                if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
                     drop_body(&mut passed.response);
                 }
                 self.finish(passed, exchange, id)
@@ -123,6 +124,9 @@ impl Connection {
     fn finish(self: Rc<Self>, passed: Passed, mut exchange: Exchange, id: HeaderValue) -> Response<Outgoing> {
         let Passed { mut response, client, total, tunnel_idle } = passed;
         exchange.answered(response.status(), None);
+        if response.status().is_informational() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return self.refuse(&Fault::UpstreamBroken, exchange, id);
+        }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let protocol = response.headers().get(UPGRADE).cloned();
             let upstream = response.extensions_mut().remove::<OnUpgrade>();
@@ -152,11 +156,12 @@ impl Connection {
     }
 }
 
-/// An answer to `HEAD` says how long the body would be and has none, whatever the handler gave.
+/// An answer to `HEAD`, a 204 and a 304 have no body, whatever the handler gave; the first says how long it would be.
 fn drop_body(response: &mut Response<Body>) {
     let body = std::mem::take(response.body_mut());
     let length = http_body::Body::size_hint(&body).exact().filter(|length| *length > 0);
     if let Some(length) = length
+        && response.status() != StatusCode::NO_CONTENT
         && !response.headers().contains_key(CONTENT_LENGTH)
     {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use refrain_front::{Front, Listen, ListenAt, Plan, Route};
+use http::Response;
+use refrain_front::{Body, Front, Listen, ListenAt, Plan, Route};
 
 use crate::support::*;
 
@@ -142,6 +143,35 @@ fn a_unix_socket_serves_as_well() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "hello");
+}
+
+#[test]
+fn a_handler_that_panics_ends_its_own_connection_alone() {
+    let front = start(plan(handler(|request| async move {
+        assert_ne!(request.uri().path(), "/panic", "this test wants it");
+        Ok(Response::new(Body::from("fine")))
+    })));
+    let mut other = Raw::to(&front);
+    assert_eq!(other.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").answer().text(), "fine");
+    assert!(Raw::to(&front).send("GET /panic HTTP/1.1\r\nHost: test\r\n\r\n").rest().is_empty());
+    assert_eq!(other.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").answer().text(), "fine");
+    wait_until(|| front.metrics().connections == 1 && front.metrics().releases[0].in_flight == 0);
+}
+
+#[test]
+fn a_204_has_neither_body_nor_length_and_100_is_no_answer() {
+    for (status, expected) in [(204, 204), (304, 304), (103, 502)] {
+        let front = start(plan(handler(move |_| async move {
+            let mut response = Response::new(Body::from("body"));
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            Ok(response)
+        })));
+        let mut client = Raw::to(&front);
+        let answer = client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").head();
+        assert_eq!(answer.status(), expected);
+        assert!(status != 204 || answer.header("content-length").is_none());
+        assert!(status == 103 || client.rest().is_empty());
+    }
 }
 
 #[test]
