@@ -90,7 +90,9 @@ impl Body {
     /// The body of an upstream's answer, whose connection is given back at its end.
     pub(crate) fn answer(incoming: Incoming, bounds: Bounds, give_back: Option<GiveBack>) -> Self {
         if incoming.is_end_stream() {
-            give_back.map(GiveBack::now);
+            if let Some(connection) = give_back {
+                connection.now();
+            }
             return Self::empty();
         }
         Self(Kind::Wire(Box::new(WireBody::new(incoming, bounds, give_back))))

@@ -105,9 +105,8 @@ impl Visit {
             return Err(Wait::TooMany);
         }
         let ticket = ClientTicket(Arc::clone(&self.slot));
-        match limits.rate {
-            Some(rate) => self.slot.keep_rate(rate, self.clients.now_nanos()).map_err(Wait::TooFast)?,
-            None => {}
+        if let Some(rate) = limits.rate {
+            self.slot.keep_rate(rate, self.clients.now_nanos()).map_err(Wait::TooFast)?;
         }
         Ok(ticket)
     }

@@ -127,7 +127,7 @@ impl Front {
     }
 
     /// Takes no more connections, tells clients to go elsewhere (`connection: close`, GOAWAY), waits for the answers
-    /// under way, and cuts off what is left after `limit`. Blocks. Returns how many connections were cut off.
+    /// under way, and cuts off what is left after `limit`. Blocks: not for a thread that runs futures. Returns how many connections were cut off.
     #[must_use]
     pub fn drain(self, limit: Duration) -> u32 {
         self.threads.drain(Instant::now() + limit)

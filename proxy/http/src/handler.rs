@@ -6,11 +6,11 @@
 //!   true.
 //! - The body is read from the client only as it is asked for, ends with an error at its limits, and is dropped with
 //!   the future.
-//! - The future is polled on the loop thread of the client's connection, and dropped when the client goes away or a
-//!   deadline passes: it has to be cancellation-safe, and must never block.
+//! - The future is polled on the loop thread of the client's connection (questions about health: on a cold one), and
+//!   dropped when the client goes away or a deadline passes: it has to be cancellation-safe, and must never block.
 //!
 //! What a handler owes: an answer or a [`Refusal`]; a `content-length` only if it is true; no hop-by-hop headers (they
-//! are dropped); no panic. An answer to `HEAD` may have a body, which is not sent.
+//! are dropped); no panic, which would end the connection. An answer to `HEAD` may have a body, which is not sent.
 
 use std::error::Error;
 use std::future::Future;

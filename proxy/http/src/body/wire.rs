@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{BodyError, FaultCell};
+use crate::edge;
 use crate::upstream::GiveBack;
 
 /// What a body from a socket may do.
@@ -98,12 +99,18 @@ impl HttpBody for WireBody {
         if let Some(cell) = &self.bounds.fault {
             cell.moved(data_bytes(frame.as_ref()));
         }
-        if frame.is_none() || (matches!(frame, Some(Ok(_))) && self.incoming.is_end_stream()) {
-            self.give_back.take().map(GiveBack::now);
+        let is_last = frame.is_none() || (matches!(frame, Some(Ok(_))) && self.incoming.is_end_stream());
+        if let Some(connection) = self.give_back.take_if(|_| is_last) {
+            connection.now();
         }
         Poll::Ready(match frame {
-            Some(Ok(frame)) => match self.count(&frame) {
-                Ok(()) => Some(Ok(frame)),
+            Some(Ok(mut frame)) => match self.count(&frame) {
+                Ok(()) => {
+                    if let Some(trailers) = frame.trailers_mut() {
+                        edge::clean_trailers(trailers);
+                    }
+                    Some(Ok(frame))
+                }
                 Err(error) => Some(Err(self.fail(error))),
             },
             Some(Err(error)) => Some(Err(self.fail(BodyError::Broken(error)))),

@@ -202,6 +202,32 @@ mod tests {
         whole
     }
 
+    proptest::proptest! {
+        #[test]
+        fn it_does_not_matter_how_the_bytes_are_cut(pieces in proptest::collection::vec(0..PIECES.len(), 0..24)) {
+            scan(&pieces.into_iter().map(|piece| PIECES[piece]).collect::<String>());
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        "GET / HTTP/1.1\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        "Content-Length: 3\r\n",
+        "content-length:",
+        "Transfer-Encoding: chunked\r\n",
+        "Host: a\r\n",
+        "3\r\n",
+        "abc",
+        "0\r\n",
+        ";x=y",
+        ":",
+        " ",
+        "\0",
+        "ffffffffffffffff\r\n",
+    ];
+
     #[test]
     fn messages_end_where_their_bodies_do() {
         let table = [

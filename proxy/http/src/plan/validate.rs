@@ -1,6 +1,6 @@
 //! The check of a plan as a whole: every fault is named at once.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{MAX_RELEASES, MAX_ROUTES, MAX_SERVICES, MAX_TARGETS, MAX_UPSTREAMS, Plan, Release, Route, Service};
@@ -107,7 +107,7 @@ impl Faults {
     }
 
     fn unique(&mut self, names: impl Iterator<Item = String>) {
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         for name in names {
             if !seen.insert(name.clone()) {
                 self.0.push(PlanFault::Twice(name));

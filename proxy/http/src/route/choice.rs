@@ -66,7 +66,9 @@ mod tests {
     use http::HeaderValue;
 
     /// Versions by service, highest first; a release is its place.
-    struct Versions(Vec<(&'static str, Vec<(Version, (usize, usize))>)>);
+    struct Versions(Vec<(&'static str, Vec<Placed>)>);
+
+    type Placed = (Version, (usize, usize));
 
     impl Catalogue for Versions {
         type Release = (usize, usize);

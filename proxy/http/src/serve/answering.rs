@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -30,6 +30,7 @@ impl Connection {
     pub(crate) async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Outgoing> {
         let (number, open) = self.pulse.begin();
         let live = self.own.live();
+        let is_head = *request.method() == Method::HEAD;
         let mut exchange = Exchange::new(Arc::clone(&self.own.shared), open);
         let (mut parts, incoming) = request.into_parts();
         let id = edge::request_id(&mut parts.headers, fastrand::u128(..));
@@ -43,7 +44,13 @@ impl Connection {
             Err(fault) => Err(fault),
         };
         match answered {
-            Ok(passed) => self.finish(passed, exchange, id),
+            Ok(mut passed) => {
+                let status = passed.response.status();
+                if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+                    drop_body(&mut passed.response);
+                }
+                self.finish(passed, exchange, id)
+            }
             Err(fault) => self.refuse(&fault, exchange, id),
         }
     }
@@ -117,6 +124,9 @@ impl Connection {
     fn finish(self: Rc<Self>, passed: Passed, mut exchange: Exchange, id: HeaderValue) -> Response<Outgoing> {
         let Passed { mut response, client, total, tunnel_idle } = passed;
         exchange.answered(response.status(), None);
+        if response.status().is_informational() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return self.refuse(&Fault::UpstreamBroken, exchange, id);
+        }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let protocol = response.headers().get(UPGRADE).cloned();
             let upstream = response.extensions_mut().remove::<OnUpgrade>();
@@ -146,6 +156,18 @@ impl Connection {
     }
 }
 
+/// An answer to `HEAD`, a 204 and a 304 have no body, whatever the handler gave; the first says how long it would be.
+fn drop_body(response: &mut Response<Body>) {
+    let body = std::mem::take(response.body_mut());
+    let length = http_body::Body::size_hint(&body).exact().filter(|length| *length > 0);
+    if let Some(length) = length
+        && response.status() != StatusCode::NO_CONTENT
+        && !response.headers().contains_key(CONTENT_LENGTH)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
 /// An answer, and what belongs to it.
 struct Passed {
     response: Response<Body>,
@@ -167,10 +189,11 @@ impl Attempts<'_> {
         let mut tried = Vec::new();
         let mut next = request;
         let mut last: Option<Fault> = None;
-        for attempt in 1..=self.release.plan.limits.attempts {
+        loop {
             // When no other upstream is left, what the last one did is the better answer.
             let placed = self.release.place(&tried).await;
             let lease = placed.map_err(|fault| last.take().unwrap_or(fault))?;
+            let attempt = exchange.begins_attempt();
             let spare = self.spare(attempt, &next);
             let index = lease.index;
             let failure = match self.try_once(&lease, next).await {
@@ -182,25 +205,24 @@ impl Attempts<'_> {
                 Err(failure) => failure,
             };
             let fault = self.note(&lease, &failure);
-            let Failure { refusal: Refusal { cause, request }, was_reused } = failure;
-            let again = request.map(|request| *request);
-            let is_untouched = again.is_some();
             exchange.holds(Some(lease));
-            let Some(request) = again
-                .or(spare)
-                .filter(|request| may_go_elsewhere(&cause, is_untouched, request.method(), request.body().is_empty()))
-            else {
-                return Err(fault);
-            };
-            next = request;
+            let was_reused = failure.was_reused;
+            next = self.again(attempt, failure.refusal, spare).ok_or_else(|| fault.clone())?;
             last = Some(fault);
             exchange.holds(None);
-            exchange.retried();
             if !was_reused {
                 tried.push(index);
             }
         }
-        Err(last.unwrap_or(Fault::UpstreamBroken))
+    }
+
+    /// The request for the next attempt, if there may be one.
+    fn again(&self, attempt: u32, refusal: Refusal, spare: Option<Request<Body>>) -> Option<Request<Body>> {
+        let Refusal { cause, request } = refusal;
+        let is_untouched = request.is_some();
+        let request = request.map(|request| *request).or(spare)?;
+        let may = may_go_elsewhere(&cause, is_untouched, request.method(), request.body().is_empty());
+        (may && attempt < self.release.plan.limits.attempts).then_some(request)
     }
 
     /// A second copy of a request that could be sent twice, if there is anywhere to send it.

@@ -23,7 +23,7 @@ pub(crate) struct Exchange {
     status: StatusCode,
     /// The code of our own answer.
     code: Option<&'static str>,
-    retries: u32,
+    attempts: u32,
     bytes_out: u64,
     /// All of the answer went out.
     is_whole: bool,
@@ -53,7 +53,7 @@ impl Exchange {
             release: None,
             status: StatusCode::OK,
             code: None,
-            retries: 0,
+            attempts: 0,
             bytes_out: 0,
             is_whole: false,
             received: None,
@@ -90,8 +90,10 @@ impl Exchange {
         self.is_whole = is_whole;
     }
 
-    pub(crate) fn retried(&mut self) {
-        self.retries += 1;
+    /// The number of the attempt, from 1.
+    pub(crate) const fn begins_attempt(&mut self) -> u32 {
+        self.attempts += 1;
+        self.attempts
     }
 
     pub(crate) const fn answered(&mut self, status: StatusCode, code: Option<&'static str>) {
@@ -115,8 +117,8 @@ impl Exchange {
         if self.code.is_some() {
             counters.refused.fetch_add(1, Relaxed);
         }
-        if self.retries > 0 {
-            counters.retries.fetch_add(self.retries.into(), Relaxed);
+        if self.attempts > 1 {
+            counters.retries.fetch_add(u64::from(self.attempts - 1), Relaxed);
         }
     }
 
@@ -142,7 +144,7 @@ impl Exchange {
             duration_us = micros,
             service,
             upstream,
-            retries = self.retries,
+            attempts = self.attempts,
             request_id = text(&entry.id),
             "request"
         );

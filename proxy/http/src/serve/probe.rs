@@ -19,6 +19,8 @@ use crate::upstream::{Pool, send};
 
 /// How often it is looked which questions are due.
 const STEP: Duration = Duration::from_millis(50);
+/// The same while no release is to be asked.
+const REST: Duration = Duration::from_millis(500);
 
 /// When each release is asked next, by service and version.
 type Due = HashMap<String, Instant>;
@@ -26,9 +28,9 @@ type Due = HashMap<String, Instant>;
 pub(crate) async fn run(shared: Arc<Shared>) {
     let pool = Arc::new(Pool::default());
     let mut due = Due::new();
+    let mut asked = JoinSet::new();
     loop {
         let live = shared.current.get();
-        let mut asked = JoinSet::new();
         due.retain(|key, _| live.all_releases().any(|release| key_of(release) == *key));
         for release in live.all_releases() {
             let Some(health) = &release.plan.health else {
@@ -44,9 +46,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 }
             }
         }
-        while asked.join_next().await.is_some() {}
+        while asked.try_join_next().is_some() {}
         pool.sweep();
-        sleep(STEP).await;
+        sleep(if due.is_empty() { REST } else { STEP }).await;
     }
 }
 

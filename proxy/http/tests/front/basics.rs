@@ -1,7 +1,12 @@
 //! A request goes through, changed as the edge says, and errors have their answers.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use http::Response;
+use refrain_front::{Body, Front, Listen, ListenAt, Plan, Route};
+
 use crate::support::*;
-use refrain_front::{Front, Listen, ListenAt, Route};
 
 #[test]
 fn a_request_reaches_the_handler_and_its_answer_the_client() {
@@ -69,6 +74,65 @@ fn head_has_the_length_and_no_body() {
 }
 
 #[test]
+fn head_of_an_upstream_keeps_the_length_that_it_says_and_gets_none_that_it_does_not() {
+    for (length, expected) in [("Content-Length: 7\r\n", Some("7")), ("Transfer-Encoding: chunked\r\n", None)] {
+        let front = start(plan(refrain_front::Endpoint::Tcp(raw_upstream(move |_, mut stream| {
+            read_head(&mut stream);
+            write!(stream, "HTTP/1.1 200 OK\r\n{length}\r\n").unwrap();
+        }))));
+        let mut client = Raw::to(&front);
+        let answer = client.send("HEAD / HTTP/1.1\r\nHost: test\r\n\r\n").head();
+        assert_eq!(answer.header("content-length"), expected, "{answer:?}");
+    }
+}
+
+#[test]
+fn the_access_log_tells_each_request_once_and_only_if_it_is_wanted() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    // The loops are threads of their own: the one subscriber of this process that tells of accesses.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let front = start(Plan { access_log: true, ..plan(says("hello")) });
+    let mut client = Raw::to(&front);
+    client.send("GET /logged?secret HTTP/1.1\r\nHost: log.test\r\nX-Request-Id: id-1\r\n\r\n").answer();
+    let told = || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    wait_until(|| told().contains("id-1"));
+    front.reload(plan(says("hello"))).unwrap();
+    client.send("GET /silent HTTP/1.1\r\nHost: log.test\r\nX-Request-Id: id-2\r\n\r\n").answer();
+    wait_until(|| front.metrics().releases[0].answers[1] == 2);
+    let told = told();
+    let line = told.lines().find(|line| line.contains("id-1")).unwrap();
+    for field in [
+        "\"target\":\"access\"",
+        "\"client\":\"127.0.0.1\"",
+        "\"method\":\"GET\"",
+        "\"host\":\"log.test\"",
+        "\"path\":\"/logged\"",
+        "\"status\":200",
+        "\"bytes_out\":5",
+        "\"whole\":true",
+        "\"service\":\"test/one@1.0.0\"",
+        "\"upstream\":\"u0\"",
+        "\"attempts\":1",
+    ] {
+        assert!(line.contains(field), "{line} has {field}");
+    }
+    assert!(!told.contains("secret") && !told.contains("id-2"), "{told}");
+}
+
+#[test]
 fn a_unix_socket_serves_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(false);
@@ -79,6 +143,35 @@ fn a_unix_socket_serves_as_well() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "hello");
+}
+
+#[test]
+fn a_handler_that_panics_ends_its_own_connection_alone() {
+    let front = start(plan(handler(|request| async move {
+        assert_ne!(request.uri().path(), "/panic", "this test wants it");
+        Ok(Response::new(Body::from("fine")))
+    })));
+    let mut other = Raw::to(&front);
+    assert_eq!(other.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").answer().text(), "fine");
+    assert!(Raw::to(&front).send("GET /panic HTTP/1.1\r\nHost: test\r\n\r\n").rest().is_empty());
+    assert_eq!(other.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").answer().text(), "fine");
+    wait_until(|| front.metrics().connections == 1 && front.metrics().releases[0].in_flight == 0);
+}
+
+#[test]
+fn a_204_has_neither_body_nor_length_and_100_is_no_answer() {
+    for (status, expected) in [(204, 204), (304, 304), (103, 502)] {
+        let front = start(plan(handler(move |_| async move {
+            let mut response = Response::new(Body::from("body"));
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            Ok(response)
+        })));
+        let mut client = Raw::to(&front);
+        let answer = client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").head();
+        assert_eq!(answer.status(), expected);
+        assert!(status != 204 || answer.header("content-length").is_none());
+        assert!(status == 103 || client.rest().is_empty());
+    }
 }
 
 #[test]

@@ -1,1 +1,138 @@
-//! x
+//! TLS: certificates by name, new files, bad files, and HTTP/2 by ALPN.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use refrain_front::{CertificateFiles, Front, Plan, ReloadError, StartError, write_development_certificate};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::*;
+
+fn certificate(folder: &Path, name: &str) -> CertificateFiles {
+    let folder = folder.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    write_development_certificate(&folder, &[name.to_owned()]).unwrap()
+}
+
+fn der(files: &CertificateFiles) -> CertificateDer<'static> {
+    CertificateDer::from_pem_file(&files.certificate).unwrap()
+}
+
+/// A client that trusts these certificates.
+fn connector(trusted: &[&CertificateFiles], alpn: &[&str]) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    trusted.iter().for_each(|files| roots.add(der(files)).unwrap());
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+async fn connect(
+    to: SocketAddr,
+    name: &str,
+    connector: &TlsConnector,
+) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+    let stream = tokio::net::TcpStream::connect(to).await?;
+    connector.connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await
+}
+
+/// The certificate that a client which asks for this name gets.
+fn served(front: &Front, name: &str, trusted: &[&CertificateFiles]) -> std::io::Result<CertificateDer<'static>> {
+    block_on(async {
+        let stream = connect(address(front), name, &connector(trusted, &[])).await?;
+        Ok(stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned())
+    })
+}
+
+fn secure(certificates: Vec<CertificateFiles>) -> Plan {
+    Plan { certificates, ..plan(tells()) }
+}
+
+#[test]
+fn a_request_over_tls_is_told_to_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path(), "a.test");
+    let front = Front::start(&settings(true), secure(vec![files.clone()])).unwrap();
+    let text = block_on(async {
+        let mut stream = connect(address(&front), "a.test", &connector(&[&files], &["http/1.1"])).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    });
+    assert!(text.contains("x-forwarded-proto: https") && text.contains("proto=https"), "{text}");
+}
+
+#[test]
+fn http_2_is_chosen_by_alpn_and_curl_agrees() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path(), "a.test");
+    let front = Front::start(&settings(true), secure(vec![files.clone()])).unwrap();
+    let port = address(&front).port();
+    for (flag, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
+        let output = std::process::Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", flag, "--cacert"])
+            .arg(&files.certificate)
+            .args(["--resolve", &format!("a.test:{port}:127.0.0.1"), &format!("https://a.test:{port}/")])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{version} 200"));
+    }
+}
+
+#[test]
+fn a_client_gets_the_certificate_of_the_name_that_it_asks_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b, wild] = ["a.test", "b.test", "*.c.test"].map(|name| certificate(folder.path(), name));
+    let front = Front::start(&settings(true), secure(vec![a.clone(), b.clone(), wild.clone()])).unwrap();
+    let all = [&a, &b, &wild];
+    assert_eq!(served(&front, "a.test", &all).unwrap(), der(&a));
+    assert_eq!(served(&front, "b.test", &all).unwrap(), der(&b));
+    assert_eq!(served(&front, "x.c.test", &all).unwrap(), der(&wild));
+    // The first, which is not valid for it.
+    assert!(served(&front, "other.test", &all).is_err());
+}
+
+#[test]
+fn new_files_are_taken_into_use_and_bad_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path(), "a.test");
+    let front = Front::start(&settings(true), secure(vec![files.clone()])).unwrap();
+    let old = CertificateFiles { certificate: folder.path().join("old.crt"), key: files.key.clone() };
+    std::fs::copy(&files.certificate, &old.certificate).unwrap();
+    std::fs::write(&files.certificate, "nonsense").unwrap();
+    assert_eq!(served(&front, "a.test", &[&old]).unwrap(), der(&old));
+    std::fs::remove_file(&files.certificate).unwrap();
+    let new = certificate(folder.path(), "a.test");
+    wait_until(|| served(&front, "a.test", &[&old, &new]).is_ok_and(|found| found == der(&new)));
+}
+
+#[test]
+fn a_plan_without_a_usable_certificate_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path(), "a.test");
+    assert!(matches!(Front::start(&settings(true), secure(vec![])), Err(StartError::NoCertificate(_))));
+    let front = Front::start(&settings(true), secure(vec![files.clone()])).unwrap();
+    assert!(matches!(front.reload(secure(vec![])), Err(ReloadError::NoCertificate)));
+    let none = CertificateFiles { key: folder.path().join("none"), ..files.clone() };
+    let error = front.reload(secure(vec![none])).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read ") && error.ends_with("/none"), "{error}");
+    assert_eq!(served(&front, "a.test", &[&files]).unwrap(), der(&files));
+}
+
+#[test]
+fn plain_text_to_a_listener_of_tls_harms_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path(), "a.test");
+    let front = Front::start(&settings(true), secure(vec![files.clone()])).unwrap();
+    Raw::to(&front).send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").rest();
+    assert!(served(&front, "a.test", &[&files]).is_ok());
+}
