@@ -289,6 +289,24 @@ pub enum ServiceCommand {
         #[arg(long)]
         weight: Option<u16>,
     },
+    /// Build a stateless service and run it, again whenever its files change; requests under way are not dropped
+    #[command(after_help = "Example:\n  refrain up &\n  rctl service dev ./hello")]
+    Dev {
+        /// Folder with the service.toml
+        dir: PathBuf,
+        /// The `wasm-opt` to instrument modules with
+        #[arg(long, value_name = "FILE", env = "REFRAIN_WASM_OPT")]
+        wasm_opt: Option<PathBuf>,
+    },
+    /// Send one request to a service through the HTTP front end; exit code 1 for a status of 400 and more
+    #[command(
+        after_help = "Examples:\n  rctl service invoke hello\n  rctl service invoke hello /echo --data 'good day'\n  \
+        rctl service invoke hello /env --service-version ^1.0 -H 'accept: text/plain'"
+    )]
+    Invoke {
+        #[command(flatten)]
+        invocation: Invocation,
+    },
     /// Shift requests between versions of a stateless service
     #[command(after_help = "Example:\n  rctl service weights hello 1.0.0=90 1.1.0=10")]
     Weights {
@@ -312,6 +330,28 @@ pub enum ServiceCommand {
         #[command(flatten)]
         target: Target,
     },
+}
+
+/// One request.
+#[derive(Debug, Args)]
+pub struct Invocation {
+    /// The service: namespace/name, or the name alone
+    pub name: String,
+    /// The path below the service's first route, with its query
+    #[arg(default_value = "/")]
+    pub path: String,
+    /// The method [default: GET, or POST with --data]
+    #[arg(long, short = 'X')]
+    pub method: Option<String>,
+    /// A header; may be given several times
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = crate::invoke::header)]
+    pub headers: Vec<(String, String)>,
+    /// The body: a text, or @FILE
+    #[arg(long, short = 'd')]
+    pub data: Option<String>,
+    /// The version that is to answer: exactly this one, or a range such as ^1.0
+    #[arg(long, value_name = "VERSION")]
+    pub service_version: Option<String>,
 }
 
 /// One seat of one service.

@@ -47,6 +47,8 @@ pub enum RctlError {
     OtherService { path: PathBuf, found: String, wanted: String },
     #[error("{} has {faults}", path.display())]
     Manifest { path: PathBuf, faults: Faults },
+    #[error("no answer from {url}: {reason}")]
+    Invoke { url: String, reason: String },
     #[error("build.command failed ({status}): {command}")]
     Command { command: String, status: std::process::ExitStatus },
     #[error("build.command could not be run: {command}")]
@@ -110,6 +112,7 @@ impl RctlError {
             Self::Overtaken { .. } => "overtaken",
             Self::Exists { .. } => "exists",
             Self::Manifest { .. } => "bad-manifest",
+            Self::Invoke { .. } => "no-answer",
             Self::Command { .. } | Self::NoShell { .. } => "build-failed",
             Self::TooLarge { .. } => "too-large",
             Self::Instrument(InstrumentError::NoWasmOpt) => "no-wasm-opt",

@@ -8,9 +8,11 @@ mod build;
 mod check;
 mod client;
 mod deploy;
+mod dev;
 mod error;
 mod forensics;
 mod human;
+mod invoke;
 mod logs;
 mod output;
 mod replay;
@@ -99,6 +101,8 @@ fn run_service(command: ServiceCommand, options: &Options) -> Result<Output, Rct
         ServiceCommand::Scale { name, replicas } => service::scale(&Client::find(options)?, &name, replicas),
         ServiceCommand::Upgrade { name, dir } => upgrade::run(&Client::find(options)?, &name, &dir, options),
         ServiceCommand::Deploy { dir, weight } => deploy::run(&Client::find(options)?, &dir, weight),
+        ServiceCommand::Dev { dir, wasm_opt } => dev::run(&Client::find(options)?, &dir, wasm_opt),
+        ServiceCommand::Invoke { invocation } => invoke::run(&Client::find(options)?, &invocation),
         ServiceCommand::Weights { name, weights } => deploy::weigh(&Client::find(options)?, &name, weights),
         ServiceCommand::Remove { name, version } => deploy::remove(&Client::find(options)?, &name, &version),
         ServiceCommand::Rebuild { target } => service::rebuild(&Client::find(options)?, &target),

@@ -39,8 +39,12 @@ impl Output {
         Self { failed, ..self }
     }
 
+    /// Whether it ends with exit code 1.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// The text for people.
-    #[cfg(test)]
     pub fn shown(&self, colour: bool) -> String {
         (self.text)(colour)
     }

@@ -85,7 +85,7 @@ pub fn http(status: &HttpStatus, colour: bool) -> String {
 fn http_service(service: &HttpServiceStatus) -> Vec<Cell> {
     let [_, second, third, fourth, fifth] = service.answers;
     vec![
-        Cell::text(&format!("{}@{}", service.service, service.version)),
+        Cell::text(format!("{}@{}", service.service, service.version)),
         Cell::text(if service.stateless { "stateless" } else { "replicated" }),
         Cell::number(service.weight),
         Cell::number(service.in_flight),
@@ -93,7 +93,7 @@ fn http_service(service: &HttpServiceStatus) -> Vec<Cell> {
         Cell::number(fourth),
         Cell::number(fifth),
         service.instances.map_or_else(|| Cell::text("-"), Cell::number),
-        Cell::text(&service.routes.join(", ")),
+        Cell::text(service.routes.join(", ")),
     ]
 }
 

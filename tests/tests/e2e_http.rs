@@ -134,7 +134,9 @@ fn traffic(url: &str, until: &AtomicBool) -> Result<usize> {
     while !until.load(Ordering::SeqCst) {
         let mut command = Command::new("curl");
         command.args(["-s", "--max-time", "60", "-w", "%{http_code}\n"]);
-        (0..ROUND).for_each(|_| drop(command.args(["-o", "/dev/null", url])));
+        for _ in 0..ROUND {
+            command.args(["-o", "/dev/null", url]);
+        }
         let output = command.output()?;
         let told = String::from_utf8(output.stdout)?;
         ensure!(output.status.success() && told.lines().all(|line| line == "200"), "{} {told}", output.status);
