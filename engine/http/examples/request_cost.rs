@@ -1,0 +1,97 @@
+//! What a request costs: processor time per request of `hello, world`, handed over as a value without a connection, and
+//! instances per second of a component without imports.
+//!
+//! `cargo run --release -p refrain-http-host --example request_cost [SECONDS]`, or `... serve ADDRESS REUSE` for an
+//! HTTP/1.1 server on one thread that others can load.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use refrain_http_host::{Host, Limits, Permissions, Reuse, Service, Settings};
+use rustix::time::{ClockId, clock_gettime};
+
+const P2: &[u8] = include_bytes!("../tests/guests/p2.wasm");
+const P3: &[u8] = include_bytes!("../tests/guests/p3.wasm");
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let host = Host::new(Settings::default())?;
+    if let [serve, address, reuse] = &arguments[..]
+        && serve == "serve"
+    {
+        let reuse = reuse.parse()?;
+        return runtime.block_on(listen(load(&host, P2, Reuse::between(reuse, reuse), 1)?, address.clone()));
+    }
+    let seconds = arguments.first().map_or(Ok(3), |seconds| seconds.parse())?;
+    let time = Duration::from_secs(seconds);
+    let kept = Reuse::between(100_000, 100_000);
+    for (name, service, at_once) in [
+        ("0.2, fresh instance", load(&host, P2, Reuse::FRESH, 1)?, 1),
+        ("0.2, instance kept", load(&host, P2, kept.clone(), 1)?, 1),
+        ("0.3, fresh instance", load(&host, P3, Reuse::FRESH, 1)?, 1),
+        ("0.3, instance kept", load(&host, P3, kept, 1)?, 1),
+        ("0.3, reuse 128, 16 at once", load(&host, P3, Reuse::between(128, 128), 16)?, 16),
+    ] {
+        let micros = runtime.block_on(measure(&service, time, at_once))?;
+        println!("{name}: {micros:.1} us of processor time per request");
+    }
+    Ok(())
+}
+
+fn load(host: &Host, bytes: &[u8], reuse: Reuse, concurrency: usize) -> Result<Service, Failure> {
+    let limits = Limits { reuse, concurrency, ..Limits::default() };
+    Ok(host.load(bytes, "hello", limits, Permissions::default())?)
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("less than a second"))
+}
+
+async fn hello(service: &Service) -> Result<(), Failure> {
+    let request = http::Request::get("http://hello/").body(Empty::<Bytes>::new())?;
+    let body = service.handle(request).await?.into_body().collect().await?;
+    assert_eq!(body.to_bytes(), "hello, world\n");
+    Ok(())
+}
+
+async fn measure(service: &Service, time: Duration, at_once: usize) -> Result<f64, Failure> {
+    let (end, began) = (Instant::now() + time, processor_time());
+    let mut requests = 0_u32;
+    while Instant::now() < end {
+        for _ in 0..8 {
+            let hellos = futures_util::future::join_all((0..at_once).map(|_| hello(service))).await;
+            requests += u32::try_from(hellos.len())?;
+            hellos.into_iter().collect::<Result<(), _>>()?;
+        }
+    }
+    Ok((processor_time() - began).as_secs_f64() * 1e6 / f64::from(requests))
+}
+
+async fn listen(service: Service, address: String) -> Result<(), Failure> {
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("listening on {}", listener.local_addr()?);
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async move {
+            loop {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                let service = service.clone();
+                tokio::task::spawn_local(async move {
+                    let answer = service_fn(move |request| {
+                        let service = service.clone();
+                        async move { service.handle(request).await }
+                    });
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await
+                });
+            }
+        })
+        .await
+}
