@@ -41,7 +41,45 @@ fn main() -> Result<(), Failure> {
         let micros = runtime.block_on(measure(&service, time, at_once))?;
         println!("{name}: {micros:.1} us of processor time per request");
     }
+    let (median, high) = runtime.block_on(beside_spinning(&host, time))?;
+    println!("beside 4 guests that spin: median {median:?}, 99th percentile {high:?} until the answer");
     Ok(())
+}
+
+/// How long a neighbour of four guests that spin waits for its answer, on one thread for all of them.
+async fn beside_spinning(host: &Host, time: Duration) -> Result<(Duration, Duration), Failure> {
+    let limits = Limits { deadline: Duration::from_secs(1), ..Limits::default() };
+    let spinner = host.load(P2, "spinner", limits, Permissions::default())?;
+    let spin = async || {
+        let request = http::Request::get("http://hello/spin").body(Empty::<Bytes>::new()).expect("a request");
+        let _ = spinner.handle(request).await;
+    };
+    let neighbour = load(host, P2, Reuse::between(100, 100), 1)?;
+    let mut waits = Vec::new();
+    let measured = async {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            let began = Instant::now();
+            hello(&neighbour).await?;
+            waits.push(began.elapsed());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok::<_, Failure>(())
+    };
+    let spinning = futures_util::future::join_all((0..4).map(|_| async {
+        loop {
+            spin().await;
+        }
+    }));
+    match futures_util::future::select(Box::pin(spinning), Box::pin(measured)).await {
+        futures_util::future::Either::Left(_) => unreachable!("guests spin for ever"),
+        futures_util::future::Either::Right((measured, spinning)) => {
+            drop(spinning);
+            measured?;
+        }
+    }
+    waits.sort_unstable();
+    Ok((waits[waits.len() / 2], waits[waits.len() * 99 / 100]))
 }
 
 fn load(host: &Host, bytes: &[u8], reuse: Reuse, concurrency: usize) -> Result<Service, Failure> {

@@ -94,6 +94,7 @@ const LIGHT: &[(&str, &[&str])] = &[
     ("refrain-proxy", &["wasmtime", "openraft", "wasmparser"]),
     ("refrain-sequencer", &["wasmtime", "wasmparser"]),
     ("refrain-engine", &["openraft", "tokio"]),
+    ("refrain-http-host", &["openraft", "axum", "refrain-engine", "refrain-kernel"]),
     ("refrain-fuzz", &["wasmtime", "axum", "libfuzzer-sys", "wasm-smith"]),
     ("refrain-tests", &["wasmtime", "openraft"]),
     ("refrain-bench", &["wasmtime", "openraft"]),
