@@ -149,6 +149,10 @@ impl HostBody {
     }
 
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.source.is_some() && self.began.elapsed() >= self.lifetime {
+            // A body that is always ready never waits for the clock.
+            return Poll::Ready(Some(Err(self.overtime())));
+        }
         let Some(source) = &mut self.source else {
             return Poll::Ready(None);
         };
@@ -162,11 +166,13 @@ impl HostBody {
                 self.finish();
                 Poll::Ready(None)
             }
-            Poll::Pending => self.poll_clock(context).map(|()| {
-                self.source = None;
-                Some(Err(BodyError::Lifetime { limit: self.lifetime }))
-            }),
+            Poll::Pending => self.poll_clock(context).map(|()| Some(Err(self.overtime()))),
         }
+    }
+
+    fn overtime(&mut self) -> BodyError {
+        self.source = None;
+        BodyError::Lifetime { limit: self.lifetime }
     }
 
     fn poll_clock(&mut self, context: &mut Context<'_>) -> Poll<()> {

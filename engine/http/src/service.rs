@@ -28,7 +28,6 @@ use crate::pulse::Pulse;
 use crate::refusal::Refusal;
 use crate::run::{End, Run, Work};
 use crate::stdio::{Line, Output};
-use crate::ticker::TICK;
 use crate::waiting::Waiting;
 
 /// The shortest time between two looks at what is idle.
@@ -231,8 +230,7 @@ impl Inner {
     }
 
     pub(crate) fn pulse(&self) -> Pulse {
-        let ticks = self.limits.cpu.map(|cpu| u64::try_from(cpu.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX));
-        Pulse::new(self.host.ticker.ticks(), ticks)
+        Pulse::new(self.host.ticker.ticks(), self.limits.cpu)
     }
 }
 
