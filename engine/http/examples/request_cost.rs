@@ -16,6 +16,20 @@ use rustix::time::{ClockId, clock_gettime};
 const P2: &[u8] = include_bytes!("../tests/guests/p2.wasm");
 const P3: &[u8] = include_bytes!("../tests/guests/p3.wasm");
 
+/// The least that passes for a service: one memory of a page, and a handler that gives no response.
+const TINY: &str = r#"(component
+    (import "wasi:http/types@0.2.0" (instance $types
+        (export "incoming-request" (type (sub resource)))
+        (export "response-outparam" (type (sub resource)))))
+    (alias export $types "incoming-request" (type $request))
+    (alias export $types "response-outparam" (type $out))
+    (core module $code (memory 1) (func (export "handle") (param i32 i32)))
+    (core instance $instance (instantiate $code))
+    (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+        (canon lift (core func $instance "handle")))
+    (instance $handler (export "handle" (func $handle)))
+    (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
@@ -41,6 +55,8 @@ fn main() -> Result<(), Failure> {
         let micros = runtime.block_on(measure(&service, time, at_once))?;
         println!("{name}: {micros:.1} us of processor time per request");
     }
+    let tiny = load(&host, &wat::parse_str(TINY)?, Reuse::FRESH, 1)?;
+    println!("tiny, fresh instance: {:.0} a second of processor time", runtime.block_on(instances(&tiny, time))?);
     let (median, high) = runtime.block_on(beside_spinning(&host, time))?;
     println!("beside 4 guests that spin: median {median:?}, 99th percentile {high:?} until the answer");
     Ok(())
@@ -97,6 +113,21 @@ async fn hello(service: &Service) -> Result<(), Failure> {
     let body = service.handle(request).await?.into_body().collect().await?;
     assert_eq!(body.to_bytes(), "hello, world\n");
     Ok(())
+}
+
+/// Instances of a component that answers nothing.
+async fn instances(service: &Service, time: Duration) -> Result<f64, Failure> {
+    let (end, began) = (Instant::now() + time, processor_time());
+    let mut made = 0_u32;
+    while Instant::now() < end {
+        for _ in 0..100 {
+            let request = http::Request::get("http://hello/").body(Empty::<Bytes>::new())?;
+            let refusal = service.handle(request).await.map(drop).expect_err("the guest gives no response");
+            assert_eq!(refusal.code(), "no-response", "{refusal:?}");
+            made += 1;
+        }
+    }
+    Ok(f64::from(made) / (processor_time() - began).as_secs_f64())
 }
 
 async fn measure(service: &Service, time: Duration, at_once: usize) -> Result<f64, Failure> {
