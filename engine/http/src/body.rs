@@ -149,6 +149,10 @@ impl HostBody {
     }
 
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.source.is_some() && self.began.elapsed() >= self.lifetime {
+            // A body that is always ready never waits for the clock.
+            return Poll::Ready(Some(Err(self.overtime())));
+        }
         let Some(source) = &mut self.source else {
             return Poll::Ready(None);
         };
@@ -162,11 +166,13 @@ impl HostBody {
                 self.finish();
                 Poll::Ready(None)
             }
-            Poll::Pending => self.poll_clock(context).map(|()| {
-                self.source = None;
-                Some(Err(BodyError::Lifetime { limit: self.lifetime }))
-            }),
+            Poll::Pending => self.poll_clock(context).map(|()| Some(Err(self.overtime()))),
         }
+    }
+
+    fn overtime(&mut self) -> BodyError {
+        self.source = None;
+        BodyError::Lifetime { limit: self.lifetime }
     }
 
     fn poll_clock(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -215,24 +221,21 @@ impl Source {
 
     /// Lets the guest go on alone for a while, its body read by nobody or by the host.
     fn finish(self, afterwards: Duration, drain: bool) {
-        let Self { mut frames, mut call } = self;
-        if call.over().is_some() {
+        let Self { frames, mut call } = self;
+        let mut frames = drain.then_some(frames);
+        let host = call.host();
+        let mut rest = move |context: &mut Context<'_>| {
+            if let Some(frames) = &mut frames {
+                while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut *frames).poll_frame(context) {}
+            }
+            call.poll(context).map(drop)
+        };
+        // Mostly there is nothing left to do but to notice that the body is gone.
+        if rest(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
-        let background = call.host();
-        let rest = async move {
-            if drain {
-                std::future::poll_fn(|context| {
-                    while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut frames).poll_frame(context) {}
-                    call.poll(context).map(drop)
-                })
-                .await;
-            } else {
-                drop(frames);
-                std::future::poll_fn(|context| call.poll(context).map(drop)).await;
-            }
-        };
-        background.background.spawn(async move {
+        let rest = std::future::poll_fn(rest);
+        host.background.spawn(async move {
             let _ = tokio::time::timeout(afterwards, rest).await;
         });
     }

@@ -1,9 +1,11 @@
 //! A request's call of its guest, as its caller holds it: here, lent to the background, or over.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::background::{Found, Home};
+use crate::crowd::Beside;
 use crate::fault::Fault;
 use crate::host;
 use crate::run::Run;
@@ -18,12 +20,18 @@ pub(crate) struct Call {
 enum Place {
     Here(Box<Run>),
     Away(Arc<Home>),
+    /// In an instance that serves others as well.
+    Beside(Beside),
     Over(Result<(), Fault>),
 }
 
 impl Call {
     pub(crate) fn new(run: Run, service: Arc<Inner>) -> Self {
         Self { place: Place::Here(Box::new(run)), service }
+    }
+
+    pub(crate) fn beside(request: Beside, service: Arc<Inner>) -> Self {
+        Self { place: Place::Beside(request), service }
     }
 
     /// Lets the guest go on, if it can. Ready when it is over, also if it is asked again.
@@ -39,6 +47,10 @@ impl Call {
                 Place::Away(home) => match home.poll(context) {
                     Poll::Ready(Found::Back(run)) => Place::Here(run),
                     Poll::Ready(Found::Over(result)) => Place::Over(result),
+                    Poll::Pending => return Poll::Pending,
+                },
+                Place::Beside(request) => match Pin::new(&mut request.over).poll(context) {
+                    Poll::Ready(result) => Place::Over(result.unwrap_or_else(|_| Err(Fault::lost()))),
                     Poll::Pending => return Poll::Pending,
                 },
             };

@@ -2,9 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use wasmtime::Store;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -12,6 +15,7 @@ use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView as _, p2, p3};
 
 use crate::component::Instance;
 use crate::counters::count;
+use crate::crowd::{Job, Member};
 use crate::fault::Fault;
 use crate::guest::Guest;
 use crate::head::HeadSender;
@@ -62,10 +66,32 @@ impl Cell {
             Instance::P2(proxy) => serve_p2(&mut self.store, proxy, request, head).await,
             Instance::P3(service) => {
                 let store = &mut self.store;
-                store.run_concurrent(async |accessor| serve_p3(accessor, service, request, head).await).await.flatten()
+                store
+                    .run_concurrent(async |accessor| {
+                        serve_p3(accessor, service, request, head).await?;
+                        std::future::poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
+                        Ok(())
+                    })
+                    .await
+                    .flatten()
             }
         };
         result.map_err(|error| Fault::new(&error))
+    }
+
+    /// Serves requests as they come, until no more can and all are over. For instances of 0.3 alone.
+    pub(crate) async fn serve_many(&mut self, jobs: mpsc::Receiver<Job>, member: &Member) -> Result<(), Fault> {
+        let Instance::P3(service) = &self.instance else {
+            return Ok(());
+        };
+        let (pulse, log) = (&self.pulse, self.store.data().log.clone());
+        let begin = || {
+            pulse.reset();
+            log.reset();
+        };
+        let served =
+            self.store.run_concurrent(async |accessor| serve_jobs(accessor, service, jobs, member, begin).await);
+        served.await.flatten().map_err(|error| Fault::new(&error))
     }
 }
 
@@ -93,7 +119,7 @@ async fn serve_p2(
     proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
 }
 
-pub(crate) async fn serve_p3(
+async fn serve_p3(
     accessor: &Accessor<Guest>,
     service: &p3::bindings::Service,
     request: http::Request<WasiBody>,
@@ -120,8 +146,42 @@ pub(crate) async fn serve_p3(
     let _ = head.send(Ok(response));
     // The guest's stream moves only while this store is polled.
     let _ = read.await;
-    std::future::poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
     Ok(())
+}
+
+async fn serve_jobs(
+    accessor: &Accessor<Guest>,
+    service: &p3::bindings::Service,
+    mut jobs: mpsc::Receiver<Job>,
+    member: &Member,
+    begin: impl Fn(),
+) -> wasmtime::Result<()> {
+    let mut active = FuturesUnordered::new();
+    std::future::poll_fn(|context| {
+        loop {
+            match active.poll_next_unpin(context) {
+                Poll::Ready(Some(Ok(()))) => continue,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            match jobs.poll_recv(context) {
+                Poll::Ready(Some(Job { id, request, head, seat })) => {
+                    if active.is_empty() {
+                        begin();
+                    }
+                    active.push(async move {
+                        serve_p3(accessor, service, request, head).await?;
+                        drop(seat);
+                        member.done(id);
+                        Ok(())
+                    });
+                }
+                Poll::Ready(None) if active.is_empty() => return accessor.poll_no_interesting_tasks(context).map(Ok),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await
 }
 
 /// The response, and what resolves when its body is dropped.

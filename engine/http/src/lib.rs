@@ -16,6 +16,7 @@ mod call;
 mod cell;
 mod component;
 mod counters;
+mod crowd;
 mod fault;
 mod guest;
 mod head;

@@ -60,8 +60,8 @@ pub struct Limits {
     pub lifetime: Duration,
     /// How long a guest may go on after its response is complete. Beyond, its instance is dropped.
     pub afterwards: Duration,
-    /// Processor time of a request, counted in ticks of 1 ms over stretches that last longer than that; with several
-    /// requests at once in an instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
+    /// Processor time of a request, of stretches that last longer than about 2 ms; with several requests at once in an
+    /// instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
     /// [`BodyError::Cpu`](crate::BodyError::Cpu).
     pub cpu: Option<Duration>,
     /// Bytes of names and values of the headers of a request

@@ -16,6 +16,7 @@ use crate::call::Call;
 use crate::cell::Cell;
 use crate::component::{Loaded, Pre};
 use crate::counters::{Counted, Counters, count};
+use crate::crowd::Crowd;
 use crate::head::HeadSender;
 use crate::host;
 use crate::intake;
@@ -27,7 +28,6 @@ use crate::pulse::Pulse;
 use crate::refusal::Refusal;
 use crate::run::{End, Run, Work};
 use crate::stdio::{Line, Output};
-use crate::ticker::TICK;
 use crate::waiting::Waiting;
 
 /// The shortest time between two looks at what is idle.
@@ -55,6 +55,8 @@ pub(crate) struct Inner {
     seats: Admission,
     /// Instances that wait for a request, the one used last at the end.
     idle: Mutex<Vec<(Cell, Instant)>>,
+    /// Instances that serve several requests at once.
+    crowd: Crowd,
 }
 
 impl Service {
@@ -65,10 +67,12 @@ impl Service {
         permissions: Permissions,
         loaded: Loaded,
     ) -> Self {
+        let per_instance = if matches!(loaded.pre, Pre::P3(_)) { limits.concurrency.max(1) } else { 1 };
+        let seats = limits.instances.saturating_mul(per_instance);
         let inner = Inner {
             host,
             name: name.to_owned(),
-            seats: Admission::new(limits.instances, limits.queue, limits.queue_wait),
+            seats: Admission::new(seats, limits.queue, limits.queue_wait),
             limits,
             permissions,
             pre: loaded.pre,
@@ -78,6 +82,7 @@ impl Service {
             flavour: loaded.flavour,
             slots: loaded.needs.slots(),
             idle: Mutex::default(),
+            crowd: Crowd::default(),
         };
         let inner = Arc::new(inner);
         inner.host.outgoing.spawn(sweep(Arc::downgrade(&inner), inner.limits.idle));
@@ -173,6 +178,7 @@ impl Inner {
         let old: Vec<_> = idle.drain(..old).collect();
         drop(idle);
         drop(old);
+        self.crowd.sweep(limit);
     }
 
     /// Drops the instance that has been idle longest, if there is one.
@@ -180,6 +186,9 @@ impl Inner {
         let mut idle = self.idle.lock();
         let oldest = (!idle.is_empty()).then(|| idle.remove(0));
         drop(idle);
+        if oldest.is_none() {
+            self.crowd.drop_idle();
+        }
         oldest.is_some()
     }
 
@@ -190,6 +199,10 @@ impl Inner {
         head: HeadSender,
         seat: OwnedSemaphorePermit,
     ) -> Result<Call, Refusal> {
+        if self.is_shared() {
+            let request = self.crowd.take(self, request, head, seat).await?;
+            return Ok(Call::beside(request, Arc::clone(self)));
+        }
         let idle = self.idle.lock().pop();
         let (work, pulse): (Work, _) = match idle {
             Some((cell, _)) => {
@@ -197,7 +210,7 @@ impl Inner {
                 (Box::pin(serve(cell, request, head, seat)), pulse)
             }
             None => {
-                let lease = self.host.lease(self.slots).await?;
+                let lease = self.lease().await?;
                 let pulse = Arc::new(self.pulse());
                 let made = Cell::make(Arc::clone(self), Arc::clone(&pulse), lease);
                 (Box::pin(serve_anew(made, request, head, seat)), pulse)
@@ -206,9 +219,18 @@ impl Inner {
         Ok(Call::new(Run::new(work, pulse), Arc::clone(self)))
     }
 
-    fn pulse(&self) -> Pulse {
-        let ticks = self.limits.cpu.map(|cpu| u64::try_from(cpu.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX));
-        Pulse::new(self.host.ticker.ticks(), ticks)
+    /// Whether an instance serves several requests at once.
+    fn is_shared(&self) -> bool {
+        matches!(self.pre, Pre::P3(_)) && self.limits.concurrency > 1
+    }
+
+    /// Slots for a new instance.
+    pub(crate) async fn lease(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.host.lease(self.slots).await
+    }
+
+    pub(crate) fn pulse(&self) -> Pulse {
+        Pulse::new(self.host.ticker.ticks(), self.limits.cpu)
     }
 }
 

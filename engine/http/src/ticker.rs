@@ -1,7 +1,7 @@
 //! The epoch ticker: one tick a millisecond while guests run, none while the host is idle.
 //!
-//! A tick raises the epoch of every engine, and counts: a guest is told how long its turn has taken by the number of
-//! ticks alone, so that nobody reads a clock for it.
+//! A tick raises the epoch of every engine, and counts: a guest whose turn ends in the tick in which it began is never
+//! asked about, so that most turns cost no look at a clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use wasmtime::Engine;
 
 /// Time between two ticks.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a turn after which the ticker parks: waking it for every turn of a busy host would cost more.
 const LINGER_TICKS: u32 = 100;
 

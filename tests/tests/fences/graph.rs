@@ -97,6 +97,7 @@ const LIGHT: &[(&str, &[&str])] = &[
     ("refrain-front", &["wasmtime", "openraft", "wasmparser", "axum", "aws-lc-rs"]),
     ("refrain-sequencer", &["wasmtime", "wasmparser"]),
     ("refrain-engine", &["openraft", "tokio"]),
+    ("refrain-http-host", &["openraft", "axum", "refrain-engine", "refrain-kernel"]),
     ("refrain-fuzz", &["wasmtime", "axum", "libfuzzer-sys", "wasm-smith"]),
     ("refrain-tests", &["wasmtime", "openraft"]),
     ("refrain-bench", &["wasmtime", "openraft"]),

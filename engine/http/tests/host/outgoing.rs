@@ -53,6 +53,34 @@ async fn answer(request: http::Request<Incoming>) -> Result<http::Response<Full<
     Ok(response)
 }
 
+/// The same over TLS, for `secure.example.com`, with a file of the authority that it is trusted by.
+async fn secure_upstream(folder: &std::path::Path) -> (u16, std::path::PathBuf) {
+    let certified = rcgen::generate_simple_self_signed(vec!["secure.example.com".into()]).expect("a certificate");
+    let authorities = folder.join("authorities.pem");
+    std::fs::write(&authorities, certified.cert.pem()).expect("a file");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).expect("a key");
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .expect("a certificate with its key");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let served = hyper::server::conn::http1::Builder::new();
+                let _ = served.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+            });
+        }
+    });
+    (port, authorities)
+}
+
 fn permissions(entries: &[&str]) -> Permissions {
     let outgoing = entries.iter().map(|entry| entry.parse::<Destination>().expect("a destination")).collect();
     Permissions { outgoing, ..Permissions::default() }
@@ -231,4 +259,20 @@ async fn what_cannot_be_reached_is_told_apart() {
         guest(P2, &["127.0.0.1:*", "user@x", "nowhere.invalid"].map(|entry| entry.trim_start_matches("user@")));
     assert_eq!(fetch(&service, &format!("http://127.0.0.1:{port}/")).await, "ConnectionRefused");
     assert_eq!(fetch(&service, "http://nowhere.invalid/").await, "DnsError");
+}
+
+#[tokio::test]
+async fn https_goes_to_who_can_prove_the_name_and_to_nobody_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (port, authorities) = secure_upstream(folder.path()).await;
+    for bytes in [P2, P3] {
+        let (resolver, _) = resolver(vec![LOCAL]);
+        let settings = Settings { resolver: Some(resolver), authorities: Some(authorities.clone()), ..settings() };
+        let entries = permissions(&["https://secure.example.com:*", "https://other.example.com:*"]);
+        let service = host_with(settings).load(bytes, "test", Limits::default(), entries).expect("the guest loads");
+        let answer = fetch(&service, &format!("https://secure.example.com:{port}/")).await;
+        assert_eq!(answer, "200 GET / secure.example.com 0");
+        let answer = fetch(&service, &format!("https://other.example.com:{port}/")).await;
+        assert!(answer == "TlsCertificateError" || answer == "another error", "{answer}");
+    }
 }
