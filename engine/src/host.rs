@@ -4,7 +4,7 @@
 //! memory between turns (audits, injected faults, fuel for the new turn) happens there too, as only a suspended host
 //! call may touch it.
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -265,31 +265,44 @@ fn charge(caller: &mut Caller<'_, Host>, work: u64, polls: u64) {
     meter::charge(caller, CALL_FUEL.saturating_add(work), polls);
 }
 
+/// A call that a guest may have to wait for: its code, or what ends the guest.
+pub(crate) type Waiting<'a> = Box<dyn Future<Output = wasmtime::Result<i32>> + Send + 'a>;
+
+/// Takes the cost of a call that does nothing.
+pub(crate) fn charge_call(caller: &mut Caller<'_, Host>) {
+    let polls = caller.data().shared.lock().polls;
+    charge(caller, 0, polls);
+}
+
 /// Runs `call` until it does not block, once a turn. `call` is told whether it is the first time.
 pub(crate) fn waiting_call<'a, A: Answer>(
     mut caller: Caller<'a, Host>,
     mut call: impl FnMut(&mut Kernel, &mut [u8], bool) -> Result<A, Stop> + Send + 'a,
-) -> Box<dyn Future<Output = i32> + Send + 'a> {
+) -> Waiting<'a> {
     let Some(memory) = memory_of(&mut caller) else {
-        return Box::new(std::future::ready(i32::from(Errno::Fault.code())));
+        return Box::new(ready(Ok(i32::from(Errno::Fault.code()))));
     };
+    if let Err(spent) = meter::check(&caller) {
+        return Box::new(ready(Err(spent)));
+    }
     if meter::is_yield_due(&caller) {
         return Box::new(async move {
             yield_core().await;
             let polls = caller.data().shared.lock().polls;
-            meter::yielded(&mut caller, polls);
+            meter::yielded(&mut caller, polls)?;
             Box::into_pin(waiting_call(caller, call)).await
         });
     }
     let mut turn = match first_attempt(&mut caller, memory, &mut call) {
-        Attempt::Returned(code) => return Box::new(std::future::ready(code)),
-        Attempt::Waits(turn) => turn,
+        Ok(Attempt::Returned(code)) => return Box::new(ready(Ok(code))),
+        Ok(Attempt::Waits(turn)) => turn,
+        Err(spent) => return Box::new(ready(Err(spent))),
     };
     Box::new(poll_fn(move |_| {
         let shared = Arc::clone(&caller.data().shared);
         let mut shared = shared.lock();
         if std::mem::take(&mut shared.capture) {
-            return Poll::Ready(stack::unwind(&mut caller, &mut shared));
+            return Poll::Ready(Ok(stack::unwind(&mut caller, &mut shared)));
         }
         if std::mem::take(&mut shared.look) {
             shared.image = Some(Image::whole(&mut caller));
@@ -304,11 +317,13 @@ pub(crate) fn waiting_call<'a, A: Answer>(
         charge(&mut caller, shared.kernel().take_work(), shared.polls);
         let returned = returned(result);
         trace::stepped(&mut caller, &mut shared, memory, returned);
-        let Some(code) = returned else {
-            suspend(&mut caller, &mut shared);
-            return Poll::Pending;
-        };
-        Poll::Ready(code)
+        match returned {
+            Some(code) => Poll::Ready(Ok(code)),
+            None => match suspend(&mut caller, &mut shared) {
+                Ok(()) => Poll::Pending,
+                Err(spent) => Poll::Ready(Err(spent)),
+            },
+        }
     }))
 }
 
@@ -331,7 +346,7 @@ fn first_attempt<A: Answer>(
     caller: &mut Caller<'_, Host>,
     memory: Memory,
     call: impl FnOnce(&mut Kernel, &mut [u8], bool) -> Result<A, Stop>,
-) -> Attempt {
+) -> wasmtime::Result<Attempt> {
     let (result, work, polls) = {
         let (memory, host) = memory.data_and_store_mut(caller.as_context_mut());
         let mut shared = host.shared.lock();
@@ -342,25 +357,25 @@ fn first_attempt<A: Answer>(
             }
             Mode::Unwinding => {
                 drop(shared);
-                return Attempt::Returned(stack::stray_call(caller));
+                return Ok(Attempt::Returned(stack::stray_call(caller)));
             }
             // A call into which the stack was built up goes on waiting where the captured one stood.
             Mode::Rewinding => {
                 drop(shared);
-                return Attempt::Waits(stack::rewound(caller));
+                return Ok(Attempt::Waits(stack::rewound(caller)));
             }
         }
     };
     charge(caller, work, polls);
     if let Some(code) = result {
         trace::returned(caller, memory, code);
-        return Attempt::Returned(code);
+        return Ok(Attempt::Returned(code));
     }
     let shared = Arc::clone(&caller.data().shared);
     let mut shared = shared.lock();
     trace::stepped(caller, &mut shared, memory, None);
-    suspend(caller, &mut shared);
-    Attempt::Waits(shared.turn)
+    suspend(caller, &mut shared)?;
+    Ok(Attempt::Waits(shared.turn))
 }
 
 /// The code that a call returns; none when it waits.
@@ -386,13 +401,14 @@ fn begin_turn(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory
     }
 }
 
-fn suspend(caller: &mut Caller<'_, Host>, shared: &mut Shared) {
+fn suspend(caller: &mut Caller<'_, Host>, shared: &mut Shared) -> wasmtime::Result<()> {
+    shared.fuel_left = meter::yielded(caller, shared.polls)?;
     shared.blocked = true;
     shared.memory_bytes = caller.data().limits.memory_bytes();
-    shared.fuel_left = meter::yielded(caller, shared.polls);
     if shared.kernel().audited() {
         shared.memory_digest = Some(digest_state(caller));
     }
+    Ok(())
 }
 
 /// The digest of linear memories, mutable globals and table sizes. The memory of the stack is left out: what was stored

@@ -10,7 +10,8 @@ use refrain_inspect::asyncify::waits;
 use refrain_kernel::Errno;
 use wasmtime::{Caller, Linker, WasmTy, WasmTyList};
 
-use crate::host::{Host, call, memory_of};
+use crate::host::{Host, Waiting, call, charge_call, memory_of};
+use crate::meter;
 use crate::trace::{Called, Function};
 
 /// The linker of a platform on its way, and the family whose functions are being linked.
@@ -55,8 +56,11 @@ impl<'a> Links<'a> {
 
     /// Links a function that does nothing, whatever its arguments, and gives nothing back.
     pub(crate) fn ignore<P: WasmTyList + 'static>(&mut self, name: &'static str) -> wasmtime::Result<()> {
-        self.linker
-            .func_wrap_async(self.family.link_module(), name, |_: Caller<'_, Host>, _: P| Box::new(ready(())))?;
+        self.linker.func_wrap_async(self.family.link_module(), name, |mut caller: Caller<'_, Host>, _: P| {
+            let checked = meter::check(&caller);
+            charge_call(&mut caller);
+            Box::new(ready(checked))
+        })?;
         Ok(())
     }
 
@@ -64,8 +68,9 @@ impl<'a> Links<'a> {
     pub(crate) fn fail<P: WasmTyList + 'static>(&mut self, name: &'static str, errno: Errno) -> wasmtime::Result<()> {
         let (traced, told) = (self.traced, Function { family: self.family, name });
         self.linker.func_wrap_async(self.family.link_module(), name, move |mut caller: Caller<'_, Host>, _: P| {
+            let checked = meter::check(&caller);
             caller.data_mut().called = traced.then(|| Called::new(told, []));
-            Box::new(ready(call(&mut caller, |_, _| Err::<(), _>(errno))))
+            Box::new(ready(checked.map(|()| call(&mut caller, |_, _| Err::<(), _>(errno)))))
         })?;
         Ok(())
     }
@@ -74,14 +79,12 @@ impl<'a> Links<'a> {
     pub(crate) fn waiting_silent(
         &mut self,
         name: &'static str,
-        function: impl for<'c> Fn(Caller<'c, Host>) -> Box<dyn Future<Output = i32> + Send + 'c> + Send + Sync + 'static,
+        function: impl for<'c> Fn(Caller<'c, Host>) -> Waiting<'c> + Send + Sync + 'static,
     ) -> wasmtime::Result<()> {
         self.must_wait(name);
         self.linker.func_wrap_async(self.family.link_module(), name, move |caller: Caller<'_, Host>, (): ()| {
             let waiting = Box::into_pin(function(caller));
-            Box::new(async move {
-                waiting.await;
-            })
+            Box::new(async move { waiting.await.map(drop) })
         })?;
         Ok(())
     }
@@ -97,6 +100,8 @@ impl<'a> Links<'a> {
             self.family.link_module(),
             name,
             move |mut caller: Caller<'_, Host>, argument: u32| {
+                meter::check(&caller)?;
+                charge_call(&mut caller);
                 let result = function(argument);
                 if traced {
                     caller.data_mut().called = Some(Called::new(told, [u64::from(argument)]));
@@ -126,7 +131,7 @@ impl<'a> Links<'a> {
     pub(crate) fn waiting<P: WasmTyList + Words + 'static>(
         &mut self,
         name: &'static str,
-        function: impl for<'c> Fn(Caller<'c, Host>, P) -> Box<dyn Future<Output = i32> + Send + 'c> + Send + Sync + 'static,
+        function: impl for<'c> Fn(Caller<'c, Host>, P) -> Waiting<'c> + Send + Sync + 'static,
     ) -> wasmtime::Result<()> {
         self.must_wait(name);
         let (module, told) = (self.family.link_module(), Function { family: self.family, name });
@@ -186,14 +191,19 @@ macro_rules! adapters {
             fn link(self, links: &mut Links<'_>, name: &'static str) -> wasmtime::Result<()> {
                 let (module, told) = (links.family.link_module(), Function { family: links.family, name });
                 if !links.traced {
-                    let bare = move |caller: Caller<'_, Host>, $($argument: $argument),*| self(caller, $($argument),*);
+                    let bare = move |caller: Caller<'_, Host>, $($argument: $argument),*| -> wasmtime::Result<i32> {
+                        meter::check(&caller)?;
+                        Ok(self(caller, $($argument),*))
+                    };
                     links.linker.func_wrap(module, name, bare)?;
                     return Ok(());
                 }
-                links.linker.func_wrap(module, name, move |mut caller: Caller<'_, Host>, $($argument: $argument),*| {
+                let noted = move |mut caller: Caller<'_, Host>, $($argument: $argument),*| -> wasmtime::Result<i32> {
+                    meter::check(&caller)?;
                     caller.data_mut().called = Some(Called::new(told, [$($argument.word()),*]));
-                    self(caller, $($argument),*)
-                })?;
+                    Ok(self(caller, $($argument),*))
+                };
+                links.linker.func_wrap(module, name, noted)?;
                 Ok(())
             }
         }

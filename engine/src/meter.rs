@@ -5,8 +5,12 @@
 //! the host cost is owed, and taken from the store's fuel now and then, as each time it is set the guest's slice begins
 //! anew. Hence a guest that does little but call would never yield: once its calls have cost a slice, slices become
 //! short until it does. A call that may wait yields by itself then.
+//!
+//! What is owed and is more than what is left ends the guest at its next call, whether it waits in it or not; code
+//! between calls may use what is owed a second time, up to a slice. All of that is the same on every replica: the
+//! constants here are part of the compatibility key.
 
-use wasmtime::{AsContextMut, Caller, StoreContextMut};
+use wasmtime::{AsContextMut, Caller, StoreContextMut, Trap};
 
 use crate::host::Host;
 
@@ -16,6 +20,11 @@ pub(crate) const YIELD_FUEL: u64 = 4_000_000;
 /// The slice of a guest whose calls have cost [`YIELD_FUEL`], until it has yielded and calls again. Calculating in such
 /// slices takes about a fifth longer.
 const SHORT_SLICE: u64 = 1_000;
+/// The shortest that it becomes where single calls cost as much as a slice.
+const SHORTEST_SLICE: u64 = 60;
+
+/// What decides where a guest yields and traps, for the compatibility key.
+pub(crate) const BEHAVIOUR: [u64; 3] = [YIELD_FUEL, SHORT_SLICE, SHORTEST_SLICE];
 
 /// What a guest owes, and its slice.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +37,8 @@ pub(crate) struct Meter {
     slice: u64,
     /// How often the guest had been polled when it was charged last.
     polls: u64,
+    /// It owed more than was left.
+    is_overdrawn: bool,
 }
 
 /// What the store is to be set to.
@@ -40,7 +51,7 @@ struct Settled {
 impl Meter {
     /// Of a guest that owes nothing and was polled so often.
     pub(crate) fn new(polls: u64) -> Self {
-        Self { owed: 0, worked: 0, slice: YIELD_FUEL, polls }
+        Self { owed: 0, worked: 0, slice: YIELD_FUEL, polls, is_overdrawn: false }
     }
 
     /// Takes what a call cost; `fuel` is what the store has.
@@ -55,7 +66,7 @@ impl Meter {
             YIELD_FUEL if self.worked >= YIELD_FUEL => SHORT_SLICE,
             YIELD_FUEL => YIELD_FUEL,
             _ if has_yielded => YIELD_FUEL,
-            short if self.worked >= YIELD_FUEL => (short / 4).max(1),
+            short if self.worked >= YIELD_FUEL => (short / 4).max(SHORTEST_SLICE),
             short => short,
         };
         if slice == self.slice && self.owed < fuel {
@@ -70,7 +81,9 @@ impl Meter {
 
     /// Pays what is owed.
     fn settle(&mut self, fuel: u64) -> Settled {
-        Settled { fuel: fuel.saturating_sub(std::mem::take(&mut self.owed)), slice: self.slice }
+        let owed = std::mem::take(&mut self.owed);
+        self.is_overdrawn |= owed > fuel;
+        Settled { fuel: fuel.saturating_sub(owed), slice: self.slice }
     }
 
     /// Whether the guest should yield at its next call that can.
@@ -93,7 +106,18 @@ pub(crate) fn refill(mut store: impl AsContextMut<Data = Host>, fuel: u64, polls
     Settled { fuel, slice: YIELD_FUEL }.apply(&mut store);
 }
 
-/// Takes what a call cost from the turn's fuel: the guest traps at its next instruction when none is left.
+/// Whether a call may be made: not when those before it cost more than there was.
+pub(crate) fn check(caller: &Caller<'_, Host>) -> wasmtime::Result<()> {
+    if caller.data().meter.is_overdrawn { Err(Trap::OutOfFuel.into()) } else { Ok(()) }
+}
+
+/// Leaves the guest no fuel: it ends at its next call, loop or function.
+pub(crate) fn exhaust(caller: &mut Caller<'_, Host>) {
+    caller.data_mut().meter.is_overdrawn = true;
+    caller.set_fuel(0).expect("fuel is on for every guest");
+}
+
+/// Takes what a call cost from the turn's fuel: the guest traps at its next call, loop or function when none is left.
 pub(crate) fn charge(caller: &mut Caller<'_, Host>, cost: u64, polls: u64) {
     let fuel = caller.get_fuel().expect("fuel is on for every guest");
     if let Some(settled) = caller.data_mut().meter.charge(fuel, cost, polls) {
@@ -116,10 +140,14 @@ pub(crate) fn is_yield_due(caller: &Caller<'_, Host>) -> bool {
 }
 
 /// The guest has yielded in a call, or is about to wait: a slice begins. The fuel that is left.
-pub(crate) fn yielded(caller: &mut Caller<'_, Host>, polls: u64) -> u64 {
+///
+/// # Errors
+/// When it owed more than it had.
+pub(crate) fn yielded(caller: &mut Caller<'_, Host>, polls: u64) -> wasmtime::Result<u64> {
     let fuel = settle(&mut *caller);
+    check(caller)?;
     refill(caller, fuel, polls);
-    fuel
+    Ok(fuel)
 }
 
 #[cfg(test)]
@@ -149,7 +177,7 @@ mod tests {
     fn calls_that_cost_much_make_slices_ever_shorter() {
         let mut meter = Meter::new(0);
         let mut left = FUEL;
-        for slice in [SHORT_SLICE, 250, 62, 15, 3, 1] {
+        for slice in [SHORT_SLICE, 250, 62, SHORTEST_SLICE] {
             left -= YIELD_FUEL;
             assert_eq!(meter.charge(left + YIELD_FUEL, YIELD_FUEL, 0), settled(left, slice));
         }
@@ -169,5 +197,8 @@ mod tests {
         let mut meter = Meter::new(0);
         assert_eq!(meter.charge(1_000, 999, 0), None);
         assert_eq!(meter.charge(1_000, 1, 0), settled(0, YIELD_FUEL));
+        assert!(!meter.is_overdrawn, "it may wait now, but not call again");
+        assert_eq!(meter.charge(0, 1, 0), settled(0, YIELD_FUEL));
+        assert!(meter.is_overdrawn);
     }
 }

@@ -14,6 +14,7 @@ use wasmtime::{Config, Engine, Linker};
 use crate::checkpoint::dirty::Tracker;
 use crate::host::Host;
 use crate::links::Links;
+use crate::meter;
 use crate::preview1;
 use crate::sockets;
 
@@ -175,6 +176,9 @@ fn compatibility_key(engines: &[&Engine]) -> Digest {
     }
     let mut collect = Collect(blake3::Hasher::new());
     collect.0.update(&refrain_kernel::BEHAVIOUR.to_le_bytes());
+    for number in meter::BEHAVIOUR {
+        collect.0.update(&number.to_le_bytes());
+    }
     engines.iter().for_each(|engine| engine.precompile_compatibility_hash().hash(&mut collect));
     Digest::from_hash(&collect.0.finalize())
 }

@@ -51,9 +51,9 @@ pub(crate) enum StackFault {
     Broken,
 }
 
-/// The answer to a host call that an instrumented guest would not make: it traps at its next instruction.
+/// The answer to a host call that an instrumented guest would not make: it traps at its next call, loop or function.
 pub(crate) fn stray_call(caller: &mut Caller<'_, Host>) -> i32 {
-    caller.set_fuel(0).expect("fuel is on for every guest");
+    meter::exhaust(caller);
     0
 }
 
@@ -88,8 +88,12 @@ pub(crate) fn unwound(store: &mut Store<Host>) -> Result<(), StackFault> {
 
 /// Prepares the call of `_start` that builds the stack up; the state is set already.
 pub(crate) fn rewind(store: &mut Store<Host>) {
-    store.data().shared.lock().mode = Mode::Rewinding;
-    store.set_fuel(CAPTURE_FUEL).expect("fuel is on for every guest");
+    let polls = {
+        let mut shared = store.data().shared.lock();
+        shared.mode = Mode::Rewinding;
+        shared.polls
+    };
+    meter::refill(store, CAPTURE_FUEL, polls);
 }
 
 /// The stack is built up to the host call that is made now. Returns the turn in which it began to wait.

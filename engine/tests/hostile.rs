@@ -96,6 +96,22 @@ fn growth_beyond_the_modules_own_maximum_or_any_address_is_the_guests_affair() {
 }
 
 #[test]
+fn calls_one_after_another_without_a_loop_use_up_fuel_too_and_a_wait_does_not_save_them() {
+    // Each call costs 60,200 of the limit's 5,000,000, and nothing of wasm's own stands between them.
+    let calls = "(drop (call $random_get (i32.const 1024) (i32.const 60000)))".repeat(90);
+    let ends = |imports: &str, last: &str| end_of(&command(imports, &format!("{calls}{last}")));
+    let reason = ends("random_get", "");
+    assert!(reason.contains("used up its fuel"), "{reason}");
+    let accept = "(drop (call $sock_accept (i32.const 3) (i32.const 0) (i32.const 64)))";
+    let few = "(drop (call $random_get (i32.const 1024) (i32.const 60000)))".repeat(83);
+    let module = command(
+        "random_get sock_accept",
+        &format!("{few}(drop (call $random_get (i32.const 1024) (i32.const 60000))){accept}"),
+    );
+    assert!(end_of(&module).contains("used up its fuel"), "it waits, and owes more than it had");
+}
+
+#[test]
 fn a_module_that_begins_above_a_limit_is_not_started() {
     let reason = end_of(&wat("(module (memory (export \"memory\") 5) (func (export \"_start\")))"));
     assert_eq!(reason, "could not be started (its memory limit of 262144 bytes was reached)");

@@ -27,14 +27,14 @@ type Seen = BTreeMap<PathBuf, (SystemTime, u64)>;
 pub fn run(client: &Client, dir: &Path, wasm_opt: Option<PathBuf>) -> Result<Output, RctlError> {
     let mut seen = None;
     loop {
-        let now = look(dir)?;
+        let now = look(dir);
         if seen.as_ref() != Some(&now) {
             match once(client, dir, wasm_opt.clone()) {
                 Ok(text) => eprintln!("{text}"),
                 Err(error) => eprintln!("rctl: {}", causes(&error)),
             }
-            // What the build itself has written is no change.
-            seen = Some(look(dir)?);
+            // What is changed during the build is built again.
+            seen = Some(now);
         }
         park_timeout(PACE);
     }
@@ -60,15 +60,14 @@ fn causes(error: &RctlError) -> String {
 }
 
 /// All files but those that are made and hidden ones.
-fn look(dir: &Path) -> Result<Seen, RctlError> {
+fn look(dir: &Path) -> Seen {
     let manifest = build::read_manifest(dir);
     let made = manifest.map(|manifest| [Some(manifest.module), manifest.build.output]).unwrap_or_default();
     let is_made = |path: &Path| made.iter().flatten().any(|made: &HostPath| path == dir.join(made.as_str()));
     let (mut seen, mut folders) = (Seen::new(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {
-        let failed = |source| RctlError::Read { path: folder.clone(), source };
-        for entry in std::fs::read_dir(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
+        // A folder that is gone by now has none.
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let (name, path) = (entry.file_name(), entry.path());
             let name = name.to_string_lossy();
             // A file that is gone by now is none.
@@ -86,7 +85,7 @@ fn look(dir: &Path) -> Result<Seen, RctlError> {
             }
         }
     }
-    Ok(seen)
+    seen
 }
 
 #[cfg(test)]
@@ -106,11 +105,11 @@ mod tests {
         for path in ["src/lib.rs", "a.wasm", "out.wasm", "target/x", "node_modules/x/y", ".hidden"] {
             fs::write(at(path), "1").unwrap();
         }
-        let before = look(folder.path()).unwrap();
+        let before = look(folder.path());
         assert_eq!(before.keys().cloned().collect::<Vec<_>>(), [at("service.toml"), at("src/lib.rs")]);
         fs::write(at("a.wasm"), "22").unwrap();
-        assert_eq!(look(folder.path()).unwrap(), before);
+        assert_eq!(look(folder.path()), before);
         fs::write(at("src/lib.rs"), "22").unwrap();
-        assert_ne!(look(folder.path()).unwrap(), before);
+        assert_ne!(look(folder.path()), before);
     }
 }

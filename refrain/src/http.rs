@@ -3,6 +3,7 @@
 //!
 //! - `component`: a stateless service as the front end calls it
 //! - `deployments`: which ones run here, over restarts
+//! - `lines`: what their guests write
 //! - `routes`: from manifests to the front end's plan
 //! - `status`: what is told of all of it
 //!
@@ -12,6 +13,7 @@
 
 mod component;
 mod deployments;
+mod lines;
 mod routes;
 mod status;
 
@@ -105,6 +107,8 @@ pub struct Http {
 #[derive(Default)]
 struct State {
     components: Vec<Component>,
+    /// What was deployed before and cannot run now: it is remembered, and tried again at the next start.
+    kept: Vec<Deployment>,
     /// Replicated services that have routes.
     routed: Vec<Manifest>,
     /// Where ports of theirs listen, by full name and port.
@@ -133,9 +137,11 @@ impl Http {
     ) -> Result<Vec<(String, String)>, HttpError> {
         let mut refused = Vec::new();
         for manifest in replicated.filter(|manifest| !manifest.routes.is_empty()) {
-            match routes::faults(&manifest) {
-                faults if faults.is_empty() => self.state.lock().routed.push(manifest),
-                faults => refused.push((format!("{} over HTTP", manifest.id), faults.join("; "))),
+            let mut state = self.state.lock();
+            state.routed.push(manifest);
+            if let Some(fault) = state.fault() {
+                let manifest = state.routed.pop().expect("it was pushed");
+                refused.push((format!("{} over HTTP", manifest.id), fault));
             }
         }
         let before = deployments::read(&self.data_dir)?;
@@ -145,20 +151,26 @@ impl Http {
             if given.iter().all(|bundle| bundle.manifest.id.to_string() != deployment.service) {
                 match deployment.open(&self.data_dir) {
                     Ok(bundle) => all.push((bundle, Some(deployment.weight))),
-                    Err(reason) => refused.push((deployment.service.clone(), reason)),
+                    Err(reason) => {
+                        refused.push((deployment.service.clone(), reason));
+                        self.state.lock().kept.push(deployment.clone());
+                    }
                 }
             }
         }
         all.extend(given.into_iter().map(|bundle| (weight_of(&bundle.manifest.id), bundle)).map(|(w, b)| (b, w)));
         for (bundle, weight) in all {
-            match Component::load(&self.host()?, &bundle) {
-                Ok(component) => self.state.lock().take(component, weight),
-                Err(reason) => refused.push((bundle.manifest.id.to_string(), reason)),
+            let loaded = Component::load(&self.host()?, &bundle);
+            let taken = loaded.and_then(|component| self.state.lock().try_take(component, weight));
+            if let Err(reason) = taken {
+                let service = bundle.manifest.id.to_string();
+                self.state.lock().kept.extend(before.iter().find(|one| one.service == service).cloned());
+                refused.push((service, reason));
             }
         }
         let mut state = self.state.lock();
         state.weigh_unweighed();
-        if !(before.is_empty() && state.components.is_empty()) {
+        if before != state.deployments() {
             deployments::write(&self.data_dir, &state.deployments())?;
         }
         Ok(refused)
@@ -183,9 +195,19 @@ impl Http {
     /// See [`ReloadError`].
     pub fn follow(&self, served: &[Served]) -> Result<(), HttpError> {
         let of = |served: &Served| Some(((served.service.clone(), served.port.clone()), served.at.clone().ok()?));
+        let served: BTreeMap<_, _> = served.iter().filter_map(of).collect();
         let mut state = self.state.lock();
-        state.served = served.iter().filter_map(of).collect();
+        if state.served == served || state.is_ending {
+            return Ok(());
+        }
+        state.served = served;
         if state.front.is_some() { self.follow_plan(&mut state) } else { Ok(()) }
+    }
+
+    /// Whether it sends requests to replicated services.
+    #[must_use]
+    pub fn follows_others(&self) -> bool {
+        !self.state.lock().routed.is_empty()
     }
 
     /// Runs a version beside the others of its service, or instead of the one of its number. Blocks while it is
@@ -235,8 +257,12 @@ impl Http {
         self.change(|state| {
             let unknown = state.unknown(service, version);
             let is_it = |component: &Component| component.is_version(service, version);
-            let at = state.components.iter().position(is_it).ok_or(unknown)?;
-            state.components.remove(at);
+            let known = state.kept.len() + state.components.len();
+            state.kept.retain(|kept| kept.service != format!("{service}@{version}"));
+            state.components.retain(|component| !is_it(component));
+            if state.kept.len() + state.components.len() == known {
+                return Err(unknown);
+            }
             if state.of(service).count() > 0 && state.of(service).all(|component| component.weight() == 0) {
                 return Err(HttpError::NoWeight { service: service.to_owned() });
             }
@@ -247,13 +273,13 @@ impl Http {
     /// Changes what runs, follows it and remembers it; as before when any of that fails.
     fn change(&self, change: impl FnOnce(&mut State) -> Result<(), HttpError>) -> Result<(), HttpError> {
         let mut state = self.state.lock();
-        let before = state.components.clone();
+        let before = (state.components.clone(), state.kept.clone());
         let changed = change(&mut state).and_then(|()| {
             self.follow_plan(&mut state)?;
             Ok(deployments::write(&self.data_dir, &state.deployments())?)
         });
         if changed.is_err() {
-            state.components = before;
+            (state.components, state.kept) = before;
             if state.front.is_some() && self.follow_plan(&mut state).is_err() {
                 tracing::error!("the routes of before cannot be followed any more");
             }
@@ -329,9 +355,35 @@ impl Http {
 }
 
 impl State {
+    /// Takes a component in, if the routes of all can be followed with it; else why not, in words.
+    fn try_take(&mut self, component: Component, weight: Option<u16>) -> Result<(), String> {
+        let before = self.components.clone();
+        self.take(component, weight);
+        match self.fault() {
+            None => Ok(()),
+            Some(fault) => {
+                self.components = before;
+                Err(fault)
+            }
+        }
+    }
+
+    /// Why the routes of all that is here cannot be followed, in words.
+    fn fault(&self) -> Option<String> {
+        let mut components = self.components.clone();
+        // Shares are given when all are there.
+        components.iter_mut().for_each(|component| component.set_weight(component.weight().max(1)));
+        let faults = self.routed.iter().flat_map(routes::faults).collect::<Vec<_>>();
+        if !faults.is_empty() {
+            return Some(faults.join("; "));
+        }
+        routes::plan(&components, &self.routed, &self.served).validate().err().map(|fault| fault.to_string())
+    }
+
     /// Takes a component in; one of its version goes.
     fn take(&mut self, mut component: Component, weight: Option<u16>) {
         self.components.retain(|other| other.manifest().id != component.manifest().id);
+        self.kept.retain(|kept| kept.service != component.manifest().id.to_string());
         if let Some(weight) = weight {
             component.set_weight(weight);
         }
@@ -371,7 +423,9 @@ impl State {
     }
 
     fn deployments(&self) -> Vec<Deployment> {
-        self.components.iter().map(Deployment::of).collect()
+        let mut all: Vec<Deployment> = self.components.iter().map(Deployment::of).chain(self.kept.clone()).collect();
+        all.sort_by(|one, other| one.service.cmp(&other.service));
+        all
     }
 }
 

@@ -24,6 +24,8 @@ use tokio::sync::oneshot;
 const SETTLE: Duration = Duration::from_secs(10);
 /// How long it waits for a leader of the log before it says that there is none.
 const JOIN_NOTICE: Duration = Duration::from_secs(3);
+/// Between two looks at which ports the front end can send requests to.
+const FOLLOW: Duration = Duration::from_secs(1);
 /// How long the last spans may take to be exported at the end.
 const EXPORT_GRACE: Duration = Duration::from_secs(2);
 /// Open files wanted: two for each of many connections, and some.
@@ -117,7 +119,19 @@ async fn announce(
         Err(_) => shards.served().await,
     };
     http.follow(&served)?;
-    tell(config, &served, &refused, &http.lines(), is_settled, admin)
+    tell(config, &served, &refused, &http.lines(), is_settled, admin)?;
+    follow(&shards, http).await
+}
+
+/// Sends requests of the front end to ports of replicated services as these come and go.
+async fn follow(shards: &Shards, http: &Http) -> anyhow::Result<()> {
+    let mut look = tokio::time::interval(FOLLOW);
+    loop {
+        look.tick().await;
+        if http.follows_others() {
+            http.follow(&shards.served().await)?;
+        }
+    }
 }
 
 fn tell(
@@ -177,10 +191,6 @@ async fn until_stopped(
     signals: &mut Signals,
     announcing: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let announcing = async {
-        announcing.await?;
-        std::future::pending::<anyhow::Result<()>>().await
-    };
     tokio::select! {
         () = signals.one() => Ok(()),
         told = announcing => told,
@@ -192,11 +202,15 @@ async fn until_stopped(
 async fn drain(config: &Config, running: Running, http: Arc<Http>, signals: &mut Signals) -> anyhow::Result<()> {
     let limit = config.drain_timeout;
     eprintln!("draining: open connections have {} to end", refrain_service::format_duration(limit));
-    // Requests of the front end may be on their way to replicated services.
+    // Requests of the front end may be on their way to replicated services: those stay until it has drained.
+    let until = Instant::now() + limit;
     let front = tokio::task::spawn_blocking(move || http.drain(limit));
-    let drained = async { tokio::join!(running.shards.drain(limit), front) };
+    let drained = async {
+        let _ = front.await;
+        running.shards.drain(until.saturating_duration_since(Instant::now())).await;
+    };
     tokio::select! {
-        _ = drained => {}
+        () = drained => {}
         () = signals.one() => bail!("ended before the drain was over"),
     }
     match running.all_ended().await {

@@ -262,7 +262,7 @@ fn limits() -> Vec<Key> {
             "fuel, or \"off\"",
         )
         .count(fuel)
-        .effect("off is faster, but a turn that never ends must be abandoned by hand"),
+        .effect("with \"off\" a turn that never ends holds its replicas for ever"),
         key("limits.flows", "open connections", "count").count(bounds::FLOWS),
         key("limits.flows_per_client", "open connections from one client address; at most limits.flows", "count")
             .count(bounds::FLOWS_PER_CLIENT),

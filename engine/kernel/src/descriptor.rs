@@ -79,6 +79,8 @@ pub struct Descriptor {
     pub rights: u64,
     /// WASI's inheriting rights.
     pub inheriting: u64,
+    /// Nothing can be changed through it, whatever rights are claimed; so for what is opened through it.
+    pub read_only: bool,
 }
 
 impl Descriptor {
@@ -86,7 +88,7 @@ impl Descriptor {
     #[must_use]
     pub fn new(object: Object) -> Self {
         let (rights, inheriting) = rights::of(&object);
-        Self { object, flags: 0, rights, inheriting }
+        Self { object, flags: 0, rights, inheriting, read_only: false }
     }
 
     /// Whether it may be used for this.

@@ -48,9 +48,7 @@ impl Kernel {
         let descriptor = self.tables.descriptors.get(fd)?;
         match &descriptor.object {
             Object::Directory { inode, .. } => match descriptor.check(needed) {
-                Err(Errno::Notcapable) if rights::is_read_only(descriptor.rights, descriptor.inheriting) => {
-                    Err(Errno::Rofs)
-                }
+                Err(Errno::Notcapable) if descriptor.read_only => Err(Errno::Rofs),
                 checked => checked.map(|()| *inode),
             },
             _ => Err(Errno::Notdir),
@@ -232,12 +230,12 @@ impl Kernel {
         needed |= if request.flags.truncate { rights::PATH_FILESTAT_SET_SIZE } else { 0 };
         let dir = self.directory(request.dir, needed)?;
         let through = self.tables.descriptors.get(request.dir)?;
-        let given = through.inheriting;
+        let (given, read_only) = (through.inheriting, through.read_only);
         let contents = rights::FD_READ | rights::FD_WRITE;
         if request.rights & contents & !given != 0 {
             return Err(Errno::Notcapable);
         }
-        if request.rights & rights::FD_WRITE != 0 && rights::is_read_only(through.rights, given) {
+        if request.rights & rights::FD_WRITE != 0 && read_only {
             return Err(Errno::Rofs);
         }
         self.tables.descriptors.has_room(self.config.max_descriptors)?;
@@ -251,7 +249,7 @@ impl Kernel {
         };
         self.fs.retain(opened.inode);
         let (rights, inheriting) = rights::opened(&object, request.rights, given);
-        let descriptor = Descriptor { object, flags: request.fd_flags, rights, inheriting };
+        let descriptor = Descriptor { object, flags: request.fd_flags, rights, inheriting, read_only };
         self.tables.descriptors.open(descriptor, self.config.max_descriptors)
     }
 

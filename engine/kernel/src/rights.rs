@@ -121,12 +121,6 @@ pub const fn read_only() -> (u64, u64) {
     (DIRECTORY_READ, DIRECTORY_READ | FILE_READ | FILE_WRITE)
 }
 
-/// Whether a directory with these is one of [`read_only`].
-#[must_use]
-pub fn is_read_only(rights: u64, inheriting: u64) -> bool {
-    (rights, inheriting) == read_only()
-}
-
 /// The rights of what is opened through a directory, or accepted by a listener, that gives `given` on, when `asked` is asked for.
 #[must_use]
 pub fn opened(object: &Object, asked: u64, given: u64) -> (u64, u64) {

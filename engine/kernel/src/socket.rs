@@ -140,7 +140,7 @@ impl Kernel {
         let object = Object::Flow { slot, stamp };
         let (rights, inheriting) = rights::opened(&object, rights::ALL, given);
         let flags = fd_flags & (flags::NONBLOCK | flags::APPEND);
-        let accepted = Descriptor { object, flags, rights, inheriting };
+        let accepted = Descriptor { object, flags, rights, inheriting, read_only: false };
         Ok(self.tables.descriptors.open(accepted, self.config.max_descriptors)?)
     }
 

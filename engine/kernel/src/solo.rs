@@ -92,7 +92,7 @@ impl Solo {
             let all = Descriptor::new(object);
             let (rights, inheriting) =
                 if preopen.read_only { rights::read_only() } else { (all.rights, all.inheriting) };
-            Descriptor { rights, inheriting, ..all }
+            Descriptor { rights, inheriting, read_only: preopen.read_only, ..all }
         };
         self.preopens.iter().map(descriptor).collect()
     }

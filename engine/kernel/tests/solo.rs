@@ -114,6 +114,10 @@ fn it_has_the_directories_that_it_was_given_and_reads_alone_what_is_read_only() 
         assert_eq!(removed, Err(Errno::Rofs));
         let within = kernel.open_path(&path(DATA, b".", false, !rights::FD_WRITE)).unwrap();
         assert_eq!(kernel.open_path(&path(within, b"new", true, 0)), refused, "nor through what is opened in it");
+        let fewer = rights::read_only().0 & !rights::FD_READDIR;
+        kernel.set_rights(DATA, fewer, rights::read_only().1).unwrap();
+        let write = rights::FD_READ | rights::FD_WRITE;
+        assert_eq!(kernel.open_path(&path(DATA, b"f", false, write)), refused, "nor with fewer rights");
     });
 }
 

@@ -7,22 +7,17 @@ use http::Response;
 use http_body_util::BodyExt;
 use refrain_front::{Answering, Body, BodyError, Cause, Handler, Refusal};
 use refrain_http_host as host;
-use refrain_http_host::{Counted, Destination, Host, Line, Output, Permissions, Reuse, Service};
+use refrain_http_host::{Counted, Destination, Host, Permissions, Reuse, Service};
 use refrain_service::{Bundle, BundleDigest, Manifest};
 
-use super::routes;
+use super::{lines, routes};
 
 /// Where compiled components are kept, in the data folder.
 const CODE_FOLDER: &str = "code/components";
 
 /// How the host of components is set up.
 pub(super) fn settings(data_dir: &Path) -> host::Settings {
-    let log = |line: &Line<'_>| match line.output {
-        Output::Stdout => tracing::info!(service = line.service, "{}", line.text),
-        Output::Stderr => tracing::info!(service = line.service, stream = "stderr", "{}", line.text),
-        Output::Host => tracing::warn!(service = line.service, "{}", line.text),
-    };
-    host::Settings { cache: Some(data_dir.join(CODE_FOLDER)), log: Some(Arc::new(log)), ..host::Settings::default() }
+    host::Settings { cache: Some(data_dir.join(CODE_FOLDER)), log: lines::sink(), ..host::Settings::default() }
 }
 
 /// A loaded service. Clones are the same one.

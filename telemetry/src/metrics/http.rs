@@ -64,13 +64,13 @@ pub fn http_exposition(status: &HttpStatus) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use refrain_api::HttpServiceStatus;
 
     use super::*;
 
-    #[test]
-    fn every_version_has_its_numbers() {
+    /// A component that has answered.
+    pub(in crate::metrics) fn example() -> HttpStatus {
         let service = HttpServiceStatus {
             service: "a/b".into(),
             version: "1.0.0".into(),
@@ -83,8 +83,12 @@ mod tests {
             instances: Some(4),
             trapped: 2,
         };
-        let status = HttpStatus { connections: 5, code_cached: 1, services: vec![service], ..HttpStatus::default() };
-        let text = http_exposition(&status);
+        HttpStatus { connections: 5, code_cached: 1, services: vec![service], ..HttpStatus::default() }
+    }
+
+    #[test]
+    fn every_version_has_its_numbers() {
+        let text = http_exposition(&example());
         for line in [
             "refrain_http_connections 5",
             "refrain_http_code_cached_total 1",

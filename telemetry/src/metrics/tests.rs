@@ -83,7 +83,7 @@ fn every_metric_has_a_row_in_the_documentation_and_no_row_is_left_over() {
     let metrics = metrics();
     let labels = ServiceLabels::new("a/b", GroupId(1));
     let _handles = (metrics.service(&labels), metrics.lag(&labels, Seat(0)));
-    let text = metrics.exposition();
+    let text = metrics.exposition() + &http_exposition(&http::tests::example());
     let exposed = names(&text);
     assert!(exposed.len() > 30, "{exposed:?}");
     let rows: Vec<&str> = documented.lines().filter_map(|line| line.strip_prefix("| `refrain_")).collect();
