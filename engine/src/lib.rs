@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a turn is a function of the batches a replica was given (invariants 1 and 2 of the design); a guest's
 //! fault ends the guest and nothing else; no guest, however it spins, keeps another replica of its worker from its
-//! turn for more than a slice of fuel at a time, nor for more than five a turn.
+//! turn for more than a slice of fuel at a time, nor for more than eight a turn.
 //!
 //! Reading order: [`platform`] (how wasmtime is set up), [`module`] (from bytes to code), `host` and `guest` (one
 //! instance and its suspension), [`replica`] (a turn), `stack` and [`checkpoint`] (a replica's whole state, out and

@@ -23,7 +23,7 @@ const NICE_CATCHING_UP: i32 = 10;
 /// Bytes of the log that a replica reads at a time while it catches up.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 /// Yields in one turn after which a job lets the next one have the thread.
-const SLICE_YIELDS: u32 = 10;
+const SLICE_YIELDS: u32 = 16;
 /// Turns after which it does so too.
 const SLICE_TURNS: u32 = 256;
 

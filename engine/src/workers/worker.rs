@@ -12,8 +12,8 @@ use super::slot::Slot;
 use super::{Command, Lasted, Report, ReportSink};
 use crate::replica::{Heir, Progress, Replica, ReplicaId, Retired, TurnBatch};
 
-/// How often a guest may yield in one turn before the turn goes on in the background: after about 2 ms.
-const YIELDS_IN_FOREGROUND: u32 = 5;
+/// How often a guest may yield in one turn before the turn goes on in the background: after about 3 ms.
+const YIELDS_IN_FOREGROUND: u32 = 8;
 
 pub(crate) struct Worker {
     index: usize,
