@@ -176,6 +176,9 @@ impl AsyncWrite for Guard {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.note_write(&flushed);
+        if flushed.is_ready() {
+            self.pulse.flushed();
+        }
         flushed
     }
 
