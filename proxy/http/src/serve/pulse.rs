@@ -13,6 +13,9 @@ pub(crate) struct Pulse {
     began: Instant,
     /// Milliseconds after `began` at which the connection has to be ended, plus one; 0 is never.
     deadline: AtomicU64,
+    /// The same for a connection without requests, as long as none begins after the ones that are counted beside it.
+    quiet: AtomicU64,
+    quiet_after: AtomicU32,
     /// The same for the answer under way, whatever it does meanwhile.
     total: AtomicU64,
     /// Requests that have begun, and those of them whose answers have not ended.
@@ -45,6 +48,8 @@ impl Pulse {
         Self {
             began: Instant::now(),
             deadline: AtomicU64::new(0),
+            quiet: AtomicU64::new(0),
+            quiet_after: AtomicU32::new(0),
             total: AtomicU64::new(0),
             begun: AtomicU32::new(0),
             open: AtomicU32::new(0),
@@ -73,6 +78,12 @@ impl Pulse {
         self.deadline.store(deadline.map_or(0, |deadline| self.encode(deadline)), Relaxed);
     }
 
+    /// Holds until a request begins, which may be at a moment when nothing is read.
+    pub(crate) fn set_quiet(&self, deadline: Option<Instant>) {
+        self.quiet.store(deadline.map_or(0, |deadline| self.encode(deadline)), Relaxed);
+        self.quiet_after.store(self.begun(), Relaxed);
+    }
+
     /// Everything that was written is with the kernel: an answer that has been handed over is out.
     pub(crate) fn flushed(&self) {
         if self.is_quiet() {
@@ -82,7 +93,9 @@ impl Pulse {
 
     /// When the connection has to be ended.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [&self.deadline, &self.total].into_iter().filter_map(|time| self.decode(time)).min()
+        let is_quiet = self.is_quiet() && self.quiet_after.load(Relaxed) == self.begun();
+        let quiet = is_quiet.then_some(&self.quiet);
+        [&self.deadline, &self.total].into_iter().chain(quiet).filter_map(|time| self.decode(time)).min()
     }
 
     fn encode(&self, time: Instant) -> u64 {
