@@ -5,6 +5,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
+use super::REQUEST_ID;
 use crate::answer::Fault;
 
 /// Names the version of the service that the client wants.
@@ -75,10 +76,10 @@ fn drop_hops(headers: &mut HeaderMap) {
     }
 }
 
-/// What `connection` names goes, but for what the message cannot do without.
+/// What `connection` names goes, but for what the message cannot do without and what the edge has set already.
 fn named_hop(item: &str) -> Option<HeaderName> {
     let name: HeaderName = item.parse().ok()?;
-    (name != HOST && name != CONTENT_LENGTH).then_some(name)
+    (name != HOST && name != CONTENT_LENGTH && name != REQUEST_ID).then_some(name)
 }
 
 /// Ours, in any spelling that a CGI-like server would take for it.
@@ -139,6 +140,13 @@ mod tests {
         let mut headers = map(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")]);
         clean_request(&mut headers);
         assert_eq!(headers, map(&[("host", "a"), ("content-length", "1")]));
+    }
+
+    #[test]
+    fn connection_cannot_take_away_the_request_id() {
+        let mut headers = map(&[("connection", "x-request-id"), ("x-request-id", "1")]);
+        clean_request(&mut headers);
+        assert_eq!(headers, map(&[("x-request-id", "1")]));
     }
 
     #[test]
