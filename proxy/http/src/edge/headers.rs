@@ -1,4 +1,6 @@
 //! Headers that end at the front end: those of one connection (RFC 9110, section 7.6.1), and our own.
+//!
+//! A CGI-like server cannot tell `_` from `-` in a name, so what the edge owns goes in every spelling but the right one.
 
 use http::HeaderMap;
 use http::header::{
@@ -33,6 +35,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let takes_trailers = headers.get(TE).is_some_and(|te| lists(te, "trailers"));
     drop_hops(headers);
     drop_own(headers);
+    drop_doubles(headers);
     for name in [EXPECT, PROXY_AUTHORIZATION, HTTP2_SETTINGS] {
         headers.remove(name);
     }
@@ -80,6 +83,35 @@ fn drop_hops(headers: &mut HeaderMap) {
 fn named_hop(item: &str) -> Option<HeaderName> {
     let name: HeaderName = item.parse().ok()?;
     (name != HOST && name != CONTENT_LENGTH && name != REQUEST_ID).then_some(name)
+}
+
+/// What the edge sets, checks or drops, beside `x-refrain-*`, as far as it can be spelt otherwise.
+const EDGE: [&str; 14] = [
+    "content-length",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "transfer-encoding",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// Names that would pass for one of the edge's and are not.
+fn drop_doubles(headers: &mut HeaderMap) {
+    let is_double = |name: &HeaderName| {
+        name.as_str().contains('_') && EDGE.contains(&name.as_str().replace('_', "-").as_str())
+    };
+    let doubles: Vec<HeaderName> = headers.keys().filter(|name| is_double(name)).cloned().collect();
+    for name in doubles {
+        headers.remove(name);
+    }
 }
 
 /// Ours, in any spelling that a CGI-like server would take for it.
@@ -147,6 +179,19 @@ mod tests {
         let mut headers = map(&[("connection", "x-request-id"), ("x-request-id", "1")]);
         clean_request(&mut headers);
         assert_eq!(headers, map(&[("x-request-id", "1")]));
+    }
+
+    #[test]
+    fn a_name_that_passes_for_one_of_the_edge_goes() {
+        for name in EDGE {
+            let first = name.replacen('-', "_", 1);
+            for name in [name.replace('-', "_"), first] {
+                let mut headers = map(&[("x_kept", "1"), ("host", "a")]);
+                headers.insert(HeaderName::try_from(&name).unwrap(), HeaderValue::from_static("1"));
+                clean_request(&mut headers);
+                assert_eq!(headers, map(&[("x_kept", "1"), ("host", "a")]), "{name}");
+            }
+        }
     }
 
     #[test]
