@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_is_added_to_what_it_says() {
-        let mut map = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "http"), ("x-real-ip", "6.6.6.6")]);
+        let mut map =
+            headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "http"), ("x-real-ip", "6.6.6.6")]);
         set_forwarded(&peer("10.0.0.1"), &mut map, None, &trusted());
         assert_eq!(map[FOR], "1.2.3.4, 10.0.0.1");
         assert!(!map.contains_key(REAL_IP));

@@ -8,7 +8,7 @@ use http::header::{
 };
 
 use super::REQUEST_ID;
-use crate::answer::Fault;
+use crate::answer::{ERROR_HEADER, Fault};
 
 /// Names the version of the service that the client wants.
 const VERSION: HeaderName = HeaderName::from_static("x-refrain-version");
@@ -45,10 +45,15 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Option<HeaderValue> {
     upgrade
 }
 
-/// Leaves what is for the client.
-pub(crate) fn clean_response(headers: &mut HeaderMap) {
+/// Leaves what is for the client. A handler of this process is trusted to say which fault it means; an upstream at an
+/// address is not.
+pub(crate) fn clean_response(headers: &mut HeaderMap, is_of_handler: bool) {
+    let error = headers.get(ERROR_HEADER).filter(|_| is_of_handler).cloned();
     drop_hops(headers);
     drop_own(headers);
+    if let Some(error) = error {
+        headers.insert(ERROR_HEADER, error);
+    }
 }
 
 /// Leaves fields that may be trailers: none that frame, route or belong to one connection (RFC 9110, section 6.5.1).
@@ -105,9 +110,8 @@ const EDGE: [&str; 14] = [
 
 /// Names that would pass for one of the edge's and are not.
 fn drop_doubles(headers: &mut HeaderMap) {
-    let is_double = |name: &HeaderName| {
-        name.as_str().contains('_') && EDGE.contains(&name.as_str().replace('_', "-").as_str())
-    };
+    let is_double =
+        |name: &HeaderName| name.as_str().contains('_') && EDGE.contains(&name.as_str().replace('_', "-").as_str());
     let doubles: Vec<HeaderName> = headers.keys().filter(|name| is_double(name)).cloned().collect();
     for name in doubles {
         headers.remove(name);
@@ -191,6 +195,15 @@ mod tests {
                 clean_request(&mut headers);
                 assert_eq!(headers, map(&[("x_kept", "1"), ("host", "a")]), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_handler_reaches_the_client_and_that_of_an_upstream_does_not() {
+        for (is_of_handler, expected) in [(true, map(&[("x-refrain-error", "a")])), (false, HeaderMap::new())] {
+            let mut headers = map(&[("x-refrain-error", "a"), ("x-refrain-b", "1"), ("x_refrain_error", "1")]);
+            clean_response(&mut headers, is_of_handler);
+            assert_eq!(headers, expected);
         }
     }
 

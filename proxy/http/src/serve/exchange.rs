@@ -89,6 +89,12 @@ impl Exchange {
         self.lease = lease;
     }
 
+    /// Whether the answer comes from this process.
+    pub(crate) fn is_of_handler(&self) -> bool {
+        let (Some(release), Some(lease)) = (&self.release, &self.lease) else { return false };
+        release.upstreams[lease.index].plan.endpoint.is_local()
+    }
+
     /// Notes that bytes of the answer went out, and whether those were the last.
     pub(crate) const fn passed(&mut self, bytes: usize, is_whole: bool) {
         self.bytes_out += bytes as u64;

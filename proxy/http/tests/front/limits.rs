@@ -326,6 +326,18 @@ fn the_causes_of_a_handler_have_their_statuses() {
 }
 
 #[test]
+fn the_error_that_a_handler_names_reaches_the_client_and_that_of_an_upstream_does_not() {
+    let answer = || {
+        let response = Response::builder().status(500).header("x-refrain-error", "own").header("x-refrain-x", "1");
+        response.body(Body::empty()).unwrap()
+    };
+    let own = get(&start(plan(handler(move |_| std::future::ready(Ok(answer()))))), "/");
+    assert_eq!((error(&own), own.header("x-refrain-x")), ((500, "own"), None));
+    let address = upstream(move |_| std::future::ready(answer()));
+    assert_eq!(error(&get(&start(plan(Endpoint::Tcp(address))), "/")), (500, "-"));
+}
+
+#[test]
 fn an_upstream_that_reads_slowly_holds_no_more_than_its_window() {
     // Its answer comes when the body has ended, however long that takes.
     let front = start(plan(handler(|request| async {
