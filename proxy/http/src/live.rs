@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use semver::Version;
+use tokio::sync::watch;
 
 use crate::balance::{ReleaseLoad, ReleaseState, UpstreamLoad, UpstreamState};
 use crate::plan::{Plan, Release, Service};
@@ -74,17 +75,29 @@ pub(crate) struct Current {
     /// Rises with each plan, so that a loop that has the newest one takes no lock.
     number: AtomicU64,
     live: Mutex<Arc<Live>>,
+    /// Wakes the loops, so that one without requests does not keep a plan alive that is no longer in force.
+    swapped: watch::Sender<()>,
 }
 
 impl Current {
     pub(crate) fn new(plan: Plan) -> Self {
-        Self { number: AtomicU64::new(0), live: Mutex::new(Arc::new(Live::new(plan, None))) }
+        Self {
+            number: AtomicU64::new(0),
+            live: Mutex::new(Arc::new(Live::new(plan, None))),
+            swapped: watch::Sender::new(()),
+        }
     }
 
     pub(crate) fn swap(&self, plan: Plan) {
         let mut live = self.live.lock();
         *live = Arc::new(Live::new(plan, Some(&live)));
         self.number.fetch_add(1, Ordering::Release);
+        self.swapped.send_replace(());
+    }
+
+    /// Changes with each plan.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.swapped.subscribe()
     }
 
     pub(crate) fn get(&self) -> Arc<Live> {

@@ -17,6 +17,7 @@ mod prepare;
 mod probe;
 mod pulse;
 mod shared;
+mod stall;
 mod stream;
 mod threads;
 mod tunnel;

@@ -82,12 +82,14 @@ impl Tls {
 
     /// Takes what was read into use.
     pub(crate) fn take(&self, prepared: Prepared) {
-        *self.loaded.lock() = prepared.0;
-        self.publish();
+        let mut loaded = self.loaded.lock();
+        *loaded = prepared.0;
+        self.publish(&loaded);
     }
 
-    fn publish(&self) {
-        let keys = self.loaded.lock().iter().map(|loaded| Arc::clone(&loaded.key)).collect();
+    /// To be called under the lock of what was loaded, so that what changed last is what is in use.
+    fn publish(&self, loaded: &[Loaded]) {
+        let keys = loaded.iter().map(|loaded| Arc::clone(&loaded.key)).collect();
         *self.chosen.0.write() = Arc::new(Certificates::new(keys));
     }
 
@@ -120,8 +122,8 @@ impl Tls {
                     continue;
                 }
             }
+            self.publish(&loaded);
             drop(loaded);
-            self.publish();
             tracing::info!(certificate = %files.certificate.display(), "a new certificate is in use");
         }
     }

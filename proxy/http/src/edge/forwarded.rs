@@ -1,7 +1,8 @@
 //! Who the client is, told to upstreams: `x-forwarded-{for,proto,host}` and `forwarded` (RFC 7239).
 //!
 //! What a client says of itself is replaced. A peer in a trusted range is a proxy: its lists go on, with it added at the
-//! end, and the client is the last address in `x-forwarded-for` that is not trusted.
+//! end, and the client is the last address in `x-forwarded-for` that is not trusted. `x-real-ip` never goes on: it is no
+//! list, so it cannot be seen whether the proxy set it or let it pass.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -14,11 +15,11 @@ use crate::plan::Network;
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const OTHERS: [HeaderName; 4] = [
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const OTHERS: [HeaderName; 3] = [
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-server"),
     HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-real-ip"),
 ];
 /// Most bytes of a list that is believed and lengthened; a longer one is replaced.
 const MAX_LIST_BYTES: usize = 1024;
@@ -70,6 +71,7 @@ pub(crate) fn set_forwarded(peer: &Peer, headers: &mut HeaderMap, host: Option<&
     let is_trusted = trusted.iter().any(|range| range.contains(peer.address));
     let for_list = if is_trusted { lengthen(headers, &FOR, &peer.text) } else { peer.text.clone() };
     headers.insert(FOR, for_list);
+    headers.remove(REAL_IP);
     let node = forwarded_node(peer, host);
     let node = if is_trusted { lengthen(headers, &FORWARDED, &node) } else { node };
     headers.insert(FORWARDED, node);
@@ -145,9 +147,11 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_is_added_to_what_it_says() {
-        let mut map = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "http")]);
+        let mut map =
+            headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "http"), ("x-real-ip", "6.6.6.6")]);
         set_forwarded(&peer("10.0.0.1"), &mut map, None, &trusted());
         assert_eq!(map[FOR], "1.2.3.4, 10.0.0.1");
+        assert!(!map.contains_key(REAL_IP));
         assert_eq!(map[PROTO], "http");
         assert_eq!(map[FORWARDED], "for=10.0.0.1;proto=https");
     }

@@ -38,7 +38,10 @@ enum State {
     Between,
     Head,
     Body(u64),
-    ChunkSize,
+    /// In the digits of a size, which is so much by now.
+    ChunkSize(u64),
+    /// After the digits, up to the end of their line.
+    ChunkLine(u64),
     ChunkData(u64),
     ChunkEnd,
     Trailers,
@@ -86,7 +89,8 @@ impl Framing {
                 State::Over => return,
                 State::Body(left) => self.skip(bytes, left, State::Body, State::Between),
                 State::ChunkData(left) => self.skip(bytes, left, State::ChunkData, State::ChunkEnd),
-                State::Between | State::Head | State::ChunkSize | State::ChunkEnd | State::Trailers => {
+                State::ChunkSize(size) => self.read_size(bytes, size),
+                State::Between | State::Head | State::ChunkLine(_) | State::ChunkEnd | State::Trailers => {
                     self.read_line(bytes)
                 }
             };
@@ -98,6 +102,19 @@ impl Framing {
         let left = left - taken as u64;
         self.state = if left == 0 { next } else { same(left) };
         &bytes[taken..]
+    }
+
+    /// Digit by digit, since hyper takes any number of zeros. What is no size it refuses.
+    fn read_size<'a>(&mut self, bytes: &'a [u8], mut size: u64) -> &'a [u8] {
+        for (index, byte) in bytes.iter().enumerate() {
+            let Some(digit) = char::from(*byte).to_digit(16) else {
+                self.state = State::ChunkLine(size);
+                return &bytes[index..];
+            };
+            size = size.saturating_mul(16).saturating_add(digit.into());
+        }
+        self.state = State::ChunkSize(size);
+        &[]
     }
 
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -133,13 +150,11 @@ impl Framing {
             State::Between => self.state = State::Head,
             State::Head if line.is_empty() => self.end_head(),
             State::Head => self.field(line, len),
-            State::ChunkSize => {
-                let size = chunk_size(line);
-                self.state = if size == 0 { State::Trailers } else { State::ChunkData(size) };
-            }
-            State::ChunkEnd => self.state = State::ChunkSize,
+            State::ChunkLine(0) => self.state = State::Trailers,
+            State::ChunkLine(size) => self.state = State::ChunkData(size),
+            State::ChunkEnd => self.state = State::ChunkSize(0),
             State::Trailers if line.is_empty() => self.state = State::Between,
-            State::Trailers | State::Body(_) | State::ChunkData(_) | State::Over => {}
+            State::Trailers | State::Body(_) | State::ChunkSize(_) | State::ChunkData(_) | State::Over => {}
         }
     }
 
@@ -169,7 +184,7 @@ impl Framing {
         self.heads = self.heads.wrapping_add(1);
         self.state = match (self.fault, self.is_chunked, self.length.take()) {
             (Some(_), ..) => State::Over,
-            (None, true, _) => State::ChunkSize,
+            (None, true, _) => State::ChunkSize(0),
             (None, false, Some(length)) if length > 0 => State::Body(length),
             (None, false, _) => State::Between,
         };
@@ -179,12 +194,6 @@ impl Framing {
 
 fn find_newline(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| *byte == b'\n')
-}
-
-/// Hex digits at the beginning; hyper refuses what follows if it is no extension.
-fn chunk_size(line: &[u8]) -> u64 {
-    let digits = line.iter().map_while(|byte| char::from(*byte).to_digit(16));
-    digits.fold(0, |size: u64, digit| size.saturating_mul(16).saturating_add(digit.into()))
 }
 
 #[cfg(test)]
@@ -219,6 +228,7 @@ mod tests {
         "Transfer-Encoding: chunked\r\n",
         "Host: a\r\n",
         "3\r\n",
+        "0000000000000000000000000000000000000000000000000000000000000000",
         "abc",
         "0\r\n",
         ";x=y",
@@ -268,6 +278,18 @@ mod tests {
         for (spaces, expected) in [(47, None), (48, Some((1, FramingFault::Length)))] {
             let text = format!("POST / HTTP/1.1\r\nContent-Length:{}0\r\n\r\n", " ".repeat(spaces));
             assert_eq!(scan(&text).fault(), expected);
+        }
+    }
+
+    #[test]
+    fn zeros_before_a_chunk_size_change_nothing_however_many_they_are() {
+        for zeros in [0, 63, 64, 65, 1000] {
+            let text = format!(
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{}5\r\n\r\n\r\nx\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+                "0".repeat(zeros)
+            );
+            let framing = scan(&text);
+            assert_eq!((framing.heads, framing.is_between()), (2, true), "{zeros} zeros");
         }
     }
 

@@ -1,11 +1,14 @@
 //! Headers that end at the front end: those of one connection (RFC 9110, section 7.6.1), and our own.
+//!
+//! A CGI-like server cannot tell `_` from `-` in a name, so what the edge owns goes in every spelling but the right one.
 
 use http::HeaderMap;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
-use crate::answer::Fault;
+use super::REQUEST_ID;
+use crate::answer::{ERROR_HEADER, Fault};
 
 /// Names the version of the service that the client wants.
 const VERSION: HeaderName = HeaderName::from_static("x-refrain-version");
@@ -32,6 +35,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let takes_trailers = headers.get(TE).is_some_and(|te| lists(te, "trailers"));
     drop_hops(headers);
     drop_own(headers);
+    drop_doubles(headers);
     for name in [EXPECT, PROXY_AUTHORIZATION, HTTP2_SETTINGS] {
         headers.remove(name);
     }
@@ -41,10 +45,15 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Option<HeaderValue> {
     upgrade
 }
 
-/// Leaves what is for the client.
-pub(crate) fn clean_response(headers: &mut HeaderMap) {
+/// Leaves what is for the client. A handler of this process is trusted to say which fault it means; an upstream at an
+/// address is not.
+pub(crate) fn clean_response(headers: &mut HeaderMap, is_of_handler: bool) {
+    let error = headers.get(ERROR_HEADER).filter(|_| is_of_handler).cloned();
     drop_hops(headers);
     drop_own(headers);
+    if let Some(error) = error {
+        headers.insert(ERROR_HEADER, error);
+    }
 }
 
 /// Leaves fields that may be trailers: none that frame, route or belong to one connection (RFC 9110, section 6.5.1).
@@ -75,10 +84,38 @@ fn drop_hops(headers: &mut HeaderMap) {
     }
 }
 
-/// What `connection` names goes, but for what the message cannot do without.
+/// What `connection` names goes, but for what the message cannot do without and what the edge has set already.
 fn named_hop(item: &str) -> Option<HeaderName> {
     let name: HeaderName = item.parse().ok()?;
-    (name != HOST && name != CONTENT_LENGTH).then_some(name)
+    (name != HOST && name != CONTENT_LENGTH && name != REQUEST_ID).then_some(name)
+}
+
+/// What the edge sets, checks or drops, beside `x-refrain-*`, as far as it can be spelt otherwise.
+const EDGE: [&str; 14] = [
+    "content-length",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "transfer-encoding",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// Names that would pass for one of the edge's and are not.
+fn drop_doubles(headers: &mut HeaderMap) {
+    let is_double =
+        |name: &HeaderName| name.as_str().contains('_') && EDGE.contains(&name.as_str().replace('_', "-").as_str());
+    let doubles: Vec<HeaderName> = headers.keys().filter(|name| is_double(name)).cloned().collect();
+    for name in doubles {
+        headers.remove(name);
+    }
 }
 
 /// Ours, in any spelling that a CGI-like server would take for it.
@@ -139,6 +176,35 @@ mod tests {
         let mut headers = map(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")]);
         clean_request(&mut headers);
         assert_eq!(headers, map(&[("host", "a"), ("content-length", "1")]));
+    }
+
+    #[test]
+    fn connection_cannot_take_away_the_request_id() {
+        let mut headers = map(&[("connection", "x-request-id"), ("x-request-id", "1")]);
+        clean_request(&mut headers);
+        assert_eq!(headers, map(&[("x-request-id", "1")]));
+    }
+
+    #[test]
+    fn a_name_that_passes_for_one_of_the_edge_goes() {
+        for name in EDGE {
+            let first = name.replacen('-', "_", 1);
+            for name in [name.replace('-', "_"), first] {
+                let mut headers = map(&[("x_kept", "1"), ("host", "a")]);
+                headers.insert(HeaderName::try_from(&name).unwrap(), HeaderValue::from_static("1"));
+                clean_request(&mut headers);
+                assert_eq!(headers, map(&[("x_kept", "1"), ("host", "a")]), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_handler_reaches_the_client_and_that_of_an_upstream_does_not() {
+        for (is_of_handler, expected) in [(true, map(&[("x-refrain-error", "a")])), (false, HeaderMap::new())] {
+            let mut headers = map(&[("x-refrain-error", "a"), ("x-refrain-b", "1"), ("x_refrain_error", "1")]);
+            clean_response(&mut headers, is_of_handler);
+            assert_eq!(headers, expected);
+        }
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Connection {
                 // Nobody asked for it.
                 return self.refuse(&Fault::UpstreamBroken, exchange, id);
             };
-            edge::clean_response(response.headers_mut());
+            edge::clean_response(response.headers_mut(), exchange.is_of_handler());
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(UPGRADE, protocol);
             response.headers_mut().insert(REQUEST_ID, id);
@@ -142,7 +142,7 @@ impl Connection {
             tunnel::open(self, client, upstream, exchange, tunnel_idle);
             return response.map(|_| Outgoing::empty());
         }
-        edge::clean_response(response.headers_mut());
+        edge::clean_response(response.headers_mut(), exchange.is_of_handler());
         response.headers_mut().insert(REQUEST_ID, id);
         *response.version_mut() = Version::HTTP_11;
         response.map(|body| Outgoing::new(body, exchange, total))

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,6 +25,7 @@ use super::outgoing::Outgoing;
 use super::preface;
 use super::pulse::Pulse;
 use super::shared::{Loop, Place};
+use super::stall;
 use super::stream::{Plain, Stream};
 use crate::client::Visit;
 use crate::edge::Peer;
@@ -119,7 +121,7 @@ fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {
 }
 
 fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
+    let mut builder = http2::Builder::new(LocalExecutor { write_idle: limits.write_idle });
     let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
     builder
         .timer(TokioTimer::new())
@@ -139,15 +141,15 @@ fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<LocalExecutor> {
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
-/// Streams of HTTP/2 stay on the loop of their connection.
+/// Streams of HTTP/2 stay on the loop of their connection, and end if their clients take nothing.
 #[derive(Debug, Clone, Copy)]
-struct LocalExecutor;
+struct LocalExecutor {
+    write_idle: Duration,
+}
 
 impl<F: Future + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
+        tokio::task::spawn_local(stall::watch(future, self.write_idle));
     }
 }
 

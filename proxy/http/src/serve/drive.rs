@@ -4,11 +4,16 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use super::pulse::Pulse;
 use super::shared::Shared;
+use super::stall::poll_due;
+
+/// Where the timer stands before there is a deadline.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection of hyper, of either protocol.
 pub(crate) trait Drains: Future {
@@ -23,8 +28,7 @@ pub(crate) async fn drive<C: Drains>(connection: C, pulse: &Pulse, shared: &Shar
     let mut drain = pin!(watch.wait_for(|is_draining| *is_draining));
     let mut is_enlisted = false;
     let mut is_draining = false;
-    let mut timer = pin!(sleep_until(Instant::now()));
-    let mut is_armed = false;
+    let mut timer = pin!(sleep_until(Instant::now() + FAR));
     poll_fn(|cx| {
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
@@ -44,18 +48,7 @@ pub(crate) async fn drive<C: Drains>(connection: C, pulse: &Pulse, shared: &Shar
             }
         }
         let Some(deadline) = pulse.deadline().map(Instant::from_std) else { return Poll::Pending };
-        // Moved forward only when it fires, so that a request costs no change of the timer.
-        if !is_armed || timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-            is_armed = true;
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if timer.deadline() >= deadline {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
+        poll_due(timer.as_mut(), deadline, cx)
     })
     .await;
 }

@@ -33,7 +33,7 @@ pub(crate) struct Exchange {
     lease: Option<Lease>,
     ticket: Option<Ticket>,
     client: Option<(ClientTicket, Option<Visit>)>,
-    _open: Open,
+    open: Open,
 }
 
 /// What the access log tells about the request; not kept when it is off.
@@ -61,7 +61,7 @@ impl Exchange {
             lease: None,
             ticket: None,
             client: None,
-            _open: open,
+            open,
         }
     }
 
@@ -80,8 +80,19 @@ impl Exchange {
         self.client = Some((ticket, visit));
     }
 
+    /// Over HTTP/1.1: when the answer has to be with the client.
+    pub(crate) fn ends_at(&self, total: Instant) {
+        self.open.ends_at(total);
+    }
+
     pub(crate) fn holds(&mut self, lease: Option<Lease>) {
         self.lease = lease;
+    }
+
+    /// Whether the answer comes from this process.
+    pub(crate) fn is_of_handler(&self) -> bool {
+        let (Some(release), Some(lease)) = (&self.release, &self.lease) else { return false };
+        release.upstreams[lease.index].plan.endpoint.is_local()
     }
 
     /// Notes that bytes of the answer went out, and whether those were the last.

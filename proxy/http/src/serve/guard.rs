@@ -76,10 +76,18 @@ impl Guard {
         if let Some((number, fault)) = framing.fault() {
             self.pulse.set_fault(number, fault);
         }
-        if !framing.is_in_head() {
+        let is_in_head = framing.is_in_head();
+        if !framing.is_between() {
+            self.quiet_since = None;
+        }
+        if !is_in_head {
             self.head_since = None;
         } else if !was_in_head || self.head_since.is_none() {
             self.head_since = Some(Instant::now());
+        }
+        if was_in_head || is_in_head || self.quiet_since.is_none() {
+            // It may be long before anything is read again: a deadline that is met must not stay.
+            self.tell();
         }
     }
 
@@ -109,9 +117,9 @@ impl Guard {
 
     fn tell(&self) {
         let head = self.head_since.map(|since| since + self.times.head);
-        let quiet = self.quiet_since.map(|(since, _)| since + self.times.idle);
         let blocked = self.blocked_since.map(|since| since + self.times.write_idle);
-        self.pulse.set_deadline([head, quiet, blocked].into_iter().flatten().min());
+        self.pulse.set_deadline([head, blocked].into_iter().flatten().min());
+        self.pulse.set_quiet(self.quiet_since.map(|(since, _)| since + self.times.idle));
     }
 
     /// Reads and forgets until the client stops sending.
@@ -176,6 +184,9 @@ impl AsyncWrite for Guard {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.note_write(&flushed);
+        if flushed.is_ready() {
+            self.pulse.flushed();
+        }
         flushed
     }
 
@@ -184,5 +195,80 @@ impl AsyncWrite for Guard {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         }
         self.poll_linger(cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::serve::stream::Plain;
+
+    fn guard(stream: UnixStream, is_http2: bool) -> (Guard, Arc<Pulse>) {
+        let pulse = Arc::new(Pulse::new());
+        let stream = Stream::Plain(Plain::Unix(stream));
+        let limits = ConnectionLimits::default();
+        (Guard::new(stream, Bytes::new(), is_http2, Arc::clone(&pulse), &limits), pulse)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    async fn wait_for_nothing(guard: &mut Guard) {
+        assert!(guard.read(&mut [0; 256]).now_or_never().is_none());
+    }
+
+    async fn take(client: &mut UnixStream, guard: &mut Guard, text: &[u8]) {
+        client.write_all(text).await.unwrap();
+        guard.read_exact(&mut vec![0; text.len()]).await.unwrap();
+    }
+
+    #[test]
+    fn a_request_that_begins_ends_the_time_of_idling() {
+        run(async {
+            let (mut client, server) = UnixStream::pair().unwrap();
+            let (mut guard, pulse) = guard(server, false);
+            wait_for_nothing(&mut guard).await;
+            assert!(pulse.deadline().is_some());
+            take(&mut client, &mut guard, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc").await;
+            assert_eq!(pulse.deadline(), None, "the body is not read while the request waits for a place");
+        });
+    }
+
+    #[test]
+    fn a_head_that_has_ended_ends_its_time() {
+        run(async {
+            let (mut client, server) = UnixStream::pair().unwrap();
+            let (mut guard, pulse) = guard(server, false);
+            take(&mut client, &mut guard, b"GET / HT").await;
+            wait_for_nothing(&mut guard).await;
+            assert!(pulse.deadline().is_some());
+            take(&mut client, &mut guard, b"TP/1.1\r\nHost: a\r\n\r\n").await;
+            let _open = pulse.begin();
+            assert_eq!(pulse.deadline(), None);
+        });
+    }
+
+    #[test]
+    fn a_stream_of_http_2_that_begins_ends_the_time_of_idling_and_a_ping_does_not() {
+        run(async {
+            let (mut client, server) = UnixStream::pair().unwrap();
+            let (mut guard, pulse) = guard(server, true);
+            wait_for_nothing(&mut guard).await;
+            let idle = pulse.deadline();
+            take(&mut client, &mut guard, b"a frame").await;
+            wait_for_nothing(&mut guard).await;
+            assert!(idle.is_some() && pulse.deadline() == idle);
+            let (_, open) = pulse.begin();
+            assert_eq!(pulse.deadline(), None);
+            drop(open);
+            assert_eq!(pulse.deadline(), None, "until it is seen that nothing is there to be read");
+            wait_for_nothing(&mut guard).await;
+            assert!(pulse.deadline().is_some());
+        });
     }
 }

@@ -46,6 +46,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 }
             }
         }
+        // It may be replaced while nothing is asked.
+        drop(live);
         while asked.try_join_next().is_some() {}
         pool.sweep();
         sleep(if due.is_empty() { REST } else { STEP }).await;

@@ -13,6 +13,11 @@ pub(crate) struct Pulse {
     began: Instant,
     /// Milliseconds after `began` at which the connection has to be ended, plus one; 0 is never.
     deadline: AtomicU64,
+    /// The same for a connection without requests, as long as none begins after the ones that are counted beside it.
+    quiet: AtomicU64,
+    quiet_after: AtomicU32,
+    /// The same for the answer under way, whatever it does meanwhile.
+    total: AtomicU64,
     /// Requests that have begun, and those of them whose answers have not ended.
     begun: AtomicU32,
     open: AtomicU32,
@@ -25,6 +30,13 @@ pub(crate) struct Pulse {
 #[derive(Debug)]
 pub(crate) struct Open(Arc<Pulse>);
 
+impl Open {
+    /// Over HTTP/1.1: the answer has to be with the client by then.
+    pub(crate) fn ends_at(&self, total: Instant) {
+        self.0.total.store(self.0.encode(total), Relaxed);
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Relaxed);
@@ -36,6 +48,9 @@ impl Pulse {
         Self {
             began: Instant::now(),
             deadline: AtomicU64::new(0),
+            quiet: AtomicU64::new(0),
+            quiet_after: AtomicU32::new(0),
+            total: AtomicU64::new(0),
             begun: AtomicU32::new(0),
             open: AtomicU32::new(0),
             fault: AtomicU64::new(0),
@@ -46,6 +61,7 @@ impl Pulse {
     /// Begins a request: its number from 1, and what keeps it open.
     pub(crate) fn begin(self: &Arc<Self>) -> (u32, Open) {
         self.open.fetch_add(1, Relaxed);
+        self.total.store(0, Relaxed);
         let number = self.begun.fetch_add(1, Relaxed).wrapping_add(1);
         (number, Open(Arc::clone(self)))
     }
@@ -59,12 +75,35 @@ impl Pulse {
     }
 
     pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
-        let millis = deadline.map_or(0, |deadline| deadline.saturating_duration_since(self.began).as_millis() + 1);
-        self.deadline.store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
+        self.deadline.store(deadline.map_or(0, |deadline| self.encode(deadline)), Relaxed);
     }
 
+    /// Holds until a request begins, which may be at a moment when nothing is read.
+    pub(crate) fn set_quiet(&self, deadline: Option<Instant>) {
+        self.quiet.store(deadline.map_or(0, |deadline| self.encode(deadline)), Relaxed);
+        self.quiet_after.store(self.begun(), Relaxed);
+    }
+
+    /// Everything that was written is with the kernel: an answer that has been handed over is out.
+    pub(crate) fn flushed(&self) {
+        if self.is_quiet() {
+            self.total.store(0, Relaxed);
+        }
+    }
+
+    /// When the connection has to be ended.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        match self.deadline.load(Relaxed) {
+        let is_quiet = self.is_quiet() && self.quiet_after.load(Relaxed) == self.begun();
+        let quiet = is_quiet.then_some(&self.quiet);
+        [&self.deadline, &self.total].into_iter().chain(quiet).filter_map(|time| self.decode(time)).min()
+    }
+
+    fn encode(&self, time: Instant) -> u64 {
+        u64::try_from(time.saturating_duration_since(self.began).as_millis() + 1).unwrap_or(u64::MAX)
+    }
+
+    fn decode(&self, time: &AtomicU64) -> Option<Instant> {
+        match time.load(Relaxed) {
             0 => None,
             millis => Some(self.began + Duration::from_millis(millis)),
         }

@@ -85,4 +85,15 @@ impl Loop {
     pub(crate) fn live(&self) -> Arc<Live> {
         Arc::clone(self.follower.borrow_mut().live(&self.shared.current))
     }
+
+    /// Lets go of each plan when it is replaced, for ever.
+    pub(crate) async fn follow(&self) {
+        let mut swapped = self.shared.current.subscribe();
+        loop {
+            self.live();
+            if swapped.changed().await.is_err() {
+                return;
+            }
+        }
+    }
 }

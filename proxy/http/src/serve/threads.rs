@@ -117,6 +117,8 @@ fn run_loop(shared: &Arc<Shared>, sockets: Vec<(Listening, bool)>, own: Own) {
             });
         }
         tokio::task::spawn_local(sweep(Rc::clone(&this)));
+        let following = Rc::clone(&this);
+        tokio::task::spawn_local(async move { following.follow().await });
         let _ = own.end.await;
     });
 }

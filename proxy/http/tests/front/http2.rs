@@ -1,8 +1,11 @@
 //! HTTP/2 with prior knowledge: many streams, and the floods that it is known for.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::time::Duration;
 
+use http::Response;
 use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use refrain_front::{Body, Front};
 
 use crate::support::*;
@@ -173,4 +176,61 @@ fn a_frame_that_makes_no_sense_ends_the_connection() {
     let mut client = connect(&front);
     client.send(frame(HEADERS, END, 2, GET));
     assert_eq!(goaway(&client.rest()), Some(1));
+}
+
+/// Reads frames until one is of this kind, and returns its stream and payload.
+fn next_of(client: &mut Raw, kind: u8) -> (u32, Vec<u8>) {
+    loop {
+        let mut head = [0; 9];
+        client.0.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
+        client.0.read_exact(&mut payload).unwrap();
+        if head[3] == kind {
+            return (u32::from_be_bytes(head[5..].try_into().unwrap()), payload);
+        }
+    }
+}
+
+/// `SETTINGS_INITIAL_WINDOW_SIZE` of 0: not a byte of an answer may come.
+const SHUT: &[u8] = &[0, 4, 0, 0, 0, 0];
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
+
+#[test]
+fn a_stream_whose_window_stays_shut_is_ended_and_the_connection_is_not() {
+    let mut settings = settings(false);
+    settings.connection.write_idle = Duration::from_millis(50);
+    let front = Front::start(&settings, plan(says("hello"))).unwrap();
+    let mut client = Raw::to(&front);
+    client.send(PREFACE).send(frame(SETTINGS, 0, 0, SHUT)).send(frame(HEADERS, END, 1, GET));
+    assert_eq!(next_of(&mut client, RESET), (1, CANCEL.to_vec()));
+    wait_until(|| front.metrics().releases[0].in_flight == 0);
+    client.send(frame(PING, 0, 0, b"12345678"));
+    assert_eq!(next_of(&mut client, PING), (0, b"12345678".to_vec()));
+}
+
+#[test]
+fn the_whole_exchange_has_an_end_though_the_window_is_shut() {
+    let mut release = release("1.0.0", vec![says("hello")]);
+    release.limits.total = Some(Duration::from_millis(50));
+    let front = start(plan_of(release));
+    let mut client = Raw::to(&front);
+    client.send(PREFACE).send(frame(SETTINGS, 0, 0, SHUT)).send(frame(HEADERS, END, 1, GET));
+    assert_eq!(next_of(&mut client, RESET), (1, CANCEL.to_vec()));
+}
+
+#[test]
+fn an_answer_of_many_pieces_comes_through_a_small_window() {
+    let body: Vec<u8> = (0..1_000_001_u32).map(|number| number.to_le_bytes()[number as usize % 4]).collect();
+    let sent = body.clone();
+    let front = start(plan(handler(move |_| std::future::ready(Ok(Response::new(Body::from(sent.clone())))))));
+    block_on(async {
+        let stream = tokio::net::TcpStream::connect(address(&front)).await.unwrap();
+        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(1000).initial_connection_window_size(70_000);
+        let (mut client, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::task::spawn_local(connection);
+        let response = client.send_request(request("GET", "http://test/", Body::empty())).await.unwrap();
+        assert_eq!(response.headers()["content-length"], "1000001");
+        assert!(response.into_body().collect().await.unwrap().to_bytes() == body);
+    });
 }

@@ -176,6 +176,30 @@ fn the_whole_exchange_has_an_end() {
     assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ab"), "{text}");
 }
 
+#[test]
+fn the_whole_exchange_has_an_end_though_the_client_takes_nothing() {
+    let body = vec![0; 64 << 20];
+    let answers = handler(move |_| std::future::ready(Ok(Response::new(Body::from(body.clone())))));
+    let mut slow = release("1.0.0", vec![answers]);
+    slow.limits.total = Some(Duration::from_millis(500));
+    let front = start(plan_of(slow));
+    let mut client = begin(&front);
+    wait_until(|| front.metrics().accepted == 1 && front.metrics().connections == 0);
+    assert!(client.rest().len() < 64 << 20);
+}
+
+#[test]
+fn the_end_of_an_exchange_is_not_that_of_its_connection() {
+    let mut quick = release("1.0.0", vec![says("x")]);
+    quick.limits.total = Some(SHORT);
+    let front = start(plan_of(quick));
+    let mut client = Raw::to(&front);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").answer();
+    let pause = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    pause.block_on(async { tokio::time::sleep(3 * SHORT).await });
+    assert_eq!(client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").answer().status(), 200);
+}
+
 fn with_times(change: impl FnOnce(&mut Settings)) -> Front {
     let mut settings = settings(false);
     change(&mut settings);
@@ -299,6 +323,18 @@ fn the_causes_of_a_handler_have_their_statuses() {
         assert_eq!(error(&answer), expected);
         assert_eq!(answer.header("retry-after"), (expected.1 == "upstream-busy").then_some("7"));
     }
+}
+
+#[test]
+fn the_error_that_a_handler_names_reaches_the_client_and_that_of_an_upstream_does_not() {
+    let answer = || {
+        let response = Response::builder().status(500).header("x-refrain-error", "own").header("x-refrain-x", "1");
+        response.body(Body::empty()).unwrap()
+    };
+    let own = get(&start(plan(handler(move |_| std::future::ready(Ok(answer()))))), "/");
+    assert_eq!((error(&own), own.header("x-refrain-x")), ((500, "own"), None));
+    let address = upstream(move |_| std::future::ready(answer()));
+    assert_eq!(error(&get(&start(plan(Endpoint::Tcp(address))), "/")), (500, "-"));
 }
 
 #[test]

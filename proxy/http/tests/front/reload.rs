@@ -108,3 +108,16 @@ fn a_plan_with_faults_is_refused_with_all_of_them_and_changes_nothing() {
     }
     assert_eq!(get(&front, "/").status(), 200);
 }
+
+#[test]
+fn a_plan_that_is_replaced_is_let_go_of_without_a_request() {
+    let held = Arc::new(());
+    let seen = Arc::downgrade(&held);
+    let front = start(plan(handler(move |_| {
+        let _held = &held;
+        std::future::ready(Ok(Response::new(Body::from("x"))))
+    })));
+    assert_eq!(get(&front, "/").status(), 200);
+    front.reload(plan(says("y"))).unwrap();
+    wait_until(|| seen.upgrade().is_none());
+}
