@@ -2,15 +2,17 @@
 //!
 //! Such an instance has a task of its own, on the runtime of the caller that made it; requests are handed to it by a
 //! bounded channel. A trap ends all requests in it. A caller that goes away cannot take its request back, as a guest's
-//! task cannot be cancelled: the instance takes no further requests, and ends when nobody waits for any in it.
+//! task cannot be cancelled: the instance takes no further requests, and ends when nobody waits for any in it, or a
+//! while later when somebody does.
 
-use std::collections::HashMap;
+mod member;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::call::Call;
@@ -21,6 +23,8 @@ use crate::pulse::Pulse;
 use crate::refusal::Refusal;
 use crate::run::{End, Run};
 use crate::service::Inner;
+use member::Clock;
+pub(crate) use member::{Beside, Member};
 
 /// A request for an instance that serves others as well.
 pub(crate) struct Job {
@@ -34,35 +38,6 @@ pub(crate) struct Job {
 #[derive(Default)]
 pub(crate) struct Crowd {
     open: Mutex<Vec<Arc<Member>>>,
-}
-
-/// One instance.
-pub(crate) struct Member {
-    state: Mutex<State>,
-}
-
-struct State {
-    /// None once no more requests are taken.
-    jobs: Option<mpsc::Sender<Job>>,
-    /// Requests that may still be taken.
-    left: u32,
-    next: u64,
-    /// Who waits for the end of which request.
-    waiting: HashMap<u64, oneshot::Sender<Result<(), Fault>>>,
-    /// Places that are about to be taken.
-    reserved: usize,
-    /// Requests whose callers are gone.
-    abandoned: usize,
-    /// Since when there is no request.
-    idle: Option<Instant>,
-    task: Option<AbortHandle>,
-}
-
-/// A caller's hold on its request.
-pub(crate) struct Beside {
-    member: Arc<Member>,
-    id: u64,
-    pub(crate) over: oneshot::Receiver<Result<(), Fault>>,
 }
 
 impl Crowd {
@@ -90,15 +65,12 @@ impl Crowd {
 
     fn grow(&self, service: &Arc<Inner>, lease: OwnedSemaphorePermit) -> Arc<Member> {
         let (sender, jobs) = mpsc::channel(service.limits.concurrency.max(1));
-        let member = Arc::new(Member { state: Mutex::new(State::new(sender, service.draw_reuse())) });
+        let member = Arc::new(Member::new(sender, service.draw_reuse(), service.limits.afterwards));
         member.reserve(usize::MAX);
         let pulse = Arc::new(service.pulse());
         let work = Box::pin(work(Arc::clone(service), Arc::clone(&pulse), lease, jobs, Arc::clone(&member)));
-        let mut call = Call::new(Run::new(work, pulse), Arc::clone(service));
-        let task = tokio::spawn(async move {
-            std::future::poll_fn(|context| call.poll(context).map(drop)).await;
-        });
-        member.state.lock().task = Some(task.abort_handle());
+        let call = Call::new(Run::new(work, pulse), Arc::clone(service));
+        tokio::spawn(attend(call, Arc::clone(&member), service.limits.afterwards));
         self.open.lock().push(Arc::clone(&member));
         member
     }
@@ -125,115 +97,16 @@ impl Drop for Crowd {
     }
 }
 
-impl State {
-    fn new(jobs: mpsc::Sender<Job>, left: u32) -> Self {
-        Self {
-            jobs: Some(jobs),
-            left,
-            next: 0,
-            waiting: HashMap::new(),
-            reserved: 0,
-            abandoned: 0,
-            idle: None,
-            task: None,
-        }
-    }
-
-    /// Ends the task when nobody waits for what it does.
-    fn end_if_abandoned(&self) {
-        if self.abandoned > 0
-            && self.reserved == 0
-            && self.waiting.is_empty()
-            && let Some(task) = &self.task
-        {
-            task.abort();
-        }
-    }
-}
-
-impl Member {
-    fn is_open(&self) -> bool {
-        self.state.lock().jobs.is_some()
-    }
-
-    fn is_idle(&self, limit: Duration) -> bool {
-        self.state.lock().idle.is_some_and(|since| since.elapsed() >= limit)
-    }
-
-    fn close(&self) {
-        self.state.lock().jobs = None;
-    }
-
-    /// Makes room for one more request, if there is some.
-    fn reserve(&self, concurrency: usize) -> bool {
-        let mut state = self.state.lock();
-        let active = state.waiting.len() + state.reserved + state.abandoned;
-        let room = state.jobs.is_some() && state.left > 0 && active < concurrency;
-        if room {
-            state.left -= 1;
-            state.reserved += 1;
-            state.idle = None;
-        }
-        room
-    }
-
-    /// Hands over a request whose place was reserved.
-    fn hand(self: Arc<Self>, request: http::Request<WasiBody>, head: HeadSender, seat: OwnedSemaphorePermit) -> Beside {
-        let (over, receiver) = oneshot::channel();
-        let mut state = self.state.lock();
-        let id = state.next;
-        state.reserved -= 1;
-        state.next += 1;
-        state.waiting.insert(id, over);
-        // An instance that is gone takes nothing: its request is found to be lost.
-        let sent = state.jobs.as_ref().is_some_and(|jobs| jobs.try_send(Job { id, request, head, seat }).is_ok());
-        if !sent {
-            state.waiting.remove(&id);
-        }
-        if state.left == 0 {
-            state.jobs = None;
-        }
-        drop(state);
-        Beside { member: self, id, over: receiver }
-    }
-
-    /// A request is over.
-    pub(crate) fn done(&self, id: u64) {
-        let mut state = self.state.lock();
-        match state.waiting.remove(&id) {
-            Some(over) => {
-                let _ = over.send(Ok(()));
-            }
-            None => state.abandoned = state.abandoned.saturating_sub(1),
-        }
-        if state.waiting.is_empty() && state.reserved + state.abandoned == 0 {
-            state.idle = Some(Instant::now());
-        }
-        state.end_if_abandoned();
-    }
-
-    /// The instance is over, and with it all its requests.
-    fn end(&self, result: &Result<(), Fault>) {
-        let mut state = self.state.lock();
-        state.jobs = None;
-        for (_, over) in state.waiting.drain() {
-            let _ = over.send(result.clone());
-        }
-    }
-
-    fn abandon(&self, id: u64) {
-        let mut state = self.state.lock();
-        if state.waiting.remove(&id).is_some() {
-            state.jobs = None;
-            state.abandoned += 1;
-            state.end_if_abandoned();
-        }
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        self.member.abandon(self.id);
+/// Runs an instance to its end, or to the end of its time.
+async fn attend(mut call: Call, member: Arc<Member>, afterwards: Duration) {
+    let mut clock = Clock::default();
+    let in_time = std::future::poll_fn(|context| match call.poll(context) {
+        Poll::Ready(_) => Poll::Ready(true),
+        Poll::Pending => member.poll_end(&mut clock, context).map(|()| false),
+    });
+    if !in_time.await {
+        // Before the store goes, as at any other end.
+        member.end(&Err(Fault::outstayed(afterwards)));
     }
 }
 

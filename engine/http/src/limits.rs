@@ -58,7 +58,10 @@ pub struct Limits {
     /// Time from when an instance takes a request to the end of its response. Beyond:
     /// [`BodyError::Lifetime`](crate::BodyError::Lifetime).
     pub lifetime: Duration,
-    /// How long a guest may go on after its response is complete. Beyond, its instance is dropped.
+    /// How long a guest may go on after its response is complete, or with a request whose client is gone or whose time
+    /// is up while others wait beside it in its instance. Beyond, its instance is dropped, and those others fail with
+    /// [`Refusal::Trapped`](crate::Refusal::Trapped) or [`BodyError::Trapped`](crate::BodyError::Trapped). An instance
+    /// that may take further requests is given its `idle` time before.
     pub afterwards: Duration,
     /// Processor time of a request, of stretches that last longer than about 2 ms; with several requests at once in an
     /// instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or

@@ -1,0 +1,231 @@
+//! An instance that serves several requests at once, as its callers see it: who waits for what, and until when it may
+//! go on.
+//!
+//! An instance that takes no more requests is over when nobody waits for it. A guest that goes on nevertheless, or goes
+//! on with a request whose caller is gone, may do so for the service's `afterwards`; then its instance ends, and with it
+//! whatever is beside. wasmtime cannot tell a task that answered and will exit from one that never will.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::Job;
+use crate::fault::Fault;
+use crate::head::HeadSender;
+use wasmtime_wasi_http::WasiBody;
+
+/// One instance.
+pub(crate) struct Member {
+    state: Mutex<State>,
+    /// How long the guest may go on when nobody waits for it.
+    afterwards: Duration,
+    /// The task, which is to look at the end anew.
+    task: AtomicWaker,
+}
+
+struct State {
+    /// None once no more requests are taken.
+    jobs: Option<mpsc::Sender<Job>>,
+    /// Requests that may still be taken.
+    left: u32,
+    next: u64,
+    /// Who waits for the end of which request.
+    waiting: HashMap<u64, oneshot::Sender<Result<(), Fault>>>,
+    /// Places that are about to be taken.
+    reserved: usize,
+    /// Requests whose callers are gone, and since when.
+    abandoned: HashMap<u64, Instant>,
+    /// Since when there is no request.
+    idle: Option<Instant>,
+    /// Since when nobody waits, nor will.
+    unwanted: Option<Instant>,
+}
+
+/// A caller's hold on its request.
+pub(crate) struct Beside {
+    member: Arc<Member>,
+    id: u64,
+    pub(crate) over: oneshot::Receiver<Result<(), Fault>>,
+}
+
+/// Until when an instance may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Until it is over.
+    Over,
+    /// Until then at the latest.
+    Then(Instant),
+    /// No longer.
+    Now,
+}
+
+impl State {
+    /// Notes whether the instance is still wanted.
+    fn settle(&mut self) {
+        if self.jobs.is_none() && self.waiting.is_empty() && self.reserved == 0 {
+            self.unwanted.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn until(&self, afterwards: Duration) -> Until {
+        let first = self.abandoned.values().min();
+        match (self.unwanted, first) {
+            // What is left to do is for nobody.
+            (Some(_), Some(_)) => Until::Now,
+            (Some(since), None) | (None, Some(&since)) => {
+                since.checked_add(afterwards).map_or(Until::Over, Until::Then)
+            }
+            (None, None) => Until::Over,
+        }
+    }
+}
+
+impl Member {
+    /// An instance that takes `left` requests from the other end of `jobs`.
+    pub(super) fn new(jobs: mpsc::Sender<Job>, left: u32, afterwards: Duration) -> Self {
+        let state = State {
+            jobs: Some(jobs),
+            left,
+            next: 0,
+            waiting: HashMap::new(),
+            reserved: 0,
+            abandoned: HashMap::new(),
+            idle: None,
+            unwanted: None,
+        };
+        Self { state: Mutex::new(state), afterwards, task: AtomicWaker::new() }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state.lock().jobs.is_some()
+    }
+
+    pub(super) fn is_idle(&self, limit: Duration) -> bool {
+        self.state.lock().idle.is_some_and(|since| since.elapsed() >= limit)
+    }
+
+    pub(super) fn close(&self) {
+        self.change(|state| state.jobs = None);
+    }
+
+    /// Makes room for one more request, if there is some.
+    pub(super) fn reserve(&self, concurrency: usize) -> bool {
+        let mut state = self.state.lock();
+        let active = state.waiting.len() + state.reserved + state.abandoned.len();
+        let room = state.jobs.is_some() && state.left > 0 && active < concurrency;
+        if room {
+            state.left -= 1;
+            state.reserved += 1;
+            state.idle = None;
+        }
+        room
+    }
+
+    /// Hands over a request whose place was reserved.
+    pub(super) fn hand(
+        self: Arc<Self>,
+        request: http::Request<WasiBody>,
+        head: HeadSender,
+        seat: OwnedSemaphorePermit,
+    ) -> Beside {
+        let (over, receiver) = oneshot::channel();
+        let id = self.change(|state| {
+            let id = state.next;
+            state.reserved -= 1;
+            state.next += 1;
+            state.waiting.insert(id, over);
+            // An instance that is gone takes nothing: its request is found to be lost.
+            let sent = state.jobs.as_ref().is_some_and(|jobs| jobs.try_send(Job { id, request, head, seat }).is_ok());
+            if !sent {
+                state.waiting.remove(&id);
+            }
+            if state.left == 0 {
+                state.jobs = None;
+            }
+            id
+        });
+        Beside { member: self, id, over: receiver }
+    }
+
+    /// A request is over.
+    pub(crate) fn done(&self, id: u64) {
+        self.change(|state| {
+            if let Some(over) = state.waiting.remove(&id) {
+                let _ = over.send(Ok(()));
+            }
+            state.abandoned.remove(&id);
+            if state.waiting.is_empty() && state.reserved + state.abandoned.len() == 0 {
+                state.idle = Some(Instant::now());
+            }
+        });
+    }
+
+    /// The instance is over, and with it all its requests.
+    pub(super) fn end(&self, result: &Result<(), Fault>) {
+        let mut state = self.state.lock();
+        state.jobs = None;
+        for (_, over) in state.waiting.drain() {
+            let _ = over.send(result.clone());
+        }
+    }
+
+    /// Ready when the instance must end, whatever its guest does. `clock` is the caller's, for this alone.
+    pub(super) fn poll_end(&self, clock: &mut Clock, context: &mut Context<'_>) -> Poll<()> {
+        self.task.register(context.waker());
+        let until = self.state.lock().until(self.afterwards);
+        match until {
+            Until::Over => Poll::Pending,
+            Until::Now => Poll::Ready(()),
+            Until::Then(instant) => clock.poll(instant, context),
+        }
+    }
+
+    fn abandon(&self, id: u64) {
+        self.change(|state| {
+            if state.waiting.remove(&id).is_some() {
+                state.jobs = None;
+                state.abandoned.insert(id, Instant::now());
+            }
+        });
+    }
+
+    /// Changes the state, and has the task look when its end may be another.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        let before = state.until(self.afterwards);
+        let changed = change(&mut state);
+        state.settle();
+        let same = state.until(self.afterwards) == before;
+        drop(state);
+        if !same {
+            self.task.wake();
+        }
+        changed
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.member.abandon(self.id);
+    }
+}
+
+/// A clock that is wound when it is needed: most instances are over before.
+#[derive(Default)]
+pub(super) struct Clock(Option<std::pin::Pin<Box<tokio::time::Sleep>>>);
+
+impl Clock {
+    fn poll(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let until = tokio::time::Instant::from_std(until);
+        let clock = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if clock.deadline() != until {
+            clock.as_mut().reset(until);
+        }
+        clock.as_mut().poll(context)
+    }
+}
