@@ -40,13 +40,15 @@ pub struct Limits {
     pub table_elements: usize,
     /// Handles (streams, bodies, fields, polls) that an instance may hold. Beyond, the guest traps.
     pub handles: usize,
-    /// Instances that serve requests at once. Beyond, requests wait in the queue.
+    /// Instances that there may be beside those that are idle, with those that go on after their last response. Beyond,
+    /// requests wait in the queue.
     pub instances: usize,
     /// Requests that one instance of a 0.3 component serves at once; 0.2 components serve one whatever this says.
     pub concurrency: usize,
     /// Requests that may wait for an instance. Beyond: [`Refusal::Busy`](crate::Refusal::Busy).
     pub queue: usize,
-    /// How long a request may wait for an instance. Beyond: [`Refusal::Busy`](crate::Refusal::Busy).
+    /// How long a request may wait for a place, and then for an instance to have it in. Beyond:
+    /// [`Refusal::Busy`](crate::Refusal::Busy).
     pub queue_wait: Duration,
     /// Requests that an instance serves before it is dropped.
     pub reuse: Reuse,
@@ -95,6 +97,14 @@ pub struct Limits {
     pub outgoing_request_bytes: u64,
     /// Bytes of a body received from an upstream. Beyond, the guest gets `HTTP-response-body-size`.
     pub outgoing_response_bytes: u64,
+}
+
+impl Limits {
+    /// Requests that an instance of 0.3 may really serve at once.
+    pub(crate) fn beside(&self) -> usize {
+        let most = usize::try_from(*self.reuse.range.end()).unwrap_or(usize::MAX);
+        self.concurrency.clamp(1, most.max(1))
+    }
 }
 
 impl Default for Limits {

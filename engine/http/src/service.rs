@@ -67,11 +67,12 @@ impl Service {
         permissions: Permissions,
         loaded: Loaded,
     ) -> Self {
-        let per_instance = if matches!(loaded.pre, Pre::P3(_)) { limits.concurrency.max(1) } else { 1 };
+        let per_instance = if matches!(loaded.pre, Pre::P3(_)) { limits.beside() } else { 1 };
         let seats = limits.instances.saturating_mul(per_instance);
         let inner = Inner {
             host,
             name: name.to_owned(),
+            crowd: Crowd::new(limits.instances),
             seats: Admission::new(seats, limits.queue, limits.queue_wait),
             limits,
             permissions,
@@ -82,7 +83,6 @@ impl Service {
             flavour: loaded.flavour,
             slots: loaded.needs.slots(),
             idle: Mutex::default(),
-            crowd: Crowd::default(),
         };
         let inner = Arc::new(inner);
         inner.host.outgoing.spawn(sweep(Arc::downgrade(&inner), inner.limits.idle));
@@ -227,6 +227,11 @@ impl Inner {
     /// Slots for a new instance.
     pub(crate) async fn lease(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         self.host.lease(self.slots).await
+    }
+
+    /// Waits in the service's queue, within its bounds.
+    pub(crate) async fn in_queue<T>(&self, wanted: impl Future<Output = T>) -> Result<T, Refusal> {
+        self.seats.queue(wanted).await
     }
 
     pub(crate) fn pulse(&self) -> Pulse {
