@@ -84,8 +84,8 @@ pub struct Limits {
     pub log_lines: usize,
     /// Outgoing calls under way at once per instance. Beyond, the guest gets `connection-limit-reached`.
     pub outgoing_calls: usize,
-    /// Time to connect to an upstream, with name look-up and TLS. Beyond, the guest gets `connection-timeout`. A guest
-    /// may ask for less.
+    /// Time to connect to an upstream, with name look-up (8 at once per service, others wait) and TLS. Beyond, the guest
+    /// gets `connection-timeout`. A guest may ask for less.
     pub connect: Duration,
     /// Time from a sent request to the head of its response. Beyond, the guest gets `HTTP-response-timeout`. A guest
     /// may ask for less.

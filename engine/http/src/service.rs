@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::Body;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use wasmtime::Engine;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, ForbiddenHeaderFilter, WasiBody};
 
@@ -21,7 +21,7 @@ use crate::head::HeadSender;
 use crate::host;
 use crate::intake;
 use crate::limits::Limits;
-use crate::outgoing::{KEEP, Kept};
+use crate::outgoing::{KEEP, Kept, LOOKUPS};
 use crate::permissions::Permissions;
 use crate::platform::Flavour;
 use crate::pulse::Pulse;
@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) forbidden_headers: ForbiddenHeaderFilter,
     /// Connections to upstreams.
     pub(crate) kept: Kept,
+    /// Permits to look a name up.
+    pub(crate) lookups: Arc<Semaphore>,
     flavour: Flavour,
     slots: u32,
     seats: Admission,
@@ -80,6 +82,7 @@ impl Service {
             counters: Counters::default(),
             forbidden_headers: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)),
             kept: Kept::default(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
             flavour: loaded.flavour,
             slots: loaded.needs.slots(),
             idle: Mutex::default(),

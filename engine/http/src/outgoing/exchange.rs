@@ -73,7 +73,7 @@ impl Exchange {
 
 /// A new connection. Apart from the exchange, whose request's body cannot be shared between threads.
 async fn connect(service: &Inner, target: &Target, grant: Grant, options: RequestOptions) -> Result<Connection, Error> {
-    let connect = service.host.outgoing.connect(target, grant, service.limits.header_bytes);
+    let connect = service.host.outgoing.connect(service, target, grant);
     let limit = least(options.connect_timeout, service.limits.connect);
     timeout(limit, connect).await.unwrap_or(Err(Error::ConnectionTimeout))
 }
