@@ -65,8 +65,8 @@ pub struct Limits {
     /// [`Refusal::Trapped`](crate::Refusal::Trapped) or [`BodyError::Trapped`](crate::BodyError::Trapped). An instance
     /// that may take further requests is given its `idle` time before.
     pub afterwards: Duration,
-    /// Processor time of a request, of stretches that last longer than about 2 ms; with several requests at once in an
-    /// instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
+    /// Processor time of a request, from the first moment on when it has run for about 1 ms without a pause; with several
+    /// requests at once in an instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
     /// [`BodyError::Cpu`](crate::BodyError::Cpu).
     pub cpu: Option<Duration>,
     /// Bytes of names and values of the headers of a request
