@@ -278,6 +278,26 @@ async fn https_goes_to_who_can_prove_the_name_and_to_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_connection_to_a_private_address_is_kept_for_those_alone_that_may_go_there() {
+    let upstream = upstream().await;
+    let entry = format!("GET http://internal.example.com:{}", upstream.port);
+    let (service, _) = resolving(P2, vec![LOCAL], &[&entry, "*:*"]);
+    let url = format!("http://internal.example.com:{}/", upstream.port);
+    // Until one was kept and used again.
+    for sent in 1.. {
+        assert!(fetch(&service, &url).await.starts_with("200 GET"));
+        if upstream.connections.load(Ordering::SeqCst) < sent {
+            break;
+        }
+    }
+    for _ in 0..20 {
+        let posted = service.handle(post(&format!("/post?{url}"), "abc")).await.expect("a response");
+        assert_eq!(read(posted).await.expect("a whole body"), "DestinationIpProhibited");
+        assert!(fetch(&service, &url).await.starts_with("200 GET"));
+    }
+}
+
+#[tokio::test]
 async fn look_ups_whose_callers_are_gone_count_until_they_are_over() {
     let (asked, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Semaphore::new(0)));
     let (counted, opens) = (Arc::clone(&asked), Arc::clone(&gate));
