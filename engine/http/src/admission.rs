@@ -38,12 +38,18 @@ impl Admission {
         if let Some(permit) = self.try_take(seats) {
             return Ok(permit);
         }
+        let permit = self.queue(Arc::clone(&self.seats).acquire_many_owned(seats)).await?;
+        Ok(permit.expect("the semaphore is never closed"))
+    }
+
+    /// Waits for something else in the same queue, as long as for a seat.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] when the queue is full or the wait was too long.
+    pub(crate) async fn queue<T>(&self, wanted: impl Future<Output = T>) -> Result<T, Refusal> {
         let _place = self.place()?;
-        let permit = Arc::clone(&self.seats).acquire_many_owned(seats);
-        match tokio::time::timeout(self.wait, permit).await {
-            Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
-            Err(_) => Err(Refusal::Busy { retry_after: RETRY_AFTER }),
-        }
+        let found = tokio::time::timeout(self.wait, wanted).await;
+        found.map_err(|_| Refusal::Busy { retry_after: RETRY_AFTER })
     }
 
     /// Whether somebody waits for a seat.

@@ -1,5 +1,5 @@
 //! Where guests run that outlive their share of the caller's thread: threads at nice 19, so that a spinning guest costs
-//! its neighbours nothing. They come back when they wait for something.
+//! its neighbours nothing. They come back when they wait for something, unless they have worked much lately.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -158,7 +158,7 @@ impl Future for Away {
                 this.run = None;
                 Poll::Ready(())
             }
-            Poll::Pending if run.was_interrupted() => Poll::Pending,
+            Poll::Pending if run.is_long() => Poll::Pending,
             Poll::Pending => {
                 if let Some(run) = this.run.take() {
                     this.home.put(State::Back(Box::new(run)));

@@ -2,10 +2,13 @@
 //!
 //! A file is named by the BLAKE3 digest of the component and of all that decides what its code looks like, and begins
 //! with the digest of what follows. It appears whole or not at all; one that is damaged counts as absent and is written
-//! again. The folder is as trusted as the program: whoever can write to it can run code in this process.
+//! again. A folder that is not there is made for its owner alone (0700). It is as trusted as the program: whoever can
+//! write to it can run code in this process.
 
+use std::fs::File;
 use std::hash::{Hash, Hasher};
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -48,19 +51,26 @@ impl Cache {
         Ok(component)
     }
 
-    fn keep(&self, path: &Path, code: &[u8]) -> std::io::Result<()> {
+    fn keep(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
+            // Code that this process will run is nobody else's to read or write, whatever the umask.
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         let number = self.written.fetch_add(1, Ordering::Relaxed);
         let temporary = path.with_extension(format!("{}-{number}.part", std::process::id()));
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(blake3::hash(code).as_bytes())?;
-        file.write_all(code)?;
-        std::fs::rename(&temporary, path).inspect_err(|_| {
-            let _ = std::fs::remove_file(&temporary);
+        write_whole(path, &temporary, |file| {
+            file.write_all(blake3::hash(code).as_bytes())?;
+            file.write_all(code)
         })
     }
+}
+
+/// Writes a file that appears whole or not at all. A failure leaves nothing behind.
+fn write_whole(path: &Path, temporary: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut file = File::create(temporary)?;
+    write(&mut file).and_then(|()| std::fs::rename(temporary, path)).inspect_err(|_| {
+        let _ = std::fs::remove_file(temporary);
+    })
 }
 
 fn path(folder: &Path, engine: &Engine, bytes: &[u8]) -> PathBuf {
@@ -94,5 +104,43 @@ impl Hasher for Collect {
 
     fn finish(&self) -> u64 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect()
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, temporary) = (folder.path().join("code"), folder.path().join("code.part"));
+        let failed = write_whole(&path, &temporary, |file| {
+            file.write_all(b"a part")?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(failed.expect_err("an error").kind(), io::ErrorKind::StorageFull);
+        assert_eq!(names(folder.path()), [""; 0]);
+        write_whole(&path, &temporary, |file| file.write_all(b"all")).expect("written");
+        assert_eq!(names(folder.path()), ["code"]);
+    }
+
+    #[test]
+    fn a_folder_is_made_for_its_owner_alone() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("outer/inner");
+        let path = folder.join("code.component");
+        Cache::new(Some(folder.clone())).keep(&path, b"code").expect("written");
+        for folder in [folder.clone(), parent.path().join("outer")] {
+            let mode = std::fs::metadata(&folder).expect("a folder").permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+        }
+        assert_eq!(names(&folder), ["code.component"]);
     }
 }

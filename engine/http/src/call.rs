@@ -41,7 +41,7 @@ impl Call {
                 Place::Over(_) => break,
                 Place::Here(run) => match run.poll(&self.service.host, false, context) {
                     Poll::Ready(end) => Place::Over(end.settle(&self.service)),
-                    Poll::Pending if run.was_interrupted() => self.lend(),
+                    Poll::Pending if run.is_long() => self.lend(),
                     Poll::Pending => return Poll::Pending,
                 },
                 Place::Away(home) => match home.poll(context) {

@@ -6,6 +6,7 @@
 //! while later when somebody does.
 
 mod member;
+mod room;
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -19,12 +20,12 @@ use crate::call::Call;
 use crate::cell::Cell;
 use crate::fault::Fault;
 use crate::head::HeadSender;
-use crate::pulse::Pulse;
 use crate::refusal::Refusal;
 use crate::run::{End, Run};
 use crate::service::Inner;
 use member::Clock;
 pub(crate) use member::{Beside, Member};
+use room::{Place, Room};
 
 /// A request for an instance that serves others as well.
 pub(crate) struct Job {
@@ -34,13 +35,24 @@ pub(crate) struct Job {
     pub(crate) seat: OwnedSemaphorePermit,
 }
 
-/// The instances that take requests.
-#[derive(Default)]
+/// The instances that take requests, within the number that there may be.
 pub(crate) struct Crowd {
     open: Mutex<Vec<Arc<Member>>>,
+    room: Arc<Room>,
+}
+
+/// Where a request goes.
+enum Found {
+    Member(Arc<Member>),
+    Place(Place),
 }
 
 impl Crowd {
+    /// For so many instances.
+    pub(crate) fn new(instances: usize) -> Self {
+        Self { open: Mutex::default(), room: Room::new(instances) }
+    }
+
     /// Hands a request to an instance with room, or to a new one.
     pub(crate) async fn take(
         &self,
@@ -49,11 +61,20 @@ impl Crowd {
         head: HeadSender,
         seat: OwnedSemaphorePermit,
     ) -> Result<Beside, Refusal> {
-        let member = match self.with_room(service.limits.concurrency) {
-            Some(member) => member,
-            None => self.grow(service, service.lease().await?),
+        let found = match self.find(service) {
+            Some(found) => found,
+            None => service.in_queue(self.room.wait_for(|| self.find(service))).await?,
+        };
+        let member = match found {
+            Found::Member(member) => member,
+            Found::Place(place) => self.grow(service, service.lease().await?, place),
         };
         Ok(member.hand(request, head, seat))
+    }
+
+    fn find(&self, service: &Inner) -> Option<Found> {
+        let member = self.with_room(service.limits.concurrency).map(Found::Member);
+        member.or_else(|| self.room.take().map(Found::Place))
     }
 
     /// Reserves a place in an instance. Those at the end of the list are full least often: the others become idle.
@@ -63,12 +84,14 @@ impl Crowd {
         open.iter().find(|member| member.reserve(concurrency)).cloned()
     }
 
-    fn grow(&self, service: &Arc<Inner>, lease: OwnedSemaphorePermit) -> Arc<Member> {
+    fn grow(&self, service: &Arc<Inner>, lease: OwnedSemaphorePermit, place: Place) -> Arc<Member> {
         let (sender, jobs) = mpsc::channel(service.limits.concurrency.max(1));
-        let member = Arc::new(Member::new(sender, service.draw_reuse(), service.limits.afterwards));
+        let member =
+            Arc::new(Member::new(sender, service.draw_reuse(), service.limits.afterwards, Arc::clone(&self.room)));
         member.reserve(usize::MAX);
         let pulse = Arc::new(service.pulse());
-        let work = Box::pin(work(Arc::clone(service), Arc::clone(&pulse), lease, jobs, Arc::clone(&member)));
+        let made = Cell::make(Arc::clone(service), Arc::clone(&pulse), lease);
+        let work = Box::pin(work(place, made, jobs, Arc::clone(&member)));
         let call = Call::new(Run::new(work, pulse), Arc::clone(service));
         tokio::spawn(attend(call, Arc::clone(&member), service.limits.afterwards));
         self.open.lock().push(Arc::clone(&member));
@@ -119,15 +142,15 @@ impl Drop for Mourner {
     }
 }
 
+/// What an instance does. Its place is the last that it gives back.
 async fn work(
-    service: Arc<Inner>,
-    pulse: Arc<Pulse>,
-    lease: OwnedSemaphorePermit,
+    _place: Place,
+    made: impl Future<Output = Result<Cell, Fault>>,
     jobs: mpsc::Receiver<Job>,
     member: Arc<Member>,
 ) -> End {
     let mourner = Mourner(Arc::clone(&member));
-    let mut cell = match Cell::make(service, pulse, lease).await {
+    let mut cell = match made.await {
         Ok(cell) => cell,
         Err(fault) => {
             let result = Err(fault);

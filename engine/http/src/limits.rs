@@ -40,13 +40,15 @@ pub struct Limits {
     pub table_elements: usize,
     /// Handles (streams, bodies, fields, polls) that an instance may hold. Beyond, the guest traps.
     pub handles: usize,
-    /// Instances that serve requests at once. Beyond, requests wait in the queue.
+    /// Instances that there may be beside those that are idle, with those that go on after their last response. Beyond,
+    /// requests wait in the queue.
     pub instances: usize,
     /// Requests that one instance of a 0.3 component serves at once; 0.2 components serve one whatever this says.
     pub concurrency: usize,
     /// Requests that may wait for an instance. Beyond: [`Refusal::Busy`](crate::Refusal::Busy).
     pub queue: usize,
-    /// How long a request may wait for an instance. Beyond: [`Refusal::Busy`](crate::Refusal::Busy).
+    /// How long a request may wait for a place, and then for an instance to have it in. Beyond:
+    /// [`Refusal::Busy`](crate::Refusal::Busy).
     pub queue_wait: Duration,
     /// Requests that an instance serves before it is dropped.
     pub reuse: Reuse,
@@ -63,8 +65,8 @@ pub struct Limits {
     /// [`Refusal::Trapped`](crate::Refusal::Trapped) or [`BodyError::Trapped`](crate::BodyError::Trapped). An instance
     /// that may take further requests is given its `idle` time before.
     pub afterwards: Duration,
-    /// Processor time of a request, of stretches that last longer than about 2 ms; with several requests at once in an
-    /// instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
+    /// Processor time of a request, from the first moment on when it has run for about 1 ms without a pause; with several
+    /// requests at once in an instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
     /// [`BodyError::Cpu`](crate::BodyError::Cpu).
     pub cpu: Option<Duration>,
     /// Bytes of names and values of the headers of a request
@@ -82,8 +84,8 @@ pub struct Limits {
     pub log_lines: usize,
     /// Outgoing calls under way at once per instance. Beyond, the guest gets `connection-limit-reached`.
     pub outgoing_calls: usize,
-    /// Time to connect to an upstream, with name look-up and TLS. Beyond, the guest gets `connection-timeout`. A guest
-    /// may ask for less.
+    /// Time to connect to an upstream, with name look-up (8 at once per service, others wait) and TLS. Beyond, the guest
+    /// gets `connection-timeout`. A guest may ask for less.
     pub connect: Duration,
     /// Time from a sent request to the head of its response. Beyond, the guest gets `HTTP-response-timeout`. A guest
     /// may ask for less.
@@ -95,6 +97,14 @@ pub struct Limits {
     pub outgoing_request_bytes: u64,
     /// Bytes of a body received from an upstream. Beyond, the guest gets `HTTP-response-body-size`.
     pub outgoing_response_bytes: u64,
+}
+
+impl Limits {
+    /// Requests that an instance of 0.3 may really serve at once.
+    pub(crate) fn beside(&self) -> usize {
+        let most = usize::try_from(*self.reuse.range.end()).unwrap_or(usize::MAX);
+        self.concurrency.clamp(1, most.max(1))
+    }
 }
 
 impl Default for Limits {

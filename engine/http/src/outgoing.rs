@@ -27,13 +27,16 @@ use exchange::Exchange;
 pub(crate) use kept::{KEEP, Kept};
 use tls::Tls;
 
-/// Threads that ask the system's resolver at once.
-const RESOLVER_THREADS: usize = 8;
+/// Names that a service looks up at once; others wait within their time to connect.
+pub(crate) const LOOKUPS: usize = 8;
+/// Threads that ask the system's resolver at once, for several services whose names get no answer.
+const RESOLVER_THREADS: usize = 8 * LOOKUPS;
 
 /// What a resolver promises.
 pub type Resolving = Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Finds the addresses of a name.
+/// Finds the addresses of a name. It must end by itself in some time: one whose caller is gone is not dropped, and counts
+/// among the 8 that a service has at once.
 pub type Resolver = Arc<dyn Fn(String) -> Resolving + Send + Sync>;
 
 /// What outgoing requests of all services share.

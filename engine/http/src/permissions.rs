@@ -24,7 +24,7 @@ impl Permissions {
 }
 
 /// What an entry of the list permits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Grant {
     /// Whether the name may lead to addresses that are not public: only if the entry has the whole name.
     pub(crate) private: bool,

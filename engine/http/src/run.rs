@@ -56,11 +56,13 @@ impl Run {
     pub(crate) fn poll(&mut self, host: &host::Inner, background: bool, context: &mut Context<'_>) -> Poll<End> {
         let _running = host.ticker.turn_begins();
         self.pulse.turn_begins(background);
-        self.work.as_mut().poll(context)
+        let polled = self.work.as_mut().poll(context);
+        self.pulse.turn_ends();
+        polled
     }
 
-    /// Whether the last turn ended only because it was long.
-    pub(crate) fn was_interrupted(&self) -> bool {
-        self.pulse.was_interrupted()
+    /// Whether it is to be in the background.
+    pub(crate) fn is_long(&self) -> bool {
+        self.pulse.is_long()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::Body;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use wasmtime::Engine;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, ForbiddenHeaderFilter, WasiBody};
 
@@ -21,7 +21,7 @@ use crate::head::HeadSender;
 use crate::host;
 use crate::intake;
 use crate::limits::Limits;
-use crate::outgoing::{KEEP, Kept};
+use crate::outgoing::{KEEP, Kept, LOOKUPS};
 use crate::permissions::Permissions;
 use crate::platform::Flavour;
 use crate::pulse::Pulse;
@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) forbidden_headers: ForbiddenHeaderFilter,
     /// Connections to upstreams.
     pub(crate) kept: Kept,
+    /// Permits to look a name up.
+    pub(crate) lookups: Arc<Semaphore>,
     flavour: Flavour,
     slots: u32,
     seats: Admission,
@@ -67,11 +69,12 @@ impl Service {
         permissions: Permissions,
         loaded: Loaded,
     ) -> Self {
-        let per_instance = if matches!(loaded.pre, Pre::P3(_)) { limits.concurrency.max(1) } else { 1 };
+        let per_instance = if matches!(loaded.pre, Pre::P3(_)) { limits.beside() } else { 1 };
         let seats = limits.instances.saturating_mul(per_instance);
         let inner = Inner {
             host,
             name: name.to_owned(),
+            crowd: Crowd::new(limits.instances),
             seats: Admission::new(seats, limits.queue, limits.queue_wait),
             limits,
             permissions,
@@ -79,10 +82,10 @@ impl Service {
             counters: Counters::default(),
             forbidden_headers: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)),
             kept: Kept::default(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
             flavour: loaded.flavour,
             slots: loaded.needs.slots(),
             idle: Mutex::default(),
-            crowd: Crowd::default(),
         };
         let inner = Arc::new(inner);
         inner.host.outgoing.spawn(sweep(Arc::downgrade(&inner), inner.limits.idle));
@@ -227,6 +230,11 @@ impl Inner {
     /// Slots for a new instance.
     pub(crate) async fn lease(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         self.host.lease(self.slots).await
+    }
+
+    /// Waits in the service's queue, within its bounds.
+    pub(crate) async fn in_queue<T>(&self, wanted: impl Future<Output = T>) -> Result<T, Refusal> {
+        self.seats.queue(wanted).await
     }
 
     pub(crate) fn pulse(&self) -> Pulse {

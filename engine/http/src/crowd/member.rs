@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Job;
+use super::room::Room;
 use crate::fault::Fault;
 use crate::head::HeadSender;
 use wasmtime_wasi_http::WasiBody;
@@ -26,6 +27,8 @@ pub(crate) struct Member {
     afterwards: Duration,
     /// The task, which is to look at the end anew.
     task: AtomicWaker,
+    /// Where requests wait for room.
+    room: Arc<Room>,
 }
 
 struct State {
@@ -87,7 +90,7 @@ impl State {
 
 impl Member {
     /// An instance that takes `left` requests from the other end of `jobs`.
-    pub(super) fn new(jobs: mpsc::Sender<Job>, left: u32, afterwards: Duration) -> Self {
+    pub(super) fn new(jobs: mpsc::Sender<Job>, left: u32, afterwards: Duration, room: Arc<Room>) -> Self {
         let state = State {
             jobs: Some(jobs),
             left,
@@ -98,7 +101,7 @@ impl Member {
             idle: None,
             unwanted: None,
         };
-        Self { state: Mutex::new(state), afterwards, task: AtomicWaker::new() }
+        Self { state: Mutex::new(state), afterwards, task: AtomicWaker::new(), room }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -163,6 +166,7 @@ impl Member {
                 state.idle = Some(Instant::now());
             }
         });
+        self.room.change();
     }
 
     /// The instance is over, and with it all its requests.

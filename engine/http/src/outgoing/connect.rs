@@ -1,6 +1,7 @@
 //! A connection to an upstream: the name is resolved, each address checked, and one of the checked ones connected to.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -12,6 +13,7 @@ use super::Outgoing;
 use super::address::is_public;
 use super::target::Target;
 use crate::permissions::Grant;
+use crate::service::Inner;
 
 /// Addresses of a name that are tried.
 const ADDRESSES: usize = 8;
@@ -22,14 +24,10 @@ const LEAST_BUFFER_BYTES: usize = 8192;
 pub(crate) type Connection = SendRequest<WasiBody>;
 
 impl Outgoing {
-    /// Opens a connection. `header_bytes` bounds the head of a response.
-    pub(crate) async fn connect(
-        &self,
-        target: &Target,
-        grant: Grant,
-        header_bytes: usize,
-    ) -> Result<Connection, Error> {
-        let addresses = self.resolve(target, grant).await?;
+    /// Opens a connection.
+    pub(crate) async fn connect(&self, service: &Inner, target: &Target, grant: Grant) -> Result<Connection, Error> {
+        let header_bytes = service.limits.header_bytes;
+        let addresses = self.resolve(service, target, grant).await?;
         let stream = open(&addresses, target.port).await?;
         // Requests are written whole or in pieces that are worth a packet.
         let _ = stream.set_nodelay(true);
@@ -41,12 +39,10 @@ impl Outgoing {
     }
 
     /// The addresses that the service may connect to.
-    async fn resolve(&self, target: &Target, grant: Grant) -> Result<Vec<IpAddr>, Error> {
+    async fn resolve(&self, service: &Inner, target: &Target, grant: Grant) -> Result<Vec<IpAddr>, Error> {
         let found = match target.address() {
             Some(address) => vec![address],
-            None => (self.resolver)(target.host.clone())
-                .await
-                .map_err(|_| Error::DnsError { rcode: None, info_code: None })?,
+            None => self.look_up(service, target.host.clone()).await?,
         };
         if found.is_empty() {
             return Err(Error::DestinationNotFound);
@@ -54,6 +50,22 @@ impl Outgoing {
         let allowed = found.into_iter().filter(|address| grant.private || is_public(*address));
         let allowed: Vec<_> = allowed.take(ADDRESSES).collect();
         if allowed.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(allowed) }
+    }
+
+    /// Asks the resolver, in turn with the service's other look-ups. One whose caller is gone goes on and keeps its
+    /// permit until it is over, as the system's cannot be stopped.
+    async fn look_up(&self, service: &Inner, name: String) -> Result<Vec<IpAddr>, Error> {
+        let failed = Error::DnsError { rcode: None, info_code: None };
+        let permit = Arc::clone(&service.lookups).acquire_owned().await.expect("the semaphore is never closed");
+        let found = (self.resolver)(name);
+        let looked_up = self.spawn(async move {
+            let _permit = permit;
+            found.await
+        });
+        match looked_up {
+            Some(looked_up) => looked_up.await.ok().and_then(Result::ok).ok_or(failed),
+            None => Err(failed),
+        }
     }
 
     async fn speak<S>(&self, stream: S, header_bytes: usize) -> Result<Connection, Error>

@@ -19,8 +19,8 @@ use crate::service::Inner;
 
 pub(crate) struct Exchange {
     service: Arc<Inner>,
-    target: Target,
-    grant: Grant,
+    /// Where it goes, and what permits it.
+    key: (Target, Grant),
     request: http::Request<WasiBody>,
     options: RequestOptions,
     place: OwnedSemaphorePermit,
@@ -42,7 +42,7 @@ impl Exchange {
         }
         let place = Arc::clone(calls).try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;
         let request = bounded(request, service.limits.outgoing_request_bytes);
-        Ok(Self { service: Arc::clone(service), target, grant, request, options, place })
+        Ok(Self { service: Arc::clone(service), key: (target, grant), request, options, place })
     }
 
     /// Sends the request on a kept connection, or on a new one. A kept one may turn out to be closed: then the request
@@ -50,17 +50,17 @@ impl Exchange {
     pub(crate) async fn run(mut self) -> Result<http::Response<WasiBody>, Error> {
         let first_byte = least(self.options.first_byte_timeout, self.service.limits.first_byte);
         loop {
-            let kept = self.service.kept.take(&self.target);
+            let kept = self.service.kept.take(&self.key);
             let reused = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => connect(&self.service, &self.target, self.grant, self.options).await?,
+                None => connect(&self.service, &self.key, self.options).await?,
             };
             let sent = timeout(first_byte, connection.try_send_request(self.request)).await;
             match sent.map_err(|_| Error::HttpResponseTimeout)? {
                 Ok(response) => {
-                    let Self { service, target, options, place, .. } = self;
-                    return Ok(receive(response, connection, service, target, options, place));
+                    let Self { service, key, options, place, .. } = self;
+                    return Ok(receive(response, connection, service, key, options, place));
                 }
                 Err(mut error) => match error.take_message() {
                     Some(request) if reused => self.request = request,
@@ -72,8 +72,12 @@ impl Exchange {
 }
 
 /// A new connection. Apart from the exchange, whose request's body cannot be shared between threads.
-async fn connect(service: &Inner, target: &Target, grant: Grant, options: RequestOptions) -> Result<Connection, Error> {
-    let connect = service.host.outgoing.connect(target, grant, service.limits.header_bytes);
+async fn connect(
+    service: &Arc<Inner>,
+    (target, grant): &(Target, Grant),
+    options: RequestOptions,
+) -> Result<Connection, Error> {
+    let connect = service.host.outgoing.connect(service, target, *grant);
     let limit = least(options.connect_timeout, service.limits.connect);
     timeout(limit, connect).await.unwrap_or(Err(Error::ConnectionTimeout))
 }
@@ -99,12 +103,12 @@ fn receive(
     response: http::Response<Incoming>,
     connection: Connection,
     service: Arc<Inner>,
-    target: Target,
+    key: (Target, Grant),
     options: RequestOptions,
     place: OwnedSemaphorePermit,
 ) -> http::Response<WasiBody> {
     let between = least(options.between_bytes_timeout, service.limits.between_bytes);
-    response.map(|body| Received::new(body, connection, service, target, between, place).boxed_unsync())
+    response.map(|body| Received::new(body, connection, service, key, between, place).boxed_unsync())
 }
 
 /// What a guest is told of an error of hyper's.

@@ -1,4 +1,5 @@
-//! Connections that wait for another request of the same service to the same upstream.
+//! Connections that wait for another request of the same service to the same upstream, under the
+//! same permission: one that led to a private address serves none that may not go there.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,43 +8,47 @@ use parking_lot::Mutex;
 
 use super::connect::Connection;
 use super::target::Target;
+use crate::permissions::Grant;
 
 /// Connections that a service keeps; more are closed after use.
 const MOST: usize = 64;
 /// How long a connection is kept.
 pub(crate) const KEEP: Duration = Duration::from_secs(30);
 
+/// What a connection is kept for.
+type Key = (Target, Grant);
+
 #[derive(Default)]
 pub(crate) struct Kept {
-    connections: Mutex<HashMap<Target, Vec<(Connection, Instant)>>>,
+    connections: Mutex<HashMap<Key, Vec<(Connection, Instant)>>>,
 }
 
 impl Kept {
     /// A connection that looks alive, the one used last.
-    pub(crate) fn take(&self, target: &Target) -> Option<Connection> {
+    pub(crate) fn take(&self, key: &Key) -> Option<Connection> {
         let mut connections = self.connections.lock();
-        let of_target = connections.get_mut(target)?;
-        while let Some((connection, since)) = of_target.pop() {
+        let of_key = connections.get_mut(key)?;
+        while let Some((connection, since)) = of_key.pop() {
             if connection.is_ready() && since.elapsed() < KEEP {
                 return Some(connection);
             }
         }
-        connections.remove(target);
+        connections.remove(key);
         None
     }
 
-    pub(crate) fn keep(&self, target: Target, connection: Connection) {
+    pub(crate) fn keep(&self, key: Key, connection: Connection) {
         let mut connections = self.connections.lock();
         if connections.values().map(Vec::len).sum::<usize>() < MOST {
-            connections.entry(target).or_default().push((connection, Instant::now()));
+            connections.entry(key).or_default().push((connection, Instant::now()));
         }
     }
 
     /// Drops those that are old or closed.
     pub(crate) fn sweep(&self) {
-        self.connections.lock().retain(|_, of_target| {
-            of_target.retain(|(connection, since)| connection.is_ready() && since.elapsed() < KEEP);
-            !of_target.is_empty()
+        self.connections.lock().retain(|_, of_key| {
+            of_key.retain(|(connection, since)| connection.is_ready() && since.elapsed() < KEEP);
+            !of_key.is_empty()
         });
     }
 }

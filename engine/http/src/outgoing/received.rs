@@ -15,6 +15,7 @@ use wasmtime_wasi_http::Error;
 use super::connect::Connection;
 use super::exchange::reason;
 use super::target::Target;
+use crate::permissions::Grant;
 use crate::service::Inner;
 
 /// How long a connection may take to be ready again once a response is complete.
@@ -33,7 +34,7 @@ pub(crate) struct Received {
 
 struct Rest {
     connection: Connection,
-    target: Target,
+    key: (Target, Grant),
     _place: OwnedSemaphorePermit,
 }
 
@@ -42,12 +43,12 @@ impl Received {
         body: Incoming,
         connection: Connection,
         service: Arc<Inner>,
-        target: Target,
+        key: (Target, Grant),
         between: Duration,
         place: OwnedSemaphorePermit,
     ) -> Self {
         let left = service.limits.outgoing_response_bytes;
-        let rest = Some(Rest { connection, target, _place: place });
+        let rest = Some(Rest { connection, key, _place: place });
         let mut received = Self { body, left, between, clock: None, service, rest };
         received.settle_at_end();
         received
@@ -61,7 +62,7 @@ impl Received {
 
     /// The response is complete: the connection may serve another request, when it is ready for one.
     fn settle(&mut self) {
-        let Some(Rest { mut connection, target, .. }) = self.rest.take() else {
+        let Some(Rest { mut connection, key, .. }) = self.rest.take() else {
             return;
         };
         let service = Arc::downgrade(&self.service);
@@ -69,7 +70,7 @@ impl Received {
             if let Ok(Ok(())) = tokio::time::timeout(SETTLE, connection.ready()).await
                 && let Some(service) = service.upgrade()
             {
-                service.kept.keep(target, connection);
+                service.kept.keep(key, connection);
             }
         });
     }

@@ -84,6 +84,33 @@ async fn a_guest_that_spins_meets_its_limit_of_processor_time() {
 }
 
 #[tokio::test]
+async fn a_guest_that_pauses_before_its_share_is_used_up_meets_its_limit_of_processor_time() {
+    let deadline = Duration::from_secs(600);
+    let limits = Limits { cpu: Some(Duration::from_millis(20)), deadline, ..Limits::default() };
+    for guest in [P2, P3] {
+        let refusal = refused(&service(guest, limits.clone()), "/naps?1000000").await;
+        assert!(matches!(refusal, Refusal::Cpu { .. }), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_works_much_with_pauses_goes_to_the_background() {
+    for guest in [P2, P3] {
+        let service = service(guest, Limits { deadline: Duration::from_secs(600), ..Limits::default() });
+        let moved = async {
+            while service.counted().to_background == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            refusal = refused(&service, "/naps?1000000") => panic!("{refusal:?}"),
+            () = moved => {}
+        }
+    }
+    assert_eq!(text(&service(P2, Limits::default()), "/naps?20").await.expect("a response"), "rested");
+}
+
+#[tokio::test]
 async fn a_guest_that_spins_after_its_head_breaks_the_body_off() {
     let limits = Limits { cpu: Some(Duration::from_millis(20)), ..Limits::default() };
     let error = broken(&service(P2, limits), "/spin-in-body").await;

@@ -90,11 +90,16 @@ async fn a_thousand_requests_to_a_component_that_sleeps_are_all_answered_at_once
 
 #[tokio::test]
 async fn requests_beyond_the_instances_wait_and_those_beyond_the_queue_are_refused() {
-    let limits = Limits { instances: 2, concurrency: 1, queue: 3, ..Limits::default() };
-    let service = service(P2, limits);
-    let answers = join_all((0..7).map(|_| text(&service, "/sleep?100"))).await;
-    let (answered, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    assert_eq!((answered.len(), refused.len()), (5, 2));
+    for (guest, concurrency) in [(P2, 1), (P3, 1), (P3, 16)] {
+        let service = service(guest, Limits { instances: 2, concurrency, queue: 3, ..Limits::default() });
+        let answers = join_all((0..7).map(|_| text(&service, "/sleep?100"))).await;
+        let (answered, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!((answered.len(), refused.len()), (5, 2));
+        check_busy(refused);
+    }
+}
+
+fn check_busy(refused: Vec<Result<String, Refusal>>) {
     for refusal in refused {
         let refusal = refusal.expect_err("a refusal");
         assert!(matches!(refusal, Refusal::Busy { .. }), "{refusal:?}");
@@ -157,4 +162,95 @@ async fn a_trap_of_one_request_fails_those_beside_it_and_no_others() {
     assert_eq!(trapped.expect_err("a refusal").code(), "trapped");
     assert_eq!(slept.expect_err("a refusal").code(), "trapped");
     assert_eq!(text(&service, "/").await.expect("a response"), "hello, world\n");
+}
+
+/// Waits for so many instances to be gone.
+async fn dropped(service: &Service, instances: u64) {
+    while service.counted().dropped < instances {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_goes_on_after_its_response_loses_its_instance() {
+    for (target, concurrency) in [("/after?600000", 1), ("/after?600000", 16), ("/spin-after", 1), ("/spin-after", 16)]
+    {
+        let limits = Limits { concurrency, afterwards: Duration::from_millis(20), ..Limits::default() };
+        let service = service(P3, limits);
+        assert_eq!(text(&service, target).await.expect("a response"), "answered");
+        dropped(&service, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_instance_whose_guest_goes_on_is_dropped() {
+    let short = Duration::from_millis(20);
+    let limits = Limits { reuse: Reuse::between(100, 100), idle: short, afterwards: short, ..Limits::default() };
+    let service = service(P3, limits);
+    assert_eq!(text(&service, "/after?600000").await.expect("a response"), "answered");
+    dropped(&service, 1).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_ends_soon_after_its_response_is_let_go_on() {
+    let (host, lines) = crate::support::logging();
+    let service = host.load(P3, "test", Limits::default(), Permissions::default()).expect("the guest loads");
+    assert_eq!(text(&service, "/after?50").await.expect("a response"), "answered");
+    dropped(&service, 1).await;
+    assert_eq!(*lines.lock(), ["Stdout after the response"]);
+}
+
+#[tokio::test]
+async fn a_request_whose_caller_is_gone_ends_with_its_instance_though_another_waits_beside_it() {
+    let reuse = Reuse::between(100, 100);
+    let limits = Limits { instances: 1, reuse, afterwards: Duration::from_millis(20), ..Limits::default() };
+    let service = service(P3, limits);
+    let neighbour = text(&service, "/sleep?600000");
+    let gone = async {
+        while service.counted().instances == 0 {
+            tokio::task::yield_now().await;
+        }
+        let gone = tokio::time::timeout(Duration::from_millis(20), text(&service, "/sleep?600000"));
+        gone.await.expect_err("no response");
+    };
+    let (neighbour, ()) = futures_util::future::join(neighbour, gone).await;
+    let refusal = neighbour.expect_err("a refusal");
+    assert!(matches!(refusal, Refusal::Trapped { word: "neighbour", .. }), "{refusal:?}");
+    dropped(&service, 1).await;
+    assert_eq!(text(&service, "/").await.expect("a response"), "hello, world\n");
+}
+
+#[tokio::test]
+async fn a_neighbour_goes_on_when_what_was_abandoned_ends_in_time() {
+    let limits = Limits { instances: 1, reuse: Reuse::between(100, 100), ..Limits::default() };
+    let service = service(P3, limits);
+    let neighbour = text(&service, "/sleep?300");
+    let gone = async {
+        while service.counted().instances == 0 {
+            tokio::task::yield_now().await;
+        }
+        let gone = tokio::time::timeout(Duration::from_millis(20), text(&service, "/sleep?100"));
+        let _ = gone.await;
+    };
+    let (neighbour, ()) = futures_util::future::join(neighbour, gone).await;
+    neighbour.expect("a response");
+}
+
+#[tokio::test]
+async fn an_instance_that_takes_no_more_requests_counts_until_it_is_gone() {
+    for reuse in [Reuse::FRESH, Reuse::between(2, 2)] {
+        let limits = Limits { instances: 1, queue: 0, reuse: reuse.clone(), ..Limits::default() };
+        let afterwards = Duration::from_millis(100);
+        let one = service(P3, limits.clone());
+        let other = service(P3, Limits { queue: 1, afterwards, ..limits });
+        for service in [&one, &other] {
+            if reuse != Reuse::FRESH {
+                text(service, "/after?600000").await.expect("a response");
+            }
+            text(service, "/after?600000").await.expect("a response");
+        }
+        assert_eq!(text(&one, "/").await.expect_err("a refusal").code(), "busy");
+        assert_eq!(text(&other, "/").await.expect("a response"), "hello, world\n");
+        assert_eq!(other.counted().instances, 2);
+    }
 }

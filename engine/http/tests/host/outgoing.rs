@@ -276,3 +276,54 @@ async fn https_goes_to_who_can_prove_the_name_and_to_nobody_else() {
         assert!(answer == "TlsCertificateError" || answer == "another error", "{answer}");
     }
 }
+
+#[tokio::test]
+async fn a_connection_to_a_private_address_is_kept_for_those_alone_that_may_go_there() {
+    let upstream = upstream().await;
+    let entry = format!("GET http://internal.example.com:{}", upstream.port);
+    let (service, _) = resolving(P2, vec![LOCAL], &[&entry, "*:*"]);
+    let url = format!("http://internal.example.com:{}/", upstream.port);
+    // Until one was kept and used again.
+    for sent in 1.. {
+        assert!(fetch(&service, &url).await.starts_with("200 GET"));
+        if upstream.connections.load(Ordering::SeqCst) < sent {
+            break;
+        }
+    }
+    for _ in 0..20 {
+        let posted = service.handle(post(&format!("/post?{url}"), "abc")).await.expect("a response");
+        assert_eq!(read(posted).await.expect("a whole body"), "DestinationIpProhibited");
+        assert!(fetch(&service, &url).await.starts_with("200 GET"));
+    }
+}
+
+#[tokio::test]
+async fn look_ups_whose_callers_are_gone_count_until_they_are_over() {
+    let (asked, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Semaphore::new(0)));
+    let (counted, opens) = (Arc::clone(&asked), Arc::clone(&gate));
+    let resolver: Resolver = Arc::new(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let opens = Arc::clone(&opens);
+        Box::pin(async move {
+            let _open = opens.acquire().await;
+            Ok(vec![LOCAL])
+        })
+    });
+    let host = host_with(Settings { resolver: Some(resolver), ..settings() });
+    let limits = Limits { connect: Duration::from_millis(50), outgoing_calls: 1000, ..Limits::default() };
+    let load = |connect| {
+        let limits = Limits { connect, ..limits.clone() };
+        host.load(P2, "test", limits, permissions(&["*:*"])).expect("the guest loads")
+    };
+    let service = load(Duration::from_millis(50));
+    for _ in 0..3 {
+        let answer = text(&service, "/fetch-many?http://example.com/").await.expect("a response");
+        assert_eq!(answer, "0 answered, 1000 refused");
+        assert_eq!(asked.load(Ordering::SeqCst), 8);
+    }
+    // Others have their own, and look-ups that end make room.
+    assert_eq!(fetch(&load(Duration::from_millis(50)), "http://example.com/").await, "ConnectionTimeout");
+    assert_eq!(asked.load(Ordering::SeqCst), 9);
+    gate.close();
+    while fetch(&service, "http://example.com/").await != "DestinationIpProhibited" {}
+}

@@ -21,6 +21,8 @@ wasip2::http::proxy::export!(Guest);
 static SERVED: AtomicU64 = AtomicU64::new(0);
 
 const CHUNK: usize = 4096;
+/// Steps of work between two naps: less than a millisecond.
+const NAP_STEPS: u64 = 250_000;
 
 impl wasip2::exports::http::incoming_handler::Guest for Guest {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
@@ -40,6 +42,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
             "/sleep" => sleep(out, number()),
             "/spin" => spin(),
             "/busy" => busy(out, number()),
+            "/naps" => naps(out, number()),
             "/trap" => panic!("asked to"),
             "/trap-in-body" => trap_in_body(out),
             "/spin-in-body" => spin_in_body(out),
@@ -182,20 +185,32 @@ fn sleep(out: ResponseOutparam, millis: u64) {
 }
 
 fn spin() {
-    let mut state = 1_u64;
     loop {
+        work(1_000_000);
+    }
+}
+
+fn work(steps: u64) {
+    let mut state = 1_u64;
+    for _ in 0..steps {
         state = std::hint::black_box(state.wrapping_mul(6364136223846793005).wrapping_add(1));
     }
+}
+
+/// Works for a moment and sleeps for one, so many times.
+fn naps(out: ResponseOutparam, count: u64) {
+    for _ in 0..count {
+        work(NAP_STEPS);
+        monotonic_clock::subscribe_duration(1_000_000).block();
+    }
+    text(out, "rested");
 }
 
 /// Works for so many milliseconds without a pause.
 fn busy(out: ResponseOutparam, millis: u64) {
     let end = monotonic_clock::now() + millis * 1_000_000;
-    let mut state = 1_u64;
     while monotonic_clock::now() < end {
-        for _ in 0..10_000 {
-            state = std::hint::black_box(state.wrapping_mul(6364136223846793005).wrapping_add(1));
-        }
+        work(10_000);
     }
     text(out, "worked");
 }

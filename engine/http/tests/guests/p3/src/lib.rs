@@ -17,6 +17,8 @@ static SERVED: AtomicU64 = AtomicU64::new(0);
 static ACTIVE: AtomicU64 = AtomicU64::new(0);
 
 const CHUNK: usize = 65_536;
+/// Steps of work between two naps: less than a millisecond.
+const NAP_STEPS: u64 = 250_000;
 
 type Ending = FutureWriter<Result<Option<Fields>, ErrorCode>>;
 
@@ -39,6 +41,8 @@ impl wasip3::exports::http::handler::Guest for Guest {
             "/trap-in-body" => Ok(trap_in_body()),
             "/error" => Err(ErrorCode::LoopDetected),
             "/after" => Ok(after(number())),
+            "/spin-after" => Ok(spin_after()),
+            "/naps" => Ok(naps(number()).await),
             "/fetch" => Ok(text(fetch(query).await)),
             "/log" => {
                 println!("{query}");
@@ -146,8 +150,14 @@ async fn sleep(millis: u64) -> Response {
 }
 
 fn spin() -> ! {
-    let mut state = 1_u64;
     loop {
+        work(1_000_000);
+    }
+}
+
+fn work(steps: u64) {
+    let mut state = 1_u64;
+    for _ in 0..steps {
         state = std::hint::black_box(state.wrapping_mul(6364136223846793005).wrapping_add(1));
     }
 }
@@ -169,6 +179,27 @@ fn after(millis: u64) -> Response {
         println!("after the response");
     });
     response
+}
+
+/// Spins for ever once its response is complete.
+fn spin_after() -> Response {
+    let (mut body, response) = respond();
+    wit_bindgen::spawn(async move {
+        body.stream.write_all(b"answered".to_vec()).await;
+        drop(body.stream);
+        let _ = body.ending.write(Ok(None)).await;
+        spin();
+    });
+    response
+}
+
+/// Works for a moment and sleeps for one, so many times.
+async fn naps(count: u64) -> Response {
+    for _ in 0..count {
+        work(NAP_STEPS);
+        monotonic_clock::wait_for(1_000_000).await;
+    }
+    text("rested".into())
 }
 
 /// What an outgoing call came to: status and body, or that it failed.
