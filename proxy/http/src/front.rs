@@ -1,16 +1,11 @@
 //! A front end that runs: started, given new plans, looked at, drained.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
-
-use crate::client::Clients;
-use crate::live::Current;
 use crate::metrics::Metrics;
 use crate::plan::{Plan, PlanError};
-use crate::serve::{BindError, Bound, Gauges, Shared, SpawnError, Threads, bind};
+use crate::serve::{BindError, Bound, Shared, SpawnError, Threads, bind};
 use crate::settings::{ListenAt, MAX_THREADS, Settings};
 use crate::tls::{CertificateError, Tls};
 
@@ -84,16 +79,7 @@ impl Front {
         let bound = settings.listeners.iter().map(|listen| bind(listen, settings.threads));
         let bound: Vec<Bound> = bound.collect::<Result<_, _>>()?;
         let addresses = bound.iter().map(|bound| bound.at.clone()).collect();
-        let shared = Arc::new(Shared {
-            limits: settings.connection.clone(),
-            current: Current::new(plan),
-            clients: Arc::new(Clients::new()),
-            gauges: Gauges::default(),
-            tls: Tls::new(),
-            drain: watch::Sender::new(false),
-            is_draining: AtomicBool::new(false),
-            emptied: Notify::new(),
-        });
+        let shared = Shared::new(settings.connection.clone(), plan);
         shared.tls.take(prepared);
         let threads = Threads::start(&shared, bound, settings.threads)?;
         Ok(Self { shared, threads, addresses, has_tls: needs.is_some() })

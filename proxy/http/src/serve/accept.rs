@@ -1,4 +1,7 @@
 //! Takes clients in, and turns those away that are too many.
+//!
+//! A client whose connection the kernel has set up is one that came before the drain: those are taken in before the
+//! listener closes, since closing it would reset them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -6,11 +9,11 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::bind::Listening;
 use super::connection::{Arrival, serve};
-use super::shared::{Loop, Place};
+use super::shared::{Accepting, Loop, Place};
 use super::stream::Plain;
 
 /// Pause after an error that the next try would meet too, such as no descriptor being free.
@@ -21,8 +24,8 @@ enum Listener {
     Unix(UnixListener),
 }
 
-/// Accepts until the front end drains.
-pub(crate) async fn accept(own: Rc<Loop>, listening: Listening, is_tls: bool) -> io::Result<()> {
+/// Accepts until the front end drains, and then what waits already.
+pub(crate) async fn accept(own: Rc<Loop>, listening: Listening, is_tls: bool, _accepting: Accepting) -> io::Result<()> {
     let listener = match listening {
         Listening::Tcp(socket) => Listener::Tcp(TcpListener::from_std(socket)?),
         Listening::Unix(socket) => Listener::Unix(UnixListener::from_std(socket)?),
@@ -31,7 +34,7 @@ pub(crate) async fn accept(own: Rc<Loop>, listening: Listening, is_tls: bool) ->
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = drain.wait_for(|is_draining| *is_draining) => return Ok(()),
+            _ = drain.wait_for(|is_draining| *is_draining) => return take_backlog(&own, listener, is_tls),
             accepted = listener.next() => accepted,
         };
         match accepted {
@@ -42,6 +45,38 @@ pub(crate) async fn accept(own: Rc<Loop>, listening: Listening, is_tls: bool) ->
                 tracing::warn!(%error, "cannot accept a client");
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// Asks the kernel itself: the runtime may not have been told yet of a connection that is there.
+fn take_backlog(own: &Rc<Loop>, listener: Listener, is_tls: bool) -> io::Result<()> {
+    let listening = match listener {
+        Listener::Tcp(listener) => Listening::Tcp(listener.into_std()?),
+        Listener::Unix(listener) => Listening::Unix(listener.into_std()?),
+    };
+    loop {
+        match next_waiting(&listening) {
+            Ok((stream, address)) => take_in(own, stream, address, is_tls),
+            Err(error) if is_of_client(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn next_waiting(listening: &Listening) -> io::Result<(Plain, IpAddr)> {
+    match listening {
+        Listening::Tcp(listener) => {
+            let (stream, address) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            Ok((Plain::Tcp(TcpStream::from_std(stream)?), address.ip()))
+        }
+        Listening::Unix(listener) => {
+            let (stream, _) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            Ok((Plain::Unix(UnixStream::from_std(stream)?), Ipv4Addr::LOCALHOST.into()))
         }
     }
 }
@@ -77,4 +112,34 @@ fn take_in(own: &Rc<Loop>, stream: Plain, address: IpAddr, is_tls: bool) {
     };
     shared.gauges.accepted.fetch_add(1, Relaxed);
     tokio::task::spawn_local(serve(Rc::clone(own), Arrival { stream, address, is_tls, visit, place }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+    use crate::plan::Plan;
+    use crate::serve::Shared;
+    use crate::settings::ConnectionLimits;
+
+    #[test]
+    fn a_client_that_waits_to_be_accepted_when_the_drain_begins_is_answered() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let shared = Shared::new(ConnectionLimits::default(), Plan::default());
+        let accepting = Accepting::begin(&shared);
+        shared.begin_drain();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let own = Rc::new(Loop::new(std::sync::Arc::clone(&shared)));
+            accept(own, Listening::Tcp(listener), false, accepting).await.unwrap();
+            shared.wait_until_empty().await;
+        });
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer:?}");
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) struct Arrival {
 /// Serves it. Errors of a connection concern its client alone, who sees it end.
 pub(crate) async fn serve(own: Rc<Loop>, arrival: Arrival) {
     let Some((stream, begun, is_http2)) = greet(&own, arrival.stream, arrival.is_tls).await else { return };
-    let pulse = Arc::new(Pulse::new());
+    let pulse = Arc::new(Pulse::new(own.shared.limits.idle));
     let limits = &own.shared.limits;
     let guard = TokioIo::new(Guard::new(stream, begun, is_http2, Arc::clone(&pulse), limits));
     let connection = Rc::new(Connection {
@@ -84,12 +84,21 @@ fn answer(
     Box::pin(async move { Ok(connection.answer(request).await) })
 }
 
-/// TLS, if it is spoken, and the protocol. None if the client went away, was late, or the front end drains.
+/// How long a client that has come before the drain has to say something. It also lets the runtime be told of bytes
+/// that are there already.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// TLS, if it is spoken, and the protocol. None if the client went away, was late, or said nothing before the drain.
 async fn greet(own: &Rc<Loop>, stream: Plain, is_tls: bool) -> Option<(Stream, Bytes, bool)> {
     let mut drain = own.shared.drain.subscribe();
+    let ended = async {
+        let _ = drain.wait_for(|is_draining| *is_draining).await;
+        tokio::time::sleep(GRACE).await;
+    };
     tokio::select! {
+        biased;
         greeted = open(own, stream, is_tls) => greeted.ok().filter(|(_, begun, is_http2)| *is_http2 || !begun.is_empty()),
-        _ = drain.wait_for(|is_draining| *is_draining) => None,
+        () = ended => None,
     }
 }
 

@@ -31,7 +31,6 @@ pub(crate) struct Guard {
     pulse: Arc<Pulse>,
     times: Times,
     head_since: Option<Instant>,
-    quiet_since: Option<(Instant, u32)>,
     blocked_since: Option<Instant>,
     linger: Option<usize>,
 }
@@ -40,7 +39,6 @@ pub(crate) struct Guard {
 #[derive(Debug, Clone, Copy)]
 struct Times {
     head: Duration,
-    idle: Duration,
     write_idle: Duration,
 }
 
@@ -52,7 +50,7 @@ impl Guard {
         pulse: Arc<Pulse>,
         limits: &ConnectionLimits,
     ) -> Self {
-        let times = Times { head: limits.head, idle: limits.idle, write_idle: limits.write_idle };
+        let times = Times { head: limits.head, write_idle: limits.write_idle };
         Self {
             stream,
             begun,
@@ -60,7 +58,6 @@ impl Guard {
             pulse,
             times,
             head_since: None,
-            quiet_since: None,
             blocked_since: None,
             linger: None,
         }
@@ -77,31 +74,16 @@ impl Guard {
             self.pulse.set_fault(number, fault);
         }
         let is_in_head = framing.is_in_head();
-        if !framing.is_between() {
-            self.quiet_since = None;
-        }
+        self.pulse.set_within(!framing.is_between());
         if !is_in_head {
             self.head_since = None;
         } else if !was_in_head || self.head_since.is_none() {
             self.head_since = Some(Instant::now());
         }
-        if was_in_head || is_in_head || self.quiet_since.is_none() {
+        if was_in_head || is_in_head {
             // It may be long before anything is read again: a deadline that is met must not stay.
             self.tell();
         }
-    }
-
-    /// Called when nothing is there to be read.
-    fn note_wait(&mut self) {
-        let is_between = self.framing.as_ref().is_none_or(Framing::is_between);
-        let is_quiet = is_between && self.pulse.is_quiet() && !self.pulse.is_upgraded();
-        let begun = self.pulse.begun();
-        self.quiet_since = match self.quiet_since {
-            _ if !is_quiet => None,
-            Some((since, before)) if before == begun => Some((since, begun)),
-            _ => Some((Instant::now(), begun)),
-        };
-        self.tell();
     }
 
     fn note_write<T>(&mut self, written: &Poll<io::Result<T>>) {
@@ -119,7 +101,6 @@ impl Guard {
         let head = self.head_since.map(|since| since + self.times.head);
         let blocked = self.blocked_since.map(|since| since + self.times.write_idle);
         self.pulse.set_deadline([head, blocked].into_iter().flatten().min());
-        self.pulse.set_quiet(self.quiet_since.map(|(since, _)| since + self.times.idle));
     }
 
     /// Reads and forgets until the client stops sending.
@@ -145,11 +126,7 @@ impl AsyncRead for Guard {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.begun.is_empty() {
-            let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-            if read.is_pending() {
-                self.note_wait();
-            }
-            ready!(read)?;
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         } else {
             let taken = self.begun.len().min(buf.remaining());
             buf.put_slice(&self.begun[..taken]);
@@ -208,7 +185,7 @@ mod tests {
     use crate::serve::stream::Plain;
 
     fn guard(stream: UnixStream, is_http2: bool) -> (Guard, Arc<Pulse>) {
-        let pulse = Arc::new(Pulse::new());
+        let pulse = Arc::new(Pulse::new(Duration::from_secs(75)));
         let stream = Stream::Plain(Plain::Unix(stream));
         let limits = ConnectionLimits::default();
         (Guard::new(stream, Bytes::new(), is_http2, Arc::clone(&pulse), &limits), pulse)
@@ -266,8 +243,6 @@ mod tests {
             let (_, open) = pulse.begin();
             assert_eq!(pulse.deadline(), None);
             drop(open);
-            assert_eq!(pulse.deadline(), None, "until it is seen that nothing is there to be read");
-            wait_for_nothing(&mut guard).await;
             assert!(pulse.deadline().is_some());
         });
     }

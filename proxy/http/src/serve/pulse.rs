@@ -13,9 +13,11 @@ pub(crate) struct Pulse {
     began: Instant,
     /// Milliseconds after `began` at which the connection has to be ended, plus one; 0 is never.
     deadline: AtomicU64,
-    /// The same for a connection without requests, as long as none begins after the ones that are counted beside it.
-    quiet: AtomicU64,
-    quiet_after: AtomicU32,
+    /// How long the connection may be without a request, and since when it is if it is.
+    idle: Duration,
+    quiet_since: AtomicU64,
+    /// Whether a message has begun and not ended in the bytes.
+    is_within: AtomicBool,
     /// The same for the answer under way, whatever it does meanwhile.
     total: AtomicU64,
     /// Requests that have begun, and those of them whose answers have not ended.
@@ -39,17 +41,20 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
+        if self.0.open.fetch_sub(1, Relaxed) == 1 {
+            self.0.quiet_since.store(self.0.encode(Instant::now()), Relaxed);
+        }
     }
 }
 
 impl Pulse {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(idle: Duration) -> Self {
         Self {
             began: Instant::now(),
             deadline: AtomicU64::new(0),
-            quiet: AtomicU64::new(0),
-            quiet_after: AtomicU32::new(0),
+            idle,
+            quiet_since: AtomicU64::new(1),
+            is_within: AtomicBool::new(false),
             total: AtomicU64::new(0),
             begun: AtomicU32::new(0),
             open: AtomicU32::new(0),
@@ -66,11 +71,7 @@ impl Pulse {
         (number, Open(Arc::clone(self)))
     }
 
-    pub(crate) fn begun(&self) -> u32 {
-        self.begun.load(Relaxed)
-    }
-
-    pub(crate) fn is_quiet(&self) -> bool {
+    fn is_quiet(&self) -> bool {
         self.open.load(Relaxed) == 0
     }
 
@@ -78,10 +79,9 @@ impl Pulse {
         self.deadline.store(deadline.map_or(0, |deadline| self.encode(deadline)), Relaxed);
     }
 
-    /// Holds until a request begins, which may be at a moment when nothing is read.
-    pub(crate) fn set_quiet(&self, deadline: Option<Instant>) {
-        self.quiet.store(deadline.map_or(0, |deadline| self.encode(deadline)), Relaxed);
-        self.quiet_after.store(self.begun(), Relaxed);
+    /// Told with the bytes of HTTP/1.1; a message has a time of its own.
+    pub(crate) fn set_within(&self, is_within: bool) {
+        self.is_within.store(is_within, Relaxed);
     }
 
     /// Everything that was written is with the kernel: an answer that has been handed over is out.
@@ -93,9 +93,9 @@ impl Pulse {
 
     /// When the connection has to be ended.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let is_quiet = self.is_quiet() && self.quiet_after.load(Relaxed) == self.begun();
-        let quiet = is_quiet.then_some(&self.quiet);
-        [&self.deadline, &self.total].into_iter().chain(quiet).filter_map(|time| self.decode(time)).min()
+        let is_idle = self.is_quiet() && !self.is_within.load(Relaxed) && !self.is_upgraded();
+        let idle = if is_idle { self.decode(&self.quiet_since).map(|since| since + self.idle) } else { None };
+        [self.decode(&self.deadline), self.decode(&self.total), idle].into_iter().flatten().min()
     }
 
     fn encode(&self, time: Instant) -> u64 {

@@ -2,12 +2,16 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use tokio::sync::{Notify, watch};
 
 use crate::client::Clients;
 use crate::live::{Current, Follower, Live};
+use crate::plan::Plan;
 use crate::settings::ConnectionLimits;
 use crate::tls::Tls;
 use crate::upstream::Pool;
@@ -34,11 +38,40 @@ pub(crate) struct Shared {
     /// Becomes true once.
     pub(crate) drain: watch::Sender<bool>,
     pub(crate) is_draining: AtomicBool,
-    /// Told when the last connection has ended.
-    pub(crate) emptied: Notify,
+    /// Listeners that may still take a connection in.
+    accepting: AtomicU32,
+    /// Told when the last connection has ended, and the last listener.
+    emptied: Notify,
 }
 
 impl Shared {
+    pub(crate) fn new(limits: ConnectionLimits, plan: Plan) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            current: Current::new(plan),
+            clients: Arc::new(Clients::new()),
+            gauges: Gauges::default(),
+            tls: Tls::new(),
+            drain: watch::Sender::new(false),
+            is_draining: AtomicBool::new(false),
+            accepting: AtomicU32::new(0),
+            emptied: Notify::new(),
+        })
+    }
+
+    /// After the drain has begun: returns when nothing is open and nothing more can come.
+    pub(crate) async fn wait_until_empty(&self) {
+        loop {
+            let mut emptied = std::pin::pin!(self.emptied.notified());
+            emptied.as_mut().enable();
+            // In this order: a listener that ends has counted what it took in.
+            if self.accepting.load(SeqCst) == 0 && self.gauges.connections.load(SeqCst) == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
     pub(crate) fn begin_drain(&self) {
         self.is_draining.store(true, Relaxed);
         self.drain.send_replace(true);
@@ -63,6 +96,25 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.0.gauges.connections.fetch_sub(1, Relaxed) == 1 {
+            self.0.emptied.notify_waiters();
+        }
+    }
+}
+
+/// A listener that takes connections in, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Accepting(Arc<Shared>);
+
+impl Accepting {
+    pub(crate) fn begin(shared: &Arc<Shared>) -> Self {
+        shared.accepting.fetch_add(1, SeqCst);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        if self.0.accepting.fetch_sub(1, SeqCst) == 1 {
             self.0.emptied.notify_waiters();
         }
     }

@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 use super::accept::accept;
 use super::bind::{Bound, Listening};
 use super::probe;
-use super::shared::{Loop, Shared};
+use super::shared::{Accepting, Loop, Shared};
 
 /// Between two sweeps of the connections that wait for requests.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -36,10 +36,12 @@ pub(crate) struct Threads {
 impl Threads {
     /// Every listener has a socket for each of `loops`.
     pub(crate) fn start(shared: &Arc<Shared>, listeners: Vec<Bound>, loops: usize) -> Result<Self, SpawnError> {
-        let mut sockets: Vec<Vec<(Listening, bool)>> = (0..loops).map(|_| Vec::new()).collect();
+        let mut sockets: Vec<Vec<Socket>> = (0..loops).map(|_| Vec::new()).collect();
         for bound in listeners {
             let is_tls = bound.is_tls;
-            sockets.iter_mut().zip(bound.sockets).for_each(|(own, socket)| own.push((socket, is_tls)));
+            for (own, listening) in sockets.iter_mut().zip(bound.sockets) {
+                own.push(Socket { listening, is_tls, accepting: Accepting::begin(shared) });
+            }
         }
         let mut threads = Self { shared: Arc::clone(shared), running: Vec::new() };
         for (number, sockets) in sockets.into_iter().enumerate() {
@@ -68,7 +70,7 @@ impl Threads {
         let shared = Arc::clone(&self.shared);
         let waited = tokio::runtime::Builder::new_current_thread().enable_time().build();
         if let Ok(runtime) = waited {
-            let empty = wait_until_empty(&shared);
+            let empty = shared.wait_until_empty();
             let _ = runtime.block_on(async { tokio::time::timeout_at(deadline.into(), empty).await });
         }
         let left = shared.gauges.connections.load(std::sync::atomic::Ordering::Relaxed);
@@ -88,15 +90,11 @@ impl Drop for Threads {
     }
 }
 
-async fn wait_until_empty(shared: &Shared) {
-    loop {
-        let mut emptied = std::pin::pin!(shared.emptied.notified());
-        emptied.as_mut().enable();
-        if shared.gauges.connections.load(std::sync::atomic::Ordering::Relaxed) == 0 {
-            return;
-        }
-        emptied.await;
-    }
+/// A listener's socket for one loop, counted from the start, so that no drain misses it.
+struct Socket {
+    listening: Listening,
+    is_tls: bool,
+    accepting: Accepting,
 }
 
 struct Own {
@@ -104,12 +102,12 @@ struct Own {
     end: oneshot::Receiver<()>,
 }
 
-fn run_loop(shared: &Arc<Shared>, sockets: Vec<(Listening, bool)>, own: Own) {
+fn run_loop(shared: &Arc<Shared>, sockets: Vec<Socket>, own: Own) {
     let local = LocalSet::new();
     let this = Rc::new(Loop::new(Arc::clone(shared)));
     local.block_on(&own.runtime, async {
-        for (socket, is_tls) in sockets {
-            let accepting = accept(Rc::clone(&this), socket, is_tls);
+        for Socket { listening, is_tls, accepting } in sockets {
+            let accepting = accept(Rc::clone(&this), listening, is_tls, accepting);
             tokio::task::spawn_local(async move {
                 if let Err(error) = accepting.await {
                     tracing::error!(%error, "a listener does not work");
