@@ -11,6 +11,7 @@ mod error;
 mod forensics;
 mod human;
 mod logs;
+mod new;
 mod output;
 mod replay;
 mod sequencer;
@@ -54,6 +55,7 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
             let status = client.status()?;
             Ok(status::output(&status, client.address()))
         }
+        Command::New { lang, name, dir, sdk } => new::run(lang, &name, dir.as_deref(), sdk.as_deref()),
         Command::Check { module, .. } => check::run(&module),
         Command::Service { command } => run_service(command, options),
         Command::Sequencer { command } => {
