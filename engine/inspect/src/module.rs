@@ -41,7 +41,7 @@ pub enum InspectError {
         inside: &'static str,
     },
     /// A component.
-    #[error("a component, not a module; components are not supported by this version")]
+    #[error("a component, not a module: only services of kind http are made of one")]
     Component,
     /// A version of the format that is not known.
     #[error("WebAssembly version {version:#x} is not known, expected 0x1")]

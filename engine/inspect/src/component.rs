@@ -1,0 +1,182 @@
+//! What a component is, what it wants of the host of HTTP services, and whether that host can run it.
+//!
+//! A component of `wasi:http` exports `incoming-handler` of 0.2 or `handler` of 0.3, and may import WASI of both
+//! versions; of a version before 1.0 each middle number is an interface of its own. Nothing is compiled or run.
+
+use std::fmt;
+
+use serde::Serialize;
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+
+use crate::module::{InspectError, told_apart};
+use crate::sentences::Cut;
+
+/// Packages of WASI that the host provides, and in which versions.
+const PROVIDED: [(&str, &[&str]); 7] = [
+    ("wasi:cli", &["0.2", "0.3"]),
+    ("wasi:clocks", &["0.2", "0.3"]),
+    ("wasi:filesystem", &["0.2", "0.3"]),
+    ("wasi:http", &["0.2", "0.3"]),
+    ("wasi:io", &["0.2"]),
+    ("wasi:random", &["0.2", "0.3"]),
+    ("wasi:sockets", &["0.2", "0.3"]),
+];
+/// What is exported by a component that serves HTTP.
+const HANDLERS: [(Handler, &str, &str); 2] =
+    [(Handler::P2, "incoming-handler", "0.2"), (Handler::P3, "handler", "0.3")];
+
+/// By which interface a component is handed requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Handler {
+    /// `wasi:http/incoming-handler` 0.2: an instance serves one request at a time.
+    #[serde(rename = "0.2")]
+    P2,
+    /// `wasi:http/handler` 0.3: an instance serves several.
+    #[serde(rename = "0.3")]
+    P3,
+}
+
+/// A name that a component imports or exports: `wasi:http/types@0.2.12`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Interface {
+    /// `wasi:http`; empty for a name without a package.
+    pub package: String,
+    /// `types`.
+    pub name: String,
+    /// `0.2.12`; empty when there is none.
+    pub version: String,
+}
+
+/// What was found in a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Component {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// In the component's order.
+    pub imports: Vec<Interface>,
+    /// In the component's order.
+    pub exports: Vec<Interface>,
+    /// How it is handed requests, if it is.
+    pub handler: Option<Handler>,
+    /// Core modules, those of components within it too.
+    pub modules: usize,
+    /// Bytes of these.
+    pub module_bytes: u64,
+}
+
+/// What keeps a component from running as an HTTP service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unservable {
+    /// Nothing in it handles requests.
+    NoHandler,
+    /// It wants what no HTTP service is given.
+    Missing(Interface),
+}
+
+/// Whether bytes are a component and not a module, as their first eight say.
+pub fn is_component(bytes: &[u8]) -> bool {
+    Parser::is_component(bytes)
+}
+
+/// Inspects a component. Never panics on any input; takes time and memory in proportion to its size.
+pub fn inspect_component(bytes: &[u8]) -> Result<Component, InspectError> {
+    Validator::new_with_features(features()).validate_all(bytes)?;
+    let mut component = Component {
+        bytes: bytes.len() as u64,
+        imports: Vec::new(),
+        exports: Vec::new(),
+        handler: None,
+        modules: 0,
+        module_bytes: 0,
+    };
+    let mut depth = 0;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload? {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ModuleSection { unchecked_range, .. } => {
+                component.modules += 1;
+                component.module_bytes += (unchecked_range.end - unchecked_range.start) as u64;
+            }
+            Payload::ComponentImportSection(section) if depth == 1 => {
+                for import in section {
+                    component.imports.push(Interface::of(import?.name.name));
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section {
+                    component.exports.push(Interface::of(export?.name.name));
+                }
+            }
+            _ => {}
+        }
+    }
+    component.handler = component.handler_of_exports();
+    Ok(component)
+}
+
+/// What validation accepts: all that the host may be asked to run.
+fn features() -> WasmFeatures {
+    told_apart() | WasmFeatures::COMPONENT_MODEL | WasmFeatures::CM_ASYNC
+}
+
+impl Component {
+    /// What keeps it from running as an HTTP service.
+    pub fn unservable(&self) -> Vec<Unservable> {
+        let missing = self.imports.iter().filter(|import| !import.is_provided());
+        let missing = missing.map(|import| Unservable::Missing(import.clone()));
+        let handler = self.handler.is_none().then_some(Unservable::NoHandler);
+        handler.into_iter().chain(missing).collect()
+    }
+
+    /// Whether it imports an interface, of whatever version.
+    pub fn imports(&self, package: &str, name: &str) -> bool {
+        self.imports.iter().any(|import| import.package == package && import.name == name)
+    }
+
+    fn handler_of_exports(&self) -> Option<Handler> {
+        let exported = |(_, name, track): &&(Handler, &str, &str)| {
+            let is = |export: &&Interface| export.package == "wasi:http" && export.name == *name;
+            self.exports.iter().filter(is).any(|export| export.track() == *track)
+        };
+        HANDLERS.iter().find(exported).map(|(handler, ..)| *handler)
+    }
+}
+
+impl Interface {
+    fn of(name: &str) -> Self {
+        let (rest, version) = name.split_once('@').unwrap_or((name, ""));
+        let (package, name) = rest.split_once('/').unwrap_or(("", rest));
+        Self { package: package.to_owned(), name: name.to_owned(), version: version.to_owned() }
+    }
+
+    /// The part of the version that tells incompatible ones apart: `0.2` of `0.2.12`.
+    fn track(&self) -> &str {
+        let end = self.version.match_indices('.').nth(1).map_or(self.version.len(), |(end, _)| end);
+        &self.version[..end]
+    }
+
+    /// Whether the host gives it to HTTP services.
+    pub fn is_provided(&self) -> bool {
+        PROVIDED.iter().any(|(package, tracks)| self.package == *package && tracks.contains(&self.track()))
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slash = if self.package.is_empty() { "" } else { "/" };
+        let at = if self.version.is_empty() { "" } else { "@" };
+        write!(f, "{}{slash}{}{at}{}", self.package, self.name, self.version)
+    }
+}
+
+impl fmt::Display for Unservable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHandler => f.write_str(
+                "exports neither wasi:http/incoming-handler 0.2 nor wasi:http/handler 0.3: nothing handles requests",
+            ),
+            Self::Missing(interface) => write!(f, "imports {}, which no http service is given", Cut(interface)),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Components as they are told, from text.
+
+use refrain_inspect::{Handler, InspectError, inspect_component, is_component, sentences};
+
+fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(format!("(component {text})")).unwrap()
+}
+
+const EMPTY: &str = "(instance)";
+
+#[test]
+fn the_handler_is_told_by_its_interface_and_its_version() {
+    for (export, handler) in [
+        ("wasi:http/incoming-handler@0.2.0", Some(Handler::P2)),
+        ("wasi:http/incoming-handler@0.2.12", Some(Handler::P2)),
+        ("wasi:http/handler@0.3.0", Some(Handler::P3)),
+        ("wasi:http/handler@0.2.0", None),
+        ("wasi:http/incoming-handler@0.3.0", None),
+        ("wasi:http/incoming-handler@0.20.0", None),
+        ("wasi:cli/run@0.2.0", None),
+    ] {
+        let bytes = component(&format!("(instance $i) (export \"{export}\" (instance $i))"));
+        let found = inspect_component(&bytes).unwrap();
+        assert_eq!((found.handler, found.exports[0].to_string().as_str()), (handler, export));
+        assert_eq!(found.unservable().is_empty(), handler.is_some(), "{export}");
+    }
+}
+
+#[test]
+fn imports_that_the_host_does_not_have_are_missing() {
+    for (import, provided) in [
+        ("wasi:io/streams@0.2.12", true),
+        ("wasi:io/streams@0.3.0", false),
+        ("wasi:http/types@0.3.0", true),
+        ("wasi:http/types@0.1.0", false),
+        ("wasi:http/types", false),
+        ("wasi:nn/graph@0.2.0", false),
+        ("shop:stock/levels@1.0.0", false),
+        ("plain", false),
+    ] {
+        let bytes = component(&format!(
+            "(import \"{import}\" {EMPTY}) (instance $i) (export \"wasi:http/handler@0.3.0\" (instance $i))"
+        ));
+        let told = sentences(&inspect_component(&bytes).unwrap().unservable());
+        let expected = format!("imports {import}, which no http service is given");
+        assert_eq!(told, if provided { vec![] } else { vec![expected] });
+    }
+}
+
+#[test]
+fn names_of_inner_components_are_not_the_outer_ones() {
+    let inner = "(component (import \"x\" (instance)) (core module (memory 1)))";
+    let found =
+        inspect_component(&component(&format!("{inner} (core module) (import \"wasi:io/poll@0.2.0\" {EMPTY})")))
+            .unwrap();
+    assert_eq!(found.imports.iter().map(ToString::to_string).collect::<Vec<_>>(), ["wasi:io/poll@0.2.0"]);
+    assert_eq!(found.modules, 2);
+    assert!(found.imports("wasi:io", "poll") && !found.imports("wasi:io", "streams"));
+}
+
+#[test]
+fn what_is_no_component_is_told() {
+    let module = wat::parse_str("(module)").unwrap();
+    assert!(!is_component(&module) && is_component(&component("")));
+    let bytes = component("(instance $i) (export \"wasi:http/handler@0.3.0\" (instance $i))");
+    for end in 0..bytes.len() {
+        // Whole sections that are not there are no fault, half ones are.
+        if let Err(error) = inspect_component(&bytes[..end]) {
+            assert!(matches!(error, InspectError::Invalid { .. }), "{error}");
+        }
+    }
+}

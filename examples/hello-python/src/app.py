@@ -1,0 +1,32 @@
+"""An HTTP service: greets, echoes, and tells its environment and the time."""
+
+import sys
+import time
+
+import http_service
+from answers import environment, greeting, seconds
+from http_service import Request, Response
+from wit_world.imports.environment import get_environment
+
+
+def answer(request: Request) -> Response:
+    print(f"INFO {request.method} {request.path}", file=sys.stderr, flush=True)
+    if request.method == "POST":
+        # The body goes back as it comes in, however long it is.
+        media_type = request.header("content-type")
+        return Response(200, {"content-type": media_type} if media_type else {}, request.pieces())
+    match request.method == "GET" and request.path:
+        case "/":
+            return Response.text(greeting(request.query))
+        case "/env":
+            return Response.text(environment(get_environment()))
+        case "/time":
+            return Response.text(seconds(time.time()))
+        case _:
+            return Response.text("404 Not Found\n", 404)
+
+
+class IncomingHandler(http_service.IncomingHandler):
+    """The component's export."""
+
+    answer = staticmethod(answer)
