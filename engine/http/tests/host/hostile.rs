@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{P2, P3, Pieces, count, get, host, logging, read, service, text};
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use refrain_http_host::{BodyError, Limits, Permissions, Refusal, Service};
+use refrain_http_host::{BodyError, Limits, Permissions, Refusal, Reuse, Service};
 
 async fn refused(service: &Service, target: &str) -> Refusal {
     service.handle(get(target)).await.map(drop).expect_err("a refusal")
@@ -108,6 +108,26 @@ async fn a_guest_that_works_much_with_pauses_goes_to_the_background() {
         }
     }
     assert_eq!(text(&service(P2, Limits::default()), "/naps?20").await.expect("a response"), "rested");
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_in_the_background_ends_when_its_caller_goes() {
+    let limits = Limits { instances: 1, reuse: Reuse::between(1000, 1000), ..Limits::default() };
+    let service = service(P3, Limits { deadline: Duration::from_secs(600), ..limits });
+    let mut waiting = Box::pin(service.handle(get("/sleep?600000")));
+    let moved = async {
+        while service.counted().to_background == 0 {
+            text(&service, "/naps?20").await.expect("a response");
+        }
+    };
+    tokio::select! {
+        _ = &mut waiting => panic!("the guest sleeps"),
+        () = moved => {}
+    }
+    drop(waiting);
+    while service.counted().dropped == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 #[tokio::test]
