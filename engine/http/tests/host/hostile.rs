@@ -85,8 +85,9 @@ async fn a_guest_that_spins_meets_its_limit_of_processor_time() {
 
 #[tokio::test]
 async fn a_guest_that_pauses_before_its_share_is_used_up_meets_its_limit_of_processor_time() {
+    // Less than what leads to the background, where 20 ms may take their time.
     let deadline = Duration::from_secs(600);
-    let limits = Limits { cpu: Some(Duration::from_millis(20)), deadline, ..Limits::default() };
+    let limits = Limits { cpu: Some(Duration::from_millis(8)), deadline, ..Limits::default() };
     for guest in [P2, P3] {
         let refusal = refused(&service(guest, limits.clone()), "/naps?1000000").await;
         assert!(matches!(refusal, Refusal::Cpu { .. }), "{refusal:?}");
@@ -140,8 +141,10 @@ async fn a_guest_that_spins_after_its_head_breaks_the_body_off() {
 #[tokio::test]
 async fn a_guest_that_runs_long_goes_to_the_background_and_answers() {
     let service = service(P2, Limits::default());
-    assert_eq!(text(&service, "/busy?30").await.expect("a response"), "worked");
-    assert_eq!(service.counted().to_background, 1);
+    // On a busy machine 30 ms of the clock may be less than 1 ms of work.
+    while service.counted().to_background == 0 {
+        assert_eq!(text(&service, "/busy?30").await.expect("a response"), "worked");
+    }
 }
 
 #[tokio::test]
