@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
@@ -69,6 +70,8 @@ fn be_nice() {
 #[derive(Default)]
 pub(crate) struct Home {
     state: Mutex<State>,
+    /// The task in the background, which may wait for something that never comes.
+    task: AtomicWaker,
 }
 
 enum State {
@@ -115,8 +118,9 @@ impl Home {
     /// The caller goes.
     pub(crate) fn leave(&self) {
         let left = std::mem::replace(&mut *self.state.lock(), State::Left);
-        // A guest's store is dropped here, outside the lock.
+        // A guest's store is dropped here, outside the lock, or by the task.
         drop(left);
+        self.task.wake();
     }
 
     fn is_left(&self) -> bool {
@@ -147,6 +151,7 @@ impl Future for Away {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        this.home.task.register(context.waker());
         let Some(run) = this.run.as_mut().filter(|_| !this.home.is_left()) else {
             this.run = None;
             return Poll::Ready(());

@@ -65,8 +65,8 @@ pub struct Limits {
     /// [`Refusal::Trapped`](crate::Refusal::Trapped) or [`BodyError::Trapped`](crate::BodyError::Trapped). An instance
     /// that may take further requests is given its `idle` time before.
     pub afterwards: Duration,
-    /// Processor time of a request, from the first moment on when it has run for about 1 ms without a pause; with several
-    /// requests at once in an instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
+    /// Processor time of a request, from when a tick of 1 ms first falls into its work; with several requests at once in
+    /// an instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
     /// [`BodyError::Cpu`](crate::BodyError::Cpu).
     pub cpu: Option<Duration>,
     /// Bytes of names and values of the headers of a request
@@ -84,8 +84,8 @@ pub struct Limits {
     pub log_lines: usize,
     /// Outgoing calls under way at once per instance. Beyond, the guest gets `connection-limit-reached`.
     pub outgoing_calls: usize,
-    /// Time to connect to an upstream, with name look-up (8 at once per service, others wait) and TLS. Beyond, the guest
-    /// gets `connection-timeout`. A guest may ask for less.
+    /// Time to connect to an upstream, with name look-up (8 at once per service; others wait) and TLS. Beyond, the
+    /// guest gets `connection-timeout`. A guest may ask for less.
     pub connect: Duration,
     /// Time from a sent request to the head of its response. Beyond, the guest gets `HTTP-response-timeout`. A guest
     /// may ask for less.

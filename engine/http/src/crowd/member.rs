@@ -2,8 +2,8 @@
 //! go on.
 //!
 //! An instance that takes no more requests is over when nobody waits for it. A guest that goes on nevertheless, or goes
-//! on with a request whose caller is gone, may do so for the service's `afterwards`; then its instance ends, and with it
-//! whatever is beside. wasmtime cannot tell a task that answered and will exit from one that never will.
+//! on with a request whose caller is gone, may do so for the service's `afterwards`; then its instance ends, and with
+//! it whatever is beside. wasmtime cannot tell a task that answered and will exit from one that never will.
 
 use std::collections::HashMap;
 use std::sync::Arc;
