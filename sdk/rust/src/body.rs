@@ -160,10 +160,13 @@ impl Body {
     }
 
     /// The rest of a body that comes from the host, which can be handed on without being read.
-    pub(crate) fn into_incoming(self) -> Result<Incoming, Self> {
-        match self.inner {
-            Inner::Incoming(incoming) => Ok(incoming),
-            inner => Err(Self { inner, trailers: self.trailers }),
+    pub(crate) fn take_incoming(&mut self) -> Option<Incoming> {
+        match std::mem::replace(&mut self.inner, Inner::Ended) {
+            Inner::Incoming(incoming) => Some(incoming),
+            inner => {
+                self.inner = inner;
+                None
+            }
         }
     }
 

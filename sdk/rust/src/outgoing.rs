@@ -8,14 +8,14 @@ use crate::executor::ready;
 use crate::fields;
 
 /// Sends all of it. After an error the host is not told that the body ends, and breaks the message off.
-pub(crate) async fn send(body: Body, to: OutgoingBody) -> Result<(), BodyError> {
+pub(crate) async fn send(mut body: Body, to: OutgoingBody) -> Result<(), BodyError> {
     let stream = to.write().expect("the stream of a new body is there");
-    let trailers = match body.into_incoming() {
-        Ok(mut incoming) => {
+    let trailers = match body.take_incoming() {
+        Some(mut incoming) => {
             incoming.splice(&stream).await?;
             incoming.trailers().await?
         }
-        Err(mut body) => loop {
+        None => loop {
             match body.frame().await? {
                 Some(Frame::Piece(piece)) => write(&stream, &piece).await?,
                 last => break last,

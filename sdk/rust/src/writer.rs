@@ -17,6 +17,8 @@ use crate::body::{BodyError, Frame};
 
 /// The room between writer and reader: one frame.
 type Slot = Rc<RefCell<Option<Frame>>>;
+/// What the function that writes does.
+type Writing = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
 /// Writes a body, as [`Body::written`](crate::Body::written) hands it out.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl Writer {
 /// The reading end, which drives the writer.
 pub(crate) struct Written {
     slot: Slot,
-    writing: Option<Pin<Box<dyn Future<Output = Result<(), Failure>>>>>,
+    writing: Option<Writing>,
     /// Comes after what was written before it.
     failure: Option<Failure>,
 }
