@@ -129,13 +129,16 @@ fn a_project_in_python_builds() {
 
 #[test]
 fn the_examples_say_hello_as_new_projects_do() {
+    let place = TempDir::new().unwrap();
     for (lang, folders) in
         [("rust", &["src"][..]), ("c", &["src", "test"]), ("js", &["src", "test"]), ("python", &["src", "test"])]
     {
+        let made = rctl(place.path(), &["new", "--lang", lang, "hello", "--dir", lang]);
+        assert_eq!(made.status.code(), Some(0), "{}", told(&made.stderr));
         for folder in folders {
-            let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates").join(lang).join(folder);
+            let project = place.path().join(lang).join(folder);
             let example = repository().join(format!("examples/hello-{lang}")).join(folder);
-            for entry in fs::read_dir(template).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+            for entry in fs::read_dir(project).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
                 let (ours, theirs) = (fs::read(entry.path()).unwrap(), fs::read(example.join(entry.file_name())));
                 assert!(theirs.is_ok_and(|theirs| theirs == ours), "{lang}: {:?}", entry.path());
             }

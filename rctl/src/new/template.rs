@@ -1,4 +1,5 @@
-//! The files of a project: those of a template, with the name of the service put in, and what goes with them.
+//! The files of a project: those of a template and of the example in its language, with the name of the service put in, and
+//! what goes with them.
 //!
 //! In a template `{{name}}` is the service's name and `{{sdk}}` the folder of the Rust SDK. Its `gitignore` is written as
 //! `.gitignore`, so that it does not count in this repository.
@@ -25,46 +26,36 @@ macro_rules! kept {
     };
 }
 
-const RUST: &[Kept] =
-    kept!("rctl/templates/rust": "Cargo.toml", "README.md", "build", "gitignore", "service.toml", "src/lib.rs");
+/// What a new project has of its own, and then what it shares with the example in its language.
+type Template = [&'static [Kept]; 2];
 
-const C: &[Kept] = kept!("rctl/templates/c":
-    "README.md",
-    "build",
-    "gitignore",
-    "service.toml",
-    "src/answers.c",
-    "src/answers.h",
-    "src/app.c",
-    "src/http.c",
-    "src/http.h",
-    "test/answers.c",
-);
+const RUST: Template = [
+    kept!("rctl/templates/rust": "Cargo.toml", "README.md", "build", "gitignore", "service.toml"),
+    kept!("examples/hello-rust": "src/lib.rs"),
+];
 
-const JS: &[Kept] = kept!("rctl/templates/js":
-    "README.md",
-    "build",
-    "build.js",
-    "gitignore",
-    "package.json",
-    "service.toml",
-    "src/answers.js",
-    "src/app.js",
-    "src/http.js",
-    "test/answers.test.js",
-);
+const C: Template = [
+    kept!("rctl/templates/c": "README.md", "gitignore", "service.toml"),
+    kept!("examples/hello-c":
+        "build",
+        "src/answers.c",
+        "src/answers.h",
+        "src/app.c",
+        "src/http.c",
+        "src/http.h",
+        "test/answers.c",
+    ),
+];
 
-const PYTHON: &[Kept] = kept!("rctl/templates/python":
-    "README.md",
-    "build",
-    "gitignore",
-    "requirements.txt",
-    "service.toml",
-    "src/answers.py",
-    "src/app.py",
-    "src/http_service.py",
-    "test/test_answers.py",
-);
+const JS: Template = [
+    kept!("rctl/templates/js": "README.md", "build", "build.js", "gitignore", "package.json", "service.toml"),
+    kept!("examples/hello-js": "src/answers.js", "src/app.js", "src/http.js", "test/answers.test.js"),
+];
+
+const PYTHON: Template = [
+    kept!("rctl/templates/python": "README.md", "build", "gitignore", "requirements.txt", "service.toml"),
+    kept!("examples/hello-python": "src/answers.py", "src/app.py", "src/http_service.py", "test/test_answers.py"),
+];
 
 /// The interfaces between component and host.
 const WIT: &[Kept] = kept!("wit":
@@ -110,26 +101,26 @@ const JS_VERSION: &str = "0.2.10";
 pub fn files(lang: Language, name: &Name, sdk: Option<&str>) -> Vec<Made> {
     let mut made = match lang {
         Language::Rust => {
-            let mut made = placed(RUST, "", name, sdk.unwrap_or(SDK_FOLDER));
+            let mut made = placed(&RUST, "", name, sdk.unwrap_or(SDK_FOLDER));
             if sdk.is_none() {
-                made.extend(placed(SDK, "refrain-sdk/", name, ""));
+                made.extend(placed(&[SDK], "refrain-sdk/", name, ""));
             }
             made
         }
-        Language::C => placed(C, "", name, ""),
+        Language::C => placed(&C, "", name, ""),
         Language::Js => {
-            let mut made = placed(JS, "", name, "");
-            let interfaces = placed(WIT, "wit/", name, "").into_iter();
+            let mut made = placed(&JS, "", name, "");
+            let interfaces = placed(&[WIT], "wit/", name, "").into_iter();
             made.extend(interfaces.map(|file| Made { text: file.text.replace(WIT_VERSION, JS_VERSION), ..file }));
             made
         }
-        Language::Python => [placed(PYTHON, "", name, ""), placed(WIT, "wit/", name, "")].concat(),
+        Language::Python => [placed(&PYTHON, "", name, ""), placed(&[WIT], "wit/", name, "")].concat(),
     };
     made.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     made
 }
 
-fn placed(kept: &[Kept], below: &str, name: &Name, sdk: &str) -> Vec<Made> {
+fn placed(kept: &[&[Kept]], below: &str, name: &Name, sdk: &str) -> Vec<Made> {
     let place = |(path, text): &Kept| {
         let path = if *path == "gitignore" { ".gitignore" } else { path };
         let text = text.replace(OWN_WORKSPACE, "").replace("{{name}}", name.as_str());
@@ -137,7 +128,7 @@ fn placed(kept: &[Kept], below: &str, name: &Name, sdk: &str) -> Vec<Made> {
         let text = text.replace("{{sdk}}", &sdk.escape_default().to_string());
         Made { path: format!("{below}{path}"), text }
     };
-    kept.iter().map(place).collect()
+    kept.iter().copied().flatten().map(place).collect()
 }
 
 #[cfg(test)]
@@ -165,19 +156,38 @@ mod tests {
 
     #[test]
     fn every_file_of_a_template_and_of_the_sdk_is_in_the_program() {
-        for (kept, folder) in [
-            (RUST, "rctl/templates/rust"),
-            (C, "rctl/templates/c"),
-            (JS, "rctl/templates/js"),
-            (PYTHON, "rctl/templates/python"),
-            (SDK, "sdk/rust"),
-            (WIT, "wit"),
+        let of_examples = |lang: &str| {
+            let mut shared: BTreeSet<String> = ["src", "test"].iter().flat_map(|part| in_example(lang, part)).collect();
+            shared.extend((lang == "c").then(|| "build".to_owned()));
+            shared
+        };
+        let template = |lang: &str| &on_disk(&format!("rctl/templates/{lang}")) | &of_examples(lang);
+        let interfaces = on_disk("wit");
+        let mut sdk = on_disk("sdk/rust");
+        // Of the SDK as a crate of its own.
+        sdk.retain(|path| !(path.starts_with("target/") || path == "Cargo.lock" || path == ".gitignore"));
+        for (kept, expected, what) in [
+            (&RUST[..], template("rust"), "rust"),
+            (&C, template("c"), "c"),
+            (&JS, template("js"), "js"),
+            (&PYTHON, template("python"), "python"),
+            (&[SDK], sdk, "sdk"),
+            (&[WIT], interfaces, "wit"),
         ] {
-            let mut expected = on_disk(folder);
-            // Of the SDK as a crate of its own.
-            expected.retain(|path| !(path.starts_with("target/") || path == "Cargo.lock" || path == ".gitignore"));
-            assert_eq!(kept.iter().map(|(path, _)| (*path).to_owned()).collect::<BTreeSet<_>>(), expected, "{folder}");
+            let kept: Vec<String> = kept.iter().copied().flatten().map(|(path, _)| (*path).to_owned()).collect();
+            assert_eq!(kept.iter().cloned().collect::<BTreeSet<_>>(), expected, "{what}");
+            assert_eq!(kept.len(), expected.len(), "{what}: a file is there twice");
         }
+    }
+
+    /// The sources of an example in a language, as far as they are written.
+    fn in_example(lang: &str, part: &str) -> BTreeSet<String> {
+        let folder = format!("examples/hello-{lang}/{part}");
+        if !Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&folder).is_dir() {
+            return BTreeSet::new();
+        }
+        let written = on_disk(&folder).into_iter().filter(|path| !path.contains("__pycache__"));
+        written.map(|path| format!("{part}/{path}")).collect()
     }
 
     #[test]
