@@ -143,15 +143,20 @@ fn files(root: &Section<'_>) -> BTreeMap<GuestPath, HostPath> {
     all
 }
 
+/// A count of a table that may be absent.
+fn count(section: Option<&Section<'_>>, key: &str, bound: Bound<u64>) -> u32 {
+    let value = section.map_or(bound.default, |s| s.read(key, bound.default, |value| within(unsigned(value)?, bound)));
+    u32::try_from(value).expect("every count's bound fits 32 bits")
+}
+
+/// A size of a table that may be absent.
+fn size(section: Option<&Section<'_>>, key: &str, bound: Bound<ByteSize>) -> ByteSize {
+    section.map_or(bound.default, |s| s.read(key, bound.default, |value| within(byte_size(value)?, bound)))
+}
+
 fn limits(section: Option<&Section<'_>>) -> Limits {
-    let count = |key, bound: Bound<u64>| {
-        let value =
-            section.map_or(bound.default, |s| s.read(key, bound.default, |value| within(unsigned(value)?, bound)));
-        u32::try_from(value).expect("every count's bound fits 32 bits")
-    };
-    let size = |key, bound: Bound<ByteSize>| {
-        section.map_or(bound.default, |s| s.read(key, bound.default, |value| within(byte_size(value)?, bound)))
-    };
+    let count = |key, bound| count(section, key, bound);
+    let size = |key, bound| size(section, key, bound);
     if let Some(section) = section {
         section.refuse_unknown();
     }

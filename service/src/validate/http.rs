@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{count, size};
 use crate::bounds::{self, Bound};
 use crate::document::Section;
 use crate::http::{Http, Route};
@@ -9,8 +10,7 @@ use crate::manifest::{Kind, Mode};
 use crate::names::Name;
 use crate::outbound::Protocol;
 use crate::port::Port;
-use crate::quantity::ByteSize;
-use crate::value::{bounded_text, byte_size, cpu_limit, duration, list, method, parsed, reuse, text, unsigned, within};
+use crate::value::{bounded_text, cpu_limit, duration, list, method, parsed, reuse, text};
 
 /// What is of services that listen on sockets alone.
 const REPLICATED_ALONE: [&str; 8] = ["replicas", "agreement", "args", "outbound", "ports", "files", "restart", "ready"];
@@ -90,14 +90,8 @@ pub(super) fn http(section: Option<&Section<'_>>) -> Http {
     if let Some(section) = section {
         section.refuse_unknown();
     }
-    let count = |key, bound: Bound<u64>| {
-        let value =
-            section.map_or(bound.default, |s| s.read(key, bound.default, |value| within(unsigned(value)?, bound)));
-        u32::try_from(value).expect("every count's bound fits 32 bits")
-    };
-    let size = |key, bound: Bound<ByteSize>| {
-        section.map_or(bound.default, |s| s.read(key, bound.default, |value| within(byte_size(value)?, bound)))
-    };
+    let count = |key, bound| count(section, key, bound);
+    let size = |key, bound| size(section, key, bound);
     let time = |key, bound: Bound<Duration>| {
         section.map_or(bound.default, |s| s.read(key, bound.default, |value| duration(value, bound)))
     };
