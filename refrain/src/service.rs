@@ -119,7 +119,7 @@ impl Service {
 
     /// Why it cannot run, in words; empty when it can.
     pub(crate) fn why_refused(&self) -> String {
-        self.parts.code.as_ref().err().map(in_words).unwrap_or_default()
+        self.parts.code.as_ref().err().map(|refused| in_words(refused)).unwrap_or_default()
     }
 
     /// Why its guests cannot be saved in checkpoints, in words; nothing when they can.
@@ -234,9 +234,9 @@ fn ip_range(range: &AddressRange) -> IpRange {
 }
 
 /// An error with its causes, in one line.
-fn in_words(error: &Refused) -> String {
+pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         words.push_str(&format!(": {error}"));
         cause = error.source();

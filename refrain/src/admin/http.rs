@@ -10,6 +10,7 @@ use refrain_service::Bundle;
 
 use super::{Admin, Answer, Failure, Name, digest, service};
 use crate::http::{Http, HttpError};
+use crate::service::in_words;
 
 /// Runs a version of a stateless service.
 pub(super) async fn deploy(
@@ -19,9 +20,8 @@ pub(super) async fn deploy(
     let Json(Deploy { bundle, weight }) = body?;
     let digest = digest(&bundle)?;
     let opened = Bundle::open(&admin.bundles, digest);
-    let bundle = opened.map_err(|error| {
-        Failure::of(ErrorCode::BundleNotFound, format!("bundle {digest}: {:#}", anyhow::Error::new(error)))
-    })?;
+    let bundle = opened
+        .map_err(|error| Failure::of(ErrorCode::BundleNotFound, format!("bundle {digest}: {}", in_words(&error))))?;
     beside(&admin, move |http| http.deploy(&bundle, weight)).await
 }
 
@@ -69,11 +69,5 @@ fn failure(error: &HttpError) -> Failure {
             ErrorCode::Internal
         }
     };
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        message.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    Failure::of(code, message)
+    Failure::of(code, in_words(error))
 }

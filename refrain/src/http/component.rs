@@ -11,6 +11,7 @@ use refrain_http_host::{Counted, Destination, Host, Permissions, Reuse, Service}
 use refrain_service::{Bundle, BundleDigest, Manifest};
 
 use super::{lines, routes};
+use crate::service::in_words;
 
 /// Where compiled components are kept, in the data folder.
 const CODE_FOLDER: &str = "code/components";
@@ -41,9 +42,8 @@ impl Component {
         }
         let permissions = permissions(&manifest)?;
         let name = manifest.id.to_string();
-        let service = host
-            .load(&bundle.module, &name, limits(&manifest), permissions)
-            .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+        let service =
+            host.load(&bundle.module, &name, limits(&manifest), permissions).map_err(|error| in_words(&error))?;
         Ok(Self {
             service: format!("{}/{}", manifest.id.namespace, manifest.id.name),
             manifest: Arc::new(manifest),
@@ -89,7 +89,7 @@ impl Component {
 
 fn permissions(manifest: &Manifest) -> Result<Permissions, String> {
     let outgoing: Result<Vec<Destination>, String> = (manifest.http.outgoing.iter())
-        .map(|text| text.parse().map_err(|error| format!("http.outgoing: {:#}", anyhow::Error::new(error))))
+        .map(|text| text.parse().map_err(|error| format!("http.outgoing: {}", in_words(&error))))
         .collect();
     let environment = manifest.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     Ok(Permissions { environment, outgoing: outgoing? })

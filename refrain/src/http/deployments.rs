@@ -9,6 +9,7 @@ use refrain_service::Bundle;
 use serde::{Deserialize, Serialize};
 
 use super::component::Component;
+use crate::service::in_words;
 
 const FILE: &str = "deployments.json";
 /// Most bytes of the file: thousands of entries.
@@ -67,7 +68,7 @@ impl Deployment {
     pub(super) fn open(&self, data_dir: &Path) -> Result<Bundle, String> {
         let digest = self.bundle.parse().map_err(|error| format!("{:?}: {error}", self.bundle))?;
         let opened = Bundle::open(&data_dir.join("bundles"), digest);
-        opened.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+        opened.map_err(|error| in_words(&error))
     }
 }
 
