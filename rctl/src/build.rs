@@ -56,14 +56,7 @@ pub fn run(dir: &Path, check: bool, wasm_opt: Option<PathBuf>) -> Result<Output,
     if manifest.kind == Kind::Http {
         return http::run(dir, &manifest, check);
     }
-    let command = manifest.build.command.clone().filter(|_| !check);
-    if let Some(command) = &command {
-        shell(dir, command)?;
-    }
-    let module = dir.join(manifest.module.as_str());
-    let made = manifest.build.output.as_ref().map_or_else(|| module.clone(), |output| dir.join(output.as_str()));
-    // A check is of what is there to be run.
-    let bytes = read_module(if check { &module } else { &made })?;
+    let Making { command, module, made, bytes } = Making::run(dir, &manifest, check)?;
     let mut built = Built {
         service: manifest.id.to_string(),
         module: module.display().to_string(),
@@ -91,15 +84,37 @@ pub fn run(dir: &Path, check: bool, wasm_opt: Option<PathBuf>) -> Result<Output,
     Ok(Output::value(&built, move |_| text.clone()).with_failure(failed))
 }
 
+/// What a service is made of.
+struct Making {
+    /// What was run, if something was.
+    command: Option<String>,
+    /// Where the module belongs.
+    module: PathBuf,
+    /// Where the command leaves it.
+    made: PathBuf,
+    /// What is there.
+    bytes: Vec<u8>,
+}
+
+impl Making {
+    /// Runs the manifest's command, and reads what it made. A check runs nothing and is of what is there to be run.
+    fn run(dir: &Path, manifest: &Manifest, check: bool) -> Result<Self, RctlError> {
+        let command = manifest.build.command.clone().filter(|_| !check);
+        if let Some(command) = &command {
+            shell(dir, command)?;
+        }
+        let module = dir.join(manifest.module.as_str());
+        let made = manifest.build.output.as_ref().map_or_else(|| module.clone(), |output| dir.join(output.as_str()));
+        let bytes = read(if check { &module } else { &made }, MODULE_BYTES_MAX)?;
+        Ok(Self { command, module, made, bytes })
+    }
+}
+
 /// The manifest in a folder.
 pub(crate) fn read_manifest(dir: &Path) -> Result<Manifest, RctlError> {
     let path = dir.join(MANIFEST_FILE);
     let text = String::from_utf8_lossy(&read(&path, MANIFEST_BYTES_MAX)?).into_owned();
     Manifest::parse(&text).map_err(|faults| RctlError::Manifest { path, faults })
-}
-
-fn read_module(path: &Path) -> Result<Vec<u8>, RctlError> {
-    read(path, MODULE_BYTES_MAX)
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, RctlError> {

@@ -160,6 +160,12 @@ fn text(file: &str, manifest: Option<&Manifest>, report: &Report, told: &Told<'_
         }
     }
     text.push_str(&imports(report));
+    text + &verdicts(problems, warnings)
+}
+
+/// Problems and warnings, each kind under its number.
+fn verdicts(problems: &[String], warnings: &[String]) -> String {
+    let mut text = String::new();
     for (sentences, word) in [(problems, "problem"), (warnings, "warning")] {
         if !sentences.is_empty() {
             text.push_str(&format!("\n{}\n", count(sentences.len(), word)));

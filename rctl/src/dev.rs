@@ -31,7 +31,7 @@ pub fn run(client: &Client, dir: &Path, wasm_opt: Option<PathBuf>) -> Result<Out
         if seen.as_ref() != Some(&now) {
             match once(client, dir, wasm_opt.clone()) {
                 Ok(text) => eprintln!("{text}"),
-                Err(error) => eprintln!("rctl: {}", causes(&error)),
+                Err(error) => eprintln!("rctl: {}", error.told()),
             }
             // What is changed during the build is built again.
             seen = Some(now);
@@ -46,17 +46,6 @@ fn once(client: &Client, dir: &Path, wasm_opt: Option<PathBuf>) -> Result<String
         return Ok(built.shown(false));
     }
     Ok(deploy::run(client, dir, None)?.shown(false))
-}
-
-/// An error with its causes, in one line.
-fn causes(error: &RctlError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 /// All files but those that are made and hidden ones.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::componentise::componentise;
 use super::strip::strip;
-use super::{LABEL, read_module, shell, write};
+use super::{LABEL, Making, write};
 use crate::check::{told_handler, unused};
 use crate::error::RctlError;
 use crate::human::size;
@@ -38,13 +38,7 @@ struct Built {
 
 /// Builds, or with `check` only looks.
 pub fn run(dir: &Path, manifest: &Manifest, check: bool) -> Result<Output, RctlError> {
-    let command = manifest.build.command.clone().filter(|_| !check);
-    if let Some(command) = &command {
-        shell(dir, command)?;
-    }
-    let module = dir.join(manifest.module.as_str());
-    let made = manifest.build.output.as_ref().map_or_else(|| module.clone(), |output| dir.join(output.as_str()));
-    let bytes = read_module(if check { &module } else { &made })?;
+    let Making { command, module, made, bytes } = Making::run(dir, manifest, check)?;
     let mut built = Built {
         service: manifest.id.to_string(),
         module: module.display().to_string(),

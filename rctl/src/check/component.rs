@@ -7,7 +7,7 @@ use refrain_inspect::{Component, Handler, InspectError, inspect_component, sente
 use refrain_service::{Manifest, Route};
 use serde::Serialize;
 
-use super::{LABEL, listed, refused, wrapped};
+use super::{LABEL, listed, refused, verdicts, wrapped};
 use crate::human::{count, size};
 use crate::output::Output;
 use crate::table::printable;
@@ -99,15 +99,7 @@ fn text(
         }
     }
     text.push_str(&imports(component));
-    for (sentences, word) in [(problems, "problem"), (warnings, "warning")] {
-        if !sentences.is_empty() {
-            text.push_str(&format!("\n{}\n", count(sentences.len(), word)));
-        }
-        for sentence in sentences {
-            text.push_str(&format!("  {}\n", printable(sentence)));
-        }
-    }
-    text
+    text + &verdicts(problems, warnings)
 }
 
 fn route(route: &Route) -> String {
