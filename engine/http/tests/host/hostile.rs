@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{P2, P3, Pieces, count, get, host, logging, read, service, text};
+use crate::support::{P2, P3, Pieces, count, get, host, logging, read, service, text, until};
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use refrain_http_host::{BodyError, Limits, Permissions, Refusal, Reuse, Service};
@@ -65,9 +65,7 @@ async fn a_guest_that_hangs_meets_its_deadline() {
         assert!(matches!(refusal, Refusal::Deadline { .. }), "{target}: {refusal:?}");
         assert_eq!(refusal.status(), StatusCode::GATEWAY_TIMEOUT);
         // On a busy machine the deadline may come before there is an instance.
-        while service.counted().dropped < service.counted().instances {
-            tokio::task::yield_now().await;
-        }
+        until(&service, |counted| counted.dropped >= counted.instances).await;
     }
 }
 
@@ -99,9 +97,7 @@ async fn a_guest_that_works_much_with_pauses_goes_to_the_background() {
     for guest in [P2, P3] {
         let service = service(guest, Limits { deadline: Duration::from_secs(600), ..Limits::default() });
         let moved = async {
-            while service.counted().to_background == 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            until(&service, |counted| counted.to_background > 0).await;
         };
         tokio::select! {
             refusal = refused(&service, "/naps?1000000") => panic!("{refusal:?}"),
@@ -126,9 +122,7 @@ async fn a_guest_that_waits_in_the_background_ends_when_its_caller_goes() {
         () = moved => {}
     }
     drop(waiting);
-    while service.counted().dropped == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(&service, |counted| counted.dropped > 0).await;
 }
 
 #[tokio::test]
@@ -259,17 +253,13 @@ async fn a_caller_that_goes_away_ends_the_guest() {
     for (guest, target) in [(P2, "/sleep?600000"), (P3, "/sleep?600000"), (P2, "/spin"), (P3, "/spin")] {
         let service = service(guest, Limits::default());
         let running = async {
-            while service.counted().instances == 0 {
-                tokio::task::yield_now().await;
-            }
+            until(&service, |counted| counted.instances > 0).await;
         };
         let handled = Box::pin(service.handle(get(target)));
         let first = futures_util::future::select(handled, Box::pin(running)).await;
         assert!(matches!(first, futures_util::future::Either::Right(_)));
         drop(first);
-        while service.counted().dropped == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(&service, |counted| counted.dropped > 0).await;
     }
 }
 
@@ -281,9 +271,7 @@ async fn a_caller_that_drops_the_body_ends_the_guest() {
         response.body_mut().frame().await.expect("a frame").expect("a piece of the body");
         assert_eq!(service.counted().dropped, 0);
         drop(response);
-        while service.counted().dropped == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(&service, |counted| counted.dropped > 0).await;
     }
 }
 
@@ -307,13 +295,9 @@ async fn a_client_that_closes_its_connection_ends_the_guest() {
             client.read_exact(&mut some).await.expect("a part of the response");
             assert!(some.starts_with(b"HTTP/1.1 200 OK"));
         } else {
-            while service.counted().instances == 0 {
-                tokio::task::yield_now().await;
-            }
+            until(&service, |counted| counted.instances > 0).await;
         }
         drop(client);
-        while service.counted().dropped == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(&service, |counted| counted.dropped > 0).await;
     }
 }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use refrain_http_host::{Limits, Permissions, Refusal, Reuse, Service, Settings};
 
-use crate::support::{P2, P3, get, host_with, service, settings, text};
+use crate::support::{P2, P3, dropped, get, host_with, service, settings, text, until};
 
 async fn served(service: &Service) -> u32 {
     text(service, "/served").await.expect("a response").parse().expect("a number")
@@ -69,9 +69,7 @@ async fn an_idle_instance_is_dropped_after_a_while() {
     let limits = Limits { reuse: Reuse::between(100, 100), idle: Duration::from_millis(20), ..Limits::default() };
     let service = service(P2, limits);
     assert_eq!(served(&service).await, 1);
-    while service.counted().dropped == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(&service, |counted| counted.dropped > 0).await;
     assert_eq!(served(&service).await, 1);
 }
 
@@ -153,22 +151,13 @@ async fn a_trap_of_one_request_fails_those_beside_it_and_no_others() {
     let limits = Limits { instances: 2, concurrency: 2, reuse: Reuse::between(100, 100), ..Limits::default() };
     let service = service(P3, limits);
     let (slept, trapped) = futures_util::future::join(text(&service, "/sleep?100000"), async {
-        while service.counted().instances == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(&service, |counted| counted.instances > 0).await;
         text(&service, "/trap").await
     })
     .await;
     assert_eq!(trapped.expect_err("a refusal").code(), "trapped");
     assert_eq!(slept.expect_err("a refusal").code(), "trapped");
     assert_eq!(text(&service, "/").await.expect("a response"), "hello, world\n");
-}
-
-/// Waits for so many instances to be gone.
-async fn dropped(service: &Service, instances: u64) {
-    while service.counted().dropped < instances {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 #[tokio::test]
@@ -207,9 +196,7 @@ async fn a_request_whose_caller_is_gone_ends_with_its_instance_though_another_wa
     let service = service(P3, limits);
     let neighbour = text(&service, "/sleep?600000");
     let gone = async {
-        while service.counted().instances == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(&service, |counted| counted.instances > 0).await;
         let gone = tokio::time::timeout(Duration::from_millis(20), text(&service, "/sleep?600000"));
         gone.await.expect_err("no response");
     };
@@ -226,9 +213,7 @@ async fn a_neighbour_goes_on_when_what_was_abandoned_ends_in_time() {
     let service = service(P3, limits);
     let neighbour = text(&service, "/sleep?300");
     let gone = async {
-        while service.counted().instances == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(&service, |counted| counted.instances > 0).await;
         let gone = tokio::time::timeout(Duration::from_millis(20), text(&service, "/sleep?100"));
         let _ = gone.await;
     };

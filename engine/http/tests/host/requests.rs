@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{P2, P3, Pieces, count, get, host, logging, post, read, service, text};
+use crate::support::{P2, P3, Pieces, count, get, host, logging, post, read, service, text, until};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Frame;
@@ -186,8 +186,6 @@ async fn a_guest_that_goes_on_for_too_long_is_dropped() {
     let limits = Limits { afterwards: Duration::from_millis(10), ..Limits::default() };
     let service = host.load(P2, "test", limits, Permissions::default()).expect("the guest loads");
     assert_eq!(text(&service, "/after?60000").await.expect("a response"), "answered");
-    while service.counted().dropped == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(&service, |counted| counted.dropped > 0).await;
     assert!(lines.lock().is_empty());
 }

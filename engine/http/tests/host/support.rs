@@ -3,12 +3,13 @@
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Empty, Full};
 use parking_lot::Mutex;
-use refrain_http_host::{BodyError, Host, HostBody, Limits, Permissions, Refusal, Service, Settings};
+use refrain_http_host::{BodyError, Counted, Host, HostBody, Limits, Permissions, Refusal, Service, Settings};
 
 pub const P2: &[u8] = include_bytes!("../guests/p2.wasm");
 pub const P3: &[u8] = include_bytes!("../guests/p3.wasm");
@@ -98,4 +99,16 @@ impl Body for Pieces {
         self.left -= now;
         Poll::Ready(Some(Ok(Frame::data(self.piece.slice(..usize::try_from(now).expect("small"))))))
     }
+}
+
+/// Waits until a service has counted what is wanted.
+pub async fn until(service: &Service, counted: impl Fn(Counted) -> bool) {
+    while !counted(service.counted()) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits for so many instances to be gone.
+pub async fn dropped(service: &Service, instances: u64) {
+    until(service, |counted| counted.dropped >= instances).await;
 }
