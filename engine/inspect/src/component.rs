@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
+use crate::loops;
 use crate::module::{InspectError, told_apart};
 use crate::sentences::Cut;
 
@@ -108,6 +109,7 @@ pub fn inspect_component(bytes: &[u8]) -> Result<Component, InspectError> {
                     component.exports.push(Interface::of(export?.name.name));
                 }
             }
+            Payload::CodeSectionEntry(body) => loops::check(&body)?,
             _ => {}
         }
     }

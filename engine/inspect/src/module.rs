@@ -10,6 +10,7 @@ use wasmparser::{
 
 use crate::feature::{self, Feature};
 use crate::import::{Import, ImportKind};
+use crate::loops::{self, MAX_LOOP_DEPTH};
 use crate::report::{Memory, Report, StartExport, Table};
 use crate::sentences::Cut;
 use crate::signature::Signature;
@@ -48,6 +49,15 @@ pub enum InspectError {
     Version {
         /// The version word.
         version: u32,
+    },
+    /// A function whose loops stand too deep within one another.
+    #[error(
+        "the function at byte {offset:#x} has more than {MAX_LOOP_DEPTH} loops within one another, which is the limit: \
+         it would take too long to compile"
+    )]
+    LoopsTooDeep {
+        /// Where its code begins, from the beginning of the file.
+        offset: u64,
     },
     /// It breaks a rule of the format.
     #[error("invalid at byte {offset:#x}: {message}")]
@@ -186,7 +196,10 @@ fn walk(bytes: &[u8]) -> Result<Walked, InspectError> {
         match payload {
             Payload::TypeSection(types) => feature::of_types(types, &mut walked.features)?,
             Payload::CodeSectionStart { count, .. } => walked.functions = count,
-            Payload::CodeSectionEntry(body) => feature::of_body(&body, &mut walked.features)?,
+            Payload::CodeSectionEntry(body) => {
+                loops::check(&body)?;
+                feature::of_body(&body, &mut walked.features)?;
+            }
             Payload::DataSection(pieces) => pieces.into_iter().try_for_each(|piece| walked.note_data(&piece?))?,
             _ => {}
         }

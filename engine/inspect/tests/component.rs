@@ -59,6 +59,13 @@ fn names_of_inner_components_are_not_the_outer_ones() {
 }
 
 #[test]
+fn loops_too_deep_in_a_module_within_are_told() {
+    let loops = format!("{}{}", "(loop ".repeat(101), ")".repeat(101));
+    let error = inspect_component(&component(&format!("(core module (func {loops}))"))).unwrap_err();
+    assert!(matches!(error, InspectError::LoopsTooDeep { .. }), "{error}");
+}
+
+#[test]
 fn what_is_no_component_is_told() {
     let module = wat::parse_str("(module)").unwrap();
     assert!(!is_component(&module) && is_component(&component("")));

@@ -1,7 +1,9 @@
 //! What is found in modules of each family, what is missing, and what is said of bytes that are no module.
 
 use refrain_inspect::abi::{self, Family};
-use refrain_inspect::{Feature, InspectError, Problem, Reason, Report, StartExport, inspect, link_names, sentences};
+use refrain_inspect::{
+    Feature, InspectError, MAX_LOOP_DEPTH, Problem, Reason, Report, StartExport, inspect, link_names, sentences,
+};
 
 fn report(text: &str) -> Report {
     inspect(&wat::parse_str(text).unwrap()).unwrap()
@@ -207,6 +209,20 @@ fn what_is_no_module_is_told_apart() {
     let invalid = wat::parse_str("(module (func (result i32)))").unwrap();
     let told = said(&invalid);
     assert!(told.starts_with("invalid at byte 0x") && told.contains("type mismatch"), "{told}");
+}
+
+#[test]
+fn loops_as_deep_as_the_limit_are_taken_and_one_more_is_refused() {
+    let module = |depth: usize| {
+        // Loops side by side, and blocks, count for nothing.
+        let (open, close) = ("(block (loop ".repeat(depth), "))".repeat(depth));
+        wat::parse_str(format!("(module (func (loop) {open} (loop) {close}))"))
+    };
+    let inspected = |depth| inspect(&module(depth).unwrap());
+    assert!(inspected(MAX_LOOP_DEPTH - 1).is_ok());
+    let refused = inspected(MAX_LOOP_DEPTH).unwrap_err();
+    assert!(matches!(refused, InspectError::LoopsTooDeep { .. }), "{refused}");
+    assert!(refused.to_string().contains("more than 100 loops within one another"), "{refused}");
 }
 
 #[test]
