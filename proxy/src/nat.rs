@@ -1,7 +1,7 @@
 //! The NAT table of one proxy epoch: flows, their offsets and closes, and the records that wait to be ordered.
 //!
-//! Guarantees: a serial is never used again; at most a window of a client's bytes is read and not consumed; records
-//! of a flow keep their order, and each is submitted in exactly one submission; submissions are numbered from 1
+//! Guarantees: a serial is never used again; at most a window of a client's bytes is read and not consumed, and of
+//! all clients of a group what its socket buffers hold; records of a flow keep their order, and each is submitted in exactly one submission; submissions are numbered from 1
 //! without gaps and kept until told committed. Every table and queue has a limit with a defined answer ([`Limits`],
 //! [`Refused`]).
 //!
@@ -21,6 +21,7 @@ mod submission;
 #[cfg(test)]
 mod tests;
 mod turnover;
+mod unread;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -126,12 +127,13 @@ impl Nat {
             return 0;
         }
         let room = group.room();
-        let unconsumed = flow.received - flow.consumed;
-        let window = flow.window_bytes.saturating_sub(unconsumed);
+        let window = group.unread.window(flow, &group.limits);
         let readable = room.min(usize::try_from(window).unwrap_or(usize::MAX));
         flow.paused = readable == 0;
         if room == 0 {
             group.choke(serial, flow);
+        } else if window == 0 && flow.unread() < flow.window_bytes {
+            group.unread.crowd(serial, flow);
         }
         readable
     }
@@ -140,10 +142,11 @@ impl Nat {
     /// are for nobody any more.
     pub fn received(&mut self, serial: Serial, bytes: &[u8], now: Duration) -> Option<GroupId> {
         let (flow, group) = live(&mut self.flows, &mut self.groups, serial)?;
-        if bytes.is_empty() || !flow.client_open {
+        if bytes.is_empty() || !flow.client_open || flow.is_association() {
             return None;
         }
         flow.received += bytes.len() as u64;
+        group.unread.add(bytes.len() as u64);
         flow.sent_at = now;
         let delivered = flow.untold();
         flow.told = flow.delivered;
@@ -226,6 +229,13 @@ impl Nat {
         }
     }
 
+    /// Bytes of the group's flows were consumed, or nobody waits for them any more.
+    fn resume_crowded(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.unread.resume(&mut self.flows, &group.limits, &mut self.resumed);
+        }
+    }
+
     /// Every flow that is not over, by serial.
     #[must_use]
     pub fn live(&self) -> Vec<Serial> {
@@ -258,6 +268,10 @@ fn end(flow: &mut Flow, group: &mut Group, ending: Ending) {
     group.untold -= flow.untold();
     group.kept -= flow.emitted - flow.told;
     flow.told = flow.delivered;
+    if !flow.is_association() {
+        group.unread.remove(flow.unread());
+        flow.consumed = flow.received;
+    }
     flow.ending = Some(ending);
 }
 

@@ -79,6 +79,7 @@ impl Nat {
             self.reset(serial, Ending::ClientReset);
         }
         let flow = self.flows.remove(&serial)?;
+        self.resume_crowded(flow.group);
         if flow.is_outward() {
             self.calls.forget(flow.group, flow.serial);
             return Some(flow.closed(now));

@@ -74,7 +74,8 @@ impl Nat {
 
     fn hear(&mut self, key: Serial, port: u16, bytes: &[u8], now: Duration) -> bool {
         let association = live(&mut self.flows, &mut self.groups, key);
-        let Some((flow, group)) = association.filter(|(_, group)| takes(group, bytes)) else {
+        let Some((flow, group)) = association.filter(|(flow, group)| flow.is_association() && takes(group, bytes))
+        else {
             return false;
         };
         flow.received += bytes.len() as u64;

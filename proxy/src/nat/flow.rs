@@ -180,6 +180,8 @@ pub(super) struct Flow {
     pub(super) paused: bool,
     /// The flow waits in its group's list of choked flows.
     pub(super) choked: bool,
+    /// The flow waits until the guest has taken more of what others sent.
+    pub(super) crowded: bool,
     pub(super) sent_at: Duration,
     pub(super) took_at: Duration,
     /// How many datagrams of the guest there were.
@@ -222,6 +224,7 @@ impl Flow {
             guest_open: true,
             paused: false,
             choked: false,
+            crowded: false,
             sent_at: now,
             took_at: now,
             datagrams: 0,
@@ -257,6 +260,11 @@ impl Flow {
 
     pub(super) fn is_outward(&self) -> bool {
         self.direction == Direction::Out
+    }
+
+    /// Sent by the client and not taken by the guest; of a stream.
+    pub(super) fn unread(&self) -> u64 {
+        self.received - self.consumed
     }
 
     pub(super) fn untold(&self) -> u64 {

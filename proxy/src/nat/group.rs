@@ -8,6 +8,7 @@ use refrain_wire::{CallFailure, Protocol, Record, ResetReason, Serial};
 use super::flow::Flow;
 use super::limit::{GroupLimits, MAX_PENDING_BYTES};
 use super::outbox::{Outbox, Ticket};
+use super::unread::Unread;
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -24,6 +25,7 @@ pub(super) struct Group {
     pub(super) untold: u64,
     /// Emitted but not yet told delivered, over all flows: what the kernel keeps.
     pub(super) kept: u64,
+    pub(super) unread: Unread,
     main: Outbox,
     main_due: bool,
     /// Records that relieve, written while `main` is held.
@@ -43,6 +45,7 @@ impl Group {
             associations: 0,
             untold: 0,
             kept: 0,
+            unread: Unread::default(),
             main: Outbox::new(),
             main_due: false,
             relief: Outbox::new(),
@@ -158,7 +161,7 @@ impl Group {
     /// Whether so much is kept that everything delivered has to be told at once: flows that have nothing left but their
     /// own share of the send buffers wait for it.
     pub(super) fn is_pressed(&self) -> bool {
-        self.kept > self.limits.kept_bytes / 4
+        self.kept > self.limits.buffers_bytes / 4
     }
 
     /// Tells that all of the flow's delivered bytes are.

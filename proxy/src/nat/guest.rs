@@ -81,14 +81,19 @@ impl Nat {
 
     /// The group's guest has taken the client's stream up to `offset`.
     pub fn consumed(&mut self, group: GroupId, serial: Serial, offset: u64) {
-        let Some((flow, _)) = live(&mut self.flows, &mut self.groups, serial).filter(|(flow, _)| flow.group == group)
+        let Some((flow, state)) = live(&mut self.flows, &mut self.groups, serial)
+            .filter(|(flow, _)| flow.group == group && !flow.is_association())
         else {
             return;
         };
+        let before = flow.unread();
         flow.consumed = flow.consumed.max(offset.min(flow.received));
-        if flow.paused && !flow.choked {
+        state.unread.remove(before - flow.unread());
+        let may_be_read = !flow.choked && (!flow.crowded || state.unread.window(flow, &state.limits) > 0);
+        if flow.paused && may_be_read {
             flow.paused = false;
             self.resumed.push(serial);
         }
+        self.resume_crowded(group);
     }
 }

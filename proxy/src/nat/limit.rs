@@ -51,8 +51,9 @@ impl Default for Limits {
 pub struct GroupLimits {
     /// Bytes of a flow, each way, that may be under way: read but not consumed, or emitted but not told delivered.
     pub window_bytes: u64,
-    /// Bytes that the service's send buffers may keep; above a quarter of them, what is delivered is told at once.
-    pub kept_bytes: u64,
+    /// Bytes that all flows together may have under way, each way. Above a quarter of them on the way to clients, what
+    /// is delivered is told at once.
+    pub buffers_bytes: u64,
     /// The most connections and associations of the group, if it has a limit of its own.
     pub connections: Option<usize>,
     /// The most of these that may be associations, if there is such a limit.
@@ -67,7 +68,7 @@ impl Default for GroupLimits {
     fn default() -> Self {
         Self {
             window_bytes: 1024 * 1024,
-            kept_bytes: 256 * 1024 * 1024,
+            buffers_bytes: 256 * 1024 * 1024,
             connections: None,
             associations: None,
             connections_per_client: None,

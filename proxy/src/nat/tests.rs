@@ -5,6 +5,7 @@ mod datagrams;
 mod outward;
 mod retries;
 mod turnover;
+mod unread;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,9 +29,9 @@ fn limits() -> Limits {
     Limits { connections: 4, connections_per_client: 3, idle: Duration::from_secs(10), ..Limits::default() }
 }
 
-fn nat_with(limits: Limits, window_bytes: u64, kept_bytes: u64) -> Nat {
+fn nat_with(limits: Limits, window_bytes: u64, buffers_bytes: u64) -> Nat {
     let mut nat = Nat::new(EPOCH, limits);
-    nat.add_group(GROUP, GroupLimits { window_bytes, kept_bytes, ..GroupLimits::default() });
+    nat.add_group(GROUP, GroupLimits { window_bytes, buffers_bytes, ..GroupLimits::default() });
     nat.add_group(OTHER, GroupLimits::default());
     nat
 }
@@ -171,7 +172,7 @@ fn reading_stops_at_the_window_and_goes_on_when_the_guest_has_consumed() {
 
 #[test]
 fn waiting_records_stop_reading_at_their_limit_and_turn_nobody_away() {
-    let mut nat = nat_with(limits(), u64::MAX / 2, 1 << 20);
+    let mut nat = nat_with(limits(), u64::MAX / 2, u64::MAX / 2);
     let (first, second) = (accept(&mut nat), accept(&mut nat));
     while nat.readable_bytes(first) > 0 {
         let readable = nat.readable_bytes(first);

@@ -293,7 +293,7 @@ impl Inner {
 /// Limits that no kernel has less of. No client is accepted before others are known.
 const LEAST_LIMITS: GroupLimits = GroupLimits {
     window_bytes: bounds::SOCKET_BUFFER.min.get(),
-    kept_bytes: bounds::SOCKET_BUFFERS.min.get(),
+    buffers_bytes: bounds::SOCKET_BUFFERS.min.get(),
     connections: Some(0),
     associations: Some(0),
     connections_per_client: Some(0),
@@ -306,7 +306,7 @@ pub(super) fn limits(service: &Service) -> GroupLimits {
     let has_streams = service.ports.iter().any(|port| port.protocol == Protocol::Tcp);
     GroupLimits {
         window_bytes: service.socket_buffer_bytes,
-        kept_bytes: service.socket_buffers_bytes,
+        buffers_bytes: service.socket_buffers_bytes,
         connections: Some(service.flows as usize),
         associations: has_streams.then_some(service.flows as usize / 2),
         connections_per_client: Some(service.flows_per_client as usize),

@@ -61,6 +61,7 @@ fn both_send(nat: &mut Nat, key: Serial, which: u8) {
     };
     nat.emit(group, key, emitted, Bytes::from(vec![which; 30]), NOW);
     nat.delivered(key, u64::from(which % 40), NOW);
+    nat.consumed(group, key, u64::from(which));
 }
 
 /// How many answers each call got.
@@ -105,6 +106,7 @@ proptest! {
         prop_assert_eq!((nat.clients.len(), nat.calls.known().count()), (0, 0));
         for group in nat.groups.values() {
             prop_assert_eq!((group.connections, group.associations, group.untold, group.kept), (0, 0, 0, 0));
+            prop_assert_eq!(group.unread.bytes, 0);
         }
     }
 }
