@@ -5,8 +5,9 @@
 //! call may touch it.
 
 use std::future::{poll_fn, ready};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use refrain_kernel::{Errno, Kernel, Stop};
@@ -294,6 +295,7 @@ pub(crate) fn waiting_call<'a, A: Answer>(
         });
     }
     let mut turn = match first_attempt(&mut caller, memory, &mut call) {
+        Ok(Attempt::Returned(0)) => return Box::new(Success),
         Ok(Attempt::Returned(code)) => return Box::new(ready(Ok(code))),
         Ok(Attempt::Waits(turn)) => turn,
         Err(spent) => return Box::new(ready(Err(spent))),
@@ -327,6 +329,17 @@ pub(crate) fn waiting_call<'a, A: Answer>(
     }))
 }
 
+/// The future of a call that did its work without waiting: it has no size, so that none is allocated.
+struct Success;
+
+impl Future for Success {
+    type Output = wasmtime::Result<i32>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(0))
+    }
+}
+
 /// Suspends the guest once without that it waits for anything.
 fn yield_core() -> impl Future<Output = ()> {
     let mut has_yielded = false;
@@ -342,6 +355,7 @@ enum Attempt {
 }
 
 /// Runs a call that may wait for the first time, without making a future of it: most need not wait.
+#[inline]
 fn first_attempt<A: Answer>(
     caller: &mut Caller<'_, Host>,
     memory: Memory,

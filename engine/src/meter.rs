@@ -118,6 +118,7 @@ pub(crate) fn exhaust(caller: &mut Caller<'_, Host>) {
 }
 
 /// Takes what a call cost from the turn's fuel: the guest traps at its next call, loop or function when none is left.
+#[inline]
 pub(crate) fn charge(caller: &mut Caller<'_, Host>, cost: u64, polls: u64) {
     let fuel = caller.get_fuel().expect("fuel is on for every guest");
     if let Some(settled) = caller.data_mut().meter.charge(fuel, cost, polls) {

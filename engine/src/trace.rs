@@ -119,10 +119,14 @@ impl Called {
 }
 
 /// A call that does not wait has returned.
+#[inline]
 pub(crate) fn returned(caller: &mut Caller<'_, Host>, memory: Memory, result: i32) {
-    if caller.data().called.is_none() {
-        return;
+    if caller.data().called.is_some() {
+        tell_returned(caller, memory, result);
     }
+}
+
+fn tell_returned(caller: &mut Caller<'_, Host>, memory: Memory, result: i32) {
     let (bytes, host) = memory.data_and_store_mut(caller.as_context_mut());
     let called = host.called.take();
     let mut shared = host.shared.lock();

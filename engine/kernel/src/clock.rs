@@ -41,6 +41,7 @@ impl Clock {
     }
 
     /// A guest's reading: moves the clock on. `None` when the turn's budget of readings is spent.
+    #[inline]
     pub fn read_ns(&mut self) -> Option<u64> {
         self.spend()?;
         self.now_ns = self.now_ns.saturating_add(READ_STEP_NS);

@@ -335,6 +335,7 @@ impl Kernel {
     }
 
     /// A reading of the guest's clock; blocks when the turn's budget is spent.
+    #[inline]
     pub fn read_clock(&mut self) -> Result<u64, Stop> {
         match self.tables.clock.read_ns() {
             Some(now_ns) => Ok(now_ns),

@@ -293,6 +293,7 @@ impl Kernel {
 
     /// The work noted since it was asked last: the host takes it from the guest's fuel, so that a guest cannot have
     /// the host work without end for a few instructions of its own.
+    #[inline]
     pub fn take_work(&mut self) -> u64 {
         std::mem::take(&mut self.work).saturating_add(self.fs.take_walked())
     }

@@ -109,6 +109,13 @@ pub(crate) fn each_vector(
     mut step: impl FnMut(&mut [u8]) -> Result<usize, Stop>,
 ) -> Result<(), Stop> {
     slice(memory, total_at, 4)?;
+    if count == 1 {
+        // Most calls name one buffer.
+        let (at, len) = (read_u32(memory, base)?, read_u32(memory, base.checked_add(4).ok_or(Errno::Fault)?)?);
+        let buffer = slice_mut(memory, at, len)?;
+        let done = step(&mut buffer[..len.min(MAX_CALL_BYTES) as usize])?;
+        return Ok(write_u32(memory, total_at, done as u32)?);
+    }
     let mut total = 0u32;
     let mut vectors = Vectors::read(memory, base, count)?;
     // An empty call still asks, so that a bad descriptor is told.
