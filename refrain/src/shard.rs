@@ -64,7 +64,7 @@ use crate::feed::Older;
 use crate::history::History;
 use catalog::Catalog;
 use checkpoints::Checkpoints;
-pub use command::{Command, Commands, Reply};
+pub use command::{Command, Commands, Nodes, Reply};
 use group::{Group, SeatState};
 use leader::Leader;
 use lease::Lease;

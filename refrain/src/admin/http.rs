@@ -65,9 +65,11 @@ fn failure(error: &HttpError) -> Failure {
         HttpError::Plan(_) => ErrorCode::BadRequest,
         HttpError::Unknown { .. } => ErrorCode::ServiceNotFound,
         HttpError::Ending => ErrorCode::Draining,
-        HttpError::Host(_) | HttpError::Certificate(_) | HttpError::Start(_) | HttpError::Store(_) => {
-            ErrorCode::Internal
-        }
+        HttpError::Host(_)
+        | HttpError::Certificate(_)
+        | HttpError::Start(_)
+        | HttpError::Store(_)
+        | HttpError::Nodes(_) => ErrorCode::Internal,
     };
     Failure::of(code, in_words(error))
 }

@@ -25,6 +25,7 @@ pub(super) fn settings(data_dir: &Path) -> host::Settings {
 #[derive(Clone)]
 pub(super) struct Component {
     manifest: Arc<Manifest>,
+    manifest_text: Arc<str>,
     /// `namespace/name`.
     service: String,
     digest: BundleDigest,
@@ -47,6 +48,7 @@ impl Component {
         Ok(Self {
             service: format!("{}/{}", manifest.id.namespace, manifest.id.name),
             manifest: Arc::new(manifest),
+            manifest_text: bundle.manifest_text.as_str().into(),
             digest: bundle.digest,
             weight: 0,
             handler: Arc::new(Called(service)),
@@ -55,6 +57,11 @@ impl Component {
 
     pub(super) fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// As its author wrote it.
+    pub(super) fn manifest_text(&self) -> Arc<str> {
+        Arc::clone(&self.manifest_text)
     }
 
     pub(super) fn service(&self) -> &str {
