@@ -1,6 +1,7 @@
 //! HTTP on this node: stateless components, and the front end that sends requests to them and to replicated services
 //! that speak HTTP.
 //!
+//! - `cluster`: which ones the log has, and how that is changed and followed
 //! - `component`: a stateless service as the front end calls it
 //! - `deployments`: which ones run here, over restarts
 //! - `hosted`: what is told to other nodes of it; `nodes`: what they tell
@@ -12,6 +13,7 @@
 //! begins when there is something that it could serve, and on a node of a cluster at once, as others may send requests. Whatever changes is a new plan: requests that have begun keep
 //! the one that they began with, and the components in it.
 
+mod cluster;
 mod component;
 mod deployments;
 mod hosted;
@@ -23,18 +25,20 @@ mod status;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use refrain_api::ErrorBody;
 use refrain_front::{CertificateFiles, Front, Listen, ListenAt, Plan, ReloadError, StartError};
 use refrain_http_host::{Host, HostError};
 use refrain_service::{Bundle, Manifest, ServiceId};
-use refrain_wire::NodeId;
+use refrain_wire::limits::MAX_RELEASES;
+use refrain_wire::{NodeId, Position};
 use tokio::sync::watch;
 
 use crate::config::{Config, Endpoint, HttpConfig};
-use crate::shard::{Commands, Served};
+use crate::shard::{Commands, Deployed, Said, Served};
 use component::Component;
 use deployments::{Deployment, StoreError};
 use hosted::{Condition, Everything, Hosted, Teller};
@@ -103,9 +107,23 @@ pub enum HttpError {
     /// The process ends.
     #[error("the server is ending")]
     Ending,
-    /// The thread that follows other nodes.
+    /// The threads that follow other nodes and the log.
     #[error("other nodes cannot be followed")]
     Nodes(#[source] std::io::Error),
+    /// The log.
+    #[error("{}", .0.message)]
+    Log(ErrorBody),
+    /// The log, or this node.
+    #[error("the change was not followed in time; it may still happen")]
+    Slow,
+    /// More versions than a service can have.
+    #[error("{service} would have {versions} versions, at most {MAX_RELEASES} are possible: remove one first")]
+    TooMany {
+        /// `namespace/name`.
+        service: String,
+        /// How many it would have.
+        versions: usize,
+    },
 }
 
 /// HTTP on this node.
@@ -116,6 +134,12 @@ pub struct Http {
     /// What the node is to others; none of a node alone.
     cluster: Option<InCluster>,
     state: Mutex<State>,
+    /// Components run here.
+    hosts: bool,
+    /// What the log says, up to which position this node has followed it, and who takes changes.
+    deployed: Deployed,
+    followed: watch::Sender<Position>,
+    first: OnceLock<Commands>,
     /// What other nodes are told.
     everything: watch::Sender<Arc<Everything>>,
     /// Made with the first component.
@@ -141,6 +165,8 @@ struct State {
     /// Where ports of theirs listen, by full name and port.
     served: BTreeMap<(String, String), Endpoint>,
     nodes: Nodes,
+    /// What the log says.
+    said: Said,
     front: Option<Front>,
     /// The front end listens for clients.
     listens: bool,
@@ -157,6 +183,10 @@ impl Http {
             data_dir: config.data_dir.clone(),
             node: config.cluster.node,
             cluster: config.cluster.listen.map(|_| of_cluster),
+            hosts: config.cluster.roles.engine,
+            deployed: Deployed::default(),
+            followed: watch::Sender::default(),
+            first: OnceLock::new(),
             state: Mutex::default(),
             everything: watch::Sender::default(),
             host: Mutex::default(),
@@ -225,10 +255,17 @@ impl Http {
             self.follow_plan(&mut state)?;
         }
         drop(state);
-        match self.cluster {
-            Some(InCluster { patience, .. }) => nodes::follow(self, first, patience).map_err(HttpError::Nodes),
-            None => Ok(()),
-        }
+        let Some(InCluster { patience, .. }) = self.cluster else { return Ok(()) };
+        // Once, here.
+        let _ = self.first.set(first.clone());
+        let followed = nodes::follow(self, first.clone(), patience).and_then(|()| cluster::follow(self, first));
+        followed.map_err(HttpError::Nodes)
+    }
+
+    /// Where the first shard says which stateless services its log has.
+    #[must_use]
+    pub fn deployed(&self) -> &Deployed {
+        &self.deployed
     }
 
     /// Whether there is anything that clients could want, or somebody said where to listen.
@@ -342,8 +379,8 @@ impl Http {
         !self.state.lock().routed.is_empty()
     }
 
-    /// Runs a version beside the others of its service, or instead of the one of its number. Blocks while it is
-    /// compiled.
+    /// Runs a version beside the others of its service, or instead of the one of its number; in a cluster on every node.
+    /// Blocks while it is compiled, on a thread for that, of a runtime.
     ///
     /// # Errors
     /// When it cannot run; nothing has changed then.
@@ -354,6 +391,9 @@ impl Http {
         }
         let loaded = Component::load(&self.host()?, bundle);
         let component = loaded.map_err(|reason| HttpError::Component { service, reason })?;
+        if self.cluster.is_some() {
+            return self.order_deploy(&component, weight);
+        }
         self.change(|state| {
             let id = &component.manifest().id;
             let former = state.find(id).map(Component::weight);
@@ -369,6 +409,9 @@ impl Http {
     /// # Errors
     /// When a version does not run, or all shares would be 0.
     pub fn weigh(&self, service: &str, weights: &BTreeMap<String, u16>) -> Result<(), HttpError> {
+        if self.cluster.is_some() {
+            return self.order_weights(service, weights);
+        }
         self.change(|state| {
             for (version, weight) in weights {
                 let unknown = state.unknown(service, version);
@@ -386,6 +429,9 @@ impl Http {
     /// # Errors
     /// When it does not run, or what is left of the service has no share.
     pub fn remove(&self, service: &str, version: &str) -> Result<(), HttpError> {
+        if self.cluster.is_some() {
+            return self.order_removal(service, version);
+        }
         self.change(|state| {
             let unknown = state.unknown(service, version);
             let is_it = |component: &Component| component.is_version(service, version);
@@ -423,7 +469,7 @@ impl Http {
         if state.is_ending {
             return Err(HttpError::Ending);
         }
-        let mut plan = routes::plan(&state.components, &state.nodes, &state.routed, &state.served);
+        let mut plan = routes::plan(&state.components, &state.nodes, &state.said.services, &state.routed, &state.served);
         plan.certificates = self.certificates()?;
         plan.trusted.clone_from(&self.config.trusted);
         plan.access_log = self.config.access_log;
@@ -535,7 +581,8 @@ impl State {
         if !faults.is_empty() {
             return Some(faults.join("; "));
         }
-        routes::plan(&components, &Nodes::new(), &self.routed, &self.served).validate().err().map(|fault| fault.to_string())
+        let plan = routes::plan(&components, &Nodes::new(), &BTreeMap::new(), &self.routed, &self.served);
+        plan.validate().err().map(|fault| fault.to_string())
     }
 
     /// Takes a component in; one of its version goes.

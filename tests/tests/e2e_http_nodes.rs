@@ -317,3 +317,71 @@ fn a_version_gets_requests_where_it_says_that_it_is_well_and_nowhere_else() -> R
     ensure!(status == 503, "nobody is well: {status}");
     Ok(())
 }
+
+/// The versions that a node hosts itself, with their shares.
+fn hosted(cluster: &Cluster, node: u64) -> Result<Vec<String>> {
+    let status = http(cluster.server(node))?;
+    let services = status["services"].as_array().cloned().unwrap_or_default();
+    let here = services.iter().filter(|service| !service["instances"].is_null());
+    Ok(here.map(|service| format!("{}={}", service["version"].as_str().unwrap_or(""), service["weight"])).collect())
+}
+
+fn until_hosted(cluster: &Cluster, node: u64, wanted: &[&str]) -> Result<()> {
+    let mut last = Vec::new();
+    let hosts = wait::until(&format!("node {node} hosts {wanted:?}"), || {
+        last = hosted(cluster, node)?;
+        Ok((last == wanted).then_some(()))
+    });
+    hosts.with_context(|| format!("it hosts {last:?}"))
+}
+
+fn deploy(cluster: &Cluster, node: u64, folder: &std::path::Path) -> Result<Value> {
+    cluster.server(node).rctl_json(&["service", "deploy", &folder.display().to_string()])
+}
+
+#[test]
+fn a_version_that_is_deployed_at_one_node_takes_over_on_all_of_them_under_load() -> Result<()> {
+    let mut cluster = started("http-nodes-shift", "[env]\nVERSION = \"1.0.0\"")?;
+    let clear = url(&cluster, EDGE)?;
+    let (hello, env) = (format!("{clear}/web/"), format!("{clear}/web/env"));
+    let second = version(&cluster, "second", "1.1.0", "[env]\nVERSION = \"1.1.0\"")?;
+    let share = |of: usize| -> Result<usize> {
+        let seen: Vec<String> = (0..of).map(|_| good(&[&env])).collect::<Result<_>>()?;
+        Ok(seen.iter().filter(|text| text.contains("1.1.0")).count())
+    };
+    Traffic::around(&hello, |traffic| {
+        deploy(&cluster, 2, &second)?;
+        for node in [1, 2, EDGE] {
+            until_hosted(&cluster, node, &["1.0.0=100", "1.1.0=0"])?;
+        }
+        ensure!(share(20)? == 0, "a second version gets nothing yet");
+        traffic.until_more(100)?;
+        cluster.server(1).rctl_json(&["service", "weights", "web", "1.0.0=90", "1.1.0=10"])?;
+        for node in [1, 2, EDGE] {
+            until_hosted(&cluster, node, &["1.0.0=90", "1.1.0=10"])?;
+        }
+        let tenth = share(200)?;
+        ensure!((1..80).contains(&tenth), "{tenth} of 200");
+        traffic.until_more(100)?;
+        cluster.server(EDGE).rctl_json(&["service", "weights", "web", "1.0.0=0", "1.1.0=100"])?;
+        for node in [1, 2, EDGE] {
+            until_hosted(&cluster, node, &["1.0.0=0", "1.1.0=100"])?;
+        }
+        ensure!(share(50)? == 50);
+        cluster.server(2).rctl_json(&["service", "remove", "web", "1.0.0"])?;
+        for node in [1, 2, EDGE] {
+            until_hosted(&cluster, node, &["1.1.0=100"])?;
+        }
+        traffic.until_more(100)
+    })?;
+    // One that was away has what was changed meanwhile, and none of what it was given.
+    cluster.terminate(1)?;
+    let third = version(&cluster, "third", "1.2.0", "[env]\nVERSION = \"1.2.0\"")?;
+    deploy(&cluster, EDGE, &third)?;
+    cluster.start_node(1)?;
+    until_hosted(&cluster, 1, &["1.1.0=100", "1.2.0=0"])?;
+    let refused = cluster.server(2).rctl(&["service", "remove", "web", "1.0.0"])?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && told.contains("those that do: 1.1.0, 1.2.0"), "{told}");
+    Ok(())
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 use refrain_front::{Endpoint as At, Health, Plan, Release, ReleaseLimits, Route, Service, Target, Upstream};
+use refrain_sequencer::shard::Deployment;
 use refrain_service::{Manifest, Name, Route as Written, ServiceId};
 use refrain_wire::NodeId;
 
@@ -40,11 +41,12 @@ pub(super) struct Version<'a> {
 pub(super) fn plan(
     components: &[Component],
     nodes: &Nodes,
+    deployed: &Deployments,
     routed: &[Manifest],
     served: &BTreeMap<(String, String), Endpoint>,
 ) -> Plan {
     let mut plan = Plan::default();
-    let versions = versions(components, nodes);
+    let versions = versions(components, nodes, deployed);
     for version in &versions {
         let (manifest, upstreams) = (version.manifest, version.upstreams.clone());
         let attempts = if upstreams.len() > 1 { ATTEMPTS } else { 1 };
@@ -76,8 +78,13 @@ pub(super) fn requests_at_once(manifest: &Manifest) -> u32 {
 
 /// All versions that run here or elsewhere, by name and version. What runs here is as this node knows it; of what does
 /// not, the node with the lowest number says what it is, and the highest share counts. Another bundle under the same
-/// name and version is another program, and gets none of the requests.
-pub(super) fn versions<'a>(components: &'a [Component], nodes: &'a Nodes) -> Vec<Version<'a>> {
+/// name and version is another program, and gets none of the requests. The shares of a service that is in the log are
+/// those of the log.
+pub(super) fn versions<'a>(
+    components: &'a [Component],
+    nodes: &'a Nodes,
+    deployed: &Deployments,
+) -> Vec<Version<'a>> {
     let mut versions: BTreeMap<&ServiceId, Version<'a>> = BTreeMap::new();
     for component in components {
         let requests = requests_at_once(component.manifest());
@@ -116,8 +123,18 @@ pub(super) fn versions<'a>(components: &'a [Component], nodes: &'a Nodes) -> Vec
             });
         }
     }
+    for (id, version) in &mut versions {
+        if let Some(deployment) = deployed.get(&version.service) {
+            let number = id.version.to_string();
+            let mut same = deployment.releases.iter().filter(|release| release.version == number);
+            version.weight = same.next().map_or(0, |release| release.weight);
+        }
+    }
     versions.into_values().collect()
 }
+
+/// What the log says, by `namespace/name`.
+pub(super) type Deployments = BTreeMap<String, Deployment>;
 
 /// The name of the upstream of a release that is on another node.
 pub(super) fn node_name(node: NodeId) -> String {

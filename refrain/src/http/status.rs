@@ -20,7 +20,7 @@ impl Http {
         let by_release: ByRelease = (metrics.releases.into_iter())
             .map(|release| ((release.service.clone(), release.version.to_string()), release))
             .collect();
-        let versions = routes::versions(&state.components, &state.nodes);
+        let versions = routes::versions(&state.components, &state.nodes, &state.said.services);
         if !state.listens && versions.is_empty() {
             return None;
         }

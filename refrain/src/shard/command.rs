@@ -6,7 +6,7 @@ use refrain_api::{Appended, ErrorBody, ErrorCode, GuestLines, Members, ServiceDe
 use refrain_engine::replica::Flip;
 use refrain_wire::message::uplink::MemberChange;
 use refrain_wire::stream::{Hello, HelloAnswer};
-use refrain_wire::{Control, GroupId, Incarnation, NodeId, Position, Seat};
+use refrain_wire::{Control, GroupId, Incarnation, NodeId, Position, Seat, ShardControl};
 use tokio::sync::{mpsc, oneshot};
 
 use super::group::SeatState;
@@ -111,6 +111,20 @@ pub enum Command {
         /// The answer.
         reply: Reply<Appended>,
     },
+    /// Change a stateless service.
+    Deploy {
+        /// The record.
+        change: ShardControl,
+        /// The answer.
+        reply: Reply<Appended>,
+    },
+    /// See to it that a bundle is in the data folder.
+    Obtain {
+        /// Its digest.
+        digest: [u8; 32],
+        /// The answer, or why not, in words.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     /// Say what a node is answered that opens a stream for the HTTP front end.
     Greet(Hello, oneshot::Sender<HelloAnswer>),
     /// Say how this node greets others for its HTTP front end, and where they are.
@@ -163,6 +177,8 @@ impl Inner {
             }
             Command::Members(reply) => drop(reply.send(Ok(self.members()))),
             Command::ChangeMembers { change, reply } => self.change_members(change, reply),
+            Command::Deploy { change, reply } => self.deploy(change, reply),
+            Command::Obtain { digest, reply } => self.obtain(digest, reply),
             Command::Greet(hello, reply) => drop(reply.send(self.greeted(&hello))),
             Command::Nodes(reply) => drop(reply.send(self.nodes())),
             Command::Joined(reply) => {

@@ -101,6 +101,8 @@ impl Inner {
 
     /// How this node greets others for its HTTP front end, and where they are.
     pub(super) fn nodes(&self) -> Nodes {
+        // Whoever asks follows the log, and learns so how far it is.
+        self.tell_deployed();
         let generation = self.view.generation().unwrap_or(UNKNOWN);
         let others = self.other_nodes().into_iter().filter_map(|node| Some((node, self.address_of(node)?)));
         Nodes { hello: Hello::new(Role::Http, self.cluster, generation, self.node), others: others.collect() }
