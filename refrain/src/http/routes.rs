@@ -1,37 +1,60 @@
 //! From manifests to the front end's plan: services with their releases, and the routes to them.
 //!
-//! A service that runs in several versions has a release of each, and a share of its requests for each, unless they
+//! A version of a stateless service has an upstream for each node that hosts it, this one first. A service that runs in several versions has a release of each, and a share of its requests for each, unless they
 //! name one by `x-refrain-version`. Routes of all versions count, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
-use refrain_front::{Endpoint as At, Plan, Release, ReleaseLimits, Route, Service, Target, Upstream};
+use refrain_front::{Endpoint as At, Health, Plan, Release, ReleaseLimits, Route, Service, Target, Upstream};
+use refrain_sequencer::shard::Deployment;
 use refrain_service::{Manifest, Name, Route as Written, ServiceId};
+use refrain_wire::NodeId;
 
 use super::component::Component;
+use super::nodes::Nodes;
 use crate::config::Endpoint;
 
 /// What the front end waits longer than the host, so that the host's own answer is the one that a client gets.
 const SLACK: Duration = Duration::from_secs(1);
 
+/// The name of the upstream of a release that is a component of this process.
+pub(super) const HERE: &str = "component";
+/// Upstreams that are tried for a request that failed at one, where a version runs on several nodes.
+const ATTEMPTS: u32 = 3;
+
+/// Most requests at once that another node is believed to take.
+const MAX_REQUESTS: u32 = 1 << 24;
+
+/// A version of a stateless service, wherever it runs.
+pub(super) struct Version<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) service: String,
+    pub(super) bundle: String,
+    pub(super) weight: u16,
+    is_here: bool,
+    upstreams: Vec<Upstream>,
+}
+
 /// The plan for these. `served` tells where ports of replicated services listen, by full name and port.
 pub(super) fn plan(
     components: &[Component],
+    nodes: &Nodes,
+    deployed: &Deployments,
     routed: &[Manifest],
     served: &BTreeMap<(String, String), Endpoint>,
 ) -> Plan {
     let mut plan = Plan::default();
-    for component in components {
-        let manifest = component.manifest();
-        let http = &manifest.http;
-        let requests = http.instances.saturating_mul(http.concurrency).saturating_add(http.queue);
-        let upstream = Upstream { requests, ..Upstream::new("component", At::Handler(component.handler())) };
-        add(&mut plan, manifest, component.service().to_owned(), vec![upstream], component_limits(manifest));
+    let versions = versions(components, nodes, deployed);
+    for version in &versions {
+        let (manifest, upstreams) = (version.manifest, version.upstreams.clone());
+        let attempts = if upstreams.len() > 1 { ATTEMPTS } else { 1 };
+        let limits = ReleaseLimits { attempts, ..component_limits(manifest) };
+        add(&mut plan, manifest, version.service.clone(), upstreams, limits);
     }
-    for component in components {
-        add_routes(&mut plan, component.manifest(), |_| shares(components, component.service()));
+    for version in &versions {
+        add_routes(&mut plan, version.manifest, |_| shares(&versions, &version.service));
     }
     for manifest in routed {
         for port in ports(manifest) {
@@ -47,15 +70,91 @@ pub(super) fn plan(
     plan
 }
 
-/// The versions of a stateless service with their shares of its requests.
-fn shares(components: &[Component], service: &str) -> Vec<Target> {
-    let of = components.iter().filter(|component| component.service() == service);
-    let target = |component: &Component| Target {
+/// Requests that a component takes at once, those that wait for an instance included.
+pub(super) fn requests_at_once(manifest: &Manifest) -> u32 {
+    let http = &manifest.http;
+    http.instances.saturating_mul(http.concurrency).saturating_add(http.queue)
+}
+
+/// All versions that run here or elsewhere, by name and version. What runs here is as this node knows it; of what does
+/// not, the node with the lowest number says what it is, and the highest share counts. Another bundle under the same
+/// name and version is another program, and gets none of the requests. The shares of a service that is in the log are
+/// those of the log.
+pub(super) fn versions<'a>(
+    components: &'a [Component],
+    nodes: &'a Nodes,
+    deployed: &Deployments,
+) -> Vec<Version<'a>> {
+    let mut versions: BTreeMap<&ServiceId, Version<'a>> = BTreeMap::new();
+    for component in components {
+        let requests = requests_at_once(component.manifest());
+        let upstream = Upstream { requests, ..Upstream::new(HERE, At::Handler(component.handler())) };
+        let version = Version {
+            manifest: component.manifest(),
+            service: component.service().to_owned(),
+            bundle: component.digest().to_string(),
+            weight: component.weight(),
+            is_here: true,
+            upstreams: vec![upstream],
+        };
+        versions.insert(&component.manifest().id, version);
+    }
+    for node in nodes.values() {
+        for there in node.hosts.values() {
+            let (manifest, hosted) = (&*there.manifest, &there.hosted);
+            let version = versions.entry(&manifest.id).or_insert_with(|| Version {
+                manifest,
+                service: service(manifest),
+                bundle: hosted.bundle.clone(),
+                weight: 0,
+                is_here: false,
+                upstreams: Vec::new(),
+            });
+            if version.bundle != hosted.bundle {
+                continue;
+            }
+            if !version.is_here {
+                version.weight = version.weight.max(hosted.weight);
+            }
+            version.upstreams.push(Upstream {
+                requests: hosted.requests.clamp(1, MAX_REQUESTS),
+                is_draining: !there.is_ready(),
+                ..Upstream::new(node_name(node.dial.node()), At::Inner(node.dial.clone()))
+            });
+        }
+    }
+    for (id, version) in &mut versions {
+        if let Some(deployment) = deployed.get(&version.service) {
+            let number = id.version.to_string();
+            let mut same = deployment.releases.iter().filter(|release| release.version == number);
+            version.weight = same.next().map_or(0, |release| release.weight);
+        }
+    }
+    versions.into_values().collect()
+}
+
+/// What the log says, by `namespace/name`.
+pub(super) type Deployments = BTreeMap<String, Deployment>;
+
+/// The name of the upstream of a release that is on another node.
+pub(super) fn node_name(node: NodeId) -> String {
+    format!("node {node}")
+}
+
+/// The versions of a stateless service with their shares of its requests. Where none has a share the highest has all.
+fn shares(versions: &[Version<'_>], service: &str) -> Vec<Target> {
+    let of = || versions.iter().filter(|version| version.service == service);
+    let highest = of().max_by(|one, other| rank(&one.manifest.id).cmp(&rank(&other.manifest.id)));
+    let is_shared = of().any(|version| version.weight > 0);
+    let target = |version: &Version<'_>| Target {
         service: service.to_owned(),
-        version: Some(component.manifest().id.version.as_semver().clone()),
-        weight: component.weight(),
+        version: Some(version.manifest.id.version.as_semver().clone()),
+        weight: match is_shared {
+            true => version.weight,
+            false => u16::from(highest.is_some_and(|highest| highest.manifest.id == version.manifest.id)),
+        },
     };
-    of.map(target).collect()
+    of().map(target).collect()
 }
 
 /// Which of two versions is the one that a service's requests go to when nothing else is said: a higher one, but one
@@ -103,13 +202,13 @@ fn component_limits(manifest: &Manifest) -> ReleaseLimits {
         body_bytes: http.request_body.get(),
         answer: http.queue_wait + http.deadline + SLACK,
         total: Some(http.queue_wait + http.lifetime + SLACK),
-        attempts: 1,
         ..ReleaseLimits::default()
     }
 }
 
 fn add(plan: &mut Plan, manifest: &Manifest, name: String, upstreams: Vec<Upstream>, limits: ReleaseLimits) {
-    let release = Release { version: manifest.id.version.as_semver().clone(), upstreams, limits, health: None };
+    let health = manifest.http.health.clone().map(|path| Health { path, ..Health::default() });
+    let release = Release { version: manifest.id.version.as_semver().clone(), upstreams, limits, health };
     match plan.services.iter_mut().find(|service| service.name == name) {
         Some(service) => service.releases.push(release),
         None => plan.services.push(Service { name, releases: vec![release] }),
