@@ -23,6 +23,13 @@ pub struct Args {
     /// The server's binary. Default: built by cargo if this runs under cargo, and taken from beside this program.
     #[arg(long, global = true, value_name = "PATH")]
     pub refrain: Option<PathBuf>,
+    /// The front end alone, `front` of the examples of `refrain-front`. Default: built by cargo if this runs under cargo,
+    /// and taken from `examples` beside this program.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub front: Option<PathBuf>,
+    /// wasmtime's command line, for `wasmtime serve`. Default: the one on PATH.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub wasmtime: Option<PathBuf>,
     /// The folder of the examples.
     #[arg(long, global = true, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))]
     pub examples: PathBuf,
@@ -102,6 +109,18 @@ pub enum What {
     IdleServices,
     /// 1,000 inserts in one transaction of SQLite, replicated, and the same source built natively.
     Sqlite,
+    /// Everything about HTTP, side by side: wasmtime serve, nginx, HAProxy.
+    Http,
+    /// Components that greet, the proxy included, beside `wasmtime serve`: processor time and latency of a request.
+    HttpHello,
+    /// The front end alone before a server at an address, beside nginx and HAProxy: processor time and latency.
+    HttpFront,
+    /// What 10,000 idle connections take of the server's memory.
+    HttpIdle,
+    /// A component beside four that spin: how long its answers take.
+    HttpNeighbours,
+    /// From the deployment of a component, its compiled code at hand, to its first answer.
+    HttpStart,
 }
 
 /// How to print.
@@ -120,6 +139,7 @@ const EXAMPLES: &str = "Examples:
   bench load --connections 16
   bench telemetry --base ../other/target/release/refrain
   bench join --history 10000    with a shorter history
+  bench http --wasmtime /opt/wasmtime/bin/wasmtime
   bench all -o json >figures.json";
 
 fn connections() -> clap::builder::RangedI64ValueParser<u16> {

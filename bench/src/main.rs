@@ -15,13 +15,19 @@ mod cluster;
 mod cpu;
 mod etcd;
 mod folder;
+mod front;
+mod haproxy;
 mod http;
+mod http_server;
 mod journal;
 mod latency;
+mod loader;
 mod log_lines;
 mod machine;
 mod measure;
 mod native;
+mod nginx;
+mod open_files;
 mod paced;
 mod pause;
 mod ping;
@@ -39,6 +45,9 @@ mod service_copy;
 mod setup;
 mod stream;
 mod table;
+mod upstream;
+mod wasmtime;
+mod wrk;
 
 fn main() -> ExitCode {
     match run::run(args::Args::parse()) {

@@ -11,12 +11,14 @@ use crate::setup::Setup;
 mod asyncify;
 mod checkpoint_pause;
 mod cluster;
+mod code;
 mod echo;
 mod failover;
 mod filled;
 mod floor;
 mod framing;
 mod fuel;
+mod http;
 mod idle;
 mod idle_services;
 mod images;
@@ -51,6 +53,9 @@ impl What {
                 vec![Self::Floor, self]
             }
             Self::Join { .. } => vec![Self::Floor, self],
+            Self::Http => {
+                vec![Self::HttpHello, Self::HttpFront, Self::HttpIdle, Self::HttpNeighbours, Self::HttpStart]
+            }
             one => vec![one],
         }
     }
@@ -81,12 +86,23 @@ impl What {
             Self::Start => "start",
             Self::IdleServices => "idle-services",
             Self::Sqlite => "sqlite",
+            Self::Http => "http",
+            Self::HttpHello => "http-hello",
+            Self::HttpFront => "http-front",
+            Self::HttpIdle => "http-idle",
+            Self::HttpNeighbours => "http-neighbours",
+            Self::HttpStart => "http-start",
         }
     }
 
     /// Whether it needs the server at all.
     pub fn needs_refrain(&self) -> bool {
-        !matches!(self, Self::Floor | Self::ClusterFloor | Self::Etcd | Self::RedisAof)
+        !matches!(self, Self::Floor | Self::ClusterFloor | Self::Etcd | Self::RedisAof | Self::HttpFront)
+    }
+
+    /// Whether it needs the front end alone.
+    pub fn needs_front(&self) -> bool {
+        *self == Self::HttpFront
     }
 
     /// Whether there is something to measure without the server.
@@ -104,13 +120,14 @@ impl What {
                 | Self::Fuel
                 | Self::Start
                 | Self::IdleServices
+                | Self::HttpStart
         )
     }
 
     /// Measures.
     pub fn measure(self, setup: &Setup, rows: &mut Rows) -> Result<()> {
         match self {
-            Self::All => self.each().into_iter().try_for_each(|one| one.measure(setup, rows)),
+            Self::All | Self::Http => self.each().into_iter().try_for_each(|one| one.measure(setup, rows)),
             Self::Floor => floor::measure(setup, rows),
             Self::Echo { connections } => echo::measure(setup, connections, rows),
             Self::Load { connections } => load::measure(setup, connections, rows),
@@ -127,6 +144,11 @@ impl What {
             Self::Start => start::measure(setup, rows),
             Self::IdleServices => idle_services::measure(setup, rows),
             Self::Sqlite => sqlite::measure(setup, rows),
+            Self::HttpHello => http::hello::measure(setup, rows),
+            Self::HttpFront => http::front::measure(setup, rows),
+            Self::HttpIdle => http::idle::measure(setup, rows),
+            Self::HttpNeighbours => http::neighbours::measure(setup, rows),
+            Self::HttpStart => http::start::measure(setup, rows),
             _ => cluster::measure(setup, self.contenders(), rows),
         }
     }

@@ -12,8 +12,7 @@ use anyhow::{Result, anyhow};
 use crate::latency::Latencies;
 use crate::log_lines::TimeOfDay;
 use crate::pause::pause;
-use crate::ping::Line;
-use crate::ping::set::Set;
+use crate::ping::{Exchange, Line};
 
 /// Connections, each with a thread of blocking calls; a request that is late delays those of its connection alone.
 const CONNECTIONS: usize = 16;
@@ -41,15 +40,20 @@ pub struct Outcome {
 }
 
 impl Traffic {
-    /// SETs at so many a second to the server at `address`.
-    pub fn start(address: SocketAddr, per_second: f64) -> Result<Self> {
+    /// Requests at so many a second to the server at `address`.
+    pub fn start(
+        address: SocketAddr,
+        exchange: impl Exchange + Send + Sync + 'static,
+        per_second: f64,
+    ) -> Result<Self> {
+        let exchange: Arc<dyn Exchange + Send + Sync> = Arc::new(exchange);
         let lines: Vec<Line> = (0..CONNECTIONS).map(|_| Line::connect(address)).collect::<Result<_>>()?;
         let (start, start_of_day, stop) = (Instant::now(), TimeOfDay::now(), Arc::new(AtomicBool::new(false)));
         let interval = Duration::from_secs_f64(CONNECTIONS as f64 / per_second);
         let thread = |(number, line): (usize, Line)| {
-            let stop = Arc::clone(&stop);
+            let (exchange, stop) = (Arc::clone(&exchange), Arc::clone(&stop));
             let first = interval.mul_f64(number as f64 / CONNECTIONS as f64);
-            thread::spawn(move || play(line, number, start, first, interval, &stop))
+            thread::spawn(move || play(line, &*exchange, number, start, first, interval, &stop))
         };
         let threads = lines.into_iter().enumerate().map(thread).collect();
         Ok(Self { start, start_of_day, stop, threads })
@@ -92,6 +96,7 @@ impl Outcome {
 
 fn play(
     mut line: Line,
+    exchange: &dyn Exchange,
     number: usize,
     start: Instant,
     first: Duration,
@@ -102,7 +107,7 @@ fn play(
     let mut due = first;
     while !stop.load(Ordering::Relaxed) {
         pause(due.saturating_sub(start.elapsed()));
-        line.ask(&Set, number, samples.len())?;
+        line.ask(exchange, number, samples.len())?;
         samples.push(Sample { due, latency: start.elapsed().saturating_sub(due) });
         due += interval;
     }

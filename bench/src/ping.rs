@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::latency::Latencies;
 
 pub mod echo;
+pub mod get;
 mod many;
 mod pair;
 pub mod put;

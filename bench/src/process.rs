@@ -34,10 +34,18 @@ pub struct Process {
 impl Process {
     /// Starts `command`. Its error output goes to a file in `folder`.
     pub fn start(name: &str, command: &mut Command, folder: &Path) -> Result<Self> {
+        Self::spawn(name, command.stdin(Stdio::null()), folder)
+    }
+
+    /// The same for a program that runs until its standard input ends, which is when this is dropped.
+    pub fn start_with_input(name: &str, command: &mut Command, folder: &Path) -> Result<Self> {
+        Self::spawn(name, command.stdin(Stdio::piped()), folder)
+    }
+
+    fn spawn(name: &str, command: &mut Command, folder: &Path) -> Result<Self> {
         let errors = folder.join(format!("{name}.stderr"));
         let file = File::create(&errors).with_context(|| format!("cannot create {}", errors.display()))?;
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)
             .spawn()
@@ -51,6 +59,11 @@ impl Process {
     /// The number of the process.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has not ended yet.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Hands lines of standard output to `pick` until it makes something of one.
@@ -221,6 +234,18 @@ mod tests {
         let id = process.id();
         drop(process);
         assert!(!Path::new(&format!("/proc/{id}")).exists());
+    }
+
+    #[test]
+    fn a_process_with_input_runs_while_it_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process =
+            Process::start_with_input("it", &mut shell("echo ready now; exec cat"), folder.path()).unwrap();
+        process.wait_for(LONG, word).unwrap();
+        assert!(process.runs());
+        let mut process = Process::start("it", &mut shell("echo ready now; exec cat"), folder.path()).unwrap();
+        assert!(process.wait_for(LONG, |_| None::<()>).is_err());
+        assert!(!process.runs());
     }
 
     #[test]

@@ -41,6 +41,12 @@ pub enum Side {
     Refrain,
     /// What Refrain is compared with: another build of it, or the same without traces.
     Base,
+    /// `wasmtime serve`, without a proxy before it.
+    Wasmtime,
+    /// nginx before the same server.
+    Nginx,
+    /// HAProxy before the same server.
+    Haproxy,
 }
 
 /// One thing, on one side.
@@ -98,6 +104,8 @@ pub enum Unit {
     PercentOfCore,
     /// Hundredths of the payload.
     PercentOfPayload,
+    /// Millionths of a second of processor time, of one request.
+    ProcessorMicroseconds,
 }
 
 impl Unit {
@@ -128,6 +136,8 @@ pub enum RatioOf {
     Rate,
     /// 99th percentiles of times: above 1 is slower.
     P99,
+    /// Processor time of a request: above 1 costs more.
+    Processor,
 }
 
 /// What a figure should be, and whether it is.

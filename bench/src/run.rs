@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::args::{Args, Output};
+use crate::args::{Args, Output, What};
 use crate::machine::Machine;
 use crate::report::{Failure, Report};
 use crate::setup::Setup;
@@ -13,7 +13,8 @@ use crate::table;
 /// Runs. A measurement that fails does not keep the others from being made; the code tells that one did.
 pub fn run(args: Args) -> Result<ExitCode> {
     let each = args.what.clone().each();
-    let mut setup = Setup::new(&args, each.iter().any(|what| what.needs_refrain()))?;
+    let needs = |of: fn(&What) -> bool| each.iter().any(of);
+    let mut setup = Setup::new(&args, needs(What::needs_refrain), needs(What::needs_front))?;
     let mut report = Report { machine: Machine::observe(setup.folder()), rows: Vec::new(), failures: Vec::new() };
     for what in each {
         let name = what.name();

@@ -128,14 +128,16 @@ pub fn changes_the_server(name: &OsString) -> bool {
     name.to_str().is_some_and(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)) || name == "RUST_LOG")
 }
 
-/// The example and its address in `serving NAMESPACE/NAME[@VERSION] (...) on ADDRESS`.
+/// The example and its address in `serving NAMESPACE/NAME[@VERSION] (...) on ADDRESS`, or on the URL of its routes.
 pub fn serving(line: &str) -> Option<(String, SocketAddr)> {
     let rest = line.strip_prefix("serving ")?;
     let service = rest.split_whitespace().next()?;
     let (_, address) = rest.rsplit_once(" on ")?;
     let unversioned = service.split('@').next()?;
     let name = unversioned.rsplit('/').next()?;
-    Some((name.to_owned(), address.trim().parse().ok()?))
+    let address = address.trim();
+    let address = address.strip_prefix("http://").and_then(|url| url.split('/').next()).unwrap_or(address);
+    Some((name.to_owned(), address.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -149,6 +151,7 @@ mod tests {
             "serving examples/echo on 127.0.0.1:7007",
             "serving examples/echo (echo, 3 replicas) on 127.0.0.1:7007",
             "serving examples/echo@0.1.0 (echo, 3 replicas) on 127.0.0.1:7007",
+            "serving examples/echo@0.1.0 (http, stateless) on http://127.0.0.1:7007/echo/...",
         ] {
             assert_eq!(serving(line), Some(("echo".to_owned(), address)), "{line}");
         }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -13,7 +14,7 @@ use crate::cluster::{Cluster, Layout};
 use crate::process::Process;
 use crate::report::Side;
 use crate::server::{Durability, Server};
-use crate::{build, folder, native};
+use crate::{build, folder, native, program};
 
 /// What the measurements share.
 pub struct Setup {
@@ -21,6 +22,8 @@ pub struct Setup {
     pub quick: bool,
     examples: PathBuf,
     refrain: Option<PathBuf>,
+    front: Option<PathBuf>,
+    wasmtime: Option<PathBuf>,
     run: TempDir,
     servers: Cell<u32>,
 }
@@ -40,15 +43,22 @@ enum Running {
 }
 
 impl Setup {
-    /// Finds everything and makes the folder of this run; `with_refrain` when the server will be needed.
-    pub fn new(args: &Args, with_refrain: bool) -> Result<Self> {
+    /// Finds everything and makes the folder of this run; `with_refrain` when the server will be needed, `with_front` when
+    /// the front end alone will.
+    pub fn new(args: &Args, with_refrain: bool, with_front: bool) -> Result<Self> {
         let examples = args.examples.canonicalize();
         let examples = examples.with_context(|| format!("cannot find the examples in {}", args.examples.display()))?;
-        let wanted = with_refrain && !args.native_only;
+        let wasmtime = match &args.wasmtime {
+            Some(asked) => Some(asked.canonicalize().with_context(|| format!("cannot find {}", asked.display()))?),
+            None => program::find("wasmtime"),
+        };
+        let wanted = |needed: bool| needed && !args.native_only;
         Ok(Self {
             quick: args.quick,
             examples,
-            refrain: wanted.then(|| build::refrain(args.refrain.as_deref())).transpose()?,
+            refrain: wanted(with_refrain).then(|| build::refrain(args.refrain.as_deref())).transpose()?,
+            front: wanted(with_front).then(|| build::front(args.front.as_deref())).transpose()?,
+            wasmtime,
             run: folder::create(args.data_dir.as_deref())?,
             servers: Cell::new(0),
         })
@@ -68,6 +78,11 @@ impl Setup {
     /// `full`, or much less for a trial.
     pub fn scaled(&self, full: usize) -> usize {
         if self.quick { full.div_ceil(10) } else { full }
+    }
+
+    /// The same of a time.
+    pub fn scaled_time(&self, full: Duration) -> Duration {
+        if self.quick { full / 10 } else { full }
     }
 
     /// Starts the example natively.
@@ -134,6 +149,21 @@ impl Setup {
     pub fn cluster(&self, layout: &Layout<'_>) -> Result<Cluster> {
         let program = self.refrain.as_deref().context("a cluster of Refrain is not measured with --native-only")?;
         Cluster::create(program, &self.examples, &self.folder().join("code"), &self.next_folder("cluster"), layout)
+    }
+
+    /// The front end alone, unless Refrain is not to be measured.
+    pub fn front(&self) -> Option<&Path> {
+        self.front.as_deref()
+    }
+
+    /// wasmtime's command line, where it is installed.
+    pub fn wasmtime(&self) -> Option<&Path> {
+        if self.wasmtime.is_none() {
+            eprintln!(
+                "bench: wasmtime is not installed (cargo install wasmtime-cli), nor named with --wasmtime: left out"
+            );
+        }
+        self.wasmtime.as_deref()
     }
 
     /// Whether Refrain is to be measured.

@@ -78,6 +78,9 @@ fn side(side: Side) -> &'static str {
         Side::Redis => "redis",
         Side::Refrain => "refrain",
         Side::Base => "base",
+        Side::Wasmtime => "wasmtime",
+        Side::Nginx => "nginx",
+        Side::Haproxy => "haproxy",
     }
 }
 
@@ -92,6 +95,7 @@ fn quantity(quantity: Quantity) -> String {
         Unit::Writes => format!("{} writes", grouped(value)),
         Unit::PercentOfCore => format!("{value:.1} % of a core"),
         Unit::PercentOfPayload => format!("{value:.3} %"),
+        Unit::ProcessorMicroseconds => format!("{value:.1} us of cpu"),
     }
 }
 
@@ -101,6 +105,7 @@ fn ratio(ratio: Ratio) -> String {
         RatioOf::Time => "time",
         RatioOf::Rate => "rate",
         RatioOf::P99 => "p99",
+        RatioOf::Processor => "cpu",
     };
     match ratio.to {
         Side::Native => format!("{:.2} x {of}", ratio.value),

@@ -11,8 +11,8 @@ const END: &[u8] = b"\r\n\r\n";
 pub struct Head {
     /// The status code.
     pub status: u16,
-    /// How many bytes follow.
-    pub body_bytes: usize,
+    /// How many bytes follow; `None` when they come in chunks.
+    pub body_bytes: Option<usize>,
 }
 
 impl Head {
@@ -37,20 +37,24 @@ fn status(line: &str) -> Result<u16> {
     }
 }
 
-fn body_bytes<'a>(status: u16, fields: impl Iterator<Item = &'a str>) -> Result<usize> {
-    let mut length = None;
+fn body_bytes<'a>(status: u16, fields: impl Iterator<Item = &'a str>) -> Result<Option<usize>> {
+    let (mut length, mut is_chunked) = (None, false);
     for field in fields {
         let (name, value) = field.split_once(':').with_context(|| format!("not a field: {field:?}"))?;
         if name.eq_ignore_ascii_case("transfer-encoding") {
-            bail!("the answer has the transfer coding {value:?}, which this client does not know");
+            if !value.trim().eq_ignore_ascii_case("chunked") {
+                bail!("the answer has the transfer coding {value:?}, which this client does not know");
+            }
+            is_chunked = true;
         }
         if name.eq_ignore_ascii_case("content-length") {
             length = Some(value.trim().parse().with_context(|| format!("not a length: {value:?}"))?);
         }
     }
     match (status, length) {
-        (..200 | 204 | 304, _) => Ok(0),
-        (_, Some(length)) => Ok(length),
+        (..200 | 204 | 304, _) => Ok(Some(0)),
+        _ if is_chunked => Ok(None),
+        (_, Some(length)) => Ok(Some(length)),
         (_, None) => bail!("the answer {status} does not say its length"),
     }
 }
@@ -66,14 +70,20 @@ mod tests {
     #[test]
     fn status_and_length_are_found() {
         let text = "HTTP/1.1 200 OK\r\nA: b\r\ncOntent-lEngth:  12 \r\n\r\nbody";
-        let expected = Head { status: 200, body_bytes: 12 };
+        let expected = Head { status: 200, body_bytes: Some(12) };
         assert_eq!(parse(text).unwrap(), Some((expected, text.len() - 4)));
     }
 
     #[test]
     fn an_answer_without_content_needs_no_length() {
         let (head, _) = parse("HTTP/1.1 204 No Content\r\n\r\n").unwrap().unwrap();
-        assert_eq!(head.body_bytes, 0);
+        assert_eq!(head.body_bytes, Some(0));
+    }
+
+    #[test]
+    fn chunks_have_no_length() {
+        let (head, _) = parse("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n").unwrap().unwrap();
+        assert_eq!(head.body_bytes, None);
     }
 
     #[test]
@@ -93,7 +103,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         ] {
             assert!(parse(text).is_err(), "{text:?}");
         }

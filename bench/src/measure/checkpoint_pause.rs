@@ -11,6 +11,7 @@ use crate::cluster::{ALL, Cluster, Layout};
 use crate::latency::Latencies;
 use crate::paced::Traffic;
 use crate::pause::pause;
+use crate::ping::set::Set;
 use crate::report::{Aim, Ratio, RatioOf, Row, Side};
 use crate::setup::Setup;
 
@@ -31,7 +32,7 @@ pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
     let mut latencies = [Latencies::default(), Latencies::default()];
     for _ in 0..if setup.quick { 1 } else { ROUNDS } {
         for (cluster, latencies) in clusters.iter().zip(&mut latencies) {
-            let traffic = Traffic::start(cluster.address(cluster.leader()?, KV)?, per_second)?;
+            let traffic = Traffic::start(cluster.address(cluster.leader()?, KV)?, Set, per_second)?;
             pause(ROUND);
             let end = traffic.elapsed();
             latencies.append(traffic.stop()?.between(SETTLE, end));

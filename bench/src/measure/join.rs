@@ -115,7 +115,7 @@ fn join_once(cluster: &mut Cluster, per_second: f64, seen: &mut Seen) -> Result<
     let log = cluster.log_of(joining)?.skip()?;
     let plans = cluster.log_of(cluster.leader()?)?.skip()?;
     let votes = cluster.log_of(PROXY)?.skip()?;
-    let traffic = Traffic::start(cluster.address(PROXY, KV)?, per_second)?;
+    let traffic = Traffic::start(cluster.address(PROXY, KV)?, Set, per_second)?;
     pause(BEFORE);
     let killed = traffic.elapsed();
     cluster.kill(leaving)?;

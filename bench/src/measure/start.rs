@@ -1,13 +1,12 @@
 //! How long a service takes from its manifest until it listens, its compiled code being there already: what a start
 //! with it takes longer than one without, its bundle and its first entries of the log synced to the disk.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::Rows;
+use super::{Rows, code};
 use crate::latency::Latencies;
 use crate::report::{Aim, Row, Side, Unit};
 use crate::server::{Durability, Server};
@@ -16,24 +15,22 @@ use crate::setup::Setup;
 const SERVICES: [&str; 3] = ["echo", "kv-server", "image-server"];
 const ROUNDS: usize = 30;
 const AIM_MS: f64 = 20.0;
-/// Where a server keeps compiled code, in its data folder.
-const CODE: &str = "code";
 
 /// Measures new servers with empty logs, in turns.
 pub fn measure(setup: &Setup, rows: &mut Rows) -> Result<()> {
     if !setup.has_refrain() {
         return Ok(());
     }
-    let code = setup.folder().join("compiled");
+    let compiled = setup.folder().join("compiled");
     for name in SERVICES {
-        keep_code(&start(setup, &[name], None)?, &code)?;
+        code::keep(&start(setup, &[name], None)?, &compiled)?;
     }
     let mut alone = Latencies::default();
     let mut times = SERVICES.map(|_| Latencies::default());
     for _ in 0..setup.scaled(ROUNDS) {
-        alone.push(timed(setup, &[], &code)?);
+        alone.push(timed(setup, &[], &compiled)?);
         for (name, times) in SERVICES.iter().zip(&mut times) {
-            times.push(timed(setup, &[name], &code)?);
+            times.push(timed(setup, &[name], &compiled)?);
         }
     }
     let alone = alone.summary();
@@ -57,19 +54,6 @@ fn start(setup: &Setup, services: &[&str], code: Option<&Path>) -> Result<Server
     setup.refrain_with_code(services, Durability::Fsync, code)?.context("Refrain is not to be measured")
 }
 
-fn timed(setup: &Setup, services: &[&str], code: &Path) -> Result<Duration> {
-    Ok(start(setup, services, Some(code))?.started_in())
-}
-
-/// Copies what a server has compiled into the folder `into`.
-fn keep_code(server: &Server, into: &Path) -> Result<()> {
-    let from = server.data().join(CODE);
-    fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
-    for entry in fs::read_dir(&from).with_context(|| format!("cannot read {}", from.display()))? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), into.join(entry.file_name())).context("cannot copy compiled code")?;
-        }
-    }
-    Ok(())
+fn timed(setup: &Setup, services: &[&str], compiled: &Path) -> Result<Duration> {
+    Ok(start(setup, services, Some(compiled))?.started_in())
 }
