@@ -52,7 +52,7 @@ pub struct CheckpointStatus {
 /// Lines that a guest wrote, in their order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestLines {
-    /// The node that kept them; each keeps what its own proxy released since it started.
+    /// The node that kept them; each keeps what its own proxy released, or its own instances wrote, since it started.
     pub node: u64,
     /// The lines.
     pub lines: Vec<GuestLine>,
@@ -62,17 +62,20 @@ pub struct GuestLines {
     pub missed: u64,
 }
 
-/// A line that a guest wrote, and that its replicas agreed on.
+/// A line that a guest wrote: of a replicated service one that its replicas agreed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestLine {
     /// Its number on this node, from 1.
     pub number: u64,
-    /// The turn that wrote it.
+    /// The turn that wrote it; 0 of a stateless service.
     pub position: u64,
-    /// When this node released it, by its own clock: microseconds since 1970.
+    /// When this node released it, or its instance wrote it, by the node's own clock: microseconds since 1970.
     pub time_micros: u64,
-    /// Where to: `out` or `err`.
+    /// Where to: `out` or `err`; `host` is what the host says about lines of a stateless service that it dropped.
     pub stream: String,
+    /// The version that wrote it, of a stateless service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The line, without its end; bytes that are not UTF-8 are replaced.
     pub line: String,
 }

@@ -37,16 +37,11 @@ pub fn remove(client: &Client, name: &str, version: &str) -> Result<Output, Rctl
 
 /// `namespace/name` as it is; a name alone by asking the server which stateless service has it.
 fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
-    service::among(given, || {
-        let http = client.status()?.http.unwrap_or_default();
-        let mut known: Vec<String> = http.services.into_iter().filter(|of| of.stateless).map(|of| of.service).collect();
-        known.dedup();
-        Ok(known)
-    })
+    service::among(given, || Ok(service::stateless(&client.status()?.http.unwrap_or_default())))
 }
 
 /// The versions of one service.
-fn output(mut status: HttpStatus, service: &str) -> Output {
+pub fn output(mut status: HttpStatus, service: &str) -> Output {
     status.services.retain(|of| of.service == service);
     let shown = status.clone();
     Output::value(&status, move |colour| status::http(&shown, colour))

@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::error::RctlError;
 use crate::human::{count, moment};
 use crate::output::{Format, Output};
-use crate::service::resolve;
+use crate::service::resolve_any;
 use crate::table::printable;
 
 /// How long `--follow` waits before it asks again when nothing has come.
@@ -20,7 +20,7 @@ const AT_ONCE: usize = 1_000;
 
 /// Shows the newest lines; with `follow` also those that come, until it is interrupted.
 pub fn run(client: &Client, name: &str, lines: usize, follow: bool, format: Format) -> Result<Output, RctlError> {
-    let (namespace, name) = resolve(client, name)?;
+    let (namespace, name) = resolve_any(client, name)?;
     let ask = |after, lines| client.get::<GuestLines>(&paths::of_logs(namespace.as_str(), name.as_str(), after, lines));
     let newest = ask(None, lines)?;
     if !follow {
@@ -68,5 +68,7 @@ fn text(lines: &GuestLines) -> String {
 
 fn line(line: &GuestLine) -> String {
     let (at, stream) = (moment(line.time_micros), printable(&line.stream));
-    format!("{at}  {:>8}  {stream:<3}  {}\n", line.position, printable(&line.line))
+    let by =
+        line.version.as_deref().map_or_else(|| line.position.to_string(), |version| printable(version).to_string());
+    format!("{at}  {by:>8}  {stream:<4}  {}\n", printable(&line.line))
 }

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-use refrain_api::{Appended, CorruptReplica, KillReplica, RebuildReplica, Scale, paths};
+use refrain_api::{Appended, CorruptReplica, HttpStatus, KillReplica, RebuildReplica, Scale, paths};
 use refrain_service::{MANIFEST_FILE, Name, template};
 use serde::Serialize;
 
@@ -75,6 +75,23 @@ fn act(
 /// `namespace/name` as it is; a name alone by asking the server which service has it.
 pub fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
     among(given, || Ok(client.status()?.services.into_iter().map(|service| service.name).collect()))
+}
+
+/// The same, of stateless services too.
+pub fn resolve_any(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
+    among(given, || {
+        let status = client.status()?;
+        let replicated = status.services.into_iter().map(|service| service.name);
+        Ok(replicated.chain(stateless(&status.http.unwrap_or_default())).collect())
+    })
+}
+
+/// The names of stateless services, each once.
+pub fn stateless(http: &HttpStatus) -> Vec<String> {
+    let stateless = http.services.iter().filter(|of| of.stateless);
+    let mut names: Vec<String> = stateless.map(|of| of.service.clone()).collect();
+    names.dedup();
+    names
 }
 
 /// The same, of these services; they are asked for only if the namespace is not given.

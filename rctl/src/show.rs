@@ -4,10 +4,11 @@ use refrain_api::{LimitStatus, PortStatus, ServiceDetail, paths};
 use refrain_service::format_duration;
 
 use crate::client::Client;
+use crate::deploy;
 use crate::error::RctlError;
 use crate::human::{count, size};
 use crate::output::Output;
-use crate::service::resolve;
+use crate::service::{resolve_any, stateless};
 use crate::status::{SEAT_HEADER, seat};
 use crate::table::{Cell, printable, render};
 
@@ -15,7 +16,12 @@ const LABEL: usize = 12;
 const LIMIT_HEADER: [&str; 3] = ["LIMIT", "VALUE", "USED"];
 
 pub fn run(client: &Client, name: &str) -> Result<Output, RctlError> {
-    let (namespace, name) = resolve(client, name)?;
+    let (namespace, name) = resolve_any(client, name)?;
+    let http = client.status()?.http.unwrap_or_default();
+    let full = format!("{namespace}/{name}");
+    if stateless(&http).contains(&full) {
+        return Ok(deploy::output(http, &full));
+    }
     let detail: ServiceDetail = client.get(&paths::of_service(paths::SERVICE, namespace.as_str(), name.as_str()))?;
     let shown = detail.clone();
     Ok(Output::value(&detail, move |colour| text(&shown, colour)))

@@ -2,8 +2,8 @@
 //! services whose guests cannot be saved in checkpoints.
 
 use refrain_api::{
-    Durability, HistoryStatus, HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus, LogStatus, PortStatus, SeatState, SeatStatus,
-    ServiceState, ServiceStatus, ShardStatus, Status,
+    Durability, HistoryStatus, HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus, LogStatus,
+    PortStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status,
 };
 
 use crate::human::size;

@@ -142,6 +142,8 @@ pub struct Http {
     first: OnceLock<Commands>,
     /// What other nodes are told.
     everything: watch::Sender<Arc<Everything>>,
+    /// What guests of components wrote.
+    lines: lines::Kept,
     /// Made with the first component.
     host: Mutex<Option<Host>>,
 }
@@ -189,6 +191,7 @@ impl Http {
             first: OnceLock::new(),
             state: Mutex::default(),
             everything: watch::Sender::default(),
+            lines: lines::Kept::default(),
             host: Mutex::default(),
         }
     }
@@ -469,7 +472,9 @@ impl Http {
         if state.is_ending {
             return Err(HttpError::Ending);
         }
-        let mut plan = routes::plan(&state.components, &state.nodes, &state.said.services, &state.routed, &state.served);
+        self.lines.lock().retain(|service| state.components.iter().any(|component| component.service() == service));
+        let mut plan =
+            routes::plan(&state.components, &state.nodes, &state.said.services, &state.routed, &state.served);
         plan.certificates = self.certificates()?;
         plan.trusted.clone_from(&self.config.trusted);
         plan.access_log = self.config.access_log;
@@ -515,7 +520,7 @@ impl Http {
         let mut host = self.host.lock();
         match &*host {
             Some(host) => Ok(host.clone()),
-            None => Ok(host.insert(Host::new(component::settings(&self.data_dir))?).clone()),
+            None => Ok(host.insert(Host::new(component::settings(&self.data_dir, Arc::clone(&self.lines)))?).clone()),
         }
     }
 

@@ -21,6 +21,7 @@ mod feed;
 mod forensics;
 mod history;
 pub mod http;
+mod lines;
 mod link;
 mod metered;
 pub mod replay;

@@ -27,7 +27,6 @@ mod histories;
 mod join;
 mod leader;
 mod lease;
-mod lines;
 mod peers;
 mod placement;
 mod ready;
@@ -63,14 +62,14 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::config::Config;
 use crate::feed::Older;
 use crate::history::History;
+use crate::lines::Lines;
 use catalog::Catalog;
 use checkpoints::Checkpoints;
 pub use command::{Command, Commands, Nodes, Reply};
+pub use deployed::{Deployed, Said};
 use group::{Group, SeatState};
 use leader::Leader;
 use lease::Lease;
-use lines::Lines;
-pub use deployed::{Deployed, Said};
 pub use placement::Places;
 use ready::Watches;
 pub(crate) use start::note;
@@ -178,7 +177,7 @@ struct Inner {
     /// What is told of batches.
     traces: Traces,
     /// What guests wrote last.
-    lines: RefCell<Lines>,
+    lines: RefCell<Lines<GroupId>>,
     /// Which services are ready.
     ready: RefCell<Watches>,
     /// Why the sequencer ended, if it failed.

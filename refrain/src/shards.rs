@@ -164,7 +164,8 @@ impl Running {
             let (platform, places, for_shard) = (platform.clone(), places.clone(), Arc::clone(&telemetry));
             let services = services.to_vec();
             let deployed = http.deployed().clone();
-            let options = Options { config: of_shard, platform, services, seams, telemetry: for_shard, places, deployed };
+            let options =
+                Options { config: of_shard, platform, services, seams, telemetry: for_shard, places, deployed };
             let started = shard::start(options).await;
             let started = if several { started.with_context(|| format!("shard {id}")) } else { started }?;
             handles.push(Handle { id, commands: started.commands, telemetry });

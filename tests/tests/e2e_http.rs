@@ -205,6 +205,24 @@ fn what_was_deployed_runs_again_after_a_restart_and_its_code_is_not_compiled_aga
 }
 
 #[test]
+fn what_a_component_writes_is_shown_with_its_version_and_its_service_can_be_shown() -> Result<()> {
+    let server = site("http-lines", "")?.start()?;
+    let (url, _) = urls(&server)?;
+    good(&[&format!("{url}/web/log?written")])?;
+    let lines = wait::until("the line is there", || {
+        let told = server.rctl_json(&["service", "logs", "web"])?;
+        let lines = told["lines"].as_array().cloned().unwrap_or_default();
+        Ok(lines.iter().any(|line| line["line"].as_str() == Some("written")).then_some(lines))
+    })?;
+    ensure!(lines.iter().all(|line| line["version"] == "1.0.0"), "{lines:?}");
+    let shown = server.rctl_json(&["service", "show", "web"])?;
+    ensure!(shown["services"][0]["service"] == "tests/web", "{shown:#}");
+    let refused = server.rctl(&["service", "logs", "nobody"])?;
+    ensure!(!refused.status.success(), "there is no such service");
+    server.terminate()
+}
+
+#[test]
 fn what_cannot_run_is_refused_with_its_reason_and_the_others_go_on() -> Result<()> {
     let mut site = site("http-refused", "")?;
     site.service(&manifest("broken", "1.0.0", ""), b"\0asm\x0d\0\x01\0 not a component")?;

@@ -118,7 +118,8 @@ impl Traffic<'_> {
             let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| traffic.client())).collect();
             let happened = during(&traffic);
             traffic.until.store(true, Ordering::SeqCst);
-            let ended: Result<()> = clients.into_iter().try_for_each(|client| client.join().expect("it does not panic"));
+            let ended: Result<()> =
+                clients.into_iter().try_for_each(|client| client.join().expect("it does not panic"));
             ended.and(happened)
         })?;
         Ok(traffic.answered.load(Ordering::SeqCst))
@@ -160,7 +161,10 @@ fn a_node_without_a_service_sends_requests_to_the_nodes_that_have_it() -> Result
     ensure!(curl(&[&format!("{clear}/web/trap")])?.0 == 502);
     let asked = |version: &str| curl(&["-H", &format!("x-refrain-version: {version}"), &format!("{clear}/web/")]);
     ensure!(asked("1.0.0")?.0 == 200 && asked("2.0.0")?.0 == 503);
-    ensure!(curl(&["-H", "x-refrain-target: tests/web@9.9.9", &format!("{clear}/web/")])?.0 == 200, "clients name none");
+    ensure!(
+        curl(&["-H", "x-refrain-target: tests/web@9.9.9", &format!("{clear}/web/")])?.0 == 200,
+        "clients name none"
+    );
     // Both take part, and each node prefers itself.
     Traffic::around(&format!("{clear}/web/"), |traffic| traffic.until_more(200))?;
     for node in HOSTS {
@@ -222,7 +226,8 @@ fn a_request_under_way_is_answered_by_a_node_that_drains() -> Result<()> {
         // Each of these is at one of the nodes, and neither can be sent twice.
         let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| curl(&["-X", "POST", &slow]))).collect();
         wait::until("they are at both", || {
-            let under_way = |node| Ok::<_, anyhow::Error>(upstream(&cluster, "1.0.0", node)?["in_flight"].as_u64() > Some(0));
+            let under_way =
+                |node| Ok::<_, anyhow::Error>(upstream(&cluster, "1.0.0", node)?["in_flight"].as_u64() > Some(0));
             Ok((under_way(1)? && under_way(2)?).then_some(()))
         })?;
         cluster.terminate(1)?;

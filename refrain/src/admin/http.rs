@@ -59,9 +59,10 @@ async fn beside(
 
 fn failure(error: &HttpError) -> Failure {
     let code = match error {
-        HttpError::Component { .. } | HttpError::Replicated { .. } | HttpError::NoWeight { .. } | HttpError::TooMany { .. } => {
-            ErrorCode::DeployRefused
-        }
+        HttpError::Component { .. }
+        | HttpError::Replicated { .. }
+        | HttpError::NoWeight { .. }
+        | HttpError::TooMany { .. } => ErrorCode::DeployRefused,
         HttpError::Plan(_) => ErrorCode::BadRequest,
         HttpError::Unknown { .. } => ErrorCode::ServiceNotFound,
         HttpError::Ending => ErrorCode::Draining,

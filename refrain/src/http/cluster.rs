@@ -198,7 +198,9 @@ impl Http {
             stays(component.service(), &version, component.in_log())
         });
         state.kept.retain(|kept| {
-            kept.service.split_once('@').is_some_and(|(service, version)| stays(service, version, Position(kept.in_log)))
+            kept.service
+                .split_once('@')
+                .is_some_and(|(service, version)| stays(service, version, Position(kept.in_log)))
         });
         let after = state.deployments();
         if before.len() != after.len()

@@ -18,8 +18,8 @@ use crate::service::in_words;
 const CODE_FOLDER: &str = "code/components";
 
 /// How the host of components is set up.
-pub(super) fn settings(data_dir: &Path) -> host::Settings {
-    host::Settings { cache: Some(data_dir.join(CODE_FOLDER)), log: lines::sink(), ..host::Settings::default() }
+pub(super) fn settings(data_dir: &Path, kept: lines::Kept) -> host::Settings {
+    host::Settings { cache: Some(data_dir.join(CODE_FOLDER)), log: lines::sink(kept), ..host::Settings::default() }
 }
 
 /// A loaded service. Clones are the same one.

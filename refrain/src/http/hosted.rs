@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use refrain_front::{Answering, Body, BodyError, Handler};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::watch;
 
 /// Where it is asked for.
@@ -47,7 +47,16 @@ pub(super) struct Hosted {
     /// How it is.
     pub(super) condition: Condition,
     /// Its `service.toml`.
+    #[serde(serialize_with = "write_text", deserialize_with = "read_text")]
     pub(super) manifest: Arc<str>,
+}
+
+fn write_text<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(text)
+}
+
+fn read_text<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(from).map(Arc::from)
 }
 
 /// Everything that a node hosts, by `namespace/name@version`.

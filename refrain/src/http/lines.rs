@@ -1,27 +1,38 @@
-//! Lines that guests of components write, on their way to the node's log: by a queue and a thread of their own, as a log
-//! that is slow to be written must not hold up the threads that serve.
+//! Lines that guests of components write, on their way to the node's log and to who asks for them: by a queue and a thread of
+//! their own, as a log that is slow to be written must not hold up the threads that serve.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
+use refrain_api::GuestLine;
 use refrain_http_host::{Line, LogSink, Output};
+
+use crate::lines::Lines;
 
 /// Most lines that wait; more are dropped and counted.
 const MAX_WAITING: usize = 4_096;
 
+/// The newest lines of each service, by `namespace/name`.
+pub(super) type Kept = Arc<Mutex<Lines<String>>>;
+
 struct Waiting {
+    /// `namespace/name@version`.
     service: String,
+    time_micros: u64,
     output: Output,
     text: String,
 }
 
 /// A sink for the host of components. None when there is no thread to be had: lines are dropped then.
-pub(super) fn sink() -> Option<LogSink> {
+pub(super) fn sink(kept: Kept) -> Option<LogSink> {
     let (send, receive) = sync_channel(MAX_WAITING);
     let dropped = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&dropped);
-    let spawned = std::thread::Builder::new().name("guest-lines".into()).spawn(move || write(&receive, &counted));
+    let spawned =
+        std::thread::Builder::new().name("guest-lines".into()).spawn(move || write(&receive, &counted, &kept));
     if let Err(error) = spawned {
         tracing::warn!(%error, "what guests of components write is not told");
         return None;
@@ -30,25 +41,39 @@ pub(super) fn sink() -> Option<LogSink> {
 }
 
 fn push(send: &SyncSender<Waiting>, dropped: &AtomicU64, line: &Line<'_>) {
-    let waiting = Waiting { service: line.service.to_owned(), output: line.output, text: line.text.to_owned() };
+    let time_micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+    let (service, text) = (line.service.to_owned(), line.text.to_owned());
+    let waiting = Waiting { service, time_micros, output: line.output, text };
     if send.try_send(waiting).is_err() {
         dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Until the last sink is gone.
-fn write(receive: &Receiver<Waiting>, dropped: &AtomicU64) {
-    while let Ok(Waiting { service, output, text }) = receive.recv() {
+fn write(receive: &Receiver<Waiting>, dropped: &AtomicU64, kept: &Kept) {
+    while let Ok(Waiting { service, time_micros, output, text }) = receive.recv() {
         match output {
             Output::Stdout => tracing::info!(service, "{text}"),
             Output::Stderr => tracing::info!(service, stream = "stderr", "{text}"),
             Output::Host => tracing::warn!(service, "{text}"),
         }
+        keep(kept, &service, time_micros, output, text);
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
             tracing::warn!(lines = lost, "guests of components wrote faster than the log is written: lines are lost");
         }
     }
+}
+
+fn keep(kept: &Kept, service: &str, time_micros: u64, output: Output, line: String) {
+    let stream = match output {
+        Output::Stdout => "out",
+        Output::Stderr => "err",
+        Output::Host => "host",
+    };
+    let (service, version) = service.split_once('@').unwrap_or((service, ""));
+    let (stream, version) = (stream.to_owned(), Some(version.to_owned()));
+    kept.lock().push(service.to_owned(), GuestLine { number: 0, position: 0, time_micros, stream, version, line });
 }
 
 #[cfg(test)]

@@ -135,8 +135,7 @@ async fn follow_all(http: &Shared, first: &Commands, patience: Duration) {
                 *dial.at.lock() = (address, hello);
                 continue;
             }
-            let dial =
-                Arc::new(NodeDial { node, at: Mutex::new((address, hello)), is_up: AtomicBool::new(false) });
+            let dial = Arc::new(NodeDial { node, at: Mutex::new((address, hello)), is_up: AtomicBool::new(false) });
             let following = follow_one(Arc::clone(http), Arc::clone(&dial), patience);
             followed.insert(node, (dial, tokio::task::spawn_local(following)));
         }
@@ -160,7 +159,9 @@ async fn follow_one(http: Shared, dial: Arc<NodeDial>, patience: Duration) {
             Err(error) if is_told || was_up => {
                 tracing::info!(%node, error = %format!("{error:#}"), "the front end of the node is not reached");
             }
-            Err(error) => tracing::debug!(%node, error = %format!("{error:#}"), "the front end of the node is not reached"),
+            Err(error) => {
+                tracing::debug!(%node, error = %format!("{error:#}"), "the front end of the node is not reached")
+            }
         }
         was_up = false;
         tokio::time::sleep(wait).await;

@@ -80,11 +80,7 @@ pub(super) fn requests_at_once(manifest: &Manifest) -> u32 {
 /// not, the node with the lowest number says what it is, and the highest share counts. Another bundle under the same
 /// name and version is another program, and gets none of the requests. The shares of a service that is in the log are
 /// those of the log.
-pub(super) fn versions<'a>(
-    components: &'a [Component],
-    nodes: &'a Nodes,
-    deployed: &Deployments,
-) -> Vec<Version<'a>> {
+pub(super) fn versions<'a>(components: &'a [Component], nodes: &'a Nodes, deployed: &Deployments) -> Vec<Version<'a>> {
     let mut versions: BTreeMap<&ServiceId, Version<'a>> = BTreeMap::new();
     for component in components {
         let requests = requests_at_once(component.manifest());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use refrain_api::{HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus};
+use refrain_api::{GuestLines, HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus};
 use refrain_front::{Front, ListenAt, ReleaseMetrics, UpstreamMetrics};
 use refrain_service::{Manifest, ServiceId};
 
@@ -35,6 +35,15 @@ impl Http {
             code_cached,
             code_compiled,
         })
+    }
+
+    /// The newest lines of what runs here of a stateless service, or those after the one of number `after`; none when
+    /// it is no stateless service that is known.
+    pub(crate) fn guest_lines(&self, service: &str, after: Option<u64>, count: usize) -> Option<GuestLines> {
+        let state = self.state.lock();
+        let versions = routes::versions(&state.components, &state.nodes, &state.said.services);
+        let is_known = versions.iter().any(|version| version.service == service);
+        is_known.then(|| self.lines.lock().read(service, after, count, self.node.0))
     }
 
     /// What is served and where, in lines for people.
@@ -84,7 +93,12 @@ type ByRelease = BTreeMap<(String, String), ReleaseMetrics>;
 
 impl Http {
     /// A version of a stateless service, wherever it runs.
-    fn version_status(&self, state: &State, version: &routes::Version<'_>, by_release: &ByRelease) -> HttpServiceStatus {
+    fn version_status(
+        &self,
+        state: &State,
+        version: &routes::Version<'_>,
+        by_release: &ByRelease,
+    ) -> HttpServiceStatus {
         let manifest = version.manifest;
         let component = state.find(&manifest.id);
         let counted = component.map(Component::counted);
@@ -106,7 +120,8 @@ impl Http {
     fn upstream_status(&self, state: &State, id: &ServiceId, upstream: &UpstreamMetrics) -> HttpUpstreamStatus {
         let mut elsewhere = state.nodes.iter().filter(|(node, _)| routes::node_name(**node) == upstream.name);
         let elsewhere = elsewhere.next();
-        let condition = elsewhere.and_then(|(_, node)| node.hosts.get(&id.to_string())).map(|there| there.hosted.condition);
+        let condition =
+            elsewhere.and_then(|(_, node)| node.hosts.get(&id.to_string())).map(|there| there.hosted.condition);
         let state = match (condition, upstream.is_ready) {
             (Some(Condition::Draining), _) => HttpUpstreamState::Draining,
             (Some(_), false) => HttpUpstreamState::Down,
@@ -138,11 +153,7 @@ fn routed_status<'a>(
     })
 }
 
-fn of_release(
-    service: &str,
-    version: &str,
-    by_release: &ByRelease,
-) -> HttpServiceStatus {
+fn of_release(service: &str, version: &str, by_release: &ByRelease) -> HttpServiceStatus {
     let release = by_release.get(&(service.to_owned(), version.to_owned()));
     HttpServiceStatus {
         service: service.to_owned(),

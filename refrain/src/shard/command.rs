@@ -159,7 +159,7 @@ impl Inner {
             Command::Status(reply) => drop(reply.send(Ok(self.status()))),
             Command::Show { service, reply } => drop(reply.send(self.detail(&service))),
             Command::Lines { service, after, count, reply } => {
-                let lines = self.find(&service).map(|id| self.lines.borrow().read(id, after, count, self.node.0));
+                let lines = self.find(&service).map(|id| self.lines.borrow().read(&id, after, count, self.node.0));
                 drop(reply.send(lines));
             }
             Command::Replace { service, seat, reply } => self.replace(&service, seat, reply),

@@ -184,7 +184,8 @@ pub(super) async fn accept(inner: Rc<Inner>, mut listener: Box<dyn Listener>) {
 async fn serve(inner: &Rc<Inner>, stream: BoxStream, told: &Told) -> anyhow::Result<()> {
     let incoming = Incoming::read(stream).await?;
     let hello = incoming.hello;
-    let no_front = (hello.role == Role::Http).then(|| (RefusalCode::Role, "this node has no HTTP front end".to_owned()));
+    let no_front =
+        (hello.role == Role::Http).then(|| (RefusalCode::Role, "this node has no HTTP front end".to_owned()));
     if let Some((code, reason)) = inner.refuse(&hello).or(no_front) {
         if told.is_new(hello.node, &reason) {
             tracing::warn!(node = %hello.node, role = ?hello.role, reason, "a node was turned away");

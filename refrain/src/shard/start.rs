@@ -38,7 +38,8 @@ use super::turns::Turns;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{
-    Command, Commands, Deployed, Engine, Inner, Places, epoch, fetch, follow, histories, leader, peers, placement, uplink,
+    Command, Commands, Deployed, Engine, Inner, Places, epoch, fetch, follow, histories, leader, peers, placement,
+    uplink,
 };
 use crate::config::{Config, Endpoint, ListenAt};
 use crate::feed::{MAX_QUESTIONS, Questions, Recent};

@@ -122,6 +122,7 @@ impl Inner {
             position: position.0,
             time_micros: self.seams.clock.wall().micros(),
             stream: name.to_owned(),
+            version: None,
             line: line.into_owned(),
         };
         self.lines.borrow_mut().push(id, kept);

@@ -50,12 +50,8 @@ pub(crate) struct Threads {
 impl Threads {
     /// Every listener has a socket for each of `loops`.
     pub(crate) fn start(shared: &Arc<Shared>, listeners: Vec<Bound>, loops: usize) -> Result<Self, SpawnError> {
-        let mut threads = Self {
-            shared: Arc::clone(shared),
-            running: Vec::new(),
-            loops: Vec::new(),
-            next: AtomicUsize::new(0),
-        };
+        let mut threads =
+            Self { shared: Arc::clone(shared), running: Vec::new(), loops: Vec::new(), next: AtomicUsize::new(0) };
         for number in 0..loops {
             let shared = Arc::clone(shared);
             let (give, given) = mpsc::channel(MAX_GIVEN);
@@ -75,7 +71,9 @@ impl Threads {
             for (give, listening) in self.loops.iter().zip(bound.sockets) {
                 let socket = Socket { listening, is_tls, accepting: Accepting::begin(&self.shared) };
                 if give.try_send(Given::Socket(socket)).is_err() {
-                    tracing::error!("a thread of the front end has ended, or does not take the listeners that it is given");
+                    tracing::error!(
+                        "a thread of the front end has ended, or does not take the listeners that it is given"
+                    );
                 }
             }
         }

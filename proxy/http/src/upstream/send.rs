@@ -78,9 +78,7 @@ async fn send_inner(
     let response = send_many(pool, address, request, &release.plan.limits, times).await?;
     match inner::refusal_of(response.headers()) {
         None => Ok(response),
-        Some((cause, is_untouched)) => {
-            Err(Failure { refusal: Refusal::begun(cause), is_untouched, was_reused: false })
-        }
+        Some((cause, is_untouched)) => Err(Failure { refusal: Refusal::begun(cause), is_untouched, was_reused: false }),
     }
 }
 

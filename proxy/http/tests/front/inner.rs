@@ -97,7 +97,8 @@ fn near(far: &Far) -> Front {
 fn near_with_other(dial: Arc<Way>, patience: Duration) -> Front {
     let mut release = release("1.0.0", vec![Endpoint::Inner(dial), upstream_that_says("other")]);
     release.limits.connect = patience;
-    Front::start(&Settings { inner: Inner { patience, ..Inner::default() }, ..settings(false) }, plan_of(release)).unwrap()
+    Front::start(&Settings { inner: Inner { patience, ..Inner::default() }, ..settings(false) }, plan_of(release))
+        .unwrap()
 }
 
 fn upstream_that_says(text: &'static str) -> Endpoint {
@@ -245,7 +246,10 @@ fn answers_of_a_guest_cannot_pass_for_refusals_and_its_errors_are_believed() {
         Ok(response.header("x-refrain-error", "own-code").body(Body::from("an answer")).unwrap())
     }));
     let answer = get(&near(&far), "/");
-    assert_eq!((answer.status(), answer.text(), answer.header("x-refrain-error")), (200, "an answer", Some("own-code")));
+    assert_eq!(
+        (answer.status(), answer.text(), answer.header("x-refrain-error")),
+        (200, "an answer", Some("own-code"))
+    );
     assert_eq!(answer.header("x-refrain-refusal"), None);
 }
 
