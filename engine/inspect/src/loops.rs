@@ -8,7 +8,7 @@ use wasmparser::{FunctionBody, Operator};
 use crate::module::InspectError;
 
 /// How many loops may stand within one another. Programs that people write have a dozen at most.
-pub const MAX_LOOP_DEPTH: usize = 100;
+pub const MAX_LOOP_DEPTH: usize = 50;
 
 /// Refuses a function whose loops are too deep.
 pub(crate) fn check(body: &FunctionBody<'_>) -> Result<(), InspectError> {

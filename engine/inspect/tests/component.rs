@@ -60,7 +60,7 @@ fn names_of_inner_components_are_not_the_outer_ones() {
 
 #[test]
 fn loops_too_deep_in_a_module_within_are_told() {
-    let loops = format!("{}{}", "(loop ".repeat(101), ")".repeat(101));
+    let loops = format!("{}{}", "(loop ".repeat(51), ")".repeat(51));
     let error = inspect_component(&component(&format!("(core module (func {loops}))"))).unwrap_err();
     assert!(matches!(error, InspectError::LoopsTooDeep { .. }), "{error}");
 }

@@ -222,7 +222,7 @@ fn loops_as_deep_as_the_limit_are_taken_and_one_more_is_refused() {
     assert!(inspected(MAX_LOOP_DEPTH - 1).is_ok());
     let refused = inspected(MAX_LOOP_DEPTH).unwrap_err();
     assert!(matches!(refused, InspectError::LoopsTooDeep { .. }), "{refused}");
-    assert!(refused.to_string().contains("more than 100 loops within one another"), "{refused}");
+    assert!(refused.to_string().contains("more than 50 loops within one another"), "{refused}");
 }
 
 #[test]

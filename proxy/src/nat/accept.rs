@@ -79,6 +79,9 @@ impl Nat {
             self.reset(serial, Ending::ClientReset);
         }
         let flow = self.flows.remove(&serial)?;
+        if let Some(group) = self.groups.get_mut(&flow.group) {
+            group.unread.forget(serial);
+        }
         self.resume_crowded(flow.group);
         if flow.is_outward() {
             self.calls.forget(flow.group, flow.serial);

@@ -3,7 +3,7 @@
 //! Every flow has a small share of its own, so that none waits for what others leave unread; beyond the shares, all of
 //! a group's flows have three quarters of what the service's socket buffers may hold.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use refrain_wire::Serial;
 
@@ -14,7 +14,7 @@ use super::limit::{GroupLimits, Limits};
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     pub(super) bytes: u64,
-    crowded: VecDeque<Serial>,
+    crowded: BTreeSet<Serial>,
 }
 
 impl Unread {
@@ -36,9 +36,19 @@ impl Unread {
 
     /// The flow is told when others have less.
     pub(super) fn crowd(&mut self, serial: Serial, flow: &mut Flow) {
-        if !std::mem::replace(&mut flow.crowded, true) {
-            self.crowded.push_back(serial);
-        }
+        flow.crowded = true;
+        self.crowded.insert(serial);
+    }
+
+    /// The flow is gone.
+    pub(super) fn forget(&mut self, serial: Serial) {
+        self.crowded.remove(&serial);
+    }
+
+    /// How many flows wait for others.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.crowded.len()
     }
 
     /// Once an eighth of what is shared is free: the flows that may be read again.

@@ -63,3 +63,18 @@ fn a_flow_that_ends_leaves_its_room_to_the_others() {
     assert_eq!(nat.take_resumed(), [second]);
     assert_eq!(nat.readable_bytes(second), SHARED - OWN);
 }
+
+#[test]
+fn flows_that_go_while_they_wait_for_others_are_forgotten() {
+    let mut nat = nat();
+    let first = opened(&mut nat);
+    fill(&mut nat, first);
+    for _ in 0..10 {
+        let goes = opened(&mut nat);
+        fill(&mut nat, goes);
+        assert_eq!(nat.readable_bytes(goes), 0);
+        assert_eq!(nat.groups[&GROUP].unread.waiting(), 1);
+        nat.gone(goes, NOW);
+        assert_eq!(nat.groups[&GROUP].unread.waiting(), 0);
+    }
+}
