@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use http::Method;
 use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Version};
 
 use super::{host, path};
 use crate::answer::Fault;
@@ -27,7 +27,7 @@ pub(crate) fn check(parts: &Parts, max_uri: usize) -> Result<Head<'_>, Fault> {
     if bytes > max_uri {
         return Err(Fault::UriTooLong);
     }
-    let host = host::find(uri.authority(), &parts.headers, parts.version == Version::HTTP_11)?;
+    let host = host::find(uri.authority(), &parts.headers, parts.version)?;
     let path = match uri.path() {
         // OPTIONS * asks about the server as a whole.
         "*" if parts.method == Method::OPTIONS => Cow::Borrowed("*"),
@@ -67,7 +67,7 @@ fn check_framing(parts: &Parts) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Request;
+    use http::{Request, Version};
 
     fn checked(request: http::request::Builder) -> Result<(String, String), Fault> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
@@ -80,7 +80,9 @@ mod tests {
 
     #[test]
     fn an_absolute_target_gives_host_and_path() {
-        assert_eq!(checked(Request::builder().uri("http://b:1/x?y")), Ok(("b:1".into(), "/x".into())));
+        let whole = Request::builder().uri("http://b:1/x?y");
+        assert_eq!(checked(whole.version(Version::HTTP_2)), Ok(("b:1".into(), "/x".into())));
+        assert_eq!(checked(to("http://a/x?y")), Ok(("a".into(), "/x".into())));
         assert_eq!(checked(to("http://b/x")), Err(Fault::HostDiffers));
         assert_eq!(checked(to("/x")), Ok(("a".into(), "/x".into())));
     }

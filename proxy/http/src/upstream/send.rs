@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
@@ -48,6 +49,7 @@ async fn send_to(
     limits: &ReleaseLimits,
 ) -> Result<Response<Body>, Failure> {
     *request.version_mut() = Version::HTTP_11;
+    say_chunked(&mut request);
     while let Some(mut sender) = pool.take(address) {
         match sender.try_send_request(request).await {
             Ok(response) => return Ok(take_over(pool, address, sender, response, limits)),
@@ -72,6 +74,13 @@ async fn send_to(
             None => Refusal::begun(Cause::Broken(Box::new(error.into_error()))),
         }
         .into()),
+    }
+}
+
+/// hyper sends no body with a `GET`, `HEAD` or `CONNECT` whose head does not say that there is one.
+fn say_chunked(request: &mut Request<Body>) {
+    if !request.body().is_empty() && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 
