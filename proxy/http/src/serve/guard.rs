@@ -108,17 +108,29 @@ impl Guard {
         self.pulse.set_deadline([head, blocked].into_iter().flatten().min());
     }
 
-    /// Reads and forgets until the client stops sending.
+    /// Reads and forgets until the client stops sending. Over HTTP/1.1 it is known whether it will: in the middle of a
+    /// body. Over HTTP/2 a client that still sends is one whose bytes wait already.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_in_body = self.framing.as_ref().is_some_and(Framing::is_in_body) && !self.pulse.is_upgraded();
-        if self.linger.is_none() {
-            self.linger = Some(if is_in_body { LINGER_BYTES } else { 0 });
+        let is_waited_for = match &self.framing {
+            _ if self.pulse.is_upgraded() => false,
+            Some(framing) => framing.is_in_body(),
+            None => true,
+        };
+        let is_first = self.linger.is_none();
+        if is_first {
+            self.linger = Some(if is_waited_for { LINGER_BYTES } else { 0 });
             self.pulse.set_deadline(Some(Instant::now() + LINGER));
         }
         let mut space = [0; 4096];
         while let Some(left) = self.linger.filter(|left| *left > 0) {
             let mut buf = ReadBuf::new(&mut space);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buf) else {
+                if is_first && left == LINGER_BYTES && self.framing.is_none() {
+                    self.linger = Some(0);
+                    return Poll::Ready(());
+                }
+                return Poll::Pending;
+            };
             let bytes = buf.filled().len();
             let is_over = read.is_err() || bytes == 0;
             self.linger = Some(if is_over { 0 } else { left.saturating_sub(bytes) });
