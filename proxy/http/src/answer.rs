@@ -96,7 +96,12 @@ impl Fault {
     /// Whether more of this connection may not be trusted.
     const fn closes(&self) -> bool {
         let is_malformed = self.facts().0 == 400 && !matches!(self, Self::VersionInvalid);
-        is_malformed || matches!(self, Self::EncodingUnknown | Self::BodyTooLarge | Self::BodySlow | Self::UriTooLong)
+        // What follows a CONNECT may be meant for the other end of the tunnel.
+        is_malformed
+            || matches!(
+                self,
+                Self::EncodingUnknown | Self::BodyTooLarge | Self::BodySlow | Self::UriTooLong | Self::MethodRefused
+            )
     }
 
     const fn retry_after_s(&self) -> Option<u64> {

@@ -2,10 +2,13 @@
 //!
 //! hyper takes a message with both `content-length` and `transfer-encoding`, or with one length twice, and hides the
 //! rest from us. Both are signs of smuggling (RFC 9112, section 6.3), and nginx refuses them. This scanner sees the bytes
-//! first and marks the message, so that it gets 400 instead. It also tells whether a head has begun and not ended, which
-//! is what the time for a head is measured by.
+//! first and marks the message, so that it gets 400 instead. hyper also takes trailers apart at a bare LF, after it has
+//! looked for their end by CR LF alone: a request that others see behind such an end it swallows. So a line between
+//! chunks or in trailers that does not end in CR LF breaks the body off here (section 2.2 allows a bare LF in heads
+//! alone).
 //!
-//! It is no second opinion on anything else: whatever hyper refuses ends the connection, and the scanner with it.
+//! It also tells whether a head has begun and not ended, which is what the time for a head is measured by. It is no
+//! second opinion on anything else: whatever hyper refuses ends the connection, and the scanner with it.
 
 /// What is wrong with a message's framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(crate) struct Framing {
     /// The beginning of a line whose end has not come.
     line: [u8; LINE_BYTES],
     line_len: usize,
+    /// The last byte of that beginning, which may not be kept.
+    line_last: u8,
     length: Option<u64>,
     is_chunked: bool,
     /// Heads that have ended.
@@ -47,6 +52,8 @@ enum State {
     Trailers,
     /// After a fault, or once the bytes are no longer HTTP.
     Over,
+    /// After a line that does not end as it has to.
+    Broken,
 }
 
 impl Framing {
@@ -55,6 +62,7 @@ impl Framing {
             state: State::Between,
             line: [0; LINE_BYTES],
             line_len: 0,
+            line_last: 0,
             length: None,
             is_chunked: false,
             heads: 0,
@@ -82,11 +90,15 @@ impl Framing {
         matches!(self.state, State::Between) && self.line_len == 0
     }
 
-    /// Takes the next bytes.
-    pub(crate) fn read(&mut self, mut bytes: &[u8]) {
+    /// Takes the next bytes. Returns how many of them may be believed: after fewer than all, the message has to break
+    /// off.
+    pub(crate) fn read(&mut self, all: &[u8]) -> usize {
+        let mut bytes = all;
         while !bytes.is_empty() {
+            let left = bytes.len();
             bytes = match self.state {
-                State::Over => return,
+                State::Over => return all.len(),
+                State::Broken => return 0,
                 State::Body(left) => self.skip(bytes, left, State::Body, State::Between),
                 State::ChunkData(left) => self.skip(bytes, left, State::ChunkData, State::ChunkEnd),
                 State::ChunkSize(size) => self.read_size(bytes, size),
@@ -94,7 +106,11 @@ impl Framing {
                     self.read_line(bytes)
                 }
             };
+            if self.state == State::Broken {
+                return all.len() - left;
+            }
         }
+        all.len()
     }
 
     fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, same: fn(u64) -> State, next: State) -> &'a [u8] {
@@ -123,14 +139,17 @@ impl Framing {
             return &[];
         };
         let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
-        if self.line_len == 0 {
+        let is_bare = *line.last().unwrap_or(&self.line_last) != b'\r';
+        if is_bare && matches!(self.state, State::ChunkLine(_) | State::ChunkEnd | State::Trailers) {
+            self.state = State::Broken;
+        } else if self.line_len == 0 {
             self.end_line(line, line.len());
         } else {
             self.keep(line);
             let (kept, len) = (self.line, self.line_len);
             self.end_line(&kept[..len.min(LINE_BYTES)], len);
         }
-        self.line_len = 0;
+        (self.line_len, self.line_last) = (0, 0);
         rest
     }
 
@@ -140,6 +159,7 @@ impl Framing {
         let taken = bytes.len().min(LINE_BYTES - start);
         self.line[start..start + taken].copy_from_slice(&bytes[..taken]);
         self.line_len = self.line_len.saturating_add(bytes.len());
+        self.line_last = *bytes.last().unwrap_or(&self.line_last);
     }
 
     /// `line` may be the beginning alone of a line of `len` bytes.
@@ -154,7 +174,12 @@ impl Framing {
             State::ChunkLine(size) => self.state = State::ChunkData(size),
             State::ChunkEnd => self.state = State::ChunkSize(0),
             State::Trailers if line.is_empty() => self.state = State::Between,
-            State::Trailers | State::Body(_) | State::ChunkSize(_) | State::ChunkData(_) | State::Over => {}
+            State::Trailers
+            | State::Body(_)
+            | State::ChunkSize(_)
+            | State::ChunkData(_)
+            | State::Over
+            | State::Broken => {}
         }
     }
 
@@ -203,9 +228,10 @@ mod tests {
     /// The whole at once and byte by byte have to end alike.
     fn scan(text: &str) -> Framing {
         let mut whole = Framing::new();
-        whole.read(text.as_bytes());
+        let good = whole.read(text.as_bytes());
         let mut single = Framing::new();
-        text.bytes().for_each(|byte| single.read(&[byte]));
+        let singly = text.bytes().take_while(|byte| single.read(&[*byte]) == 1).count();
+        assert!(good <= singly && (singly == text.len()) == (good == text.len()), "{text:?}");
         assert_eq!((whole.state, whole.heads, whole.fault), (single.state, single.heads, single.fault), "{text:?}");
         assert_eq!(whole.is_in_head(), single.is_in_head());
         whole
@@ -271,6 +297,24 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\n{lines}\r\n\r\n");
             assert_eq!(scan(&text).fault(), Some((2, fault)), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_line_among_chunks_that_does_not_end_in_cr_lf_breaks_the_body_off() {
+        for (body, is_good) in [
+            ("0\r\nX: y\r\n\r\n", true),
+            ("0\r\n\nGET /x HTTP/1.1\r\n\r\n", false),
+            ("0\r\nX: y\n\nGET /x HTTP/1.1\r\n\r\n", false),
+            ("0\n", false),
+            ("1\na\r\n", false),
+            ("1\r\na\n", false),
+        ] {
+            let text = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+            assert_eq!(scan(&text).state != State::Broken, is_good, "{body:?}");
+        }
+        let long = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: {}", "y".repeat(100));
+        assert!(scan(&format!("{long}\r\n\r\n")).is_between());
+        assert_eq!(scan(&format!("{long}\n\n")).state, State::Broken);
     }
 
     #[test]

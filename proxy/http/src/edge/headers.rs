@@ -45,6 +45,11 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Option<HeaderValue> {
     upgrade
 }
 
+/// What a WebSocket's upstream says that HTTP/2 has no use for (RFC 8441, section 5).
+pub(crate) fn clean_websocket(headers: &mut HeaderMap) {
+    headers.remove("sec-websocket-accept");
+}
+
 /// Leaves what is for the client. A handler of this process is trusted to say which fault it means; an upstream at an
 /// address is not.
 pub(crate) fn clean_response(headers: &mut HeaderMap, is_of_handler: bool) {

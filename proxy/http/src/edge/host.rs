@@ -1,8 +1,8 @@
 //! The host of a request: `host[:port]` as in RFC 3986, section 3.2, without user information.
 
-use http::HeaderMap;
 use http::header::HOST;
 use http::uri::Authority;
+use http::{HeaderMap, Version};
 
 use crate::answer::Fault;
 
@@ -37,11 +37,12 @@ const fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-/// The one host that a request means: of its target, of its header, or of both alike. HTTP/1.0 may name none.
+/// The one host that a request means: of its target, of its header, or of both alike. HTTP/1.1 has to name it in the
+/// header, whatever its target says (RFC 9112, section 3.2); HTTP/1.0 may name none.
 pub(crate) fn find<'a>(
     authority: Option<&'a Authority>,
     headers: &'a HeaderMap,
-    is_required: bool,
+    version: Version,
 ) -> Result<Option<&'a str>, Fault> {
     let mut lines = headers.get_all(HOST).iter();
     let header = lines.next();
@@ -51,8 +52,9 @@ pub(crate) fn find<'a>(
     let header = header.map(|value| value.to_str().map_err(|_| Fault::HostInvalid)).transpose()?;
     let host = match (authority.map(Authority::as_str), header) {
         (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => return Err(Fault::HostDiffers),
+        (_, None) if version == Version::HTTP_11 => return Err(Fault::HostMissing),
         (Some(host), _) | (None, Some(host)) => host,
-        (None, None) if is_required => return Err(Fault::HostMissing),
+        (None, None) if version >= Version::HTTP_2 => return Err(Fault::HostMissing),
         (None, None) => return Ok(None),
     };
     host_name(host).map(|_| Some(host)).ok_or(Fault::HostInvalid)
@@ -100,20 +102,28 @@ mod tests {
 
     #[test]
     fn target_and_header_have_to_agree() {
-        let find_in = |authority: Option<&str>, lines: &[&str]| {
+        let find_in = |authority: Option<&str>, lines: &[&str], version| {
             let authority: Option<Authority> = authority.map(|text| text.parse().unwrap());
             let mut headers = HeaderMap::new();
             for line in lines {
                 headers.append(HOST, HeaderValue::from_str(line).unwrap());
             }
-            find(authority.as_ref(), &headers, true).map(|host| host.map(str::to_owned))
+            find(authority.as_ref(), &headers, version).map(|host| host.map(str::to_owned))
         };
-        assert_eq!(find_in(None, &["a"]), Ok(Some("a".into())));
-        assert_eq!(find_in(Some("a:1"), &[]), Ok(Some("a:1".into())));
-        assert_eq!(find_in(Some("a"), &["A"]), Ok(Some("a".into())));
-        assert_eq!(find_in(Some("a"), &["b"]), Err(Fault::HostDiffers));
-        assert_eq!(find_in(None, &["a", "a"]), Err(Fault::HostTwice));
-        assert_eq!(find_in(None, &[]), Err(Fault::HostMissing));
-        assert_eq!(find_in(None, &[""]), Err(Fault::HostInvalid));
+        for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+            assert_eq!(find_in(None, &["a"], version), Ok(Some("a".into())));
+            assert_eq!(find_in(Some("a"), &["A"], version), Ok(Some("a".into())));
+            assert_eq!(find_in(Some("a"), &["b"], version), Err(Fault::HostDiffers));
+            assert_eq!(find_in(None, &["a", "a"], version), Err(Fault::HostTwice));
+            assert_eq!(find_in(None, &[""], version), Err(Fault::HostInvalid));
+        }
+        for (version, of_target, none) in [
+            (Version::HTTP_10, Ok(Some("a:1".into())), Ok(None)),
+            (Version::HTTP_11, Err(Fault::HostMissing), Err(Fault::HostMissing)),
+            (Version::HTTP_2, Ok(Some("a:1".into())), Err(Fault::HostMissing)),
+        ] {
+            assert_eq!(find_in(Some("a:1"), &[], version), of_target);
+            assert_eq!(find_in(None, &[], version), none);
+        }
     }
 }

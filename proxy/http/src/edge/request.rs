@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use http::header::{EXPECT, TRANSFER_ENCODING};
+use http::Method;
+use http::header::{CONNECTION, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{Method, Version};
+use hyper::ext::Protocol;
 
 use super::{host, path};
 use crate::answer::Fault;
@@ -27,7 +28,7 @@ pub(crate) fn check(parts: &Parts, max_uri: usize) -> Result<Head<'_>, Fault> {
     if bytes > max_uri {
         return Err(Fault::UriTooLong);
     }
-    let host = host::find(uri.authority(), &parts.headers, parts.version == Version::HTTP_11)?;
+    let host = host::find(uri.authority(), &parts.headers, parts.version)?;
     let path = match uri.path() {
         // OPTIONS * asks about the server as a whole.
         "*" if parts.method == Method::OPTIONS => Cow::Borrowed("*"),
@@ -35,6 +36,36 @@ pub(crate) fn check(parts: &Parts, max_uri: usize) -> Result<Head<'_>, Fault> {
         _ => return Err(Fault::UriInvalid),
     };
     Ok(Head { host: host.unwrap_or(""), path })
+}
+
+const WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
+
+/// Makes of an extended `CONNECT` for a WebSocket (RFC 8441) the `GET` that asks an upstream of HTTP/1.1 for the same.
+/// Returns whether it was one. The key is of this random number: over HTTP/2 there is none, and nobody looks at what the
+/// upstream makes of it.
+pub(crate) fn take_websocket(parts: &mut Parts, random: u128) -> bool {
+    let is_one = parts.method == Method::CONNECT
+        && parts.extensions.get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket");
+    if is_one {
+        parts.method = Method::GET;
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        let key = HeaderValue::from_bytes(&base64(random)).expect("base64 is plain text");
+        parts.headers.insert(WEBSOCKET_KEY, key);
+    }
+    is_one
+}
+
+/// RFC 4648, section 4.
+fn base64(number: u128) -> [u8; 24] {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = [b'='; 24];
+    for (index, byte) in text[..22].iter_mut().enumerate() {
+        // 128 bits are 21 digits and two bits more, which stand first in the last one.
+        let digit = if index < 21 { (number >> (122 - 6 * index)) & 63 } else { (number & 3) << 4 };
+        *byte = DIGITS[usize::try_from(digit).expect("six bits")];
+    }
+    text
 }
 
 /// Methods are words in capitals. A tunnel is not offered, and a trace would show headers that were added on the way.
@@ -67,7 +98,7 @@ fn check_framing(parts: &Parts) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Request;
+    use http::{Request, Version};
 
     fn checked(request: http::request::Builder) -> Result<(String, String), Fault> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
@@ -80,7 +111,9 @@ mod tests {
 
     #[test]
     fn an_absolute_target_gives_host_and_path() {
-        assert_eq!(checked(Request::builder().uri("http://b:1/x?y")), Ok(("b:1".into(), "/x".into())));
+        let whole = Request::builder().uri("http://b:1/x?y");
+        assert_eq!(checked(whole.version(Version::HTTP_2)), Ok(("b:1".into(), "/x".into())));
+        assert_eq!(checked(to("http://a/x?y")), Ok(("a".into(), "/x".into())));
         assert_eq!(checked(to("http://b/x")), Err(Fault::HostDiffers));
         assert_eq!(checked(to("/x")), Ok(("a".into(), "/x".into())));
     }
@@ -125,6 +158,27 @@ mod tests {
             let request = lines.iter().fold(to("/"), |request, line| request.header("transfer-encoding", *line));
             assert_eq!(checked(request).err(), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn an_extended_connect_for_a_websocket_becomes_a_get() {
+        for (protocol, expected) in [(Some("websocket"), true), (Some("connect-udp"), false), (None, false)] {
+            let mut request = to("/x").method("CONNECT").body(()).unwrap();
+            if let Some(protocol) = protocol {
+                request.extensions_mut().insert(Protocol::from_static(protocol));
+            }
+            let (mut parts, ()) = request.into_parts();
+            assert_eq!(take_websocket(&mut parts, 0), expected);
+            assert_eq!(check(&parts, 16).is_ok(), expected);
+            assert_eq!(parts.headers.contains_key("sec-websocket-key"), expected);
+        }
+    }
+
+    #[test]
+    fn a_key_is_sixteen_bytes_in_base64() {
+        let bytes = u128::from_be_bytes(*b"the sample nonce");
+        assert_eq!(&base64(bytes), b"dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(&base64(u128::MAX), b"/////////////////////w==");
     }
 
     #[test]

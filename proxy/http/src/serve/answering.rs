@@ -136,12 +136,22 @@ impl Connection {
                 return self.refuse(&Fault::UpstreamBroken, exchange, id);
             };
             edge::clean_response(response.headers_mut(), exchange.is_of_handler());
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            response.headers_mut().insert(UPGRADE, protocol);
             response.headers_mut().insert(REQUEST_ID, id);
-            self.pulse.upgrade();
+            if self.is_http2 {
+                // The stream is the tunnel, not the connection (RFC 8441, section 5).
+                *response.status_mut() = StatusCode::OK;
+                edge::clean_websocket(response.headers_mut());
+            } else {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                response.headers_mut().insert(UPGRADE, protocol);
+                self.pulse.upgrade();
+            }
             tunnel::open(self, client, upstream, exchange, tunnel_idle);
             return response.map(|_| Outgoing::empty());
+        }
+        if self.is_http2 && client.is_some() && response.status().is_success() {
+            // It would open a tunnel to nobody.
+            return self.refuse(&Fault::UpstreamBroken, exchange, id);
         }
         edge::clean_response(response.headers_mut(), exchange.is_of_handler());
         response.headers_mut().insert(REQUEST_ID, id);

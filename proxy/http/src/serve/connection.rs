@@ -142,7 +142,9 @@ fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<LocalExecutor> {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(limits.idle)
-        .keep_alive_timeout(limits.head);
+        .keep_alive_timeout(limits.head)
+        // For WebSockets (RFC 8441).
+        .enable_connect_protocol();
     builder
 }
 

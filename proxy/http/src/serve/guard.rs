@@ -28,6 +28,8 @@ pub(crate) struct Guard {
     begun: Bytes,
     /// None for HTTP/2, whose framing has no such doubts.
     framing: Option<Framing>,
+    /// The bytes end in the middle of a message that others might read otherwise.
+    is_broken: bool,
     pulse: Arc<Pulse>,
     times: Times,
     head_since: Option<Instant>,
@@ -55,6 +57,7 @@ impl Guard {
             stream,
             begun,
             framing: (!is_http2).then(Framing::new),
+            is_broken: false,
             pulse,
             times,
             head_since: None,
@@ -63,13 +66,14 @@ impl Guard {
         }
     }
 
-    fn note_read(&mut self, bytes: &[u8]) {
-        let Some(framing) = &mut self.framing else { return };
+    /// Returns how many of the bytes may go on.
+    fn note_read(&mut self, bytes: &[u8]) -> usize {
+        let Some(framing) = &mut self.framing else { return bytes.len() };
         if self.pulse.is_upgraded() {
-            return;
+            return bytes.len();
         }
         let was_in_head = framing.is_in_head();
-        framing.read(bytes);
+        let good = framing.read(bytes);
         if let Some((number, fault)) = framing.fault() {
             self.pulse.set_fault(number, fault);
         }
@@ -84,6 +88,7 @@ impl Guard {
             // It may be long before anything is read again: a deadline that is met must not stay.
             self.tell();
         }
+        good
     }
 
     fn note_write<T>(&mut self, written: &Poll<io::Result<T>>) {
@@ -103,17 +108,29 @@ impl Guard {
         self.pulse.set_deadline([head, blocked].into_iter().flatten().min());
     }
 
-    /// Reads and forgets until the client stops sending.
+    /// Reads and forgets until the client stops sending. Over HTTP/1.1 it is known whether it will: in the middle of a
+    /// body. Over HTTP/2 a client that still sends is one whose bytes wait already.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_in_body = self.framing.as_ref().is_some_and(Framing::is_in_body) && !self.pulse.is_upgraded();
-        if self.linger.is_none() {
-            self.linger = Some(if is_in_body { LINGER_BYTES } else { 0 });
+        let is_waited_for = match &self.framing {
+            _ if self.pulse.is_upgraded() => false,
+            Some(framing) => framing.is_in_body(),
+            None => true,
+        };
+        let is_first = self.linger.is_none();
+        if is_first {
+            self.linger = Some(if is_waited_for { LINGER_BYTES } else { 0 });
             self.pulse.set_deadline(Some(Instant::now() + LINGER));
         }
         let mut space = [0; 4096];
         while let Some(left) = self.linger.filter(|left| *left > 0) {
             let mut buf = ReadBuf::new(&mut space);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buf) else {
+                if is_first && left == LINGER_BYTES && self.framing.is_none() {
+                    self.linger = Some(0);
+                    return Poll::Ready(());
+                }
+                return Poll::Pending;
+            };
             let bytes = buf.filled().len();
             let is_over = read.is_err() || bytes == 0;
             self.linger = Some(if is_over { 0 } else { left.saturating_sub(bytes) });
@@ -124,6 +141,9 @@ impl Guard {
 
 impl AsyncRead for Guard {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.is_broken {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buf.filled().len();
         if self.begun.is_empty() {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
@@ -132,7 +152,15 @@ impl AsyncRead for Guard {
             buf.put_slice(&self.begun[..taken]);
             self.begun.advance(taken);
         }
-        self.note_read(&buf.filled()[before..]);
+        let good = self.note_read(&buf.filled()[before..]);
+        if good < buf.filled().len() - before {
+            self.is_broken = true;
+            buf.set_filled(before + good);
+            // No bytes would be the end of the connection.
+            if good == 0 {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+        }
         Poll::Ready(Ok(()))
     }
 }

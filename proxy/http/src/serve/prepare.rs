@@ -22,6 +22,7 @@ pub(crate) struct Prepared {
 
 /// Changes the head in place. On a fault it may be changed in part, and must not be used.
 pub(crate) fn prepare(parts: &mut Parts, peer: &Peer, live: &Live, max_uri: usize) -> Result<Prepared, Fault> {
+    let is_websocket = edge::take_websocket(parts, fastrand::u128(..));
     let wanted = edge::take_version(&mut parts.headers)?.map(|value| Wanted::parse(&value)).transpose()?;
     let (index, host, uri) = find_route(parts, live, max_uri)?;
     let targets = &live.plan.routes[index].targets;
@@ -29,7 +30,7 @@ pub(crate) fn prepare(parts: &mut Parts, peer: &Peer, live: &Live, max_uri: usiz
     check_length(&parts.headers, release.plan.limits.body_bytes)?;
     parts.uri = uri;
     let is_http1 = parts.version == Version::HTTP_11;
-    let upgrade = edge::clean_request(&mut parts.headers).filter(|_| is_http1);
+    let upgrade = edge::clean_request(&mut parts.headers).filter(|_| is_http1 || is_websocket);
     if let Some(host) = &host
         && !parts.headers.contains_key(HOST)
     {

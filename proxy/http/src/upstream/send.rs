@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -134,6 +134,7 @@ async fn send_one(
     limits: &ReleaseLimits,
 ) -> Result<Response<Body>, Failure> {
     *request.version_mut() = Version::HTTP_11;
+    say_chunked(&mut request);
     while let Some(mut sender) = pool.take(address) {
         match sender.try_send_request(request).await {
             Ok(response) => return Ok(take_over(pool, address, sender, response, limits)),
@@ -158,6 +159,13 @@ async fn send_one(
             None => Refusal::begun(Cause::Broken(Box::new(error.into_error()))),
         }
         .into()),
+    }
+}
+
+/// hyper sends no body with a `GET`, `HEAD` or `CONNECT` whose head does not say that there is one.
+fn say_chunked(request: &mut Request<Body>) {
+    if !request.body().is_empty() && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 

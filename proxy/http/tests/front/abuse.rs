@@ -20,7 +20,7 @@ fn statuses(front: &Front, bytes: &[u8]) -> Vec<u16> {
 
 /// The statuses and that of the last request, if the connection goes on after them.
 fn and_last(statuses: &[u16], bytes: &[u8]) -> Vec<u16> {
-    let goes_on = matches!(statuses, [.., 200 | 405]) && !bytes.starts_with(b"GET / HTTP/1.0");
+    let goes_on = matches!(statuses, [.., 200]) && !bytes.starts_with(b"GET / HTTP/1.0");
     [statuses, if goes_on { &[200] } else { &[] }].concat()
 }
 
@@ -91,6 +91,7 @@ const TABLE: &[(&str, &[u16])] = &[
     ("GET / HTTP/1.1\r\nHost:\r\n\r\n", &[400]),
     ("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", &[400]),
     ("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", &[200]),
+    ("GET http://a/ HTTP/1.1\r\n\r\n", &[400]),
     ("GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
     // Request lines.
     ("GET /\r\n\r\n", &[400]),

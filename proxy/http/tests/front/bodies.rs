@@ -74,6 +74,19 @@ fn a_body_of_4097_bytes_comes_through_http_2_and_back() {
     round_trips(echo_upstream(), true, false);
 }
 
+#[test]
+fn a_body_reaches_an_upstream_whatever_the_method() {
+    let front = start(plan(echo_upstream()));
+    for method in ["GET", "POST", "DELETE", "OPTIONS", "FOO"] {
+        let head = format!("{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
+        for body in ["Content-Length: 4\r\n\r\nbody", "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"] {
+            let answer = Raw::to(&front).send(format!("{head}{body}")).rest();
+            let text = String::from_utf8(answer).unwrap();
+            assert!(text.starts_with("HTTP/1.1 200") && text.contains("body"), "{method} {body:?}: {text}");
+        }
+    }
+}
+
 /// An answer of so many bytes; counts what was taken of it.
 fn fountain(taken: Arc<AtomicU64>) -> Endpoint {
     handler(move |_| {

@@ -1,61 +1,11 @@
-//! HTTP/2 with prior knowledge: many streams, and the floods that it is known for.
-
-use std::io::{Read, Write};
-use std::time::Duration;
+//! HTTP/2 with prior knowledge, by a client that keeps to it.
 
 use http::Response;
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use refrain_front::{Body, Front};
+use refrain_front::Body;
 
 use crate::support::*;
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// `GET http://a/` by the static table, with `a` as a literal.
-const GET: &[u8] = &[0x82, 0x86, 0x84, 0x01, 0x01, b'a'];
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END: u8 = 0x05;
-
-fn connect(front: &Front) -> Raw {
-    let mut client = Raw::to(front);
-    client.send(PREFACE).send(frame(SETTINGS, 0, 0, &[]));
-    client
-}
-
-/// Sends this for ever, until the other side ends the connection; how many times is bounded.
-fn flood(front: &Front, limit: usize, mut next: impl FnMut(usize) -> Vec<u8>) -> Vec<u8> {
-    let mut client = connect(front);
-    for number in 0..limit {
-        if client.0.write_all(&next(number)).is_err() {
-            return client.rest();
-        }
-    }
-    client.rest()
-}
-
-/// The error of the GOAWAY frame in these bytes.
-fn goaway(mut bytes: &[u8]) -> Option<u32> {
-    while bytes.len() >= 9 {
-        let length = usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2]);
-        let payload = bytes.get(9..9 + length)?;
-        if bytes[3] == GOAWAY {
-            return Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
-        }
-        bytes = &bytes[9 + length..];
-    }
-    None
-}
 
 #[test]
 fn a_thousand_requests_over_one_connection_are_all_answered() {
@@ -117,27 +67,6 @@ fn head_over_http_2_has_the_length_and_no_body() {
 }
 
 #[test]
-fn rapid_resets_end_the_connection() {
-    let front = start(plan(echoes()));
-    let rest = flood(&front, 100_000, |number| {
-        let stream = u32::try_from(2 * number + 1).unwrap();
-        [frame(HEADERS, END, stream, GET), frame(RESET, 0, stream, &8_u32.to_be_bytes())].concat()
-    });
-    assert!(matches!(goaway(&rest), None | Some(11)), "{:?}", goaway(&rest));
-    assert_eq!(get(&front, "/").status(), 200);
-}
-
-#[test]
-fn a_flood_of_continuations_ends_the_connection() {
-    let front = start(plan(echoes()));
-    flood(&front, 100_000, |number| match number {
-        0 => frame(HEADERS, 0, 1, GET),
-        _ => frame(CONTINUATION, 0, 1, &[0x00, 0x01, b'x', 0x01, b'y']),
-    });
-    assert_eq!(get(&front, "/").status(), 200);
-}
-
-#[test]
 fn headers_above_the_limit_are_refused() {
     let front = start(plan(echoes()));
     block_on(async {
@@ -151,71 +80,6 @@ fn headers_above_the_limit_are_refused() {
         assert!(answered.is_err() || answered.is_ok_and(|response| response.status() == 431));
     });
     assert_eq!(get(&front, "/").status(), 200);
-}
-
-/// Settings and pings have to be answered, so that a client that reads nothing could make answers pile up.
-#[test]
-fn a_flood_of_settings_or_pings_that_reads_nothing_is_held_back() {
-    for (kind, payload) in [(SETTINGS, &[][..]), (PING, &[0; 8][..])] {
-        let front = start(plan(echoes()));
-        let mut client = connect(&front);
-        client.0.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
-        let frames = frame(kind, 0, 0, payload).repeat(1000);
-        let mut sent: usize = 0;
-        while let Ok(written) = client.0.write(&frames) {
-            sent += written;
-            assert!(sent < 64 << 20, "it takes more than 64 MiB");
-        }
-        assert_eq!(get(&front, "/").status(), 200);
-    }
-}
-
-#[test]
-fn a_frame_that_makes_no_sense_ends_the_connection() {
-    let front = start(plan(echoes()));
-    let mut client = connect(&front);
-    client.send(frame(HEADERS, END, 2, GET));
-    assert_eq!(goaway(&client.rest()), Some(1));
-}
-
-/// Reads frames until one is of this kind, and returns its stream and payload.
-fn next_of(client: &mut Raw, kind: u8) -> (u32, Vec<u8>) {
-    loop {
-        let mut head = [0; 9];
-        client.0.read_exact(&mut head).unwrap();
-        let mut payload = vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
-        client.0.read_exact(&mut payload).unwrap();
-        if head[3] == kind {
-            return (u32::from_be_bytes(head[5..].try_into().unwrap()), payload);
-        }
-    }
-}
-
-/// `SETTINGS_INITIAL_WINDOW_SIZE` of 0: not a byte of an answer may come.
-const SHUT: &[u8] = &[0, 4, 0, 0, 0, 0];
-const CANCEL: [u8; 4] = [0, 0, 0, 8];
-
-#[test]
-fn a_stream_whose_window_stays_shut_is_ended_and_the_connection_is_not() {
-    let mut settings = settings(false);
-    settings.connection.write_idle = Duration::from_millis(50);
-    let front = Front::start(&settings, plan(says("hello"))).unwrap();
-    let mut client = Raw::to(&front);
-    client.send(PREFACE).send(frame(SETTINGS, 0, 0, SHUT)).send(frame(HEADERS, END, 1, GET));
-    assert_eq!(next_of(&mut client, RESET), (1, CANCEL.to_vec()));
-    wait_until(|| front.metrics().releases[0].in_flight == 0);
-    client.send(frame(PING, 0, 0, b"12345678"));
-    assert_eq!(next_of(&mut client, PING), (0, b"12345678".to_vec()));
-}
-
-#[test]
-fn the_whole_exchange_has_an_end_though_the_window_is_shut() {
-    let mut release = release("1.0.0", vec![says("hello")]);
-    release.limits.total = Some(Duration::from_millis(50));
-    let front = start(plan_of(release));
-    let mut client = Raw::to(&front);
-    client.send(PREFACE).send(frame(SETTINGS, 0, 0, SHUT)).send(frame(HEADERS, END, 1, GET));
-    assert_eq!(next_of(&mut client, RESET), (1, CANCEL.to_vec()));
 }
 
 #[test]

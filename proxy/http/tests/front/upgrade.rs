@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr};
 
 use refrain_front::Endpoint;
 
+use crate::frames::*;
 use crate::support::*;
 
 const ASK: &str =
@@ -77,4 +78,60 @@ fn a_tunnel_in_which_nothing_moves_is_closed() {
     let mut client = Raw::to(&front);
     assert_eq!(client.send(ASK).answer().status(), 101);
     assert_eq!(client.rest(), b"first");
+}
+
+/// An extended `CONNECT` for this protocol.
+fn extended(stream: u32, protocol: &[u8]) -> Vec<u8> {
+    let lines: [(&[u8], &[u8]); 6] = [
+        (b":method", b"CONNECT"),
+        (b":protocol", protocol),
+        (b":scheme", b"http"),
+        (b":path", b"/chat"),
+        (b":authority", b"test"),
+        (b"sec-websocket-version", b"13"),
+    ];
+    frame(HEADERS, END_HEADERS, stream, &fields(&lines))
+}
+
+#[test]
+fn a_stream_of_http_2_carries_a_websocket() {
+    let front = start(plan(Endpoint::Tcp(echo())));
+    let mut client = connect(&front);
+    let settings = next_of(&mut client, SETTINGS).payload;
+    assert!(settings.chunks(6).any(|setting| setting == [0, 8, 0, 0, 0, 1]), "it is offered: {settings:?}");
+    client.send(extended(1, b"websocket"));
+    let head = next_of(&mut client, HEADERS);
+    assert_eq!((head.stream, head.payload[0], head.flags & END_STREAM), (1, 0x88, 0), "200, and it goes on");
+    client.send(frame(DATA, 0, 1, b"there and back"));
+    let mut got = Vec::new();
+    while got.len() < "firstthere and back".len() {
+        got.extend(next_of(&mut client, DATA).payload);
+    }
+    assert_eq!(got, b"firstthere and back");
+    // The connection is still one of requests.
+    client.send(extended(3, b"connect-udp"));
+    assert_eq!(next_of(&mut client, HEADERS).stream, 3);
+    client.send(frame(DATA, END_STREAM, 1, b""));
+    let mut last = Vec::new();
+    loop {
+        let came = next_of(&mut client, DATA);
+        if came.stream == 1 {
+            last.extend(came.payload);
+            if came.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+    }
+    assert_eq!(last, b"last");
+    wait_until(|| front.metrics().releases[0].in_flight == 0);
+    assert_eq!(front.metrics().releases[0].answers[0], 1);
+}
+
+#[test]
+fn a_websocket_over_http_2_that_is_declined_opens_no_tunnel() {
+    let front = start(plan(says("no")));
+    let mut client = connect(&front);
+    client.send(extended(1, b"websocket"));
+    assert_ne!(next_of(&mut client, HEADERS).payload[0], 0x88);
+    wait_until(|| front.metrics().releases[0].in_flight == 0);
 }
