@@ -2,7 +2,7 @@
 //! header `x-refrain-error`, and a line of safe words for people.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
@@ -130,6 +130,18 @@ impl Fault {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// An answer to `HEAD`, a 204 and a 304 have no body, whatever the handler gave; the first says how long it would be.
+pub(crate) fn drop_body(response: &mut Response<Body>) {
+    let body = std::mem::take(response.body_mut());
+    let length = http_body::Body::size_hint(&body).exact().filter(|length| *length > 0);
+    if let Some(length) = length
+        && response.status() != StatusCode::NO_CONTENT
+        && !response.headers().contains_key(CONTENT_LENGTH)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

@@ -10,5 +10,5 @@ mod release;
 mod retry;
 
 pub(crate) use load::{Lease, ReleaseLoad, Ticket, UpstreamLoad};
-pub(crate) use release::{ReleaseState, UpstreamState};
-pub(crate) use retry::may_go_elsewhere;
+pub(crate) use release::{Here, ReleaseState, UpstreamState};
+pub(crate) use retry::{is_idempotent, may_go_elsewhere};

@@ -18,9 +18,11 @@ use hyper::body::Incoming;
 
 use crate::upstream::GiveBack;
 
+mod begun;
 mod fault;
 mod wire;
 
+use begun::Begun;
 pub(crate) use fault::FaultCell;
 pub(crate) use wire::{Bounds, WireBody};
 
@@ -64,6 +66,7 @@ enum Kind {
     Empty,
     Whole(Bytes),
     Wire(Box<WireBody>),
+    Begun(Box<Begun>),
     Stream(UnsyncBoxBody<Bytes, BodyError>),
 }
 
@@ -96,6 +99,18 @@ impl Body {
             return Self::empty();
         }
         Self(Kind::Wire(Box::new(WireBody::new(incoming, bounds, give_back))))
+    }
+
+    /// Reads the beginning ahead: until its end, until much has come, or until nothing has come for a moment. Until then
+    /// the one who sends it may fail, and nobody has to know.
+    ///
+    /// # Errors
+    /// When it breaks off meanwhile.
+    pub(crate) async fn begin(self) -> Result<Self, BodyError> {
+        match self.0 {
+            Kind::Wire(body) => Ok(Self(Kind::Begun(Box::new(Begun::read(body).await?)))),
+            other => Ok(Self(other)),
+        }
     }
 
     /// Whether it is known that not a byte will come: such a request can be sent again.
@@ -134,6 +149,7 @@ impl fmt::Debug for Body {
             Kind::Empty => "empty",
             Kind::Whole(_) => "whole",
             Kind::Wire(_) => "wire",
+            Kind::Begun(_) => "begun",
             Kind::Stream(_) => "stream",
         };
         write!(f, "Body({kind})")
@@ -152,6 +168,7 @@ impl HttpBody for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Kind::Wire(body) => Pin::new(body.as_mut()).poll_frame(cx),
+            Kind::Begun(body) => Pin::new(body.as_mut()).poll_frame(cx),
             Kind::Stream(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -161,6 +178,7 @@ impl HttpBody for Body {
             Kind::Empty => true,
             Kind::Whole(_) => false,
             Kind::Wire(body) => body.is_end_stream(),
+            Kind::Begun(body) => body.is_end_stream(),
             Kind::Stream(body) => body.is_end_stream(),
         }
     }
@@ -170,6 +188,7 @@ impl HttpBody for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Wire(body) => body.size_hint(),
+            Kind::Begun(body) => body.size_hint(),
             Kind::Stream(body) => body.size_hint(),
         }
     }

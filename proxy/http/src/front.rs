@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::metrics::Metrics;
 use crate::plan::{Plan, PlanError};
 use crate::serve::{BindError, Bound, Shared, SpawnError, Threads, bind};
-use crate::settings::{ListenAt, MAX_THREADS, Settings};
+use crate::settings::{Listen, ListenAt, MAX_THREADS, Settings};
 use crate::tls::{CertificateError, Tls};
 
 /// Why a front end does not start.
@@ -60,6 +60,7 @@ pub struct Front {
     shared: Arc<Shared>,
     threads: Threads,
     addresses: Vec<ListenAt>,
+    loops: usize,
     has_tls: bool,
 }
 
@@ -72,17 +73,33 @@ impl Front {
         check(settings)?;
         plan.validate().map_err(ReloadError::from)?;
         let prepared = Tls::read(&plan.certificates).map_err(ReloadError::from)?;
-        let needs = settings.listeners.iter().find(|listen| listen.is_tls);
-        if let (Some(listen), true) = (needs, plan.certificates.is_empty()) {
-            return Err(StartError::NoCertificate(listen.at.clone()));
-        }
-        let bound = settings.listeners.iter().map(|listen| bind(listen, settings.threads));
-        let bound: Vec<Bound> = bound.collect::<Result<_, _>>()?;
+        let bound = bind_all(&settings.listeners, &plan, settings.threads)?;
         let addresses = bound.iter().map(|bound| bound.at.clone()).collect();
-        let shared = Shared::new(settings.connection.clone(), plan);
+        let has_tls = bound.iter().any(|bound| bound.is_tls);
+        let shared = Shared::new(settings.connection.clone(), settings.inner.clone(), plan);
         shared.tls.take(prepared);
         let threads = Threads::start(&shared, bound, settings.threads)?;
-        Ok(Self { shared, threads, addresses, has_tls: needs.is_some() })
+        Ok(Self { shared, threads, addresses, loops: settings.threads, has_tls })
+    }
+
+    /// Listens at more addresses.
+    ///
+    /// # Errors
+    /// When one of them cannot be listened at, or speaks TLS and the plan has no certificate: it listens at none of them
+    /// then.
+    pub fn listen(&mut self, listeners: &[Listen]) -> Result<(), StartError> {
+        let bound = bind_all(listeners, &self.shared.current.get().plan, self.loops)?;
+        self.addresses.extend(bound.iter().map(|bound| bound.at.clone()));
+        self.has_tls |= bound.iter().any(|bound| bound.is_tls);
+        self.threads.listen(bound);
+        Ok(())
+    }
+
+    /// Serves a stream of another front end, whose [`Dial`](crate::Dial) made it: requests for releases that have a
+    /// handler here, and those of its owner. Says whether it does; a front end that drains, or has too many, does not.
+    #[must_use]
+    pub fn serve_inner(&self, stream: std::net::TcpStream) -> bool {
+        self.threads.take_inner(stream)
     }
 
     /// Where it listens, in the order of the settings, with the ports that were taken.
@@ -120,6 +137,15 @@ impl Front {
     }
 }
 
+fn bind_all(listeners: &[Listen], plan: &Plan, loops: usize) -> Result<Vec<Bound>, StartError> {
+    let needs = listeners.iter().find(|listen| listen.is_tls);
+    if let (Some(listen), true) = (needs, plan.certificates.is_empty()) {
+        return Err(StartError::NoCertificate(listen.at.clone()));
+    }
+    let bound = listeners.iter().map(|listen| bind(listen, loops));
+    Ok(bound.collect::<Result<_, _>>()?)
+}
+
 fn check(settings: &Settings) -> Result<(), StartError> {
     let limits = &settings.connection;
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -135,6 +161,7 @@ fn check(settings: &Settings) -> Result<(), StartError> {
         ("bytes kept for a slow client", limits.write_bytes as u64, 8192, 1 << 26),
         ("pending resets", limits.pending_resets as u64, 1, 65_536),
         ("resets for errors", limits.error_resets as u64, 1, 65_536),
+        ("milliseconds of silence of a peer", millis(settings.inner.patience), 100, hour),
         ("milliseconds for a head", millis(limits.head), 10, hour),
         ("milliseconds between requests", millis(limits.idle), 10, hour),
         ("milliseconds without a write", millis(limits.write_idle), 10, hour),

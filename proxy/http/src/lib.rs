@@ -14,6 +14,7 @@ mod client;
 mod edge;
 mod front;
 pub mod handler;
+pub mod inner;
 mod live;
 pub mod metrics;
 pub mod plan;
@@ -27,11 +28,12 @@ pub use answer::ERROR_HEADER;
 pub use body::{Body, BodyError};
 pub use front::{Front, ReloadError, StartError};
 pub use handler::{Answering, Cause, Handler, Refusal};
+pub use inner::{Dial, Dialling, InnerStream, Link, LinkError};
 pub use metrics::{Metrics, ReleaseMetrics, UpstreamMetrics};
 pub use plan::{
     ClientLimits, Endpoint, Health, HostPattern, Network, PathPattern, Plan, PlanError, Rate, Release, ReleaseLimits,
     Route, Service, Target, Upstream,
 };
 pub use serve::{BindError, SpawnError};
-pub use settings::{ConnectionLimits, Listen, ListenAt, Settings};
+pub use settings::{ConnectionLimits, Inner, Listen, ListenAt, Settings};
 pub use tls::{CertificateError, CertificateFiles, DevelopmentError, write_development_certificate};

@@ -9,7 +9,7 @@ use semver::Version;
 use tokio::sync::watch;
 
 use crate::balance::{ReleaseLoad, ReleaseState, UpstreamLoad, UpstreamState};
-use crate::plan::{Plan, Release, Service};
+use crate::plan::{Endpoint, Plan, Release, Service};
 use crate::route::{Catalogue, Table};
 use crate::upstream::Address;
 
@@ -54,7 +54,8 @@ fn build_release(service: &Arc<str>, release: &Release, before: Option<&Arc<Rele
     let load = before.map_or_else(|| Arc::new(ReleaseLoad::default()), |before| Arc::clone(&before.load));
     let upstreams = release.upstreams.iter().map(|upstream| {
         let known = before.and_then(|before| before.upstreams.iter().find(|known| known.plan.name == upstream.name));
-        let load = known.map_or_else(|| Arc::new(UpstreamLoad::default()), |known| Arc::clone(&known.load));
+        let is_asked = release.health.is_some() && !matches!(upstream.endpoint, Endpoint::Inner(_));
+        let load = known.map_or_else(|| Arc::new(UpstreamLoad::new(!is_asked)), |known| Arc::clone(&known.load));
         UpstreamState { plan: upstream.clone(), address: Address::of(&upstream.endpoint), load }
     });
     ReleaseState { service: Arc::clone(service), plan: release.clone(), upstreams: upstreams.collect(), load }

@@ -40,6 +40,8 @@ pub struct ReleaseMetrics {
     pub refused: u64,
     /// Requests sent to another upstream after one failed.
     pub retries: u64,
+    /// Requests that came by other front ends, which count their answers.
+    pub inner: u64,
     /// Bytes of bodies from clients.
     pub bytes_in: u64,
     /// Bytes of bodies to clients.
@@ -57,8 +59,14 @@ pub struct UpstreamMetrics {
     pub name: String,
     /// Requests under way there.
     pub outstanding: u32,
-    /// The last answer to the question whether it is well; true where it is not asked.
-    pub is_well: bool,
+    /// Requests that it was given, and those of them that failed there.
+    pub requests: u64,
+    /// See [`requests`](Self::requests).
+    pub failures: u64,
+    /// It takes requests: it answered that it is well, if it is asked; if it is another front end, that can be reached.
+    pub is_ready: bool,
+    /// It gets no new requests.
+    pub is_draining: bool,
     /// Left alone for a while because of failures.
     pub is_ejected: bool,
 }
@@ -83,7 +91,10 @@ fn of_release(release: &ReleaseState) -> ReleaseMetrics {
     let upstreams = release.upstreams.iter().map(|upstream| UpstreamMetrics {
         name: upstream.plan.name.clone(),
         outstanding: upstream.load.outstanding.load(Relaxed),
-        is_well: upstream.load.is_well.load(Relaxed),
+        requests: upstream.load.given.load(Relaxed),
+        failures: upstream.load.failures.load(Relaxed),
+        is_ready: upstream.is_ready(),
+        is_draining: upstream.plan.is_draining,
         is_ejected: upstream.load.is_ejected(),
     });
     ReleaseMetrics {
@@ -94,6 +105,7 @@ fn of_release(release: &ReleaseState) -> ReleaseMetrics {
         answers: counters.answers.each_ref().map(|count| count.load(Relaxed)),
         refused: counters.refused.load(Relaxed),
         retries: counters.retries.load(Relaxed),
+        inner: counters.inner.load(Relaxed),
         bytes_in: counters.bytes_in.load(Relaxed),
         bytes_out: counters.bytes_out.load(Relaxed),
         duration: Duration::from_micros(counters.micros.load(Relaxed)),

@@ -24,6 +24,6 @@ mod tunnel;
 
 pub use bind::BindError;
 pub(crate) use bind::{Bound, bind};
-pub(crate) use shared::Shared;
+pub(crate) use shared::{InnerPlace, Loop, Shared};
 pub use threads::SpawnError;
 pub(crate) use threads::Threads;

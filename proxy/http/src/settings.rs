@@ -1,8 +1,12 @@
 //! What is fixed when the front end starts: where it listens, and what a connection may do.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::handler::Handler;
 
 /// Listeners, threads and the limits of connections.
 #[derive(Debug, Clone)]
@@ -13,12 +17,36 @@ pub struct Settings {
     pub threads: usize,
     /// What a connection may do.
     pub connection: ConnectionLimits,
+    /// Other front ends of the cluster.
+    pub inner: Inner,
+}
+
+/// How streams from and to other front ends are served.
+#[derive(Clone)]
+pub struct Inner {
+    /// Answers their requests that name no release. None: refused.
+    pub owner: Option<Arc<dyn Handler>>,
+    /// How long the other end of such a stream, or of a connection of HTTP/2 to an upstream, may be silent before it
+    /// counts as dead, from 100 ms. Default 3 s.
+    pub patience: Duration,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self { owner: None, patience: Duration::from_secs(3) }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("patience", &self.patience).finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        Self { listeners: Vec::new(), threads, connection: ConnectionLimits::default() }
+        Self { listeners: Vec::new(), threads, connection: ConnectionLimits::default(), inner: Inner::default() }
     }
 }
 

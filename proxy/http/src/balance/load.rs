@@ -17,6 +17,8 @@ pub(crate) struct Counters {
     /// Answers that the front end gave itself because of the release: no place, no upstream, no answer.
     pub(crate) refused: AtomicU64,
     pub(crate) retries: AtomicU64,
+    /// Requests that came by other front ends, which count their answers.
+    pub(crate) inner: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) micros: AtomicU64,
@@ -61,31 +63,35 @@ pub(crate) fn take_place(count: &AtomicU32, limit: u32) -> bool {
 #[derive(Debug)]
 pub(crate) struct UpstreamLoad {
     pub(crate) outstanding: AtomicU32,
-    /// The last answer to the question whether it is well; well until asked.
+    /// Requests that it was given, and those of them that failed there: both only grow.
+    pub(crate) given: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    /// The last answer to the question whether it is well; of one that is not asked: well.
     pub(crate) is_well: AtomicBool,
     /// Whether `ejection` knows of a failure: a success then has something to clear.
     has_failed: AtomicBool,
     ejection: Mutex<Ejection>,
 }
 
-impl Default for UpstreamLoad {
-    fn default() -> Self {
+impl UpstreamLoad {
+    pub(crate) fn new(is_well: bool) -> Self {
         Self {
             outstanding: AtomicU32::new(0),
-            is_well: AtomicBool::new(true),
+            given: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            is_well: AtomicBool::new(is_well),
             has_failed: AtomicBool::new(false),
             ejection: Mutex::default(),
         }
     }
-}
 
-impl UpstreamLoad {
     pub(crate) fn is_ejected(&self) -> bool {
         self.has_failed.load(Relaxed) && self.ejection.lock().is_out(Instant::now())
     }
 
     /// Says whether this failure ejected it.
     pub(crate) fn failed(&self) -> bool {
+        self.failures.fetch_add(1, Relaxed);
         self.has_failed.store(true, Relaxed);
         self.ejection.lock().failed(Instant::now())
     }

@@ -31,12 +31,18 @@ pub(crate) struct UpstreamState {
 }
 
 impl UpstreamState {
-    fn candidate(&self, is_tried: bool) -> Candidate {
+    /// Whether it takes requests, as far as it says itself.
+    pub(crate) fn is_ready(&self) -> bool {
         let is_ready = match &self.plan.endpoint {
             Endpoint::Handler(handler) => handler.is_ready(),
+            Endpoint::Inner(dial) => dial.is_up(),
             Endpoint::Tcp(_) | Endpoint::Unix(_) => true,
         };
-        let standing = if is_tried || self.plan.is_draining || !is_ready || !self.load.is_well.load(Relaxed) {
+        is_ready && self.load.is_well.load(Relaxed)
+    }
+
+    fn candidate(&self, is_tried: bool) -> Candidate {
+        let standing = if is_tried || self.plan.is_draining || !self.is_ready() {
             Standing::Out
         } else if self.load.is_ejected() {
             Standing::Ejected
@@ -50,6 +56,15 @@ impl UpstreamState {
             standing,
         }
     }
+}
+
+/// What came of asking for a place in this process.
+pub(crate) enum Here {
+    Lease(Lease),
+    /// All places are taken.
+    Full,
+    /// No handler of this process takes requests of the release.
+    Nobody,
 }
 
 /// Someone who waits for a place: counted as long as it lives.
@@ -94,6 +109,19 @@ impl ReleaseState {
         }
     }
 
+    /// A place at a handler of this process, for a request that another front end sent here.
+    pub(crate) fn place_here(&self) -> Here {
+        let is_here = |upstream: &UpstreamState| upstream.plan.endpoint.is_local();
+        let standing = |upstream: &UpstreamState| upstream.candidate(false).standing;
+        let mut here = (self.upstreams.iter().enumerate())
+            .filter(|(_, upstream)| is_here(upstream) && standing(upstream) != Standing::Out)
+            .peekable();
+        if here.peek().is_none() {
+            return Here::Nobody;
+        }
+        here.find_map(|(index, _)| self.take(index)).map_or(Here::Full, Here::Lease)
+    }
+
     /// None if all are full.
     fn try_place(&self, tried: &[usize]) -> Result<Option<Lease>, Fault> {
         let candidate = |(index, upstream): (usize, &UpstreamState)| upstream.candidate(tried.contains(&index));
@@ -114,7 +142,10 @@ impl ReleaseState {
     /// None if another loop was quicker.
     fn take(&self, index: usize) -> Option<Lease> {
         let upstream = &self.upstreams[index];
-        let is_taken = take_place(&upstream.load.outstanding, upstream.plan.requests);
-        is_taken.then(|| Lease { upstream: Arc::clone(&upstream.load), release: Arc::clone(&self.load), index })
+        if !take_place(&upstream.load.outstanding, upstream.plan.requests) {
+            return None;
+        }
+        upstream.load.given.fetch_add(1, Relaxed);
+        Some(Lease { upstream: Arc::clone(&upstream.load), release: Arc::clone(&self.load), index })
     }
 }

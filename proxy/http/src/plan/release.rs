@@ -9,6 +9,7 @@ use std::time::Duration;
 use semver::Version;
 
 use crate::handler::Handler;
+use crate::inner::Dial;
 
 /// A named service and its running versions.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ pub struct Release {
     pub upstreams: Vec<Upstream>,
     /// How much, how long.
     pub limits: ReleaseLimits,
-    /// Whether upstreams are asked if they are well, between requests.
+    /// Whether upstreams are asked if they are well, between requests; those behind other front ends are asked there.
     pub health: Option<Health>,
 }
 
@@ -45,12 +46,14 @@ pub struct Upstream {
     pub requests: u32,
     /// It gets no new requests; those under way go on.
     pub is_draining: bool,
+    /// Its address speaks HTTP/2 with prior knowledge, and not HTTP/1.1. It takes no upgrades then.
+    pub is_http2: bool,
 }
 
 impl Upstream {
     /// An upstream with the defaults.
     pub fn new(name: impl Into<String>, endpoint: Endpoint) -> Self {
-        Self { name: name.into(), endpoint, requests: 1024, is_draining: false }
+        Self { name: name.into(), endpoint, requests: 1024, is_draining: false, is_http2: false }
     }
 }
 
@@ -59,10 +62,12 @@ impl Upstream {
 pub enum Endpoint {
     /// In this process: preferred to the others as long as it has room.
     Handler(Arc<dyn Handler>),
-    /// An address that speaks HTTP/1.1.
+    /// An address that speaks HTTP.
     Tcp(SocketAddr),
-    /// A Unix socket that speaks HTTP/1.1.
+    /// A Unix socket that speaks HTTP.
     Unix(PathBuf),
+    /// Another front end of the cluster, which has a handler for the release.
+    Inner(Arc<dyn Dial>),
 }
 
 impl Endpoint {
@@ -70,6 +75,11 @@ impl Endpoint {
     #[must_use]
     pub const fn is_local(&self) -> bool {
         matches!(self, Self::Handler(_))
+    }
+
+    /// Whether it is believed to say which fault it means: a handler, here or at another front end.
+    pub(crate) const fn is_trusted(&self) -> bool {
+        matches!(self, Self::Handler(_) | Self::Inner(_))
     }
 }
 
@@ -79,6 +89,7 @@ impl fmt::Debug for Endpoint {
             Self::Handler(_) => write!(f, "handler"),
             Self::Tcp(address) => write!(f, "tcp {address}"),
             Self::Unix(path) => write!(f, "unix {}", path.display()),
+            Self::Inner(dial) => write!(f, "{dial:?}"),
         }
     }
 }
@@ -126,7 +137,7 @@ impl Default for ReleaseLimits {
     }
 }
 
-/// How upstreams are asked whether they are well: a `GET` whose answer is 2xx in time.
+/// How upstreams are asked whether they are well: a `GET` whose answer is 2xx in time. One that was not asked yet is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// The path, such as `/__health`.

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::plan::Plan;
     use crate::serve::Shared;
-    use crate::settings::ConnectionLimits;
+    use crate::settings::{ConnectionLimits, Inner};
 
     #[test]
     fn a_client_that_waits_to_be_accepted_when_the_drain_begins_is_answered() {
@@ -129,7 +129,7 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let shared = Shared::new(ConnectionLimits::default(), Plan::default());
+        let shared = Shared::new(ConnectionLimits::default(), Inner::default(), Plan::default());
         let accepting = Accepting::begin(&shared);
         shared.begin_drain();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -16,13 +16,14 @@ use super::exchange::Exchange;
 use super::outgoing::Outgoing;
 use super::prepare::{Prepared, client_behind, prepare};
 use super::tunnel;
-use crate::answer::Fault;
-use crate::balance::{Lease, ReleaseState, may_go_elsewhere};
+use crate::answer::{self, Fault};
+use crate::balance::{Lease, ReleaseState, is_idempotent, may_go_elsewhere};
 use crate::body::{Body, Bounds, FaultCell};
 use crate::client::Wait;
 use crate::edge::{self, REQUEST_ID};
 use crate::handler::{Cause, Refusal};
 use crate::live::Live;
+use crate::plan::Endpoint;
 use crate::upstream::{Failure, send};
 
 impl Connection {
@@ -47,7 +48,7 @@ impl Connection {
             Ok(mut passed) => {
                 let status = passed.response.status();
                 if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-                    drop_body(&mut passed.response);
+                    answer::drop_body(&mut passed.response);
                 }
                 self.finish(passed, exchange, id)
             }
@@ -156,18 +157,6 @@ impl Connection {
     }
 }
 
-/// An answer to `HEAD`, a 204 and a 304 have no body, whatever the handler gave; the first says how long it would be.
-fn drop_body(response: &mut Response<Body>) {
-    let body = std::mem::take(response.body_mut());
-    let length = http_body::Body::size_hint(&body).exact().filter(|length| *length > 0);
-    if let Some(length) = length
-        && response.status() != StatusCode::NO_CONTENT
-        && !response.headers().contains_key(CONTENT_LENGTH)
-    {
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-}
-
 /// An answer, and what belongs to it.
 struct Passed {
     response: Response<Body>,
@@ -196,7 +185,8 @@ impl Attempts<'_> {
             let attempt = exchange.begins_attempt();
             let spare = self.spare(attempt, &next);
             let index = lease.index;
-            let failure = match self.try_once(&lease, next).await {
+            let may_repeat = spare.as_ref().is_some_and(|spare| is_idempotent(spare.method()));
+            let failure = match self.try_once(&lease, next, may_repeat).await {
                 Ok(response) => {
                     lease.upstream.succeeded();
                     exchange.holds(Some(lease));
@@ -207,7 +197,7 @@ impl Attempts<'_> {
             let fault = self.note(&lease, &failure);
             exchange.holds(Some(lease));
             let was_reused = failure.was_reused;
-            next = self.again(attempt, failure.refusal, spare).ok_or_else(|| fault.clone())?;
+            next = self.again(attempt, failure, spare).ok_or_else(|| fault.clone())?;
             last = Some(fault);
             exchange.holds(None);
             if !was_reused {
@@ -217,20 +207,18 @@ impl Attempts<'_> {
     }
 
     /// The request for the next attempt, if there may be one.
-    fn again(&self, attempt: u32, refusal: Refusal, spare: Option<Request<Body>>) -> Option<Request<Body>> {
-        let Refusal { cause, request } = refusal;
-        let is_untouched = request.is_some();
+    fn again(&self, attempt: u32, failure: Failure, spare: Option<Request<Body>>) -> Option<Request<Body>> {
+        let Failure { refusal: Refusal { cause, request }, is_untouched, .. } = failure;
         let request = request.map(|request| *request).or(spare)?;
         let may = may_go_elsewhere(&cause, is_untouched, request.method(), request.body().is_empty());
         (may && attempt < self.release.plan.limits.attempts).then_some(request)
     }
 
-    /// A second copy of a request that could be sent twice, if there is anywhere to send it.
+    /// A second copy of a request that has no body, if there is anywhere to send it.
     fn spare(&self, attempt: u32, request: &Request<Body>) -> Option<Request<Body>> {
         let is_last = attempt >= self.release.plan.limits.attempts;
         let is_alone = matches!(&self.release.upstreams[..], [only] if only.address.is_none());
-        let is_repeatable = request.body().is_empty() && *request.method() != Method::POST;
-        if is_last || is_alone || !is_repeatable {
+        if is_last || is_alone || !request.body().is_empty() {
             return None;
         }
         let mut copy = Request::new(Body::empty());
@@ -241,11 +229,25 @@ impl Attempts<'_> {
     }
 
     /// One try, until the head of the answer is there or it is too late for it.
-    async fn try_once(&self, lease: &Lease, request: Request<Body>) -> Result<Response<Body>, Failure> {
+    async fn try_once(
+        &self,
+        lease: &Lease,
+        request: Request<Body>,
+        may_repeat: bool,
+    ) -> Result<Response<Body>, Failure> {
         let upstream = &self.release.upstreams[lease.index];
-        let limits = &self.release.plan.limits;
-        let pool = &self.connection.own.pool;
-        let sent = send(pool, &upstream.plan.endpoint, upstream.address.as_ref(), request, limits);
+        let own = &self.connection.own;
+        let may_end = may_repeat && matches!(upstream.plan.endpoint, Endpoint::Inner(_));
+        let sent = async {
+            let response = send(&own.pool, self.release, upstream, request, own.shared.patience).await?;
+            if !may_end {
+                return Ok(response);
+            }
+            // A node that dies while its answer is under way costs nothing, if the answer is short and comes at once.
+            let (head, body) = response.into_parts();
+            let begun = body.begin().await.map_err(|error| Refusal::begun(Cause::Broken(Box::new(error))))?;
+            Ok(Response::from_parts(head, begun))
+        };
         tokio::select! {
             biased;
             answered = sent => answered,

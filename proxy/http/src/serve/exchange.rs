@@ -89,10 +89,10 @@ impl Exchange {
         self.lease = lease;
     }
 
-    /// Whether the answer comes from this process.
+    /// Whether the answer comes from a handler.
     pub(crate) fn is_of_handler(&self) -> bool {
         let (Some(release), Some(lease)) = (&self.release, &self.lease) else { return false };
-        release.upstreams[lease.index].plan.endpoint.is_local()
+        release.upstreams[lease.index].plan.endpoint.is_trusted()
     }
 
     /// Notes that bytes of the answer went out, and whether those were the last.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::shared::Shared;
 use crate::balance::ReleaseState;
 use crate::body::Body;
-use crate::plan::Health;
+use crate::plan::{Endpoint, Health};
 use crate::upstream::{Pool, send};
 
 /// How often it is looked which questions are due.
@@ -41,8 +41,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             let next = due.entry(key_of(release)).or_insert(now);
             if *next <= now {
                 *next = now + health.interval;
-                for index in 0..release.upstreams.len() {
-                    asked.spawn_local(ask(Arc::clone(&pool), Arc::clone(release), health.clone(), index));
+                for (index, upstream) in release.upstreams.iter().enumerate() {
+                    if !matches!(upstream.plan.endpoint, Endpoint::Inner(_)) {
+                        let patience = shared.patience;
+                        asked.spawn_local(ask(Arc::clone(&pool), Arc::clone(release), health.clone(), index, patience));
+                    }
                 }
             }
         }
@@ -58,10 +61,10 @@ fn key_of(release: &ReleaseState) -> String {
     format!("{}@{}", release.service, release.plan.version)
 }
 
-async fn ask(pool: Arc<Pool>, release: Arc<ReleaseState>, health: Health, index: usize) {
+async fn ask(pool: Arc<Pool>, release: Arc<ReleaseState>, health: Health, index: usize, patience: Duration) {
     let upstream = &release.upstreams[index];
     let request = question(&release, &health);
-    let sent = send(&pool, &upstream.plan.endpoint, upstream.address.as_ref(), request, &release.plan.limits);
+    let sent = send(&pool, &release, upstream, request, patience);
     let is_well = matches!(timeout(health.timeout, sent).await, Ok(Ok(response)) if response.status().is_success());
     if upstream.load.is_well.swap(is_well, Relaxed) != is_well {
         let (service, version) = (&*release.service, &release.plan.version);

@@ -1,26 +1,34 @@
 //! What all loops of a front end share, and what each has for itself.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use crate::client::Clients;
+use crate::handler::Handler;
 use crate::live::{Current, Follower, Live};
 use crate::plan::Plan;
-use crate::settings::ConnectionLimits;
+use crate::settings::{ConnectionLimits, Inner};
 use crate::tls::Tls;
 use crate::upstream::Pool;
+
+/// Most streams of other front ends at once; one more is closed.
+const MAX_INNER: u32 = 65_536;
 
 /// Numbers of the front end as a whole.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     /// Connections that are open, upgraded ones included.
     pub(crate) connections: AtomicU32,
+    /// Streams of other front ends that are open.
+    pub(crate) inner: AtomicU32,
     pub(crate) accepted: AtomicU64,
     /// Connections closed at once because of a limit.
     pub(crate) turned_away: AtomicU64,
@@ -28,9 +36,12 @@ pub(crate) struct Gauges {
     pub(crate) refused: AtomicU64,
 }
 
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) limits: ConnectionLimits,
+    /// How long the other end of a connection of many requests may be silent.
+    pub(crate) patience: Duration,
+    /// Who answers other front ends that ask for no release.
+    pub(crate) inner: Option<Arc<dyn Handler>>,
     pub(crate) current: Current,
     pub(crate) clients: Arc<Clients>,
     pub(crate) gauges: Gauges,
@@ -44,10 +55,18 @@ pub(crate) struct Shared {
     emptied: Notify,
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("limits", &self.limits).field("gauges", &self.gauges).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
-    pub(crate) fn new(limits: ConnectionLimits, plan: Plan) -> Arc<Self> {
+    pub(crate) fn new(limits: ConnectionLimits, inner: Inner, plan: Plan) -> Arc<Self> {
         Arc::new(Self {
             limits,
+            patience: inner.patience,
+            inner: inner.owner,
             current: Current::new(plan),
             clients: Arc::new(Clients::new()),
             gauges: Gauges::default(),
@@ -65,7 +84,8 @@ impl Shared {
             let mut emptied = std::pin::pin!(self.emptied.notified());
             emptied.as_mut().enable();
             // In this order: a listener that ends has counted what it took in.
-            if self.accepting.load(SeqCst) == 0 && self.gauges.connections.load(SeqCst) == 0 {
+            let open = self.gauges.connections.load(SeqCst) + self.gauges.inner.load(SeqCst);
+            if self.accepting.load(SeqCst) == 0 && open == 0 {
                 return;
             }
             emptied.await;
@@ -73,7 +93,7 @@ impl Shared {
     }
 
     pub(crate) fn begin_drain(&self) {
-        self.is_draining.store(true, Relaxed);
+        self.is_draining.store(true, SeqCst);
         self.drain.send_replace(true);
     }
 }
@@ -96,6 +116,29 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.0.gauges.connections.fetch_sub(1, Relaxed) == 1 {
+            self.0.emptied.notify_waiters();
+        }
+    }
+}
+
+/// A stream of another front end, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct InnerPlace(Arc<Shared>);
+
+impl InnerPlace {
+    /// None at the limit, and when the front end drains.
+    pub(crate) fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let place = (shared.gauges.inner.fetch_add(1, SeqCst) < MAX_INNER).then(|| Self(Arc::clone(shared)));
+        if place.is_none() {
+            shared.gauges.inner.fetch_sub(1, SeqCst);
+        }
+        place.filter(|_| !shared.is_draining.load(SeqCst))
+    }
+}
+
+impl Drop for InnerPlace {
+    fn drop(&mut self) {
+        if self.0.gauges.inner.fetch_sub(1, SeqCst) == 1 {
             self.0.emptied.notify_waiters();
         }
     }

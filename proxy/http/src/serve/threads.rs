@@ -3,17 +3,19 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use super::accept::accept;
 use super::bind::{Bound, Listening};
 use super::probe;
-use super::shared::{Accepting, Loop, Shared};
+use super::shared::{Accepting, InnerPlace, Loop, Shared};
+use crate::inner;
 
 /// Between two sweeps of the connections that wait for requests.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -26,31 +28,62 @@ pub struct SpawnError {
     source: io::Error,
 }
 
+/// What a running loop is given.
+enum Given {
+    Socket(Socket),
+    Inner(std::net::TcpStream, InnerPlace),
+}
+
+/// Listeners and streams that may wait for a loop.
+const MAX_GIVEN: usize = 1024;
+
 /// All threads of a front end. Each ends when its sender is dropped.
 #[derive(Debug)]
 pub(crate) struct Threads {
     shared: Arc<Shared>,
     running: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+    loops: Vec<mpsc::Sender<Given>>,
+    /// The loop that gets the next stream.
+    next: AtomicUsize,
 }
 
 impl Threads {
     /// Every listener has a socket for each of `loops`.
     pub(crate) fn start(shared: &Arc<Shared>, listeners: Vec<Bound>, loops: usize) -> Result<Self, SpawnError> {
-        let mut sockets: Vec<Vec<Socket>> = (0..loops).map(|_| Vec::new()).collect();
-        for bound in listeners {
-            let is_tls = bound.is_tls;
-            for (own, listening) in sockets.iter_mut().zip(bound.sockets) {
-                own.push(Socket { listening, is_tls, accepting: Accepting::begin(shared) });
-            }
-        }
-        let mut threads = Self { shared: Arc::clone(shared), running: Vec::new() };
-        for (number, sockets) in sockets.into_iter().enumerate() {
+        let mut threads =
+            Self { shared: Arc::clone(shared), running: Vec::new(), loops: Vec::new(), next: AtomicUsize::new(0) };
+        for number in 0..loops {
             let shared = Arc::clone(shared);
-            threads.spawn(format!("front-{number}"), move |end| run_loop(&shared, sockets, end))?;
+            let (give, given) = mpsc::channel(MAX_GIVEN);
+            threads.spawn(format!("front-{number}"), move |end| run_loop(&shared, given, end))?;
+            threads.loops.push(give);
         }
+        threads.listen(listeners);
         let cold = Arc::clone(shared);
         threads.spawn("front-cold".into(), move |end| run_cold(&cold, end))?;
         Ok(threads)
+    }
+
+    /// Takes clients in there as well.
+    pub(crate) fn listen(&self, listeners: Vec<Bound>) {
+        for bound in listeners {
+            let is_tls = bound.is_tls;
+            for (give, listening) in self.loops.iter().zip(bound.sockets) {
+                let socket = Socket { listening, is_tls, accepting: Accepting::begin(&self.shared) };
+                if give.try_send(Given::Socket(socket)).is_err() {
+                    tracing::error!(
+                        "a thread of the front end has ended, or does not take the listeners that it is given"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Has one of the loops serve a stream of another front end. Says whether one does.
+    pub(crate) fn take_inner(&self, stream: std::net::TcpStream) -> bool {
+        let Some(place) = InnerPlace::take(&self.shared) else { return false };
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % self.loops.len();
+        self.loops[next].try_send(Given::Inner(stream, place)).is_ok()
     }
 
     fn spawn(&mut self, name: String, body: impl FnOnce(Own) + Send + 'static) -> Result<(), SpawnError> {
@@ -73,7 +106,7 @@ impl Threads {
             let empty = shared.wait_until_empty();
             let _ = runtime.block_on(async { tokio::time::timeout_at(deadline.into(), empty).await });
         }
-        let left = shared.gauges.connections.load(std::sync::atomic::Ordering::Relaxed);
+        let left = shared.gauges.connections.load(Ordering::Relaxed);
         drop(self);
         left
     }
@@ -102,23 +135,38 @@ struct Own {
     end: oneshot::Receiver<()>,
 }
 
-fn run_loop(shared: &Arc<Shared>, sockets: Vec<Socket>, own: Own) {
+fn run_loop(shared: &Arc<Shared>, mut given: mpsc::Receiver<Given>, own: Own) {
     let local = LocalSet::new();
     let this = Rc::new(Loop::new(Arc::clone(shared)));
     local.block_on(&own.runtime, async {
-        for Socket { listening, is_tls, accepting } in sockets {
-            let accepting = accept(Rc::clone(&this), listening, is_tls, accepting);
+        let taking = Rc::clone(&this);
+        tokio::task::spawn_local(async move {
+            while let Some(given) = given.recv().await {
+                take(&taking, given);
+            }
+        });
+        tokio::task::spawn_local(sweep(Rc::clone(&this)));
+        let following = Rc::clone(&this);
+        tokio::task::spawn_local(async move { following.follow().await });
+        let _ = own.end.await;
+    });
+}
+
+fn take(own: &Rc<Loop>, given: Given) {
+    match given {
+        Given::Socket(Socket { listening, is_tls, accepting }) => {
+            let accepting = accept(Rc::clone(own), listening, is_tls, accepting);
             tokio::task::spawn_local(async move {
                 if let Err(error) = accepting.await {
                     tracing::error!(%error, "a listener does not work");
                 }
             });
         }
-        tokio::task::spawn_local(sweep(Rc::clone(&this)));
-        let following = Rc::clone(&this);
-        tokio::task::spawn_local(async move { following.follow().await });
-        let _ = own.end.await;
-    });
+        Given::Inner(stream, place) => match tokio::net::TcpStream::from_std(stream) {
+            Ok(stream) => drop(tokio::task::spawn_local(inner::serve(Rc::clone(own), stream, place))),
+            Err(error) => tracing::warn!(%error, "a stream of another node cannot be served"),
+        },
+    }
 }
 
 async fn sweep(own: Rc<Loop>) {

@@ -1,9 +1,10 @@
-//! A new connection to an address that speaks HTTP/1.1.
+//! A new connection to an upstream.
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 
 use super::Address;
 use crate::body::Body;
+use crate::inner::http2_client;
 
 /// Bytes and headers of an answer's head; a longer one is an upstream that broke off.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
@@ -27,35 +29,90 @@ pub(super) enum ConnectError {
     Http(Address, #[source] hyper::Error),
 }
 
-/// Connects, and leaves a task that moves the bytes until the connection ends.
-pub(super) async fn connect(address: &Address, limit: Duration) -> Result<SendRequest<Body>, ConnectError> {
-    let connected = timeout(limit, open(address)).await;
+/// Connects for requests one after another, and leaves a task that moves the bytes until the connection ends.
+pub(super) async fn connect(address: &Address, limit: Duration) -> Result<http1::SendRequest<Body>, ConnectError> {
+    within(address, limit, async {
+        match open(address).await? {
+            Opened::Tcp(stream) => one_by_one(address, stream).await,
+            Opened::Unix(stream) => one_by_one(address, stream).await,
+            Opened::Inner(stream) => one_by_one(address, stream).await,
+        }
+    })
+    .await
+}
+
+/// Connects for many requests at once, likewise. The upstream is dead when it has been silent for `patience`.
+pub(super) async fn connect_many(
+    address: &Address,
+    limit: Duration,
+    patience: Duration,
+) -> Result<http2::SendRequest<Body>, ConnectError> {
+    within(address, limit, async {
+        match open(address).await? {
+            Opened::Tcp(stream) => many_at_once(address, stream, patience).await,
+            Opened::Unix(stream) => many_at_once(address, stream, patience).await,
+            Opened::Inner(stream) => many_at_once(address, stream, patience).await,
+        }
+    })
+    .await
+}
+
+async fn within<T>(
+    address: &Address,
+    limit: Duration,
+    connecting: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    let connected = timeout(limit, connecting).await;
     connected.unwrap_or_else(|_| Err(ConnectError::Timeout { address: address.clone(), limit }))
 }
 
-async fn open(address: &Address) -> Result<SendRequest<Body>, ConnectError> {
+enum Opened {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Inner(Box<dyn crate::inner::InnerStream>),
+}
+
+async fn open(address: &Address) -> Result<Opened, ConnectError> {
     let fault = |error| ConnectError::Io(address.clone(), error);
     match address {
         Address::Tcp(socket) => {
             let stream = TcpStream::connect(socket).await.map_err(fault)?;
             stream.set_nodelay(true).map_err(fault)?;
-            handshake(address, stream).await
+            Ok(Opened::Tcp(stream))
         }
-        Address::Unix(path) => handshake(address, UnixStream::connect(path).await.map_err(fault)?).await,
+        Address::Unix(path) => Ok(Opened::Unix(UnixStream::connect(path).await.map_err(fault)?)),
+        Address::Inner(dial) => Ok(Opened::Inner(dial.dial().await.map_err(fault)?)),
     }
 }
 
-async fn handshake<S>(address: &Address, stream: S) -> Result<SendRequest<Body>, ConnectError>
+async fn one_by_one<S>(address: &Address, stream: S) -> Result<http1::SendRequest<Body>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut builder = Builder::new();
+    let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
     let made = builder.handshake(TokioIo::new(stream)).await;
     let (sender, connection) = made.map_err(|error| ConnectError::Http(address.clone(), error))?;
     tokio::task::spawn_local(async move {
         // Whoever waits for an answer is told the error.
         let _ = connection.with_upgrades().await;
+    });
+    Ok(sender)
+}
+
+async fn many_at_once<S>(
+    address: &Address,
+    stream: S,
+    patience: Duration,
+) -> Result<http2::SendRequest<Body>, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let made = http2_client(patience).handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = made.map_err(|error| ConnectError::Http(address.clone(), error))?;
+    tokio::task::spawn_local(async move {
+        // Likewise.
+        let _ = connection.await;
     });
     Ok(sender)
 }

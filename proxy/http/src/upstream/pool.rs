@@ -1,52 +1,23 @@
-//! Connections to upstreams that wait for their next request, of one loop.
+//! Connections of HTTP/1.1 to upstreams that wait for their next request, of one loop.
 //!
 //! The one that was used last is used first, so that those too many grow old; [`Pool::sweep`] closes what waits for
 //! longer than [`MAX_IDLE`].
 
 use std::collections::HashMap;
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::SendRequest;
 use parking_lot::Mutex;
 
+use super::Address;
+use super::many::{Many, Stream};
 use crate::body::Body;
-use crate::plan::Endpoint;
 
 /// Most connections that wait, for each address and loop; one more is closed.
 pub(crate) const MAX_WAITING: usize = 256;
 /// Longest wait: shorter than the servers' usual limits, so that few requests meet a connection that just closed.
 pub(crate) const MAX_IDLE: Duration = Duration::from_secs(30);
-
-/// Where an upstream is. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Address {
-    Tcp(SocketAddr),
-    Unix(Arc<Path>),
-}
-
-impl Address {
-    /// None for a handler.
-    pub(crate) fn of(endpoint: &Endpoint) -> Option<Self> {
-        match endpoint {
-            Endpoint::Handler(_) => None,
-            Endpoint::Tcp(address) => Some(Self::Tcp(*address)),
-            Endpoint::Unix(path) => Some(Self::Unix(path.as_path().into())),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
 
 struct Waiting {
     sender: SendRequest<Body>,
@@ -56,6 +27,7 @@ struct Waiting {
 #[derive(Default)]
 pub(crate) struct Pool {
     waiting: Mutex<HashMap<Address, Vec<Waiting>>>,
+    pub(super) many: Many,
 }
 
 impl Pool {
@@ -88,21 +60,23 @@ impl Pool {
             list.retain(|waiting| !waiting.sender.is_closed() && waiting.since.elapsed() < MAX_IDLE);
             !list.is_empty()
         });
+        self.many.sweep();
     }
 }
 
-/// Gives a connection back once its answer has been read to the end. Dropped before, the connection is closed.
-pub(crate) struct GiveBack {
-    pub(crate) sender: SendRequest<Body>,
-    pub(crate) address: Address,
-    pub(crate) pool: Weak<Pool>,
+/// Gives a connection back once its answer has been read to the end. Dropped before, a connection of one request at a
+/// time is closed, and a place on one of many is free.
+pub(crate) enum GiveBack {
+    One { sender: SendRequest<Body>, address: Address, pool: Weak<Pool> },
+    Many { _stream: Stream },
 }
 
 impl GiveBack {
     pub(crate) fn now(self) {
+        let Self::One { sender, address, pool } = self else { return };
         // One that still sends a request whose answer came early is not ready, and is closed.
-        if let (true, Some(pool)) = (self.sender.is_ready(), self.pool.upgrade()) {
-            pool.put(&self.address, self.sender);
+        if let (true, Some(pool)) = (sender.is_ready(), pool.upgrade()) {
+            pool.put(&address, sender);
         }
     }
 }

@@ -6,6 +6,7 @@ mod basics;
 mod bodies;
 mod drain;
 mod http2;
+mod inner;
 mod limits;
 mod reload;
 mod streams;
