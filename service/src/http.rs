@@ -49,6 +49,8 @@ pub struct Http {
     pub request_body: ByteSize,
     /// Bytes of an answer's body.
     pub response_body: ByteSize,
+    /// The path that is asked, by `GET`, whether the component takes requests; none takes them as soon as it is loaded.
+    pub health: Option<String>,
     /// Where requests may go: `[METHOD,...] [SCHEME://]HOST[:PORT]`.
     pub outgoing: Vec<String>,
 }

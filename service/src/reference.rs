@@ -387,6 +387,10 @@ fn http() -> Vec<Key> {
         key("http.request_body", "bytes of a request's body; more gets 413", "bytes").size(bounds::HTTP_REQUEST_BODY),
         key("http.response_body", "bytes of an answer's body; then it breaks off", "bytes")
             .size(bounds::HTTP_RESPONSE_BODY),
+        key("http.health", "path that is asked every 2 s, by GET, whether the component takes requests", "path")
+            .default(quoted(""))
+            .allowed("a path without a query, such as /__health; empty: it takes them as soon as it is loaded")
+            .effect("it gets no requests until the answer is 2xx, nor after one that is not, or takes over 1 s"),
         key("http.outgoing", "where requests may go", "list of `[METHOD,...] [SCHEME://]HOST[:PORT]`")
             .default("[]")
             .allowed(format!(

@@ -173,10 +173,11 @@ fn a_component_says_what_it_may_use_and_which_requests_are_its() {
     let http = &silent.http;
     assert_eq!((silent.kind, silent.mode), (Kind::Http, Mode::Stateless));
     assert_eq!((http.instances, http.reuse, http.cpu, http.deadline), (256, (1, 1), None, Duration::from_secs(30)));
+    assert_eq!(http.health, None);
     let told = with(&format!(
         "{STATELESS}[[routes]]\nhost = \"*.example.com\"\npath = \"/api/...\"\nmethods = [\"GET\", \"PURGE\"]\n\
          rewrite = \"/v1\"\nheaders = {{ x-beta = \"1\" }}\n[[routes]]\n[http]\nreuse = \"64-128\"\ncpu = \"2ms\"\n\
-         instances = 8192\nqueue = 0\nrequest_body = \"1TiB\"\noutgoing = [\"GET https://api.example.com\"]\n"
+         instances = 8192\nqueue = 0\nhealth = \"/__health\"\nrequest_body = \"1TiB\"\noutgoing = [\"GET https://api.example.com\"]\n"
     ))
     .unwrap();
     let first = &told.routes[0];
@@ -186,6 +187,7 @@ fn a_component_says_what_it_may_use_and_which_requests_are_its() {
     assert_eq!((told.routes[1].host.as_str(), told.routes[1].path.as_str()), ("*", "/..."));
     assert_eq!((told.http.reuse, told.http.cpu), ((64, 128), Some(Duration::from_millis(2))));
     assert_eq!(told.http.outgoing, ["GET https://api.example.com"]);
+    assert_eq!(told.http.health.as_deref(), Some("/__health"));
 }
 
 #[test]
@@ -216,6 +218,9 @@ fn what_a_component_may_use_is_bounded_at_both_ends() {
         ("reuse = 1000000", "reuse = 1000001"),
         ("reuse = \"1-1\"", "reuse = \"2-1\""),
         ("reuse = \"5-5\"", "reuse = \"5\""),
+        ("health = \"/\"", "health = \"healthy\""),
+        ("health = \"\"", "health = \"/a?b\""),
+        ("health = \"/a.b/c\"", "health = \"/a b\""),
     ] {
         assert!(with(&format!("{STATELESS}[http]\n{good}")).is_ok(), "{good}");
         assert!(with(&format!("{STATELESS}[http]\n{bad}")).is_err(), "{bad}");

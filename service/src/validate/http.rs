@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::{count, size};
 use crate::bounds::{self, Bound};
 use crate::document::Section;
@@ -86,6 +88,17 @@ fn port(section: &Section<'_>, kind: Kind, ports: &[Port]) -> Option<Name> {
     Some(name)
 }
 
+/// Nothing, or a path without a query.
+fn health(value: &DeValue<'_>) -> Result<Option<String>, String> {
+    let path = bounded_text(value, bounds::ROUTE_TEXT_BYTES_MAX)?;
+    let is_path = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#%".contains(&byte));
+    match (path.is_empty(), is_path) {
+        (true, _) => Ok(None),
+        (false, true) => Ok(Some(path)),
+        (false, false) => Err("allowed: a path such as /__health, without a query".to_owned()),
+    }
+}
+
 pub(super) fn http(section: Option<&Section<'_>>) -> Http {
     if let Some(section) = section {
         section.refuse_unknown();
@@ -107,6 +120,7 @@ pub(super) fn http(section: Option<&Section<'_>>) -> Http {
         cpu: section.and_then(|s| s.read("cpu", None, cpu_limit)),
         request_body: size("request_body", bounds::HTTP_REQUEST_BODY),
         response_body: size("response_body", bounds::HTTP_RESPONSE_BODY),
+        health: section.and_then(|s| s.read("health", None, health)),
         outgoing: section.map_or_else(Vec::new, |s| {
             s.read("outgoing", Vec::new(), |value| {
                 list(value, "destination", bounds::OUTBOUND_MAX, |item| {
