@@ -12,6 +12,8 @@
 //!   twice) is dropped and cut out, so that nobody acts on it.
 //! - A group that is halted is given the leader's records alone.
 //! - A record that opens an epoch and was sent twice opens it once.
+//! - Versions of a stateless service are changed by records that name the one that they follow: of two that were made
+//!   at once the first counts, and the other one is dropped.
 //! - A service is a group here or placed on another shard, never both: whichever record comes first counts.
 //! - Of each group it is known what its turns come to since its checkpoint was asked for, or since its first turn.
 //! - Time and term never go back.
@@ -22,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use refrain_wire::batch::BATCH_FRAME_BYTES;
+use refrain_wire::control::Release;
 use refrain_wire::outward::Owner;
 use refrain_wire::{
     Batch, Control, Entry, Epoch, GroupId, Position, ProxyId, ShardControl, ShardId, SubmissionId, Time,
@@ -45,6 +48,17 @@ use group::At;
 pub const MAX_GROUPS: usize = 65_536;
 /// The most services that the first shard can have placed on others.
 pub const MAX_PLACED: usize = 65_536;
+/// The most stateless services that are deployed.
+pub const MAX_DEPLOYED: usize = 4096;
+
+/// The versions of a stateless service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// The position of the record that made them what they are.
+    pub at: Position,
+    /// Sorted by version, one at least.
+    pub releases: Vec<Release>,
+}
 
 /// An open epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +89,7 @@ pub struct ShardState {
     groups: BTreeMap<GroupId, Group>,
     services: BTreeSet<String>,
     placed: BTreeMap<String, ShardId>,
+    deployed: BTreeMap<String, Deployment>,
 }
 
 impl ShardState {
@@ -112,6 +127,12 @@ impl ShardState {
     #[must_use]
     pub fn groups(&self) -> &BTreeMap<GroupId, Group> {
         &self.groups
+    }
+
+    /// Stateless services, in the state of the first shard.
+    #[must_use]
+    pub fn deployed(&self) -> &BTreeMap<String, Deployment> {
+        &self.deployed
     }
 
     /// Services that other shards have, in the state of the first one.
@@ -291,6 +312,23 @@ impl ShardState {
         true
     }
 
+    fn deploy(&mut self, service: &str, after: Position, releases: &[Release]) -> bool {
+        let known = self.deployed.get(service).map_or(Position(0), |deployment| deployment.at);
+        let is_new = known == Position(0);
+        let has_no_room = is_new && self.deployed.len() >= MAX_DEPLOYED;
+        if after != known || has_no_room || self.is_somewhere(service) || (is_new && releases.is_empty()) {
+            return false;
+        }
+        match releases.is_empty() {
+            true => drop(self.deployed.remove(service)),
+            false => {
+                let deployment = Deployment { at: self.position, releases: releases.to_vec() };
+                self.deployed.insert(service.to_owned(), deployment);
+            }
+        }
+        true
+    }
+
     fn shard_control(&mut self, control: &ShardControl, applied: &mut Applied) -> bool {
         match control {
             ShardControl::Term { term, entropy } => {
@@ -312,6 +350,11 @@ impl ShardState {
                 let placed = self.place(service, *shard);
                 applied.placed |= placed;
                 placed
+            }
+            ShardControl::Deploy { service, after, releases } => {
+                let deployed = self.deploy(service, *after, releases);
+                applied.deployed.extend(deployed.then(|| control.clone()));
+                deployed
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `kind u8 | fields`. Those of the shard travel in batches of [`crate::GroupId::SHARD`].
 
-use crate::limits::{MAX_SEATS, MAX_SERVICE_NAME_BYTES};
+use crate::limits::{MAX_RELEASES, MAX_SEATS, MAX_SERVICE_NAME_BYTES, MAX_VERSION_BYTES};
 use crate::reader::{DecodeError, Reader, bounded};
 use crate::{Digest, Epoch, Incarnation, NodeId, Position, ProxyId, Seat, ShardId};
 
@@ -132,6 +132,36 @@ pub enum ShardControl {
         /// The shard that has it.
         shard: ShardId,
     },
+    /// The versions of a stateless service, all of them, from here on: in the log of the first shard.
+    Deploy {
+        /// `namespace/name`.
+        service: String,
+        /// The position of the service's record that this one follows; 0 when it has no versions.
+        after: Position,
+        /// Sorted by version, each once. None: the service is no more.
+        releases: Vec<Release>,
+    },
+}
+
+/// A version of a stateless service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// The version.
+    pub version: String,
+    /// The BLAKE3 digest of its bundle.
+    pub bundle: [u8; 32],
+    /// Its share of the service's requests.
+    pub weight: u16,
+}
+
+impl Release {
+    /// Appends its bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bundle);
+        out.extend_from_slice(&self.weight.to_le_bytes());
+        out.extend_from_slice(&(self.version.len() as u16).to_le_bytes());
+        out.extend_from_slice(self.version.as_bytes());
+    }
 }
 
 const CREATE: u8 = 1;
@@ -149,6 +179,7 @@ const OPEN_EPOCH: u8 = 33;
 const END_EPOCH: u8 = 34;
 const PLACE: u8 = 35;
 const OPEN_OUTWARD_EPOCH: u8 = 36;
+const DEPLOY: u8 = 37;
 
 impl Control {
     /// Appends the control's bytes.
@@ -283,6 +314,14 @@ impl ShardControl {
                 out.extend_from_slice(&(service.len() as u16).to_le_bytes());
                 out.extend_from_slice(service.as_bytes());
             }
+            Self::Deploy { service, after, releases } => {
+                out.push(DEPLOY);
+                out.extend_from_slice(&after.0.to_le_bytes());
+                out.push(releases.len() as u8);
+                releases.iter().for_each(|release| release.encode(out));
+                out.extend_from_slice(&(service.len() as u16).to_le_bytes());
+                out.extend_from_slice(service.as_bytes());
+            }
         }
     }
 
@@ -299,9 +338,24 @@ impl ShardControl {
                 let shard = ShardId(reader.u16("shard")?);
                 Self::Place { service: reader.text("service name", MAX_SERVICE_NAME_BYTES)?, shard }
             }
+            DEPLOY => {
+                let after = Position(reader.u64("position")?);
+                let count = usize::from(reader.u8("release count")?);
+                bounded("release count", count, MAX_RELEASES)?;
+                let releases = (0..count).map(|_| decode_release(reader)).collect::<Result<Vec<_>, _>>()?;
+                if let Some(nth) = releases.windows(2).position(|two| two[0].version >= two[1].version) {
+                    return Err(DecodeError::Unknown { what: "order of releases", value: nth as u64 });
+                }
+                Self::Deploy { service: reader.text("service name", MAX_SERVICE_NAME_BYTES)?, after, releases }
+            }
             _ => {
                 return Err(DecodeError::Unknown { what: "control kind", value: u64::from(kind) });
             }
         })
     }
+}
+
+fn decode_release(reader: &mut Reader<'_>) -> Result<Release, DecodeError> {
+    let (bundle, weight) = (reader.array("bundle digest")?, reader.u16("weight")?);
+    Ok(Release { version: reader.text("version", MAX_VERSION_BYTES)?, bundle, weight })
 }

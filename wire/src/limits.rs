@@ -27,6 +27,10 @@ pub const MAX_EFFECT_BYTES: usize = 256 * 1024;
 
 /// The most groups of a shard.
 pub const MAX_GROUPS: usize = 65_536;
+/// The most versions of a stateless service.
+pub const MAX_RELEASES: usize = 16;
+/// The longest version, in bytes.
+pub const MAX_VERSION_BYTES: usize = 64;
 /// The longest text in a message between nodes: a reason, a problem.
 pub const MAX_TEXT_BYTES: usize = 512;
 /// What a frame may have besides its bulk: fields, counts, lengths.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use refrain_wire::batch::{decode_batch, put_batch};
-use refrain_wire::control::Agreement;
+use refrain_wire::control::{Agreement, Release};
 use refrain_wire::entry::{Draft, GroupRecords};
 use refrain_wire::record::records;
 use refrain_wire::{
@@ -88,6 +88,15 @@ fn every_record() -> Vec<(Record, &'static str)> {
         (
             Record::Control(Control::Shard(ShardControl::Place { service: "a/b".into(), shard: ShardId(258) })),
             "0808000000000000 23 0201 0300 612f62",
+        ),
+        (
+            Record::Control(Control::Shard(ShardControl::Deploy {
+                service: "a/b".into(),
+                after: Position(258),
+                releases: vec![Release { version: "1.0.0".into(), bundle: [7; 32], weight: 100 }],
+            })),
+            "0838000000000000 25 0201000000000000 01 \
+             0707070707070707070707070707070707070707070707070707070707070707 6400 0500 312e302e30 0300 612f62",
         ),
         (Record::Connected { serial, local: v4 }, "0906000005000000 3412 c0000207"),
         (Record::Failed { serial, failure: CallFailure::TimedOut }, "0a01000005000000 02"),

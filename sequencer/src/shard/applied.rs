@@ -1,7 +1,7 @@
 //! What one entry means.
 
 use refrain_wire::outward::Owner;
-use refrain_wire::{Batch, Control, Epoch, GroupId, Position, ProxyId, SubmissionId, Time};
+use refrain_wire::{Batch, Control, Epoch, GroupId, Position, ProxyId, ShardControl, SubmissionId, Time};
 
 /// An epoch that an entry opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Applied {
     pub owners: Vec<Owner>,
     /// A service was placed on another shard.
     pub placed: bool,
+    /// Changes of stateless services that were honoured.
+    pub deployed: Vec<ShardControl>,
     /// Controls of groups that were honoured.
     pub controls: Vec<(GroupId, Control)>,
     /// Controls that made no sense and were dropped.

@@ -1,19 +1,21 @@
 //! The bytes of a shard's state: what a member keeps when it cuts its log, and gives to one that joins.
 //!
-//! Canonical: one state has one form, and only that form is read, or those of versions 1 and 2.
+//! Canonical: one state has one form, and only that form is read, or those of versions 1 to 3.
 //! Integers are little endian; `docs/formats.md` draws it. Whoever keeps the bytes adds a checksum.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use refrain_wire::control::Agreement;
-use refrain_wire::limits::{MAX_SEATS, MAX_SERVICE_NAME_BYTES};
+use refrain_wire::control::{Agreement, Release};
+use refrain_wire::limits::{MAX_RELEASES, MAX_SEATS, MAX_SERVICE_NAME_BYTES, MAX_VERSION_BYTES};
 use refrain_wire::{DecodeError, Digest, Epoch, GroupId, Incarnation, NodeId, Position, ProxyId, ShardId, Time};
 
 use super::group::{Capture, Checkpoint, MAX_EARLIER_PROGRAMS, Program};
-use super::{EpochState, Group, MAX_GROUPS, MAX_PLACED, Recorded, SeatState, ShardState};
+use super::{Deployment, EpochState, Group, MAX_DEPLOYED, MAX_GROUPS, MAX_PLACED, Recorded, SeatState, ShardState};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
+/// Without stateless services.
+const VERSION_3: u8 = 3;
 /// Whose epochs are for no outward calls.
 const VERSION_2: u8 = 2;
 /// Without histories, and without services that other shards have.
@@ -88,6 +90,14 @@ impl Writer {
             self.u16(service.len() as u16);
             self.bytes(service.as_bytes());
             self.u16(shard.0);
+        }
+        self.u32(state.deployed.len() as u32);
+        for (service, deployment) in &state.deployed {
+            self.u16(service.len() as u16);
+            self.bytes(service.as_bytes());
+            self.u64(deployment.at.0);
+            self.u8(deployment.releases.len() as u8);
+            deployment.releases.iter().for_each(|release| release.encode(&mut self.0));
         }
     }
 
@@ -214,7 +224,7 @@ impl Reader<'_> {
     fn state(&mut self) -> Read<ShardState> {
         let version = self.u8("version of the shard's state")?;
         let known = match version {
-            VERSION | VERSION_2 => GROUP_FLAGS | HAS_HISTORY | HAS_CAPTURED,
+            VERSION | VERSION_3 | VERSION_2 => GROUP_FLAGS | HAS_HISTORY | HAS_CAPTURED,
             VERSION_1 => GROUP_FLAGS,
             other => return Err(unknown("version of the shard's state", other)),
         };
@@ -239,7 +249,34 @@ impl Reader<'_> {
         if version > VERSION_1 {
             self.placed(&mut state)?;
         }
+        if version > VERSION_3 {
+            self.deployed(&mut state)?;
+        }
         Ok(state)
+    }
+
+    fn deployed(&mut self, state: &mut ShardState) -> Read<()> {
+        let count = bounded("deployed count", self.u32("deployed count")? as usize, MAX_DEPLOYED)?;
+        for nth in 0..count {
+            let (service, at) = (self.service()?, self.position("deployed at")?);
+            let releases = bounded("release count", self.u8("release count")?.into(), MAX_RELEASES)?;
+            let releases = (0..releases).map(|_| self.release()).collect::<Read<Vec<_>>>()?;
+            let rises = state.deployed.last_key_value().is_none_or(|(last, _)| *last < service);
+            let sorted = releases.is_sorted_by(|one, other| one.version < other.version);
+            if !rises || !sorted || releases.is_empty() || at == Position(0) || at > state.position {
+                return Err(unknown("deployed service", nth as u64));
+            }
+            state.deployed.insert(service, Deployment { at, releases });
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) -> Read<Release> {
+        let (bundle, weight) = (self.array("bundle digest")?, self.u16("weight")?);
+        let what = "version";
+        let len = bounded(what, self.u16(what)?.into(), MAX_VERSION_BYTES)?;
+        let version = self.slice(what, len)?.to_vec();
+        Ok(Release { version: String::from_utf8(version).map_err(|_| DecodeError::NotText { what })?, bundle, weight })
     }
 
     fn placed(&mut self, state: &mut ShardState) -> Read<()> {

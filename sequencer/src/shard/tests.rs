@@ -6,7 +6,7 @@ use proptest::proptest;
 use refrain_wire::entry::{Draft, GroupRecords};
 use refrain_wire::{Digest, Incarnation, NodeId, Record, RecordWriter, Seat, Serial, ShardId};
 
-use refrain_wire::control::Agreement;
+use refrain_wire::control::{Agreement, Release};
 
 use super::{
     Applied, Control, Entry, Epoch, GroupId, OpenedEpoch, Position, ProxyId, ShardControl, ShardState, SubmissionId,
@@ -153,6 +153,35 @@ fn a_service_is_here_or_placed_elsewhere_whichever_record_came_first() {
     let applied = apply(&mut state, &[], &[batch(GroupId(2), &[create("x/y")])]);
     assert_eq!((applied.controls.len(), applied.ignored.len()), (0, 1));
     assert_eq!(state.placed().clone().into_iter().collect::<Vec<_>>(), [("x/y".to_owned(), ShardId(1))]);
+}
+
+#[test]
+fn of_two_changes_of_a_stateless_service_that_were_made_at_once_the_first_counts() {
+    let release = |version: &str| Release { version: version.into(), bundle: [1; 32], weight: 1 };
+    let deploy = |service: &str, after, versions: &[&str]| {
+        let releases = versions.iter().map(|version| release(version)).collect();
+        let control = ShardControl::Deploy { service: service.into(), after: Position(after), releases };
+        batch(GroupId::SHARD, &[Record::Control(Control::Shard(control))])
+    };
+    let mut state = started();
+    let changed = |state: &mut ShardState, entry| {
+        let applied = apply(state, &[], &[entry]);
+        assert_eq!(applied.deployed.len() + applied.ignored.len(), 1);
+        (!applied.deployed.is_empty()).then_some(applied.position.0)
+    };
+    let first = changed(&mut state, deploy("x/y", 0, &["1.0.0"])).unwrap();
+    assert_eq!(changed(&mut state, deploy("x/y", 0, &["2.0.0"])), None, "it is deployed already");
+    let second = changed(&mut state, deploy("x/y", first, &["1.0.0", "2.0.0"])).unwrap();
+    assert_eq!(changed(&mut state, deploy("x/y", first, &["3.0.0"])), None, "another change came first");
+    assert_eq!(state.deployed()["x/y"].releases, [release("1.0.0"), release("2.0.0")]);
+    assert!(changed(&mut state, deploy("x/y", second, &[])).is_some(), "removed");
+    assert!(state.deployed().is_empty());
+    assert_eq!(changed(&mut state, deploy("x/y", 0, &[])), None, "there is nothing to remove");
+    assert_eq!(changed(&mut state, deploy("a/b", 0, &["1.0.0"])), None, "it is a replicated service");
+    for n in 0..super::MAX_DEPLOYED {
+        assert!(changed(&mut state, deploy(&format!("x/n{n}"), 0, &["1.0.0"])).is_some());
+    }
+    assert_eq!(changed(&mut state, deploy("x/y", 0, &["1.0.0"])), None, "there are too many");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::{Just, Strategy, any, prop};
 use proptest::{prop_assert_eq, prop_oneof, proptest};
-use refrain_wire::control::Agreement;
+use refrain_wire::control::{Agreement, Release};
 use refrain_wire::entry::GroupRecords;
 use refrain_wire::{Digest, Incarnation, NodeId, Record, Seat, ShardId};
 
@@ -61,6 +61,11 @@ fn shard_control() -> impl Strategy<Value = ShardControl> {
         (0u32..6).prop_map(|epoch| ShardControl::EndEpoch(Epoch(epoch))),
         (0u8..4, 0u16..3)
             .prop_map(|(n, shard)| ShardControl::Place { service: format!("a/{n}"), shard: ShardId(shard) }),
+        (4u8..6, 0u64..20, 0u16..3).prop_map(|(n, after, count)| ShardControl::Deploy {
+            service: format!("a/{n}"),
+            after: Position(after),
+            releases: (0..count).map(|n| Release { version: n.to_string(), bundle: [7; 32], weight: n }).collect(),
+        }),
     ]
 }
 
@@ -118,7 +123,7 @@ fn the_bytes_of_a_state_are_fixed() {
     let fold = hex(blake3::hash(&[0; 64]).as_bytes());
     let (bundle, engine) = ("07".repeat(32), hex(&Digest::of(b"engine").0));
     let golden = [
-        "03 0300000000000000 0401000000000000 0300000000000000",
+        "04 0300000000000000 0401000000000000 0300000000000000",
         &fold,
         "01000000",
         "01000000 01000000 0100 0000000000000000 0a00000000000000 0100000000000000 01",
@@ -136,22 +141,38 @@ fn the_bytes_of_a_state_are_fixed() {
         &engine,
         "01 00 00000000",
         "02 08 01000000 0301000000000000 00 00000000",
-        "00000000",
+        "00000000 00000000",
     ];
     assert_eq!(hex(&state.encode()), golden.concat().replace(' ', ""));
 }
 
 #[test]
-fn placed_services_stand_at_the_end_of_a_state() {
+fn placed_and_deployed_services_stand_at_the_end_of_a_state() {
     let mut state = ShardState::new();
-    assert!(hex(&state.encode()).ends_with("00000000"));
+    assert!(hex(&state.encode()).ends_with("0000000000000000"));
     let place = |service: &str, shard| {
         let control = ShardControl::Place { service: service.into(), shard: ShardId(shard) };
         Record::Control(Control::Shard(control))
     };
     apply_at(&mut state, 1, &[], &[batch(GroupId::SHARD, &[place("b/c", 2), place("a/b", 258)])]);
     let bytes = hex(&state.encode());
-    assert!(bytes.ends_with("0000000002000000 0300612f620201 0300622f630200".replace(' ', "").as_str()), "{bytes}");
+    let placed = "00000000 02000000 0300612f620201 0300622f630200 00000000";
+    assert!(bytes.ends_with(placed.replace(' ', "").as_str()), "{bytes}");
+    assert_eq!(ShardState::decode(&state.encode()).unwrap(), state);
+    let mut of_version_3 = state.encode().to_vec();
+    of_version_3.truncate(of_version_3.len() - 4);
+    of_version_3[0] = 3;
+    assert_eq!(ShardState::decode(&of_version_3).unwrap(), state);
+    let releases = vec![
+        Release { version: "1".into(), bundle: [1; 32], weight: 258 },
+        Release { version: "2".into(), bundle: [2; 32], weight: 0 },
+    ];
+    let deploy = ShardControl::Deploy { service: "c/d".into(), after: Position(0), releases };
+    apply_at(&mut state, 1, &[], &[batch(GroupId::SHARD, &[Record::Control(Control::Shard(deploy))])]);
+    let (one, two) = ("01".repeat(32), "02".repeat(32));
+    let deployed = format!("01000000 0300632f64 0200000000000000 02 {one} 0201 0100 31 {two} 0000 0100 32");
+    let bytes = hex(&state.encode());
+    assert!(bytes.ends_with(&deployed.replace(' ', "")), "{bytes}");
     assert_eq!(ShardState::decode(&state.encode()).unwrap(), state);
 }
 
@@ -165,19 +186,19 @@ fn what_does_not_stand_for_a_state_is_refused() {
     let longer = [&bytes[..], &[0]].concat();
     assert!(ShardState::decode(&longer).is_err());
     let mut other = bytes.to_vec();
-    other[0] = 4;
+    other[0] = 5;
     assert_eq!(
         ShardState::decode(&other).unwrap_err().to_string(),
-        "version of the shard's state has the unknown value 4"
+        "version of the shard's state has the unknown value 5"
     );
 }
 
-/// A state as version 2 had it, whose epochs were for no outward calls.
+/// A state as version 2 had it, whose epochs were for no outward calls, and which had no deployed services.
 fn of_version_2(bytes: &[u8], epochs: usize) -> Vec<u8> {
     let first = 1 + 3 * 8 + 32 + 4 + 4;
     let without = bytes[first..].chunks(31).take(epochs).flat_map(|epoch| &epoch[..30]).copied();
     let mut old: Vec<u8> = bytes[..first].iter().copied().chain(without).collect();
-    old.extend_from_slice(&bytes[first + epochs * 31..]);
+    old.extend_from_slice(&bytes[first + epochs * 31..bytes.len() - 4]);
     old[0] = 2;
     old
 }
