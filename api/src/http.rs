@@ -47,6 +47,60 @@ pub struct HttpServiceStatus {
     /// Calls of guests that trapped.
     #[serde(default)]
     pub trapped: u64,
+    /// Requests of other nodes' clients that were answered here; those nodes count the answers.
+    #[serde(default)]
+    pub for_others: u64,
+    /// Who answers, of a stateless one: this node and others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<HttpUpstreamStatus>,
+}
+
+/// One that answers requests for a version of a service, as this node's front end sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpUpstreamStatus {
+    /// Its node.
+    pub node: u64,
+    /// How it is.
+    pub state: HttpUpstreamState,
+    /// Requests from this node that are under way there; at the node itself, those of other nodes as well.
+    pub in_flight: u32,
+    /// Requests that it was given since the start, likewise.
+    pub requests: u64,
+    /// Those of them that it did not answer.
+    pub failures: u64,
+}
+
+/// How an upstream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpUpstreamState {
+    /// It takes requests.
+    Ready,
+    /// It did not say yet, or says no more, that it is well.
+    Waiting,
+    /// Its node ends.
+    Draining,
+    /// It failed several times in a row, and gets requests only when there is no other.
+    Ejected,
+    /// Its node cannot be reached.
+    Down,
+}
+
+impl HttpUpstreamState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Ready, Self::Waiting, Self::Draining, Self::Ejected, Self::Down];
+
+    /// Its word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Waiting => "waiting",
+            Self::Draining => "draining",
+            Self::Ejected => "ejected",
+            Self::Down => "down",
+        }
+    }
 }
 
 /// Runs a version of a stateless service beside those that run, or instead of the one of its number.

@@ -2,8 +2,8 @@
 //! services whose guests cannot be saved in checkpoints.
 
 use refrain_api::{
-    Durability, HistoryStatus, HttpServiceStatus, HttpStatus, LogStatus, PortStatus, SeatState, SeatStatus,
-    ServiceState, ServiceStatus, ShardStatus, Status,
+    Durability, HistoryStatus, HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus, LogStatus,
+    PortStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status,
 };
 
 use crate::human::size;
@@ -27,6 +27,7 @@ const SERVICE_HEADER: [&str; 11] = [
 ];
 const HTTP_HEADER: [&str; 9] =
     ["OVER HTTP", "MODE", "WEIGHT", "IN FLIGHT", "2XX, 3XX", "4XX", "5XX", "INSTANCES", "ROUTES"];
+const UPSTREAM_HEADER: [&str; 6] = ["ANSWERED BY", "NODE", "STATE", "IN FLIGHT", "REQUESTS", "FAILURES"];
 const NOT_READY_HEADER: [&str; 2] = ["NOT READY", "WHY"];
 const HISTORY_HEADER: [&str; 4] = ["REPLAY-ONLY", "HISTORY", "LIMIT", "WHY"];
 pub const SEAT_HEADER: [&str; 9] = ["SERVICE", "SEAT", "NODE", "STATE", "POSITION", "LAG", "DIGEST", "SINCE", "REASON"];
@@ -79,7 +80,30 @@ pub fn http(status: &HttpStatus, colour: bool) -> String {
     let listens = if status.listens.is_empty() { "nowhere".to_owned() } else { status.listens.join(", ") };
     let head = format!("http        {}, {} connections\n", printable(&listens), status.connections);
     let services: Vec<Vec<Cell>> = status.services.iter().map(http_service).collect();
-    if services.is_empty() { head } else { head + &render(&HTTP_HEADER, &services, colour) }
+    if services.is_empty() {
+        return head;
+    }
+    let text = head + &render(&HTTP_HEADER, &services, colour);
+    // That a node answers for itself is nothing to tell.
+    let is_told = |service: &&HttpServiceStatus| match service.upstreams.as_slice() {
+        [only] => only.state != HttpUpstreamState::Ready || service.instances.is_none(),
+        several => !several.is_empty(),
+    };
+    let told = status.services.iter().filter(is_told);
+    let upstreams = told.flat_map(|service| service.upstreams.iter().map(|upstream| http_upstream(service, upstream)));
+    let upstreams: Vec<Vec<Cell>> = upstreams.collect();
+    if upstreams.is_empty() { text } else { text + "\n" + &render(&UPSTREAM_HEADER, &upstreams, colour) }
+}
+
+fn http_upstream(service: &HttpServiceStatus, upstream: &HttpUpstreamStatus) -> Vec<Cell> {
+    vec![
+        Cell::text(format!("{}@{}", service.service, service.version)),
+        Cell::number(upstream.node),
+        Cell::text(upstream.state.word()),
+        Cell::number(upstream.in_flight),
+        Cell::number(upstream.requests),
+        Cell::number(upstream.failures),
+    ]
 }
 
 fn http_service(service: &HttpServiceStatus) -> Vec<Cell> {

@@ -1,10 +1,12 @@
-//! One listener for the streams of all shards of a process: each stream goes to the shard that its hello names.
+//! One listener for the streams of a process: each stream goes to the shard that its hello names, or to the HTTP front
+//! end.
 //!
 //! The listener looks at the hello without taking it and hands the socket over, so a shard serves it on its own loop
 //! from the first byte on, and refuses what it does not want in its own words. What names no shard that runs here, or is
 //! no hello, is the first shard's to refuse. Sockets that are dialled go the direct way.
 //!
-//! With one shard there is no exchange: its loop listens itself.
+//! Streams of HTTP are answered here, by the rules of the first shard, and go to the threads of the front end: requests
+//! of clients do not pass a shard's loop.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,11 +17,15 @@ use bytes::BytesMut;
 use parking_lot::Mutex;
 use refrain_sequencer::net::{BoxFuture, BoxStream, Listener, Net, Tcp};
 use refrain_wire::ClusterId;
-use refrain_wire::stream::Hello;
 use refrain_wire::stream::hello::HELLO_BYTES;
+use refrain_wire::stream::{Hello, HelloAnswer, RefusalCode, Role};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::http::Http;
+use crate::shard::{Command, Commands};
 
 /// Streams whose hello is waited for at once; further ones wait in the backlog.
 const MAX_UNKNOWN: usize = 1024;
@@ -40,6 +46,15 @@ type Handed = (std::net::TcpStream, String);
 #[derive(Default)]
 struct Desks {
     by_id: Mutex<BTreeMap<ClusterId, mpsc::Sender<Handed>>>,
+}
+
+/// Who serves streams of HTTP, and whose rules hold for them.
+#[derive(Clone)]
+pub struct Front {
+    /// The front end.
+    pub http: Arc<Http>,
+    /// The first shard.
+    pub first: Commands,
 }
 
 /// The listener of a process, before it is asked for streams. It listens as long as it, or the future of
@@ -66,17 +81,18 @@ impl Exchange {
         Arc::new(ShardNet { id, desks: Arc::clone(&self.desks) })
     }
 
-    /// Hands streams over, for ever.
-    pub async fn run(self) {
+    /// Hands streams over, for ever. Without a front end streams of HTTP are the first shard's to refuse.
+    pub async fn run(self, front: Option<Front>) {
         let unknown = Arc::new(Semaphore::new(MAX_UNKNOWN));
         loop {
             let Ok(permit) = Arc::clone(&unknown).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    let (desks, first) = (Arc::clone(&self.desks), self.first);
+                    let (desks, first, front) = (Arc::clone(&self.desks), self.first, front.clone());
                     tokio::spawn(async move {
                         let _permit = permit;
-                        if let Err(error) = hand_over(stream, peer.to_string(), &desks, first).await {
+                        let handed = hand_over(stream, peer.to_string(), &desks, first, front.as_ref());
+                        if let Err(error) = handed.await {
                             tracing::debug!(%peer, %error, "a stream of another node was not handed to a shard");
                         }
                     });
@@ -90,11 +106,20 @@ impl Exchange {
     }
 }
 
-async fn hand_over(stream: TcpStream, peer: String, desks: &Desks, first: ClusterId) -> io::Result<()> {
-    let named = tokio::time::timeout(HELLO_TIME, named_in_hello(&stream)).await??;
+async fn hand_over(
+    stream: TcpStream,
+    peer: String,
+    desks: &Desks,
+    first: ClusterId,
+    front: Option<&Front>,
+) -> io::Result<()> {
+    let hello = tokio::time::timeout(HELLO_TIME, seen_hello(&stream)).await??;
+    if let (Some(hello), Some(front)) = (hello.filter(|hello| hello.role == Role::Http), front) {
+        return tokio::time::timeout(HELLO_TIME, front.take(stream, hello)).await?;
+    }
     let desk = {
         let desks = desks.by_id.lock();
-        named.and_then(|id| desks.get(&id)).or_else(|| desks.get(&first)).cloned()
+        hello.and_then(|hello| desks.get(&hello.cluster)).or_else(|| desks.get(&first)).cloned()
     };
     let Some(desk) = desk else { return Err(io::Error::other("the shard does not run now")) };
     let stream = stream.into_std()?;
@@ -104,8 +129,36 @@ async fn hand_over(stream: TcpStream, peer: String, desks: &Desks, first: Cluste
     })
 }
 
-/// What the hello at the beginning of a stream names, which stays to be read; none where there is no hello.
-async fn named_in_hello(stream: &TcpStream) -> io::Result<Option<ClusterId>> {
+impl Front {
+    /// Answers the hello, and hands the stream over if it is welcome.
+    async fn take(&self, mut stream: TcpStream, hello: Hello) -> io::Result<()> {
+        let answer = match self.http.takes_streams() {
+            true => self.judge(hello).await,
+            false => None,
+        };
+        let reason = || "the HTTP front end of this node is starting or ending".to_owned();
+        let answer = answer.unwrap_or_else(|| HelloAnswer::Refused { code: RefusalCode::Closed, reason: reason() });
+        stream.read_exact(&mut [0; HELLO_BYTES]).await?;
+        let mut bytes = Vec::new();
+        answer.encode(&mut bytes);
+        stream.write_all(&bytes).await?;
+        if !matches!(answer, HelloAnswer::Welcome { .. }) {
+            return stream.shutdown().await;
+        }
+        stream.set_nodelay(true)?;
+        self.http.serve_stream(stream.into_std()?)
+    }
+
+    /// What the first shard says to it; none when that has ended.
+    async fn judge(&self, hello: Hello) -> Option<HelloAnswer> {
+        let (reply, answer) = oneshot::channel();
+        self.first.send(Command::Greet(hello, reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// The hello at the beginning of a stream, which stays to be read; none where there is no hello.
+async fn seen_hello(stream: &TcpStream) -> io::Result<Option<Hello>> {
     let mut bytes = [0; HELLO_BYTES];
     let mut wait = LOOK_AGAIN;
     loop {
@@ -114,7 +167,7 @@ async fn named_in_hello(stream: &TcpStream) -> io::Result<Option<ClusterId>> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match Hello::decode(&mut BytesMut::from(&bytes[..seen])) {
-            Ok(Some(hello)) => return Ok(Some(hello.cluster)),
+            Ok(Some(hello)) => return Ok(Some(hello)),
             Ok(None) => {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(MAX_LOOK_AGAIN);
@@ -189,7 +242,7 @@ mod tests {
         let address = exchange.listener.local_addr().unwrap().to_string();
         let first = exchange.net(FIRST).bind(&address).await.unwrap();
         let second = exchange.net(SECOND).bind(&address).await.unwrap();
-        tokio::spawn(exchange.run());
+        tokio::spawn(exchange.run(None));
         (address, first, second)
     }
 
@@ -231,7 +284,7 @@ mod tests {
         let before = net.bind(&address).await.unwrap();
         let mut now = net.bind(&address).await.unwrap();
         drop(before);
-        tokio::spawn(exchange.run());
+        tokio::spawn(exchange.run(None));
         arrives(&address, &[&hello(SECOND)], &mut *now).await;
     }
 }

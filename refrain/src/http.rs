@@ -1,37 +1,50 @@
 //! HTTP on this node: stateless components, and the front end that sends requests to them and to replicated services
 //! that speak HTTP.
 //!
+//! - `cluster`: which ones the log has, and how that is changed and followed
 //! - `component`: a stateless service as the front end calls it
 //! - `deployments`: which ones run here, over restarts
+//! - `error`: why it cannot be done
+//! - `hosted`: what is told to other nodes of it; `nodes`: what they tell
 //! - `lines`: what their guests write
 //! - `routes`: from manifests to the front end's plan
 //! - `status`: what is told of all of it
 //!
 //! A component that cannot run is told, and the others run all the same. The front end runs on threads of its own, and
-//! begins when there is something that it could serve. Whatever changes is a new plan: requests that have begun keep
+//! begins when there is something that it could serve, and on a node of a cluster at once, as others may send requests. Whatever changes is a new plan: requests that have begun keep
 //! the one that they began with, and the components in it.
 
+mod cluster;
 mod component;
 mod deployments;
+mod error;
+mod hosted;
 mod lines;
+mod nodes;
 mod routes;
 mod status;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use refrain_front::{CertificateFiles, Front, Listen, ListenAt, Plan, ReloadError, StartError};
+use refrain_front::{CertificateFiles, Front, Listen, ListenAt, Plan, StartError};
 use refrain_http_host::{Host, HostError};
 use refrain_service::{Bundle, Manifest, ServiceId};
+use refrain_wire::{NodeId, Position};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::config::{Config, Endpoint, HttpConfig};
-use crate::shard::Served;
+use crate::shard::{Commands, Deployed, Said, Served};
 use component::Component;
-use deployments::{Deployment, StoreError};
+use deployments::Deployment;
+pub use error::HttpError;
+use hosted::{Condition, Everything, Hosted, Teller};
+use nodes::Nodes;
 
 /// Where the front end listens when nothing is said.
 const DEFAULT_PORT: u16 = 8000;
@@ -39,69 +52,40 @@ const DEFAULT_PORT: u16 = 8000;
 const DEVELOPMENT_FOLDER: &str = "tls";
 /// The names of the certificate for development.
 const DEVELOPMENT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+/// How long other nodes may take to be told that this one ends.
+const TOLD: Duration = Duration::from_secs(1);
 /// The share of a service's requests that its only version has.
 const WHOLE: u16 = 100;
-
-/// Why HTTP cannot be served as it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// The host of components.
-    #[error("components cannot be run")]
-    Host(#[from] HostError),
-    /// The certificate for development.
-    #[error("there is no certificate")]
-    Certificate(#[from] refrain_front::DevelopmentError),
-    /// The front end.
-    #[error("the HTTP front end cannot start")]
-    Start(#[from] StartError),
-    /// A plan.
-    #[error("the routes cannot be followed")]
-    Plan(#[from] ReloadError),
-    /// The list of what is deployed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A component.
-    #[error("{service} cannot run: {reason}")]
-    Component {
-        /// Which.
-        service: String,
-        /// Why, in words.
-        reason: String,
-    },
-    /// A bundle of another kind.
-    #[error("{service} is not stateless: `rctl service upgrade` gives a replicated service another version")]
-    Replicated {
-        /// Which.
-        service: String,
-    },
-    /// No such version.
-    #[error("no version {version} of {service} runs here; those that do: {running}")]
-    Unknown {
-        /// `namespace/name`.
-        service: String,
-        /// The version.
-        version: String,
-        /// Those that run.
-        running: String,
-    },
-    /// All shares of a service would be 0.
-    #[error("no version of {service} would have a weight above 0")]
-    NoWeight {
-        /// `namespace/name`.
-        service: String,
-    },
-    /// The process ends.
-    #[error("the server is ending")]
-    Ending,
-}
 
 /// HTTP on this node.
 pub struct Http {
     config: HttpConfig,
     data_dir: PathBuf,
+    node: NodeId,
+    /// What the node is to others; none of a node alone.
+    cluster: Option<InCluster>,
     state: Mutex<State>,
+    /// Components run here.
+    hosts: bool,
+    /// What the log says, up to which position this node has followed it, and who takes changes.
+    deployed: Deployed,
+    followed: watch::Sender<Position>,
+    /// What was written last of what runs here.
+    written: Mutex<Option<Vec<Deployment>>>,
+    first: OnceLock<Commands>,
+    /// What other nodes are told.
+    everything: watch::Sender<Arc<Everything>>,
     /// Made with the first component.
     host: Mutex<Option<Host>>,
+}
+
+/// A node among others.
+#[derive(Debug, Clone, Copy)]
+struct InCluster {
+    /// Clients connect to it.
+    is_proxy: bool,
+    /// How long a node may be silent before it counts as dead.
+    patience: Duration,
 }
 
 #[derive(Default)]
@@ -113,7 +97,12 @@ struct State {
     routed: Vec<Manifest>,
     /// Where ports of theirs listen, by full name and port.
     served: BTreeMap<(String, String), Endpoint>,
+    nodes: Nodes,
+    /// What the log says.
+    said: Said,
     front: Option<Front>,
+    /// The front end listens for clients.
+    listens: bool,
     is_ending: bool,
 }
 
@@ -121,8 +110,21 @@ impl Http {
     /// Nothing is served yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let (config, data_dir) = (config.http.clone(), config.data_dir.clone());
-        Self { config, data_dir, state: Mutex::default(), host: Mutex::default() }
+        let of_cluster = InCluster { is_proxy: config.cluster.roles.proxy, patience: config.peer_timeout };
+        Self {
+            config: config.http.clone(),
+            data_dir: config.data_dir.clone(),
+            node: config.cluster.node,
+            cluster: config.cluster.listen.map(|_| of_cluster),
+            hosts: config.cluster.roles.engine,
+            deployed: Deployed::default(),
+            followed: watch::Sender::default(),
+            written: Mutex::default(),
+            first: OnceLock::new(),
+            state: Mutex::default(),
+            everything: watch::Sender::default(),
+            host: Mutex::default(),
+        }
     }
 
     /// Loads the stateless services that were given, and those that were deployed before; `replicated` are the manifests
@@ -160,10 +162,14 @@ impl Http {
         }
         all.extend(given.into_iter().map(|bundle| (weight_of(&bundle.manifest.id), bundle)).map(|(w, b)| (b, w)));
         for (bundle, weight) in all {
+            let service = bundle.manifest.id.to_string();
+            let in_log = before.iter().find(|one| one.service == service).map_or(0, |one| one.in_log);
             let loaded = Component::load(&self.host()?, &bundle);
-            let taken = loaded.and_then(|component| self.state.lock().try_take(component, weight));
+            let taken = loaded.and_then(|mut component| {
+                component.set_in_log(Position(in_log));
+                self.state.lock().try_take(component, weight)
+            });
             if let Err(reason) = taken {
-                let service = bundle.manifest.id.to_string();
                 self.state.lock().kept.extend(before.iter().find(|one| one.service == service).cloned());
                 refused.push((service, reason));
             }
@@ -176,23 +182,101 @@ impl Http {
         Ok(refused)
     }
 
-    /// Starts the front end, if there is anything that it could serve or it was told where to listen.
+    /// Starts the front end, if there is anything that it could serve or it was told where to listen, or if the node is
+    /// one of a cluster, whose first shard takes these commands.
     ///
     /// # Errors
-    /// When an address is taken, or a certificate is wrong.
-    pub fn begin(&self) -> Result<(), HttpError> {
+    /// When an address is taken, a certificate is wrong, or there is no thread.
+    pub fn begin(self: &Arc<Self>, first: Commands) -> Result<(), HttpError> {
         let mut state = self.state.lock();
-        let is_asked = self.config.http.is_some() || !self.config.https.is_empty();
-        if is_asked || !state.components.is_empty() || !state.routed.is_empty() {
+        if self.cluster.is_some() || self.should_listen(&state) {
             self.follow_plan(&mut state)?;
         }
-        Ok(())
+        drop(state);
+        let Some(InCluster { patience, .. }) = self.cluster else { return Ok(()) };
+        // Once, here.
+        let _ = self.first.set(first.clone());
+        let followed = nodes::follow(self, first.clone(), patience).and_then(|()| cluster::follow(self, first));
+        followed.map_err(HttpError::Nodes)
+    }
+
+    /// Where the first shard says which stateless services its log has.
+    #[must_use]
+    pub fn deployed(&self) -> &Deployed {
+        &self.deployed
+    }
+
+    /// Whether there is anything that clients could want, or somebody said where to listen.
+    fn should_listen(&self, state: &State) -> bool {
+        let is_asked = self.config.http.is_some() || !self.config.https.is_empty();
+        let is_proxy = self.cluster.is_some_and(|cluster| cluster.is_proxy);
+        let elsewhere = || state.nodes.values().any(|node| !node.hosts.is_empty());
+        is_asked || !state.components.is_empty() || !state.routed.is_empty() || (is_proxy && elsewhere())
+    }
+
+    /// Whether streams of other nodes are served now.
+    #[must_use]
+    pub fn takes_streams(&self) -> bool {
+        let state = self.state.lock();
+        state.front.is_some() && !state.is_ending
+    }
+
+    /// Serves a stream of another node's front end, which was welcomed.
+    ///
+    /// # Errors
+    /// When there is no front end, or it takes no more.
+    pub fn serve_stream(&self, stream: std::net::TcpStream) -> std::io::Result<()> {
+        let taken = self.state.lock().front.as_ref().is_some_and(|front| front.serve_inner(stream));
+        taken.then_some(()).ok_or_else(|| std::io::Error::other("the HTTP front end takes no more streams"))
+    }
+
+    /// Tells other nodes what is hosted here, if that has changed.
+    fn tell(&self) {
+        let state = self.state.lock();
+        self.tell_state(&state);
+    }
+
+    fn tell_state(&self, state: &State) {
+        if self.cluster.is_none() {
+            return;
+        }
+        let now = Everything { services: self.hosted(state), is_last: state.is_ending };
+        self.everything.send_if_modified(|known| {
+            let is_new = **known != now;
+            if is_new {
+                *known = Arc::new(now);
+            }
+            is_new
+        });
+    }
+
+    fn hosted(&self, state: &State) -> BTreeMap<String, Hosted> {
+        let metrics = state.front.as_ref().map(Front::metrics);
+        let is_ready = |component: &Component| {
+            let releases = metrics.iter().flat_map(|metrics| &metrics.releases);
+            let version = component.manifest().id.version.as_semver();
+            let mut same = releases.filter(|of| of.service == component.service() && of.version == *version);
+            let mut upstreams = same.next().into_iter().flat_map(|release| &release.upstreams);
+            upstreams.any(|upstream| upstream.name == routes::HERE && upstream.is_ready)
+        };
+        let of = |component: &Component| Hosted {
+            bundle: component.digest().to_string(),
+            weight: component.weight(),
+            requests: routes::requests_at_once(component.manifest()),
+            condition: match is_ready(component) {
+                _ if state.is_ending => Condition::Draining,
+                true => Condition::Ready,
+                false => Condition::Waiting,
+            },
+            manifest: component.manifest_text(),
+        };
+        state.components.iter().map(|component| (component.manifest().id.to_string(), of(component))).collect()
     }
 
     /// Sends requests to ports of replicated services from now on where these listen.
     ///
     /// # Errors
-    /// See [`ReloadError`].
+    /// See [`refrain_front::ReloadError`].
     pub fn follow(&self, served: &[Served]) -> Result<(), HttpError> {
         let of = |served: &Served| Some(((served.service.clone(), served.port.clone()), served.at.clone().ok()?));
         let served: BTreeMap<_, _> = served.iter().filter_map(of).collect();
@@ -210,8 +294,8 @@ impl Http {
         !self.state.lock().routed.is_empty()
     }
 
-    /// Runs a version beside the others of its service, or instead of the one of its number. Blocks while it is
-    /// compiled.
+    /// Runs a version beside the others of its service, or instead of the one of its number; in a cluster on every node.
+    /// Blocks while it is compiled, on a thread for that, of a runtime.
     ///
     /// # Errors
     /// When it cannot run; nothing has changed then.
@@ -222,6 +306,9 @@ impl Http {
         }
         let loaded = Component::load(&self.host()?, bundle);
         let component = loaded.map_err(|reason| HttpError::Component { service, reason })?;
+        if self.cluster.is_some() {
+            return self.order_deploy(&component, weight);
+        }
         self.change(|state| {
             let id = &component.manifest().id;
             let former = state.find(id).map(Component::weight);
@@ -237,6 +324,9 @@ impl Http {
     /// # Errors
     /// When a version does not run, or all shares would be 0.
     pub fn weigh(&self, service: &str, weights: &BTreeMap<String, u16>) -> Result<(), HttpError> {
+        if self.cluster.is_some() {
+            return self.order_weights(service, weights);
+        }
         self.change(|state| {
             for (version, weight) in weights {
                 let unknown = state.unknown(service, version);
@@ -254,6 +344,9 @@ impl Http {
     /// # Errors
     /// When it does not run, or what is left of the service has no share.
     pub fn remove(&self, service: &str, version: &str) -> Result<(), HttpError> {
+        if self.cluster.is_some() {
+            return self.order_removal(service, version);
+        }
         self.change(|state| {
             let unknown = state.unknown(service, version);
             let is_it = |component: &Component| component.is_version(service, version);
@@ -291,24 +384,43 @@ impl Http {
         if state.is_ending {
             return Err(HttpError::Ending);
         }
-        let mut plan = routes::plan(&state.components, &state.routed, &state.served);
+        let mut plan =
+            routes::plan(&state.components, &state.nodes, &state.said.services, &state.routed, &state.served);
         plan.certificates = self.certificates()?;
         plan.trusted.clone_from(&self.config.trusted);
         plan.access_log = self.config.access_log;
-        match &state.front {
-            Some(front) => front.reload(plan)?,
-            None => state.front = Some(self.start(plan)?),
+        let should_listen = self.should_listen(state) && !state.listens;
+        let front = match &mut state.front {
+            Some(front) => {
+                front.reload(plan)?;
+                front
+            }
+            None => state.front.insert(self.start(plan)?),
+        };
+        if should_listen {
+            self.listen(front)?;
+            state.listens = true;
         }
+        self.tell_state(state);
         Ok(())
     }
 
-    /// Takes no more requests and lets those under way end, for at most `limit`. Blocks.
+    /// Has other nodes send their requests elsewhere, takes no more and lets those under way end, for at most `limit`.
+    /// Blocks, on a thread for that, of a runtime.
     pub fn drain(&self, limit: Duration) {
-        let front = {
+        let until = Instant::now() + limit;
+        {
             let mut state = self.state.lock();
             state.is_ending = true;
-            state.front.take()
-        };
+            self.tell_state(&state);
+        }
+        // Whoever was told lets go: nodes that do not read are waited for shortly.
+        let told = async { tokio::time::timeout(TOLD.min(limit), self.everything.closed()).await };
+        if Handle::current().block_on(told).is_err() {
+            tracing::debug!("not all nodes were told that this one ends");
+        }
+        let front = self.state.lock().front.take();
+        let limit = until.saturating_duration_since(Instant::now());
         let cut = front.map_or(0, |front| front.drain(limit));
         if cut > 0 {
             tracing::warn!(connections = cut, "connections of HTTP did not end in time and were cut off");
@@ -333,23 +445,31 @@ impl Http {
         Ok(vec![refrain_front::write_development_certificate(&folder, &DEVELOPMENT_NAMES.map(str::to_owned))?])
     }
 
+    /// Starts a front end that listens nowhere.
     fn start(&self, plan: Plan) -> Result<Front, HttpError> {
+        let mut settings = refrain_front::Settings::default();
+        settings.threads = self.config.threads.unwrap_or(settings.threads);
+        if let Some(cluster) = self.cluster {
+            settings.inner.owner = Some(Arc::new(Teller(self.everything.clone())));
+            settings.inner.patience = cluster.patience;
+        }
+        Ok(Front::start(&settings, plan)?)
+    }
+
+    fn listen(&self, front: &mut Front) -> Result<(), HttpError> {
         let default = [Endpoint::Address(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))];
         let asked = self.config.http.as_deref();
-        let begin = |plain: &[Endpoint]| {
+        let mut begin = |plain: &[Endpoint]| {
             let plain = plain.iter().map(|endpoint| listen(endpoint, false));
             let secure = self.config.https.iter().map(|endpoint| listen(endpoint, true));
-            let listeners = plain.chain(secure).collect();
-            let mut settings = refrain_front::Settings { listeners, ..Default::default() };
-            settings.threads = self.config.threads.unwrap_or(settings.threads);
-            Front::start(&settings, plan.clone())
+            front.listen(&plain.chain(secure).collect::<Vec<_>>())
         };
         match (asked, begin(asked.unwrap_or(&default))) {
             // Nobody asked for this port: any will do.
             (None, Err(StartError::Bind(_))) => {
                 Ok(begin(&[Endpoint::Address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))])?)
             }
-            (_, started) => Ok(started?),
+            (_, listens) => Ok(listens?),
         }
     }
 }
@@ -377,7 +497,8 @@ impl State {
         if !faults.is_empty() {
             return Some(faults.join("; "));
         }
-        routes::plan(&components, &self.routed, &self.served).validate().err().map(|fault| fault.to_string())
+        let plan = routes::plan(&components, &Nodes::new(), &BTreeMap::new(), &self.routed, &self.served);
+        plan.validate().err().map(|fault| fault.to_string())
     }
 
     /// Takes a component in; one of its version goes.

@@ -5,7 +5,7 @@
 //! - [`service`]: from a bundle to what replicas and proxies need
 //! - `history`, `feed`: the committed log as replicas read it
 //! - [`http`]: stateless components, and the front end before them and others
-//! - `link`: a stream between nodes; `metered` counts them; `exchange` listens for several shards
+//! - `link`: a stream between nodes; `metered` counts them; `exchange` listens for the shards and the front end
 //! - [`admin`]: the API for operators
 //! - [`solo`]: one program by itself, without any of these
 //! - [`replay`]: a service's log replayed outside a cluster; `forensics`: what is kept of replicas that diverged

@@ -57,9 +57,9 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
         .build()
         .context("cannot start the cold runtime")?;
     let ended = cold.block_on(async {
-        let mut running = Running::start(config, &platform, &services, telemetry.clone()).await?;
+        let mut running = Running::start(config, &platform, &services, telemetry.clone(), &http).await?;
         running.refused.extend(not_loaded);
-        http.begin()?;
+        http.begin(running.shards.first().commands.clone())?;
         serve(config, running, http).await
     });
     let until = Instant::now() + EXPORT_GRACE;

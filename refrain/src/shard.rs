@@ -6,7 +6,7 @@
 //!
 //! This module is the loop's state; `command` is what other threads ask; `start` brings it up, `services` adopts groups, `commit` acts on
 //! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `catalog` has the bundles,
-//! `placement` knows which shard has which service, `upgrade` changes what groups run. `uplink` tells the leader, `leader` is what the leader's node does, `epoch` keeps
+//! `placement` knows which shard has which service, `deployed` which stateless ones there are, `upgrade` changes what groups run. `uplink` tells the leader, `leader` is what the leader's node does, `epoch` keeps
 //! the proxy's epoch and lease. `peers` connects nodes, `follow`
 //! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `checkpoints` cuts the log behind
 //! checkpoints, `histories` keeps what stands for it where there are none, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all, `traces`
@@ -16,6 +16,7 @@ mod catalog;
 mod checkpoints;
 mod command;
 mod commit;
+mod deployed;
 mod drain;
 mod epoch;
 mod fetch;
@@ -64,7 +65,8 @@ use crate::feed::Older;
 use crate::history::History;
 use catalog::Catalog;
 use checkpoints::Checkpoints;
-pub use command::{Command, Commands, Reply};
+pub use command::{Command, Commands, Nodes, Reply};
+pub use deployed::{Deployed, Said};
 use group::{Group, SeatState};
 use leader::Leader;
 use lease::Lease;
@@ -128,6 +130,8 @@ struct Inner {
     catalog: Catalog,
     /// Where the services of all shards are.
     places: Places,
+    /// Which stateless services the first shard's log has.
+    deployed: Deployed,
     checkpoints: Checkpoints,
     front: OnceCell<FrontEnd>,
     /// None when this node is no engine.

@@ -15,7 +15,8 @@ use refrain_wire::ShardId;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Config, further_shards};
-use crate::exchange::Exchange;
+use crate::exchange::{self, Exchange};
+use crate::http::Http;
 use crate::service::Service;
 use crate::shard::{self, Command, Commands, Options, Places, Seams, Served};
 
@@ -134,7 +135,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts all of them, each when the one before runs; `telemetry` is that of each.
+    /// Starts all of them, each when the one before runs; `telemetry` is that of each. `http` serves what other nodes'
+    /// front ends send.
     ///
     /// # Errors
     /// When the node cannot listen for others, or a shard cannot start; its number is named when there are several.
@@ -143,9 +145,10 @@ impl Running {
         platform: &Platform,
         services: &[Arc<Service>],
         telemetry: Vec<Arc<Telemetry>>,
+        http: &Arc<Http>,
     ) -> anyhow::Result<Self> {
         let several = config.cluster.shards.count > 1;
-        let exchange = match config.cluster.listen.filter(|_| several) {
+        let exchange = match config.cluster.listen {
             Some(address) => Some(bind(address, config).await?),
             None => None,
         };
@@ -160,7 +163,9 @@ impl Running {
             }
             let (platform, places, for_shard) = (platform.clone(), places.clone(), Arc::clone(&telemetry));
             let services = services.to_vec();
-            let options = Options { config: of_shard, platform, services, seams, telemetry: for_shard, places };
+            let deployed = http.deployed().clone();
+            let options =
+                Options { config: of_shard, platform, services, seams, telemetry: for_shard, places, deployed };
             let started = shard::start(options).await;
             let started = if several { started.with_context(|| format!("shard {id}")) } else { started }?;
             handles.push(Handle { id, commands: started.commands, telemetry });
@@ -171,8 +176,9 @@ impl Running {
                 let _ = end.send((id, failure)).await;
             });
         }
-        if let Some(exchange) = exchange {
-            tokio::spawn(exchange.run());
+        if let (Some(exchange), Some(first)) = (exchange, handles.first()) {
+            let front = exchange::Front { http: Arc::clone(http), first: first.commands.clone() };
+            tokio::spawn(exchange.run(Some(front)));
         }
         Ok(Self { shards: Shards { handles: handles.into(), places }, refused, ended })
     }

@@ -45,11 +45,13 @@ pub enum Role {
     Votes = 4,
     /// From any node to any other: [`crate::message::fetch`].
     Fetch = 5,
+    /// From the HTTP front end of a node to that of another. What follows the greeting is HTTP/2, and no frames of ours.
+    Http = 6,
 }
 
 impl Role {
     /// Every role, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Raft, Self::Uplink, Self::Feed, Self::Votes, Self::Fetch];
+    pub const ALL: [Self; 6] = [Self::Raft, Self::Uplink, Self::Feed, Self::Votes, Self::Fetch, Self::Http];
 
     fn from_u8(value: u8) -> Result<Self, DecodeError> {
         Self::ALL
@@ -67,6 +69,7 @@ impl Role {
             Self::Feed => MAX_FEED_FRAME_BYTES,
             Self::Votes => MAX_VOTES_FRAME_BYTES,
             Self::Fetch => MAX_FETCH_FRAME_BYTES,
+            Self::Http => 0,
         }
     }
 }

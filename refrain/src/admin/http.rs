@@ -59,15 +59,20 @@ async fn beside(
 
 fn failure(error: &HttpError) -> Failure {
     let code = match error {
-        HttpError::Component { .. } | HttpError::Replicated { .. } | HttpError::NoWeight { .. } => {
-            ErrorCode::DeployRefused
-        }
+        HttpError::Component { .. }
+        | HttpError::Replicated { .. }
+        | HttpError::NoWeight { .. }
+        | HttpError::TooMany { .. } => ErrorCode::DeployRefused,
         HttpError::Plan(_) => ErrorCode::BadRequest,
         HttpError::Unknown { .. } => ErrorCode::ServiceNotFound,
         HttpError::Ending => ErrorCode::Draining,
-        HttpError::Host(_) | HttpError::Certificate(_) | HttpError::Start(_) | HttpError::Store(_) => {
-            ErrorCode::Internal
-        }
+        HttpError::Log(body) => body.code,
+        HttpError::Slow => ErrorCode::Timeout,
+        HttpError::Host(_)
+        | HttpError::Certificate(_)
+        | HttpError::Start(_)
+        | HttpError::Store(_)
+        | HttpError::Nodes(_) => ErrorCode::Internal,
     };
     Failure::of(code, in_words(error))
 }

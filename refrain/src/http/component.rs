@@ -9,6 +9,7 @@ use refrain_front::{Answering, Body, BodyError, Cause, Handler, Refusal};
 use refrain_http_host as host;
 use refrain_http_host::{Counted, Destination, Host, Permissions, Reuse, Service};
 use refrain_service::{Bundle, BundleDigest, Manifest};
+use refrain_wire::Position;
 
 use super::{lines, routes};
 use crate::service::in_words;
@@ -25,10 +26,13 @@ pub(super) fn settings(data_dir: &Path) -> host::Settings {
 #[derive(Clone)]
 pub(super) struct Component {
     manifest: Arc<Manifest>,
+    manifest_text: Arc<str>,
     /// `namespace/name`.
     service: String,
     digest: BundleDigest,
     weight: u16,
+    /// Where the log was when it said last that this is deployed; 0 when it does not have the service.
+    in_log: Position,
     handler: Arc<Called>,
 }
 
@@ -47,14 +51,21 @@ impl Component {
         Ok(Self {
             service: format!("{}/{}", manifest.id.namespace, manifest.id.name),
             manifest: Arc::new(manifest),
+            manifest_text: bundle.manifest_text.as_str().into(),
             digest: bundle.digest,
             weight: 0,
+            in_log: Position(0),
             handler: Arc::new(Called(service)),
         })
     }
 
     pub(super) fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// As its author wrote it.
+    pub(super) fn manifest_text(&self) -> Arc<str> {
+        Arc::clone(&self.manifest_text)
     }
 
     pub(super) fn service(&self) -> &str {
@@ -76,6 +87,15 @@ impl Component {
 
     pub(super) fn set_weight(&mut self, weight: u16) {
         self.weight = weight;
+    }
+
+    /// Where the log was when it said last that this is deployed; 0 when only this node says so.
+    pub(super) fn in_log(&self) -> Position {
+        self.in_log
+    }
+
+    pub(super) fn set_in_log(&mut self, at: Position) {
+        self.in_log = at;
     }
 
     pub(super) fn counted(&self) -> Counted {

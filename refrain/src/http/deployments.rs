@@ -56,12 +56,20 @@ pub(super) struct Deployment {
     pub(super) bundle: String,
     /// Its share of the service's requests.
     pub(super) weight: u16,
+    /// Where the cluster's log was when it said so last; 0, and not there, when only this node does.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) in_log: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_zero(position: &u64) -> bool {
+    *position == 0
 }
 
 impl Deployment {
     pub(super) fn of(component: &Component) -> Self {
         let (service, bundle) = (component.manifest().id.to_string(), component.digest().to_string());
-        Self { service, bundle, weight: component.weight() }
+        Self { service, bundle, weight: component.weight(), in_log: component.in_log().0 }
     }
 
     /// Its bundle; why it cannot be had, in words, if it cannot.
@@ -108,7 +116,7 @@ mod tests {
     use super::*;
 
     fn one(weight: u16) -> Deployment {
-        Deployment { service: "examples/hello@1.0.0".into(), bundle: "0".repeat(64), weight }
+        Deployment { service: "examples/hello@1.0.0".into(), bundle: "0".repeat(64), weight, in_log: u64::from(weight) }
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use refrain_api::{HttpServiceStatus, HttpStatus};
-use refrain_front::{Front, ListenAt, ReleaseMetrics};
-use refrain_service::Manifest;
+use refrain_api::{HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus};
+use refrain_front::{Front, ListenAt, ReleaseMetrics, UpstreamMetrics};
+use refrain_service::{Manifest, ServiceId};
 
 use super::component::Component;
+use super::hosted::Condition;
 use super::{Http, State, routes};
 
 impl Http {
@@ -16,17 +17,21 @@ impl Http {
         let state = self.state.lock();
         let front = state.front.as_ref()?;
         let metrics = front.metrics();
-        let by_release: BTreeMap<(String, String), ReleaseMetrics> = (metrics.releases.into_iter())
+        let by_release: ByRelease = (metrics.releases.into_iter())
             .map(|release| ((release.service.clone(), release.version.to_string()), release))
             .collect();
-        let components = state.components.iter().map(|component| component_status(component, &by_release));
+        let versions = routes::versions(&state.components, &state.nodes, &state.said.services);
+        if !state.listens && versions.is_empty() {
+            return None;
+        }
+        let stateless = versions.iter().map(|version| self.version_status(&state, version, &by_release));
         let routed = state.routed.iter().flat_map(|manifest| routed_status(manifest, &by_release));
         let (code_cached, code_compiled) = self.host.lock().as_ref().map_or((0, 0), |host| host.cache_counts());
         Some(HttpStatus {
             listens: self.urls(front),
             connections: metrics.connections,
             refused: metrics.refused,
-            services: components.chain(routed).collect(),
+            services: stateless.chain(routed).collect(),
             code_cached,
             code_compiled,
         })
@@ -74,27 +79,60 @@ fn line(manifest: &Manifest, urls: &[String]) -> String {
     format!("serving {} ({kind}) on {}", manifest.id, all.join(", "))
 }
 
-fn component_status(
-    component: &Component,
-    by_release: &BTreeMap<(String, String), ReleaseMetrics>,
-) -> HttpServiceStatus {
-    let manifest = component.manifest();
-    let counted = component.counted();
-    let routes = manifest.routes.iter();
-    HttpServiceStatus {
-        stateless: true,
-        bundle: Some(component.digest().to_string()),
-        weight: component.weight(),
-        routes: routes.map(|route| format!("{}{}", route.host, route.path)).collect(),
-        instances: Some(counted.instances.saturating_sub(counted.dropped)),
-        trapped: counted.trapped,
-        ..of_release(component.service(), &manifest.id.version.to_string(), by_release)
+/// By service and version.
+type ByRelease = BTreeMap<(String, String), ReleaseMetrics>;
+
+impl Http {
+    /// A version of a stateless service, wherever it runs.
+    fn version_status(
+        &self,
+        state: &State,
+        version: &routes::Version<'_>,
+        by_release: &ByRelease,
+    ) -> HttpServiceStatus {
+        let manifest = version.manifest;
+        let component = state.find(&manifest.id);
+        let counted = component.map(Component::counted);
+        let number = manifest.id.version.to_string();
+        let release = by_release.get(&(version.service.clone(), number.clone()));
+        let upstreams = release.into_iter().flat_map(|release| &release.upstreams);
+        HttpServiceStatus {
+            stateless: true,
+            bundle: Some(version.bundle.clone()),
+            weight: version.weight,
+            routes: manifest.routes.iter().map(|route| format!("{}{}", route.host, route.path)).collect(),
+            instances: counted.map(|counted| counted.instances.saturating_sub(counted.dropped)),
+            trapped: counted.map_or(0, |counted| counted.trapped),
+            upstreams: upstreams.map(|upstream| self.upstream_status(state, &manifest.id, upstream)).collect(),
+            ..of_release(&version.service, &number, by_release)
+        }
+    }
+
+    fn upstream_status(&self, state: &State, id: &ServiceId, upstream: &UpstreamMetrics) -> HttpUpstreamStatus {
+        let mut elsewhere = state.nodes.iter().filter(|(node, _)| routes::node_name(**node) == upstream.name);
+        let elsewhere = elsewhere.next();
+        let condition =
+            elsewhere.and_then(|(_, node)| node.hosts.get(&id.to_string())).map(|there| there.hosted.condition);
+        let state = match (condition, upstream.is_ready) {
+            (Some(Condition::Draining), _) => HttpUpstreamState::Draining,
+            (Some(_), false) => HttpUpstreamState::Down,
+            (Some(Condition::Waiting), true) | (None, false) => HttpUpstreamState::Waiting,
+            _ if upstream.is_ejected => HttpUpstreamState::Ejected,
+            _ => HttpUpstreamState::Ready,
+        };
+        HttpUpstreamStatus {
+            node: elsewhere.map_or(self.node, |(node, _)| *node).0,
+            state,
+            in_flight: upstream.outstanding,
+            requests: upstream.requests,
+            failures: upstream.failures,
+        }
     }
 }
 
 fn routed_status<'a>(
     manifest: &'a Manifest,
-    by_release: &'a BTreeMap<(String, String), ReleaseMetrics>,
+    by_release: &'a ByRelease,
 ) -> impl Iterator<Item = HttpServiceStatus> + 'a {
     routes::ports(manifest).into_iter().map(move |port| {
         let routes = manifest.routes.iter().filter(|route| route.port.as_ref() == Some(port));
@@ -106,11 +144,7 @@ fn routed_status<'a>(
     })
 }
 
-fn of_release(
-    service: &str,
-    version: &str,
-    by_release: &BTreeMap<(String, String), ReleaseMetrics>,
-) -> HttpServiceStatus {
+fn of_release(service: &str, version: &str, by_release: &ByRelease) -> HttpServiceStatus {
     let release = by_release.get(&(service.to_owned(), version.to_owned()));
     HttpServiceStatus {
         service: service.to_owned(),
@@ -123,5 +157,7 @@ fn of_release(
         answers: release.map_or([0; 5], |release| release.answers),
         instances: None,
         trapped: 0,
+        for_others: release.map_or(0, |release| release.inner),
+        upstreams: Vec::new(),
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use refrain_api::{Appended, ErrorBody, ErrorCode, GuestLines, Members, ServiceDetail, Status, UpgradeStatus};
 use refrain_engine::replica::Flip;
 use refrain_wire::message::uplink::MemberChange;
-use refrain_wire::{Control, GroupId, Incarnation, Position, Seat};
+use refrain_wire::stream::{Hello, HelloAnswer};
+use refrain_wire::{Control, GroupId, Incarnation, NodeId, Position, Seat, ShardControl};
 use tokio::sync::{mpsc, oneshot};
 
 use super::group::SeatState;
@@ -110,6 +111,24 @@ pub enum Command {
         /// The answer.
         reply: Reply<Appended>,
     },
+    /// Change a stateless service.
+    Deploy {
+        /// The record.
+        change: ShardControl,
+        /// The answer.
+        reply: Reply<Appended>,
+    },
+    /// See to it that a bundle is in the data folder.
+    Obtain {
+        /// Its digest.
+        digest: [u8; 32],
+        /// The answer, or why not, in words.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Say what a node is answered that opens a stream for the HTTP front end.
+    Greet(Hello, oneshot::Sender<HelloAnswer>),
+    /// Say how this node greets others for its HTTP front end, and where they are.
+    Nodes(oneshot::Sender<Nodes>),
     /// Answer when a leader is known, the proxy has an epoch, and every given service is in the log.
     Joined(oneshot::Sender<()>),
     /// Answer with what is served when every service listens or has ended.
@@ -123,6 +142,15 @@ pub enum Command {
         /// Told at the end.
         done: oneshot::Sender<()>,
     },
+}
+
+/// The other nodes of a cluster, as one of them sees them.
+#[derive(Debug, Clone)]
+pub struct Nodes {
+    /// What this node says to them.
+    pub hello: Hello,
+    /// Each with its address; of one that is known by its number alone there is none.
+    pub others: Vec<(NodeId, String)>,
 }
 
 impl Inner {
@@ -149,6 +177,10 @@ impl Inner {
             }
             Command::Members(reply) => drop(reply.send(Ok(self.members()))),
             Command::ChangeMembers { change, reply } => self.change_members(change, reply),
+            Command::Deploy { change, reply } => self.deploy(change, reply),
+            Command::Obtain { digest, reply } => self.obtain(digest, reply),
+            Command::Greet(hello, reply) => drop(reply.send(self.greeted(&hello))),
+            Command::Nodes(reply) => drop(reply.send(self.nodes())),
             Command::Joined(reply) => {
                 self.joining.borrow_mut().push(reply);
                 self.tell_joined();

@@ -21,6 +21,7 @@ impl Inner {
             self.tell_places();
             self.tell_joined();
         }
+        self.follow_deployed(&applied.deployed, at);
         for (group, control) in &applied.controls {
             if matches!(control, Control::Create { .. }) {
                 self.created(*group);

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use refrain_sequencer::net::greeting::{GreetingError, Incoming, greet};
 use refrain_sequencer::net::{BoxStream, Listener};
-use refrain_wire::stream::{Hello, RefusalCode, Role};
+use refrain_wire::stream::{Hello, HelloAnswer, RefusalCode, Role};
 use refrain_wire::{Generation, NodeId};
 use tokio::time::timeout;
 
-use super::Inner;
 use super::view::View;
+use super::{Inner, Nodes};
 use crate::link::{Inbox, LinkError, Outbox, Writer, open};
 
 /// How long a connection may take to come about.
@@ -86,6 +86,26 @@ impl Inner {
         {
             feed.generation.borrow_mut().get_or_insert(generation);
         }
+    }
+
+    /// What a node is answered that opens a stream for the HTTP front end.
+    pub(super) fn greeted(&self, hello: &Hello) -> HelloAnswer {
+        match self.refuse(hello) {
+            Some((code, reason)) => {
+                tracing::debug!(node = %hello.node, reason, "a stream for HTTP was turned away");
+                HelloAnswer::Refused { code, reason }
+            }
+            None => HelloAnswer::Welcome { node: self.node, generation: self.view.generation().unwrap_or(UNKNOWN) },
+        }
+    }
+
+    /// How this node greets others for its HTTP front end, and where they are.
+    pub(super) fn nodes(&self) -> Nodes {
+        // Whoever asks follows the log, and learns so how far it is.
+        self.tell_deployed();
+        let generation = self.view.generation().unwrap_or(UNKNOWN);
+        let others = self.other_nodes().into_iter().filter_map(|node| Some((node, self.address_of(node)?)));
+        Nodes { hello: Hello::new(Role::Http, self.cluster, generation, self.node), others: others.collect() }
     }
 
     /// Why a stream is turned away; none when it is welcome.
@@ -164,7 +184,9 @@ pub(super) async fn accept(inner: Rc<Inner>, mut listener: Box<dyn Listener>) {
 async fn serve(inner: &Rc<Inner>, stream: BoxStream, told: &Told) -> anyhow::Result<()> {
     let incoming = Incoming::read(stream).await?;
     let hello = incoming.hello;
-    if let Some((code, reason)) = inner.refuse(&hello) {
+    let no_front =
+        (hello.role == Role::Http).then(|| (RefusalCode::Role, "this node has no HTTP front end".to_owned()));
+    if let Some((code, reason)) = inner.refuse(&hello).or(no_front) {
         if told.is_new(hello.node, &reason) {
             tracing::warn!(node = %hello.node, role = ?hello.role, reason, "a node was turned away");
         }
@@ -187,7 +209,7 @@ async fn serve(inner: &Rc<Inner>, stream: BoxStream, told: &Told) -> anyhow::Res
             Role::Feed => super::follow::serve(inner, inbox, &outbox).await,
             Role::Votes => super::voting::serve(inner, hello.node, inbox, &outbox).await,
             Role::Fetch => super::fetch::serve(inner, inbox, &outbox).await,
-            Role::Raft => Ok(()),
+            Role::Raft | Role::Http => Ok(()),
         };
         outbox.end();
         ended

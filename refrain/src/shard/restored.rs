@@ -38,6 +38,7 @@ impl Inner {
         });
         self.history.set_epochs(&open);
         self.tell_places();
+        self.tell_deployed();
         self.watch_proxies();
         groups.into_iter().for_each(|group| self.created(group));
         self.applied.send_replace(position);

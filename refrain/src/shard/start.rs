@@ -38,7 +38,8 @@ use super::turns::Turns;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{
-    Command, Commands, Engine, Inner, Places, epoch, fetch, follow, histories, leader, peers, placement, uplink,
+    Command, Commands, Deployed, Engine, Inner, Places, epoch, fetch, follow, histories, leader, peers, placement,
+    uplink,
 };
 use crate::config::{Config, Endpoint, ListenAt};
 use crate::feed::{MAX_QUESTIONS, Questions, Recent};
@@ -116,6 +117,8 @@ pub struct Options {
     pub telemetry: Arc<Telemetry>,
     /// Where services are, shared by all shards of the process.
     pub places: Places,
+    /// Which stateless services there are, likewise.
+    pub deployed: Deployed,
 }
 
 /// One served port.
@@ -231,7 +234,7 @@ pub async fn run_here(
 }
 
 async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<Inner>> {
-    let Options { config, platform, services, seams, telemetry, places } = options;
+    let Options { config, platform, services, seams, telemetry, places, deployed } = options;
     let seams = Seams { net: Metered::over(seams.net, telemetry.metrics().streams.clone()), ..seams };
     let traces = Traces::new(&telemetry);
     let history = Arc::new(History::default());
@@ -266,13 +269,14 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
     history.set_epochs(&view.with_shard(open_epochs));
     traces.begin_after(view.position());
     let checkpoints = Checkpoints::new(open_checkpoints(&config)?);
-    let inner = make(config, platform, services, places, seams, view, traces, history, checkpoints, asked)?;
+    let inner = make(config, platform, services, (places, deployed), seams, view, traces, history, checkpoints, asked)?;
     inner.history.attach(inner.view.source());
     assert!(handle.set(Rc::downgrade(&inner)).is_ok(), "set once, here");
     start_front(&inner);
     start_engine(&inner);
     inner.watch_proxies();
     inner.tell_places();
+    inner.tell_deployed();
     inner.adopt_known().await?;
     spawn(&inner, listener);
     Ok(inner)
@@ -314,7 +318,7 @@ fn make(
     config: Config,
     platform: Platform,
     services: Vec<Arc<Service>>,
-    places: Places,
+    (places, deployed): (Places, Deployed),
     seams: Seams,
     view: View,
     traces: Traces,
@@ -346,6 +350,7 @@ fn make(
         history,
         catalog,
         places,
+        deployed,
         checkpoints,
         front: OnceCell::new(),
         engine,

@@ -37,6 +37,12 @@ pub struct Framed {
 }
 
 impl Framed {
+    /// The stream itself, and what was read of it after the greeting: for roles whose streams have no frames.
+    #[must_use]
+    pub fn into_parts(self) -> (BoxStream, BytesMut) {
+        (self.stream, self.buffer)
+    }
+
     /// The two directions of the stream.
     #[must_use]
     pub fn split(self) -> (FrameReader<ReadHalf<BoxStream>>, WriteHalf<BoxStream>) {

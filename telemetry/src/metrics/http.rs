@@ -5,7 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use refrain_api::HttpStatus;
+use refrain_api::{HttpStatus, HttpUpstreamState};
 
 /// A version of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -20,6 +20,23 @@ struct Class {
     service: String,
     version: String,
     status: &'static str,
+}
+
+/// One that answers requests for a version.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Upstream {
+    service: String,
+    version: String,
+    node: u64,
+}
+
+/// The same, and how it may be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    service: String,
+    version: String,
+    node: u64,
+    state: &'static str,
 }
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -41,6 +58,9 @@ pub fn http_exposition(status: &HttpStatus) -> String {
     counter("code_compiled", "Components that were compiled", status.code_compiled);
     let (answers, in_flight) = (Family::<Class, Counter>::default(), Family::<Version, Gauge>::default());
     let (instances, trapped) = (Family::<Version, Gauge>::default(), Family::<Version, Counter>::default());
+    let for_others = Family::<Version, Counter>::default();
+    let (given, failed) = (Family::<Upstream, Counter>::default(), Family::<Upstream, Counter>::default());
+    let (outstanding, states) = (Family::<Upstream, Gauge>::default(), Family::<State, Gauge>::default());
     for service in &status.services {
         let of = || Version { service: service.service.clone(), version: service.version.clone() };
         for (status, count) in CLASSES.into_iter().zip(service.answers) {
@@ -51,12 +71,29 @@ pub fn http_exposition(status: &HttpStatus) -> String {
         if let Some(alive) = service.instances {
             instances.get_or_create(&of()).set(i64::try_from(alive).unwrap_or(i64::MAX));
             trapped.get_or_create(&of()).inc_by(service.trapped);
+            for_others.get_or_create(&of()).inc_by(service.for_others);
+        }
+        for upstream in &service.upstreams {
+            let (Version { service, version }, node) = (of(), upstream.node);
+            let labels = Upstream { service, version, node };
+            given.get_or_create(&labels).inc_by(upstream.requests);
+            failed.get_or_create(&labels).inc_by(upstream.failures);
+            outstanding.get_or_create(&labels).set(i64::from(upstream.in_flight));
+            for state in HttpUpstreamState::ALL {
+                let (Version { service, version }, is_so) = (of(), state == upstream.state);
+                states.get_or_create(&State { service, version, node, state: state.word() }).set(i64::from(is_so));
+            }
         }
     }
     registry.register("answers", "Answers by the first digit of their status", answers);
     registry.register("in_flight", "Requests under way", in_flight);
     registry.register("instances", "Instances of a stateless service that are alive", instances);
     registry.register("trapped", "Calls of a stateless service's guests that trapped", trapped);
+    registry.register("for_others", "Requests of other nodes' clients that were answered here", for_others);
+    registry.register("upstream_requests", "Requests that a node was given", given);
+    registry.register("upstream_failures", "Requests that a node did not answer", failed);
+    registry.register("upstream_in_flight", "Requests under way at a node", outstanding);
+    registry.register("upstream_state", "1 for how a node is to a version, 0 for how it may be else", states);
     let mut text = String::new();
     let written = prometheus_client::encoding::prometheus_text::encode(&mut text, &registry);
     written.expect("a string takes everything");
@@ -65,7 +102,7 @@ pub fn http_exposition(status: &HttpStatus) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use refrain_api::HttpServiceStatus;
+    use refrain_api::{HttpServiceStatus, HttpUpstreamStatus};
 
     use super::*;
 
@@ -82,6 +119,14 @@ pub(super) mod tests {
             answers: [0, 7, 0, 1, 2],
             instances: Some(4),
             trapped: 2,
+            for_others: 6,
+            upstreams: vec![HttpUpstreamStatus {
+                node: 3,
+                state: HttpUpstreamState::Ejected,
+                in_flight: 1,
+                requests: 9,
+                failures: 5,
+            }],
         };
         HttpStatus { connections: 5, code_cached: 1, services: vec![service], ..HttpStatus::default() }
     }
@@ -96,6 +141,12 @@ pub(super) mod tests {
             "refrain_http_in_flight{service=\"a/b\",version=\"1.0.0\"} 3",
             "refrain_http_instances{service=\"a/b\",version=\"1.0.0\"} 4",
             "refrain_http_trapped_total{service=\"a/b\",version=\"1.0.0\"} 2",
+            "refrain_http_for_others_total{service=\"a/b\",version=\"1.0.0\"} 6",
+            "refrain_http_upstream_requests_total{service=\"a/b\",version=\"1.0.0\",node=\"3\"} 9",
+            "refrain_http_upstream_failures_total{service=\"a/b\",version=\"1.0.0\",node=\"3\"} 5",
+            "refrain_http_upstream_in_flight{service=\"a/b\",version=\"1.0.0\",node=\"3\"} 1",
+            "refrain_http_upstream_state{service=\"a/b\",version=\"1.0.0\",node=\"3\",state=\"ejected\"} 1",
+            "refrain_http_upstream_state{service=\"a/b\",version=\"1.0.0\",node=\"3\",state=\"ready\"} 0",
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n{text}");
         }
