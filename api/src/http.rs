@@ -62,9 +62,9 @@ pub struct HttpUpstreamStatus {
     pub node: u64,
     /// How it is.
     pub state: HttpUpstreamState,
-    /// Requests of this node's clients that are under way there.
+    /// Requests from this node that are under way there; at the node itself, those of other nodes as well.
     pub in_flight: u32,
-    /// Requests that it was given since the start.
+    /// Requests that it was given since the start, likewise.
     pub requests: u64,
     /// Those of them that it did not answer.
     pub failures: u64,

@@ -4,6 +4,7 @@
 //! - `cluster`: which ones the log has, and how that is changed and followed
 //! - `component`: a stateless service as the front end calls it
 //! - `deployments`: which ones run here, over restarts
+//! - `error`: why it cannot be done
 //! - `hosted`: what is told to other nodes of it; `nodes`: what they tell
 //! - `lines`: what their guests write
 //! - `routes`: from manifests to the front end's plan
@@ -16,6 +17,7 @@
 mod cluster;
 mod component;
 mod deployments;
+mod error;
 mod hosted;
 mod lines;
 mod nodes;
@@ -29,20 +31,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use refrain_api::ErrorBody;
-use refrain_front::{CertificateFiles, Front, Listen, ListenAt, Plan, ReloadError, StartError};
+use refrain_front::{CertificateFiles, Front, Listen, ListenAt, Plan, StartError};
 use refrain_http_host::{Host, HostError};
 use refrain_service::{Bundle, Manifest, ServiceId};
-use refrain_wire::limits::MAX_RELEASES;
 use refrain_wire::{NodeId, Position};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::config::{Config, Endpoint, HttpConfig};
 use crate::shard::{Commands, Deployed, Said, Served};
 use component::Component;
-use deployments::{Deployment, StoreError};
+use deployments::Deployment;
+pub use error::HttpError;
 use hosted::{Condition, Everything, Hosted, Teller};
-use nodes::{Node, Nodes};
+use nodes::Nodes;
 
 /// Where the front end listens when nothing is said.
 const DEFAULT_PORT: u16 = 8000;
@@ -50,81 +52,10 @@ const DEFAULT_PORT: u16 = 8000;
 const DEVELOPMENT_FOLDER: &str = "tls";
 /// The names of the certificate for development.
 const DEVELOPMENT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
-/// How long other nodes may take to be told that this one ends; and between two looks at whether they were.
+/// How long other nodes may take to be told that this one ends.
 const TOLD: Duration = Duration::from_secs(1);
-const LOOK_TOLD: Duration = Duration::from_millis(5);
 /// The share of a service's requests that its only version has.
 const WHOLE: u16 = 100;
-
-/// Why HTTP cannot be served as it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// The host of components.
-    #[error("components cannot be run")]
-    Host(#[from] HostError),
-    /// The certificate for development.
-    #[error("there is no certificate")]
-    Certificate(#[from] refrain_front::DevelopmentError),
-    /// The front end.
-    #[error("the HTTP front end cannot start")]
-    Start(#[from] StartError),
-    /// A plan.
-    #[error("the routes cannot be followed")]
-    Plan(#[from] ReloadError),
-    /// The list of what is deployed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A component.
-    #[error("{service} cannot run: {reason}")]
-    Component {
-        /// Which.
-        service: String,
-        /// Why, in words.
-        reason: String,
-    },
-    /// A bundle of another kind.
-    #[error("{service} is not stateless: `rctl service upgrade` gives a replicated service another version")]
-    Replicated {
-        /// Which.
-        service: String,
-    },
-    /// No such version.
-    #[error("no version {version} of {service} runs here; those that do: {running}")]
-    Unknown {
-        /// `namespace/name`.
-        service: String,
-        /// The version.
-        version: String,
-        /// Those that run.
-        running: String,
-    },
-    /// All shares of a service would be 0.
-    #[error("no version of {service} would have a weight above 0")]
-    NoWeight {
-        /// `namespace/name`.
-        service: String,
-    },
-    /// The process ends.
-    #[error("the server is ending")]
-    Ending,
-    /// The threads that follow other nodes and the log.
-    #[error("other nodes cannot be followed")]
-    Nodes(#[source] std::io::Error),
-    /// The log.
-    #[error("{}", .0.message)]
-    Log(ErrorBody),
-    /// The log, or this node.
-    #[error("the change was not followed in time; it may still happen")]
-    Slow,
-    /// More versions than a service can have.
-    #[error("{service} would have {versions} versions, at most {MAX_RELEASES} are possible: remove one first")]
-    TooMany {
-        /// `namespace/name`.
-        service: String,
-        /// How many it would have.
-        versions: usize,
-    },
-}
 
 /// HTTP on this node.
 pub struct Http {
@@ -139,6 +70,8 @@ pub struct Http {
     /// What the log says, up to which position this node has followed it, and who takes changes.
     deployed: Deployed,
     followed: watch::Sender<Position>,
+    /// What was written last of what runs here.
+    written: Mutex<Option<Vec<Deployment>>>,
     first: OnceLock<Commands>,
     /// What other nodes are told.
     everything: watch::Sender<Arc<Everything>>,
@@ -188,6 +121,7 @@ impl Http {
             hosts: config.cluster.roles.engine,
             deployed: Deployed::default(),
             followed: watch::Sender::default(),
+            written: Mutex::default(),
             first: OnceLock::new(),
             state: Mutex::default(),
             everything: watch::Sender::default(),
@@ -231,10 +165,14 @@ impl Http {
         }
         all.extend(given.into_iter().map(|bundle| (weight_of(&bundle.manifest.id), bundle)).map(|(w, b)| (b, w)));
         for (bundle, weight) in all {
+            let service = bundle.manifest.id.to_string();
+            let in_log = before.iter().find(|one| one.service == service).map_or(0, |one| one.in_log);
             let loaded = Component::load(&self.host()?, &bundle);
-            let taken = loaded.and_then(|component| self.state.lock().try_take(component, weight));
+            let taken = loaded.and_then(|mut component| {
+                component.set_in_log(Position(in_log));
+                self.state.lock().try_take(component, weight)
+            });
             if let Err(reason) = taken {
-                let service = bundle.manifest.id.to_string();
                 self.state.lock().kept.extend(before.iter().find(|one| one.service == service).cloned());
                 refused.push((service, reason));
             }
@@ -338,33 +276,10 @@ impl Http {
         state.components.iter().map(|component| (component.manifest().id.to_string(), of(component))).collect()
     }
 
-    /// Another node has told what it hosts.
-    fn node_hosts(&self, node: Node) {
-        self.change_nodes(|nodes| drop(nodes.insert(node.dial.node(), node)));
-    }
-
-    /// A node is no longer one of the cluster.
-    fn forget_node(&self, node: NodeId) {
-        self.change_nodes(|nodes| drop(nodes.remove(&node)));
-    }
-
-    fn change_nodes(&self, change: impl FnOnce(&mut Nodes)) {
-        let mut state = self.state.lock();
-        let before = state.nodes.clone();
-        change(&mut state.nodes);
-        if state.is_ending {
-            return;
-        }
-        if let Err(error) = self.follow_plan(&mut state) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "what other nodes host cannot be followed");
-            state.nodes = before;
-        }
-    }
-
     /// Sends requests to ports of replicated services from now on where these listen.
     ///
     /// # Errors
-    /// See [`ReloadError`].
+    /// See [`refrain_front::ReloadError`].
     pub fn follow(&self, served: &[Served]) -> Result<(), HttpError> {
         let of = |served: &Served| Some(((served.service.clone(), served.port.clone()), served.at.clone().ok()?));
         let served: BTreeMap<_, _> = served.iter().filter_map(of).collect();
@@ -495,7 +410,7 @@ impl Http {
     }
 
     /// Has other nodes send their requests elsewhere, takes no more and lets those under way end, for at most `limit`.
-    /// Blocks.
+    /// Blocks, on a thread for that, of a runtime.
     pub fn drain(&self, limit: Duration) {
         let until = Instant::now() + limit;
         {
@@ -504,9 +419,9 @@ impl Http {
             self.tell_state(&state);
         }
         // Whoever was told lets go: nodes that do not read are waited for shortly.
-        let told_until = until.min(Instant::now() + TOLD);
-        while self.everything.receiver_count() > 0 && Instant::now() < told_until {
-            std::thread::sleep(LOOK_TOLD);
+        let told = async { tokio::time::timeout(TOLD.min(limit), self.everything.closed()).await };
+        if Handle::current().block_on(told).is_err() {
+            tracing::debug!("not all nodes were told that this one ends");
         }
         let front = self.state.lock().front.take();
         let limit = until.saturating_duration_since(Instant::now());

@@ -174,8 +174,9 @@ fn a_node_without_a_service_sends_requests_to_the_nodes_that_have_it() -> Result
     }
     let own = http(cluster.server(1))?;
     let by_node = own["services"][0]["upstreams"].as_array().cloned().unwrap_or_default();
-    ensure!(by_node.len() == 2 && by_node[0]["requests"] == 1 && by_node[1]["requests"] == 0, "{own:#}");
-    ensure!(own["services"][0]["for_others"].as_u64() > Some(0), "{own:#}");
+    let for_others = own["services"][0]["for_others"].as_u64().unwrap_or(0);
+    ensure!(for_others > 0 && own["services"][0]["answers"][1] == 1, "{own:#}");
+    ensure!(by_node.len() == 2 && by_node[0]["requests"] == for_others + 1 && by_node[1]["requests"] == 0, "{own:#}");
     let metrics = good(&[&format!("http://{}/metrics", cluster.server(EDGE).admin_address()?)])?;
     let labels = "service=\"tests/web\",version=\"1.0.0\",node=\"1\"";
     ensure!(metrics.contains(&format!("refrain_http_upstream_state{{{labels},state=\"ready\"}} 1")), "{metrics}");
@@ -388,5 +389,12 @@ fn a_version_that_is_deployed_at_one_node_takes_over_on_all_of_them_under_load()
     let refused = cluster.server(2).rctl(&["service", "remove", "web", "1.0.0"])?;
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(!refused.status.success() && told.contains("those that do: 1.1.0, 1.2.0"), "{told}");
-    Ok(())
+    // What was removed altogether meanwhile is not there again.
+    cluster.terminate(1)?;
+    for version in ["1.2.0", "1.1.0"] {
+        cluster.server(2).rctl_json(&["service", "remove", "web", version])?;
+    }
+    cluster.without_services(1);
+    cluster.start_node(1)?;
+    [1, 2, EDGE].into_iter().try_for_each(|node| until_hosted(&cluster, node, &[]))
 }

@@ -27,8 +27,9 @@ use crate::shard::{Command, Commands, Said};
 
 /// How long a change may take to be in the log, and to be followed by this node.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long after a version could not be hosted it is tried again.
+/// How long after a version could not be hosted it is tried again, for the first time; and at the longest.
 const AGAIN: Duration = Duration::from_secs(1);
+const MAX_AGAIN: Duration = Duration::from_secs(60);
 
 impl Http {
     /// Has the log say what the versions of a service are to be, and waits until this node has followed.
@@ -79,6 +80,7 @@ impl Http {
 
     /// A version beside the others, or instead of the one of its number.
     pub(super) fn order_deploy(&self, component: &Component, weight: Option<u16>) -> Result<(), HttpError> {
+        self.check_fits(component)?;
         let version = component.manifest().id.version.to_string();
         self.order(component.service(), |releases| {
             let former = releases.iter().find(|release| release.version == version).map(|release| release.weight);
@@ -88,6 +90,16 @@ impl Http {
             releases.push(Release { version, bundle, weight });
             Ok(())
         })
+    }
+
+    /// Whether this node could follow the routes of all that it hosts with this beside it.
+    fn check_fits(&self, component: &Component) -> Result<(), HttpError> {
+        let mut state = self.state.lock();
+        let before = (state.components.clone(), state.kept.clone());
+        let fits = state.try_take(component.clone(), Some(WHOLE));
+        (state.components, state.kept) = before;
+        let service = component.manifest().id.to_string();
+        fits.map_err(|reason| HttpError::Component { service, reason })
     }
 
     /// Other shares.
@@ -120,7 +132,7 @@ impl Http {
         }
         for (service, deployment) in &*said.services {
             for release in &deployment.releases {
-                if let Err(fault) = self.host_release(first, said.at, service, release).await {
+                if let Err(fault) = self.host_release(first, deployment.at, service, release).await {
                     faults.push(format!("{service}@{} cannot run here: {fault}", release.version));
                 }
             }
@@ -208,7 +220,14 @@ impl Http {
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "what is left cannot be followed");
         }
-        if let Err(error) = deployments::write(&self.data_dir, &after) {
+        drop(state);
+        let mut written = self.written.lock();
+        if written.as_ref() == Some(&after) {
+            return;
+        }
+        let kept = deployments::write(&self.data_dir, &after);
+        *written = kept.is_ok().then_some(after);
+        if let Err(error) = kept {
             tracing::warn!(error = &error as &dyn std::error::Error, "what runs here is not remembered");
         }
     }
@@ -237,24 +256,33 @@ pub(super) fn follow(http: &Shared, first: Commands) -> std::io::Result<()> {
 async fn follow_all(http: &Http, first: &Commands) {
     let mut said = http.deployed.subscribe();
     let known = http.state.lock().deployments().iter().map(|one| one.in_log).max().unwrap_or(0);
-    let (mut done, mut told) = (None, Vec::new());
+    let (mut done, mut told, mut again) = (None, Vec::new(), AGAIN);
+    let mut due = tokio::time::Instant::now();
+    let mut tried = None;
     loop {
         let now = said.borrow_and_update().clone();
         // What this node hosts may be ahead of what its log has been told again after a restart.
         if now.at.0 >= known && now.at > Position(0) {
-            if done.as_ref() != Some(&now.services) {
+            let is_new = tried.as_ref() != Some(&now.services);
+            if is_new {
+                again = AGAIN;
+            }
+            if is_new || (done.is_none() && due <= tokio::time::Instant::now()) {
+                tried = Some(Arc::clone(&now.services));
                 let faults = http.follow_log(first, &now).await;
-                done = faults.is_empty().then(|| Arc::clone(&now.services));
+                done = faults.is_empty().then_some(());
                 if faults != told {
                     faults.iter().for_each(|fault| tracing::error!("{fault}"));
                 }
                 told = faults;
+                due = tokio::time::Instant::now() + again;
+                again = (again * 2).min(MAX_AGAIN);
             }
             http.followed.send_replace(now.at);
         }
         tokio::select! {
             changed = said.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(AGAIN), if done.is_none() => {}
+            () = tokio::time::sleep_until(due), if done.is_none() && tried.is_some() => {}
             () = first.closed() => return,
         }
     }

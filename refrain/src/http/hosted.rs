@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use refrain_front::{Answering, Body, BodyError, Handler};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Where it is asked for.
@@ -47,16 +47,23 @@ pub(super) struct Hosted {
     /// How it is.
     pub(super) condition: Condition,
     /// Its `service.toml`.
-    #[serde(serialize_with = "write_text", deserialize_with = "read_text")]
+    #[serde(with = "shared_text")]
     pub(super) manifest: Arc<str>,
 }
 
-fn write_text<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(text)
-}
+/// A text that is shared, as JSON.
+mod shared_text {
+    use std::sync::Arc;
 
-fn read_text<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
-    String::deserialize(from).map(Arc::from)
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        Ok(String::deserialize(deserializer)?.into())
+    }
 }
 
 /// Everything that a node hosts, by `namespace/name@version`.

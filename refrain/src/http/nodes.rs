@@ -135,7 +135,7 @@ async fn follow_all(http: &Shared, first: &Commands, patience: Duration) {
                 *dial.at.lock() = (address, hello);
                 continue;
             }
-            let dial = Arc::new(NodeDial { node, at: Mutex::new((address, hello)), is_up: AtomicBool::new(false) });
+            let dial = Arc::new(NodeDial::new(node, address, hello));
             let following = follow_one(Arc::clone(http), Arc::clone(&dial), patience);
             followed.insert(node, (dial, tokio::task::spawn_local(following)));
         }
@@ -203,7 +203,37 @@ async fn hear(http: &Http, dial: &Arc<NodeDial>, patience: Duration) -> anyhow::
     Ok(())
 }
 
+impl Http {
+    /// Another node has told what it hosts.
+    fn node_hosts(&self, node: Node) {
+        self.change_nodes(|nodes| drop(nodes.insert(node.dial.node(), node)));
+    }
+
+    /// A node is no longer one of the cluster.
+    fn forget_node(&self, node: NodeId) {
+        self.change_nodes(|nodes| drop(nodes.remove(&node)));
+    }
+
+    fn change_nodes(&self, change: impl FnOnce(&mut Nodes)) {
+        let mut state = self.state.lock();
+        let before = state.nodes.clone();
+        change(&mut state.nodes);
+        if state.is_ending {
+            return;
+        }
+        if let Err(error) = self.follow_plan(&mut state) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what other nodes host cannot be followed");
+            state.nodes = before;
+        }
+    }
+}
+
 impl NodeDial {
+    /// One that is not known to live.
+    pub(super) fn new(node: NodeId, address: String, hello: Hello) -> Self {
+        Self { node, at: Mutex::new((address, hello)), is_up: AtomicBool::new(false) }
+    }
+
     /// Which node.
     pub(super) fn node(&self) -> NodeId {
         self.node

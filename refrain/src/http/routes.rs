@@ -54,7 +54,11 @@ pub(super) fn plan(
         add(&mut plan, manifest, version.service.clone(), upstreams, limits);
     }
     for version in &versions {
-        add_routes(&mut plan, version.manifest, |_| shares(&versions, &version.service));
+        let absent = absent(&versions, deployed, &version.service);
+        if let Some(absent) = &absent {
+            add_absent(&mut plan, &version.service, absent);
+        }
+        add_routes(&mut plan, version.manifest, |_| shares(&versions, absent.as_ref(), &version.service));
     }
     for manifest in routed {
         for port in ports(manifest) {
@@ -126,7 +130,22 @@ pub(super) fn versions<'a>(components: &'a [Component], nodes: &'a Nodes, deploy
             version.weight = same.next().map_or(0, |release| release.weight);
         }
     }
-    versions.into_values().collect()
+    let mut versions: Vec<Version<'a>> = versions.into_values().collect();
+    drop_undeployed(&mut versions, deployed);
+    versions
+}
+
+/// Of a service that is in the log its versions there count alone, once one of them is known: others end.
+fn drop_undeployed(versions: &mut Vec<Version<'_>>, deployed: &Deployments) {
+    let is_deployed = |version: &Version<'_>| {
+        let number = version.manifest.id.version.to_string();
+        deployed.get(&version.service).map(|of| of.releases.iter().any(|release| release.version == number))
+    };
+    let known: BTreeSet<String> = (versions.iter())
+        .filter(|version| is_deployed(version) == Some(true))
+        .map(|version| version.service.clone())
+        .collect();
+    versions.retain(|version| is_deployed(version) != Some(false) || !known.contains(&version.service));
 }
 
 /// What the log says, by `namespace/name`.
@@ -137,8 +156,32 @@ pub(super) fn node_name(node: NodeId) -> String {
     format!("node {node}")
 }
 
-/// The versions of a stateless service with their shares of its requests. Where none has a share the highest has all.
-fn shares(versions: &[Version<'_>], service: &str) -> Vec<Target> {
+/// Where all versions that are known were given no share by the log: one that has a share and is nowhere. Its requests
+/// are answered with 503, and not by a version that is to get none.
+fn absent(versions: &[Version<'_>], deployed: &Deployments, service: &str) -> Option<semver::Version> {
+    let deployment = deployed.get(service)?;
+    let is_in_log = |version: &Version<'_>| {
+        let number = version.manifest.id.version.to_string();
+        deployment.releases.iter().any(|release| release.version == number)
+    };
+    let mut known = versions.iter().filter(|version| version.service == service);
+    let is_dark = known.all(|version| version.weight == 0 && is_in_log(version));
+    let release = deployment.releases.iter().find(|release| release.weight > 0)?;
+    is_dark.then(|| release.version.parse().ok()).flatten()
+}
+
+fn add_absent(plan: &mut Plan, service: &str, version: &semver::Version) {
+    let release =
+        Release { version: version.clone(), upstreams: Vec::new(), limits: ReleaseLimits::default(), health: None };
+    let known = plan.services.iter_mut().find(|known| known.name == service);
+    if let Some(known) = known.filter(|known| known.releases.iter().all(|known| known.version != *version)) {
+        known.releases.push(release);
+    }
+}
+
+/// The versions of a stateless service with their shares of its requests. Where none has a share, and none is absent
+/// that has one, the highest has all.
+fn shares(versions: &[Version<'_>], absent: Option<&semver::Version>, service: &str) -> Vec<Target> {
     let of = || versions.iter().filter(|version| version.service == service);
     let highest = of().max_by(|one, other| rank(&one.manifest.id).cmp(&rank(&other.manifest.id)));
     let is_shared = of().any(|version| version.weight > 0);
@@ -147,10 +190,13 @@ fn shares(versions: &[Version<'_>], service: &str) -> Vec<Target> {
         version: Some(version.manifest.id.version.as_semver().clone()),
         weight: match is_shared {
             true => version.weight,
+            false if absent.is_some() => 0,
             false => u16::from(highest.is_some_and(|highest| highest.manifest.id == version.manifest.id)),
         },
     };
-    of().map(target).collect()
+    let absent =
+        absent.map(|version| Target { service: service.to_owned(), version: Some(version.clone()), weight: 1 });
+    of().map(target).chain(absent).collect()
 }
 
 /// Which of two versions is the one that a service's requests go to when nothing else is said: a higher one, but one
@@ -251,4 +297,87 @@ fn route(written: &Written, targets: Vec<Target>) -> Result<Route, String> {
 /// What is wrong with the routes of a manifest, in words; nothing when they can be followed.
 pub(super) fn faults(manifest: &Manifest) -> Vec<String> {
     manifest.routes.iter().filter_map(|written| route(written, Vec::new()).err()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use refrain_wire::control::Release as InLog;
+    use refrain_wire::stream::{Hello, Role};
+    use refrain_wire::{ClusterId, Generation, Position};
+
+    use super::super::hosted::{Condition, Hosted};
+    use super::super::nodes::{Node, NodeDial, There};
+    use super::*;
+
+    /// What a node hosts: versions with their bundles and shares, and how they are.
+    fn node(id: u64, hosts: &[(&str, u8, u16, Condition)]) -> (NodeId, Node) {
+        let there = |(version, bundle, weight, condition): &(&str, u8, u16, Condition)| {
+            let text = format!(
+                "name = \"web\"\nnamespace = \"tests\"\nversion = \"{version}\"\nmodule = \"web.wasm\"\n\
+                 kind = \"http\"\nmode = \"stateless\"\n[[routes]]\npath = \"/{version}/...\"\n"
+            );
+            let manifest = Arc::new(Manifest::parse(&text).unwrap());
+            let (bundle, manifest_text) = (format!("{bundle:064}"), text.as_str().into());
+            let (weight, condition) = (*weight, *condition);
+            let hosted = Hosted { bundle, weight, requests: 9, condition, manifest: manifest_text };
+            (manifest.id.to_string(), There { hosted, manifest })
+        };
+        let hello = Hello::new(Role::Http, ClusterId([0; 16]), Generation([0; 16]), NodeId(1));
+        let dial = Arc::new(NodeDial::new(NodeId(id), String::new(), hello));
+        (NodeId(id), Node { dial, hosts: hosts.iter().map(there).collect() })
+    }
+
+    fn planned(nodes: &Nodes, deployed: &Deployments) -> Plan {
+        let plan = plan(&[], nodes, deployed, &[], &BTreeMap::new());
+        plan.validate().unwrap();
+        plan
+    }
+
+    /// The upstreams of each version that take new requests, and the shares of the first route.
+    fn shown(plan: &Plan) -> Vec<(String, Vec<&str>, u16)> {
+        let releases = plan.services.iter().flat_map(|service| &service.releases);
+        releases
+            .map(|release| {
+                let upstreams = release.upstreams.iter().filter(|upstream| !upstream.is_draining);
+                let targets = plan.routes[0].targets.iter();
+                let share = targets.filter(|target| target.version.as_ref() == Some(&release.version));
+                let names = upstreams.map(|upstream| upstream.name.as_str()).collect();
+                (release.version.to_string(), names, share.map(|target| target.weight).sum())
+            })
+            .collect()
+    }
+
+    use Condition::{Draining, Ready, Waiting};
+
+    #[test]
+    fn a_version_is_where_nodes_host_it_and_has_the_highest_of_their_shares() {
+        let nodes: Nodes = [
+            node(1, &[("1.0.0", 1, 90, Ready), ("1.1.0", 2, 0, Ready)]),
+            node(2, &[("1.0.0", 1, 100, Draining), ("1.1.0", 2, 10, Ready)]),
+            node(3, &[("1.0.0", 1, 100, Waiting), ("1.1.0", 3, 100, Ready)]),
+        ]
+        .into();
+        let plan = planned(&nodes, &Deployments::new());
+        let expected = [("1.0.0".to_owned(), vec!["node 1"], 100), ("1.1.0".to_owned(), vec!["node 1", "node 2"], 10)];
+        assert_eq!(shown(&plan), expected, "another bundle is another program");
+        assert_eq!(plan.routes.len(), 2, "routes of all versions");
+    }
+
+    #[test]
+    fn the_shares_of_a_service_that_is_in_the_log_are_those_of_the_log() {
+        let nodes: Nodes = [node(1, &[("1.0.0", 1, 100, Ready), ("1.1.0", 2, 0, Ready)])].into();
+        let release = |version: &str, weight| InLog { version: version.into(), bundle: [0; 32], weight };
+        let deployed =
+            |releases| Deployments::from([("tests/web".to_owned(), Deployment { at: Position(7), releases })]);
+        let shares = |releases| -> Vec<u16> {
+            shown(&planned(&nodes, &deployed(releases))).into_iter().map(|(_, _, share)| share).collect()
+        };
+        assert_eq!(shares(vec![release("1.0.0", 1), release("1.1.0", 9)]), [1, 9]);
+        assert_eq!(shares(vec![release("1.1.0", 9)]), [9], "it ends there as well, soon");
+        assert_eq!(shares(vec![release("1.2.0", 9)]), [0, 1], "somebody has to answer until it is there");
+        let dark = vec![release("1.1.0", 0), release("1.2.0", 9)];
+        assert_eq!(shares(dark), [0, 1], "one that is to get nothing gets nothing, though the other is nowhere yet");
+    }
 }

@@ -47,6 +47,7 @@ pub(crate) fn client(patience: Duration) -> of_client::Builder<InnerExecutor> {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BYTES)
         .max_header_list_size(HEAD_BYTES)
+        .max_local_error_reset_streams(None)
         .keep_alive_interval(interval)
         .keep_alive_timeout(timeout)
         .keep_alive_while_idle(true);

@@ -164,7 +164,8 @@ fn an_upstream_that_is_not_well_gets_no_requests_until_it_is() {
     let mut release = release("1.0.0", vec![sick, server("well")]);
     release.health = Some(Health { interval: Duration::from_millis(100), ..Health::default() });
     let front = start(plan_of(release));
-    wait_until(|| !front.metrics().releases[0].upstreams[0].is_ready);
+    wait_until(|| front.metrics().releases[0].upstreams[1].is_ready);
+    assert!(!front.metrics().releases[0].upstreams[0].is_ready);
     assert_eq!(get(&front, "/").text(), "well");
     is_well.store(true, Relaxed);
     wait_until(|| front.metrics().releases[0].upstreams[0].is_ready);
