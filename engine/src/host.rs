@@ -11,11 +11,12 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use refrain_kernel::{Errno, Kernel, Stop};
-use wasmtime::{AsContextMut, Caller, Extern, Global, Memory, ResourceLimiter, Table};
+use wasmtime::{AsContextMut, Caller, Extern, Global, Memory, ResourceLimiter, StoreContextMut, Table};
 
 use crate::checkpoint::dirty::Tracker;
 use crate::checkpoint::image::{Image, bits};
 use crate::meter::{self, Meter};
+use crate::preview2::Resources;
 use crate::stack::{self, Mode, StackStore};
 use crate::trace::{self, CallSink, Called};
 
@@ -106,13 +107,20 @@ pub(crate) struct Host {
     pub(crate) meter: Meter,
     /// The call that has begun, where calls are traced.
     pub(crate) called: Option<Called>,
+    /// What a component has handles of; empty for a module.
+    pub(crate) resources: Resources,
 }
 
 impl Host {
     /// A host for questions about the linker; no guest runs in it.
     pub(crate) fn detached() -> Self {
-        let (shared, limits) = (Arc::new(Mutex::new(Shared::new(None))), Limits::new(0, 0));
-        Self { shared, state: GuestState::default(), limits, fuel_per_turn: 0, meter: Meter::new(0), called: None }
+        Self::new(Arc::new(Mutex::new(Shared::new(None))), Limits::new(0, 0), 0)
+    }
+
+    /// That of a guest that is not made yet.
+    pub(crate) fn new(shared: Arc<Mutex<Shared>>, limits: Limits, fuel_per_turn: u64) -> Self {
+        let (state, resources) = (GuestState::default(), Resources::default());
+        Self { shared, state, limits, fuel_per_turn, meter: Meter::new(0), called: None, resources }
     }
 }
 
@@ -228,8 +236,13 @@ pub(crate) struct HostFault(pub(crate) &'static str);
 #[error("exit with code {0}")]
 pub(crate) struct ExitCode(pub(crate) u32);
 
+/// A component did what its interfaces forbid, in words that are the same on every replica.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct GuestFault(pub(crate) String);
+
 /// What every call of the host costs, in fuel, besides the work that the kernel notes.
-const CALL_FUEL: u64 = 200;
+pub(crate) const CALL_FUEL: u64 = 200;
 
 pub(crate) fn memory_of(caller: &mut Caller<'_, Host>) -> Option<Memory> {
     if let Some(memory) = caller.data().state.memory {
@@ -313,7 +326,7 @@ pub(crate) fn waiting_call<'a, A: Answer>(
             shared.blocked = true;
             return Poll::Pending;
         }
-        begin_turn(&mut caller, &mut shared, memory);
+        begin_turn(&mut caller.as_context_mut(), &mut shared, Some(memory));
         turn = shared.turn;
         let result = call(shared.kernel(), memory.data_mut(&mut caller), false);
         charge(&mut caller, shared.kernel().take_work(), shared.polls);
@@ -321,7 +334,7 @@ pub(crate) fn waiting_call<'a, A: Answer>(
         trace::stepped(&mut caller, &mut shared, memory, returned);
         match returned {
             Some(code) => Poll::Ready(Ok(code)),
-            None => match suspend(&mut caller, &mut shared) {
+            None => match suspend(&mut caller.as_context_mut(), &mut shared) {
                 Ok(()) => Poll::Pending,
                 Err(spent) => Poll::Ready(Err(spent)),
             },
@@ -341,7 +354,7 @@ impl Future for Success {
 }
 
 /// Suspends the guest once without that it waits for anything.
-fn yield_core() -> impl Future<Output = ()> {
+pub(crate) fn yield_core() -> impl Future<Output = ()> {
     let mut has_yielded = false;
     poll_fn(move |_| if std::mem::replace(&mut has_yielded, true) { Poll::Ready(()) } else { Poll::Pending })
 }
@@ -388,7 +401,7 @@ fn first_attempt<A: Answer>(
     let shared = Arc::clone(&caller.data().shared);
     let mut shared = shared.lock();
     trace::stepped(caller, &mut shared, memory, None);
-    suspend(caller, &mut shared)?;
+    suspend(&mut caller.as_context_mut(), &mut shared)?;
     Ok(Attempt::Waits(shared.turn))
 }
 
@@ -401,13 +414,14 @@ fn returned<A: Answer>(result: Result<A, Stop>) -> Option<i32> {
     }
 }
 
-fn begin_turn(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory) {
+/// A turn begins for a guest that waits in a call: it has fresh fuel. `memory` is where faults on request go.
+pub(crate) fn begin_turn(store: &mut StoreContextMut<'_, Host>, shared: &mut Shared, memory: Option<Memory>) {
     if !shared.keeps_fuel {
-        let fuel = caller.data().fuel_per_turn;
-        meter::refill(&mut *caller, fuel, shared.polls);
+        let fuel = store.data().fuel_per_turn;
+        meter::refill(&mut *store, fuel, shared.polls);
     }
-    if let Some(flip) = shared.flip.take() {
-        let bytes = memory.data_mut(&mut *caller);
+    if let (Some(flip), Some(memory)) = (shared.flip.take(), memory) {
+        let bytes = memory.data_mut(&mut *store);
         let address = (flip.address % bytes.len().max(1) as u64) as usize;
         if let Some(byte) = bytes.get_mut(address) {
             *byte ^= 1 << (flip.bit & 7);
@@ -415,36 +429,38 @@ fn begin_turn(caller: &mut Caller<'_, Host>, shared: &mut Shared, memory: Memory
     }
 }
 
-fn suspend(caller: &mut Caller<'_, Host>, shared: &mut Shared) -> wasmtime::Result<()> {
-    shared.fuel_left = meter::yielded(caller, shared.polls)?;
+/// The guest begins to wait, or waits on in a new turn.
+pub(crate) fn suspend(store: &mut StoreContextMut<'_, Host>, shared: &mut Shared) -> wasmtime::Result<()> {
+    shared.fuel_left = meter::yielded(&mut *store, shared.polls)?;
     shared.blocked = true;
-    shared.memory_bytes = caller.data().limits.memory_bytes();
+    shared.memory_bytes = store.data().limits.memory_bytes();
     if shared.kernel().audited() {
-        shared.memory_digest = Some(digest_state(caller));
+        shared.memory_digest = Some(digest_state(store));
     }
     Ok(())
 }
 
-/// The digest of linear memories, mutable globals and table sizes. The memory of the stack is left out: what was stored
-/// there when the guest was captured is of no use any more.
-fn digest_state(caller: &mut Caller<'_, Host>) -> [u8; 32] {
+/// The digest of linear memories, mutable globals and table sizes, and of what a component has handles of. The memory of
+/// the stack is left out: what was stored there when the guest was captured is of no use any more.
+fn digest_state(store: &mut StoreContextMut<'_, Host>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    let host = caller.data();
+    let host = store.data();
     for (memory, index) in host.state.memories.iter().zip(0..) {
         if host.limits.stack_memory != Some(index) {
-            hasher.update(&(memory.data_size(&*caller) as u64).to_le_bytes());
-            hasher.update(memory.data(&*caller));
+            hasher.update(&(memory.data_size(&*store) as u64).to_le_bytes());
+            hasher.update(memory.data(&*store));
         }
     }
-    let (globals, tables) = (caller.data().state.globals.clone(), caller.data().state.tables.clone());
+    let (globals, tables) = (store.data().state.globals.clone(), store.data().state.tables.clone());
     for global in globals {
         // References have no value that is equal on two hosts.
-        let bits = bits(&global.get(&mut *caller)).unwrap_or_default();
+        let bits = bits(&global.get(&mut *store)).unwrap_or_default();
         hasher.update(&bits.to_le_bytes());
     }
     for table in tables {
-        hasher.update(&table.size(&*caller).to_le_bytes());
+        hasher.update(&table.size(&*store).to_le_bytes());
     }
+    store.data().resources.digest_into(&mut hasher);
     *hasher.finalize().as_bytes()
 }
 

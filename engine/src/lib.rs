@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`platform`] (how wasmtime is set up), [`module`] (from bytes to code), `host` and `guest` (one
 //! instance and its suspension), [`replica`] (a turn), `stack` and [`checkpoint`] (a replica's whole state, out and
-//! in), [`workers`] (threads), `meter` (when a guest yields), `preview1` (the WASI adapters over the kernel), [`trace`] (the calls that guests make). Leaves to others: ordering, agreement, sockets.
+//! in), [`workers`] (threads), `meter` (when a guest yields), `preview1` and `preview2` (the WASI adapters over
+//! the kernel, for modules and for components), [`trace`] (the calls that guests make). Leaves to others: ordering, agreement, sockets.
 
 mod blueprint;
 pub mod checkpoint;
@@ -17,6 +18,7 @@ mod meter;
 pub mod module;
 pub mod platform;
 mod preview1;
+mod preview2;
 pub mod replica;
 mod sockets;
 mod stack;

@@ -10,7 +10,7 @@
 //! between calls may use what is owed a second time, up to a slice. All of that is the same on every replica: the
 //! constants here are part of the compatibility key.
 
-use wasmtime::{AsContextMut, Caller, StoreContextMut, Trap};
+use wasmtime::{AsContext, AsContextMut, StoreContextMut, Trap};
 
 use crate::host::Host;
 
@@ -107,22 +107,24 @@ pub(crate) fn refill(mut store: impl AsContextMut<Data = Host>, fuel: u64, polls
 }
 
 /// Whether a call may be made: not when those before it cost more than there was.
-pub(crate) fn check(caller: &Caller<'_, Host>) -> wasmtime::Result<()> {
-    if caller.data().meter.is_overdrawn { Err(Trap::OutOfFuel.into()) } else { Ok(()) }
+pub(crate) fn check(store: impl AsContext<Data = Host>) -> wasmtime::Result<()> {
+    if store.as_context().data().meter.is_overdrawn { Err(Trap::OutOfFuel.into()) } else { Ok(()) }
 }
 
 /// Leaves the guest no fuel: it ends at its next call, loop or function.
-pub(crate) fn exhaust(caller: &mut Caller<'_, Host>) {
-    caller.data_mut().meter.is_overdrawn = true;
-    caller.set_fuel(0).expect("fuel is on for every guest");
+pub(crate) fn exhaust(mut store: impl AsContextMut<Data = Host>) {
+    let mut store = store.as_context_mut();
+    store.data_mut().meter.is_overdrawn = true;
+    store.set_fuel(0).expect("fuel is on for every guest");
 }
 
 /// Takes what a call cost from the turn's fuel: the guest traps at its next call, loop or function when none is left.
 #[inline]
-pub(crate) fn charge(caller: &mut Caller<'_, Host>, cost: u64, polls: u64) {
-    let fuel = caller.get_fuel().expect("fuel is on for every guest");
-    if let Some(settled) = caller.data_mut().meter.charge(fuel, cost, polls) {
-        settled.apply(&mut caller.as_context_mut());
+pub(crate) fn charge(mut store: impl AsContextMut<Data = Host>, cost: u64, polls: u64) {
+    let mut store = store.as_context_mut();
+    let fuel = store.get_fuel().expect("fuel is on for every guest");
+    if let Some(settled) = store.data_mut().meter.charge(fuel, cost, polls) {
+        settled.apply(&mut store);
     }
 }
 
@@ -136,18 +138,18 @@ pub(crate) fn settle(mut store: impl AsContextMut<Data = Host>) -> u64 {
 }
 
 /// Whether a call that can is to yield before it does anything.
-pub(crate) fn is_yield_due(caller: &Caller<'_, Host>) -> bool {
-    caller.data().meter.is_due()
+pub(crate) fn is_yield_due(store: impl AsContext<Data = Host>) -> bool {
+    store.as_context().data().meter.is_due()
 }
 
 /// The guest has yielded in a call, or is about to wait: a slice begins. The fuel that is left.
 ///
 /// # Errors
 /// When it owed more than it had.
-pub(crate) fn yielded(caller: &mut Caller<'_, Host>, polls: u64) -> wasmtime::Result<u64> {
-    let fuel = settle(&mut *caller);
-    check(caller)?;
-    refill(caller, fuel, polls);
+pub(crate) fn yielded(mut store: impl AsContextMut<Data = Host>, polls: u64) -> wasmtime::Result<u64> {
+    let fuel = settle(&mut store);
+    check(&store)?;
+    refill(store, fuel, polls);
     Ok(fuel)
 }
 

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use refrain_inspect::Feature;
 use refrain_wire::Digest;
-use wasmtime::{Config, Engine, Linker};
+use wasmtime::{Config, Engine, Linker, component};
 
 use crate::checkpoint::dirty::Tracker;
 use crate::host::Host;
 use crate::links::Links;
 use crate::meter;
 use crate::preview1;
+use crate::preview2;
 use crate::sockets;
 
 /// Stack of a guest, in bytes. Part of the compatibility key, as the depth at which a guest overflows it is visible.
@@ -35,6 +36,8 @@ pub enum PlatformError {
 pub struct Platform {
     pub(crate) engine: Engine,
     pub(crate) linker: Arc<Linker<Host>>,
+    /// What components may import.
+    pub(crate) component_linker: Arc<component::Linker<Host>>,
     pub(crate) cache: Option<PathBuf>,
     /// Tells what guests wrote since their last checkpoint, where the kernel can.
     pub(crate) tracker: Option<Arc<Tracker>>,
@@ -56,8 +59,8 @@ impl Platform {
         let (engine, throwing) = (engine(Exceptions::Off)?, engine(Exceptions::On)?);
         let key = compatibility_key(&[&engine, &throwing]);
         let one = |engine: Engine, throwing| {
-            let linker = linker(&engine, false)?;
-            Ok(Self { engine, linker, cache: cache.clone(), tracker: None, key, throwing })
+            let (linker, component_linker) = (linker(&engine, false)?, component_linker(&engine, false)?);
+            Ok(Self { engine, linker, component_linker, cache: cache.clone(), tracker: None, key, throwing })
         };
         let mut throwing = one(throwing, None)?;
         throwing.tracker = tracker();
@@ -80,7 +83,8 @@ impl Platform {
     /// When wasmtime refuses it.
     pub fn traced(&self) -> Result<Self, PlatformError> {
         let throwing = self.throwing.as_ref().map(|throwing| throwing.traced().map(Arc::new)).transpose()?;
-        Ok(Self { linker: linker(&self.engine, true)?, throwing, ..self.clone() })
+        let (linker, component_linker) = (linker(&self.engine, true)?, component_linker(&self.engine, true)?);
+        Ok(Self { linker, component_linker, throwing, ..self.clone() })
     }
 
     /// Only engines with equal keys run equal turns: wasmtime's version, settings and target, and what
@@ -115,6 +119,12 @@ fn linker(engine: &Engine, traced: bool) -> Result<Arc<Linker<Host>>, PlatformEr
     let mut linker = Linker::new(engine);
     let links = &mut Links::new(&mut linker, traced);
     preview1::add_to(links).and_then(|()| sockets::add_to(links)).map_err(PlatformError::Engine)?;
+    Ok(Arc::new(linker))
+}
+
+fn component_linker(engine: &Engine, traced: bool) -> Result<Arc<component::Linker<Host>>, PlatformError> {
+    let mut linker = component::Linker::new(engine);
+    preview2::add_to(&mut linker, traced).map_err(PlatformError::Engine)?;
     Ok(Arc::new(linker))
 }
 
@@ -176,6 +186,7 @@ fn compatibility_key(engines: &[&Engine]) -> Digest {
     }
     let mut collect = Collect(blake3::Hasher::new());
     collect.0.update(&refrain_kernel::BEHAVIOUR.to_le_bytes());
+    collect.0.update(&preview2::BEHAVIOUR.to_le_bytes());
     for number in meter::BEHAVIOUR {
         collect.0.update(&number.to_le_bytes());
     }

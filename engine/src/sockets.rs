@@ -149,7 +149,7 @@ fn text(memory: &[u8], (at, len): (u32, u32), limit: u32) -> Result<Vec<u8>, Err
 }
 
 /// Runs a call as if the descriptor did not wait.
-fn without_waiting<T>(
+pub(crate) fn without_waiting<T>(
     kernel: &mut Kernel,
     fd: u32,
     call: impl FnOnce(&mut Kernel) -> Result<T, Stop>,

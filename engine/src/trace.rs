@@ -43,6 +43,8 @@ pub enum CallValue {
     Text(String),
     /// An address in the guest's memory, if it is one.
     Address(Option<SocketAddr>),
+    /// All arguments of a call of a component, as they are.
+    Words(String),
 }
 
 /// What came of a call.
@@ -50,6 +52,8 @@ pub enum CallValue {
 pub enum CallOutcome {
     /// It succeeded, with these results.
     Returned(Vec<(&'static str, u64)>),
+    /// It gave a component this.
+    Gave(String),
     /// It failed.
     Failed(u16),
     /// The guest waits in it; the turn ends here.
@@ -69,12 +73,14 @@ impl fmt::Display for HostCall {
                 CallValue::Text(text) => write!(f, "{comma}{name}={text:?}")?,
                 CallValue::Address(Some(address)) => write!(f, "{comma}{name}={address}")?,
                 CallValue::Address(None) => write!(f, "{comma}{name}=?")?,
+                CallValue::Words(words) => write!(f, "{comma}{words}")?,
             }
         }
         f.write_str(")")?;
         match &self.outcome {
             CallOutcome::Returned(values) if values.is_empty() => f.write_str(" ok"),
             CallOutcome::Returned(values) => values.iter().try_for_each(|(name, value)| write!(f, " {name}={value}")),
+            CallOutcome::Gave(words) => write!(f, " {words}"),
             CallOutcome::Failed(code) => match Errno::from_code(*code) {
                 Some(errno) => write!(f, " errno {code} ({errno})"),
                 None => write!(f, " errno {code}"),
@@ -83,6 +89,32 @@ impl fmt::Display for HostCall {
             CallOutcome::Ends => f.write_str(" ends"),
         }
     }
+}
+
+/// The most bytes of a component's values that are told.
+const MAX_WORDS_BYTES: usize = 256;
+
+/// A tuple of values, without its parentheses; what is long is cut.
+pub(crate) fn words(values: &impl fmt::Debug) -> String {
+    /// Takes so much and fails then, so that nobody formats a mebibyte for its first line.
+    struct Cut(String);
+
+    impl fmt::Write for Cut {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            if self.0.len() + text.len() > MAX_WORDS_BYTES {
+                return Err(fmt::Error);
+            }
+            self.0.push_str(text);
+            Ok(())
+        }
+    }
+
+    let mut cut = Cut(String::new());
+    let whole = fmt::write(&mut cut, format_args!("{values:?}")).is_ok();
+    let text = cut.0.strip_prefix('(').unwrap_or(&cut.0);
+    let text = text.strip_suffix(')').filter(|_| whole).unwrap_or(text);
+    let text = text.strip_suffix(',').unwrap_or(text);
+    if whole { text.to_owned() } else { format!("{text}...") }
 }
 
 /// A function by its family and name.

@@ -1,5 +1,6 @@
 //! `rctl service build DIR`: makes the module, by the command of the manifest, and instruments it, so that guests can be
-//! saved in checkpoints. Services of kind http are components, which `build/http.rs` makes.
+//! saved in checkpoints. A component of kind tcp is left as it is, but for what it says for debuggers. Services of kind
+//! http are components, which `build/http.rs` makes.
 
 mod componentise;
 mod http;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use refrain_inspect::asyncify::checkpointable;
-use refrain_inspect::{inspect, sentences};
+use refrain_inspect::{inspect, inspect_component, is_component, sentences};
 use refrain_instrument::{InstrumentError, WasmOpt};
 use refrain_service::bounds::{MANIFEST_BYTES_MAX, MODULE_BYTES_MAX};
 use refrain_service::{Kind, MANIFEST_FILE, Manifest};
@@ -72,7 +73,11 @@ pub fn run(dir: &Path, check: bool, wasm_opt: Option<PathBuf>) -> Result<Output,
     };
     built.savable = built.problems.is_empty() && built.reasons.is_empty();
     if !check && built.problems.is_empty() {
-        let changed = if built.savable { None } else { instrument(&mut built, &bytes, dir, wasm_opt) };
+        let changed = match () {
+            () if is_component(&bytes) => stripped(&mut built, &bytes),
+            () if built.savable => None,
+            () => instrument(&mut built, &bytes, dir, wasm_opt),
+        };
         let result = changed.as_deref().unwrap_or(&bytes);
         if changed.is_some() || made != module {
             write(&module, result)?;
@@ -135,6 +140,12 @@ fn shell(dir: &Path, line: &str) -> Result<(), RctlError> {
 }
 
 fn problems(bytes: &[u8]) -> Vec<String> {
+    if is_component(bytes) {
+        return match inspect_component(bytes) {
+            Ok(component) => sentences(&component.unrunnable()),
+            Err(error) => vec![error.to_string()],
+        };
+    }
     match inspect(bytes) {
         Ok(report) => sentences(&report.problems()),
         Err(error) => vec![error.to_string()],
@@ -143,6 +154,13 @@ fn problems(bytes: &[u8]) -> Vec<String> {
 
 fn reasons(bytes: &[u8]) -> Vec<String> {
     sentences(&checkpointable(bytes).err().unwrap_or_default())
+}
+
+/// The component without names and the like; none when it has none.
+fn stripped(built: &mut Built, bytes: &[u8]) -> Option<Vec<u8>> {
+    let stripped = strip::strip(bytes);
+    built.bytes = stripped.len() as u64;
+    (stripped.len() < bytes.len()).then_some(stripped)
 }
 
 /// The instrumented module; none, with a word in `built`, when it stays as it is.
@@ -190,6 +208,9 @@ fn text(built: &Built) -> String {
         line("cannot run", problem.clone());
     }
     match &built.instrumented_by {
+        None if built.bytes < built.bytes_before => {
+            line("size", format!("{}, {} stripped", size(built.bytes_before), size(built.bytes)));
+        }
         None => line("size", size(built.bytes)),
         Some(tool) => {
             let percent = u128::from(built.bytes) * 100 / u128::from(built.bytes_before.max(1));

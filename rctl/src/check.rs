@@ -1,7 +1,8 @@
-//! `rctl check MODULE_OR_FOLDER`: what a module is, what it needs, what is missing and why; and of a service, what its
+//! `rctl check MODULE_OR_FOLDER`: what a module or a component is, what it needs, what is missing and why; and of a service, what its
 //! manifest does not allow of what its module needs.
 
 mod allowed;
+mod command;
 mod component;
 
 use std::collections::BTreeMap;
@@ -65,9 +66,14 @@ pub fn run(path: &Path) -> Result<Output, RctlError> {
         return Ok(refused(file, service, problem));
     }
     let bytes = std::fs::read(&module).map_err(failed)?;
-    let http = manifest.as_ref().map_or_else(|| is_component(&bytes), |manifest| manifest.kind == Kind::Http);
-    if http && is_component(&bytes) {
-        return Ok(component::checked(file, &bytes, manifest.as_ref()));
+    let http = match &manifest {
+        Some(manifest) => manifest.kind == Kind::Http,
+        // One that runs by itself is a program; what else there is of components serves HTTP, or is to.
+        None => is_component(&bytes) && !command::is_command(&bytes),
+    };
+    if is_component(&bytes) {
+        let checked = if http { component::checked } else { command::checked };
+        return Ok(checked(file, &bytes, manifest.as_ref()));
     }
     if http && inspect(&bytes).is_ok() {
         let problem = "a core module, and a service of kind http is a component: `rctl service build` makes it one";

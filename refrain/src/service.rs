@@ -73,6 +73,9 @@ pub(crate) enum Refused {
     /// A guest cannot be shown its files.
     #[error("its files cannot be given to a guest")]
     Files(#[source] BundleError),
+    /// A component is to be given a listener, which its interfaces have no way for.
+    #[error("port {0} has pass = true, and its program is a component, which makes its listeners by itself")]
+    Passed(String),
 }
 
 impl Service {
@@ -81,6 +84,11 @@ impl Service {
     pub fn prepare(bundle: Bundle, platform: &Platform, replicas: Option<u8>) -> Self {
         let Bundle { manifest, module, files, digest, .. } = bundle;
         let code = platform.load(&module).map(Arc::new).map_err(Refused::from);
+        let passed = manifest.ports.iter().find(|port| port.pass);
+        let code = code.and_then(|code| match passed.filter(|_| code.is_component()) {
+            Some(port) => Err(Refused::Passed(port.name.to_string())),
+            None => Ok(code),
+        });
         let files = files.into_iter().map(|file| (file.path.as_str().as_bytes().to_vec(), Bytes::from(file.bytes)));
         let (files, code) = match BundleFiles::new(files) {
             Ok(files) => (files, code),

@@ -17,6 +17,8 @@ use anyhow::{Context, Result, bail, ensure};
 pub enum Example {
     /// `examples/echo`
     Echo,
+    /// `examples/echo-p2`, a component in Rust
+    EchoP2,
     /// `examples/image-server`
     ImageServer,
     /// `examples/kv-server`
@@ -31,13 +33,14 @@ pub enum Example {
 
 impl Example {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Echo, Self::ImageServer, Self::KvServer, Self::JobQueue, Self::MessageBus, Self::Wiki];
+    pub const ALL: [Self; 7] =
+        [Self::Echo, Self::EchoP2, Self::ImageServer, Self::KvServer, Self::JobQueue, Self::MessageBus, Self::Wiki];
 
     /// The folder's name, which is also the program's.
     pub fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
+            Self::EchoP2 => "echo-p2",
             Self::ImageServer => "image-server",
             Self::KvServer => "kv-server",
             Self::JobQueue => "job-queue",
@@ -114,7 +117,7 @@ impl NativeServer {
             Example::KvServer | Example::JobQueue => {
                 command.args(["--host", "127.0.0.1", "--port", "0"]);
             }
-            Example::MessageBus => {
+            Example::EchoP2 | Example::MessageBus => {
                 command.args(["--port", "0"]);
             }
             Example::Wiki => {
@@ -195,10 +198,11 @@ fn build_native(example: Example) -> Result<PathBuf> {
 }
 
 /// What `examples/build` says when it has nothing to build with.
-const NO_COMPILER: [&str; 4] = [
+const NO_COMPILER: [&str; 5] = [
     "no C compiler for wasm32-wasi",
     "no C++ compiler for wasm32-wasi",
     "Rust has no target wasm32-wasip1",
+    "Rust has no target wasm32-wasip2",
     "no Go was found",
 ];
 

@@ -29,6 +29,11 @@ impl Programs {
         Self::build_folder("preview1")
     }
 
+    /// Builds those of `tests/guests/preview2`, components, at the first call.
+    pub fn build_components() -> Result<Arc<Self>> {
+        Self::build_folder("preview2")
+    }
+
     /// Builds those of `tests/guests/sockets`, at the first call.
     pub fn build_sockets() -> Result<Arc<Self>> {
         Self::build_folder("sockets")

@@ -17,8 +17,10 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn echo_gives_back_what_it_is_sent() -> Result<()> {
-    let server = NativeServer::start(Example::Echo)?;
-    echo_scenario(server.address())?;
+    for example in [Example::Echo, Example::EchoP2] {
+        let server = NativeServer::start(example)?;
+        echo_scenario(server.address())?;
+    }
     Ok(())
 }
 
@@ -248,6 +250,11 @@ fn garbage_ends_its_own_connection_alone() -> Result<()> {
     Ok(())
 }
 
+/// How a module begins, or a component.
+fn header(example: Example) -> &'static [u8] {
+    if example == Example::EchoP2 { b"\0asm\x0d\0\x01\0" } else { b"\0asm\x01\0\0\0" }
+}
+
 #[test]
 fn the_sources_build_for_wasm_and_give_the_same_bytes_twice() -> Result<()> {
     let folder = ScratchFolder::new("wasm")?;
@@ -258,7 +265,7 @@ fn the_sources_build_for_wasm_and_give_the_same_bytes_twice() -> Result<()> {
             continue;
         }
         let first = std::fs::read(&module)?;
-        ensure!(first.starts_with(b"\0asm\x01\0\0\0"));
+        ensure!(first.starts_with(header(example)));
         ensure!(build_wasm(example, folder.path())?);
         ensure!(first == std::fs::read(&module)?, "two builds differ");
     }
@@ -269,8 +276,8 @@ fn the_sources_build_for_wasm_and_give_the_same_bytes_twice() -> Result<()> {
 fn a_module_is_committed_beside_every_manifest() -> Result<()> {
     for example in Example::ALL.into_iter().filter(|example| example.is_committed()) {
         let module = std::fs::read(example.folder().join(format!("{}.wasm", example.name())))?;
-        ensure!(module.starts_with(b"\0asm\x01\0\0\0"));
-        let limit = if example == Example::MessageBus { 150_000 } else { 100_000 };
+        ensure!(module.starts_with(header(example)));
+        let limit = if [Example::EchoP2, Example::MessageBus].contains(&example) { 150_000 } else { 100_000 };
         ensure!(module.len() < limit, "{} bytes are too many", module.len());
         ensure!(example.folder().join("service.toml").exists());
     }

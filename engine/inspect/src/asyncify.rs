@@ -69,6 +69,9 @@ pub fn layout(bytes: &[u8]) -> Option<Layout> {
 /// # Errors
 /// Everything that is in the way. Such a module runs all the same; its replicas are rebuilt from the log alone.
 pub fn checkpointable(bytes: &[u8]) -> Result<Layout, Vec<Reason>> {
+    if crate::is_component(bytes) {
+        return Err(vec![Reason::Component]);
+    }
     let scan = Scan::of(bytes).map_err(|error: InspectError| vec![Reason::Invalid { message: error.to_string() }])?;
     let mut reasons = scan.obstacles.clone();
     match find(&scan) {

@@ -1,13 +1,16 @@
-//! What a component is, what it wants of the host of HTTP services, and whether that host can run it.
+//! What a component is, what it wants of its host, and whether the host of HTTP services or the engine can run it.
 //!
 //! A component of `wasi:http` exports `incoming-handler` of 0.2 or `handler` of 0.3, and may import WASI of both
-//! versions; of a version before 1.0 each middle number is an interface of its own. Nothing is compiled or run.
+//! versions; a command, as the engine runs it for a replicated service, exports `wasi:cli/run` of 0.2 and imports 0.2
+//! alone. Of a version before 1.0 each middle number is an interface of its own. Nothing is compiled or run.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
+use crate::feature::{self, Feature};
 use crate::loops;
 use crate::module::{InspectError, told_apart};
 use crate::sentences::Cut;
@@ -25,6 +28,35 @@ const PROVIDED: [(&str, &[&str]); 7] = [
 /// What is exported by a component that serves HTTP.
 const HANDLERS: [(Handler, &str, &str); 2] =
     [(Handler::P2, "incoming-handler", "0.2"), (Handler::P3, "handler", "0.3")];
+
+/// The interfaces of 0.2 that a command is given.
+const COMMAND: [(&str, &[&str]); 6] = [
+    (
+        "wasi:cli",
+        &[
+            "environment",
+            "exit",
+            "stderr",
+            "stdin",
+            "stdout",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stderr",
+            "terminal-stdin",
+            "terminal-stdout",
+        ],
+    ),
+    ("wasi:clocks", &["monotonic-clock", "wall-clock"]),
+    ("wasi:filesystem", &["preopens", "types"]),
+    ("wasi:io", &["error", "poll", "streams"]),
+    ("wasi:random", &["insecure", "insecure-seed", "random"]),
+    (
+        "wasi:sockets",
+        &["instance-network", "ip-name-lookup", "network", "tcp", "tcp-create-socket", "udp", "udp-create-socket"],
+    ),
+];
+/// The version of `wasi:cli/run` that a command exports, and of everything that it may import.
+const COMMAND_TRACK: &str = "0.2";
 
 /// By which interface a component is handed requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -59,6 +91,8 @@ pub struct Component {
     pub exports: Vec<Interface>,
     /// How it is handed requests, if it is.
     pub handler: Option<Handler>,
+    /// Features that its core modules use, beyond WebAssembly's second edition.
+    pub features: Vec<Feature>,
     /// Core modules, those of components within it too.
     pub modules: usize,
     /// Bytes of these.
@@ -74,6 +108,17 @@ pub enum Unservable {
     Missing(Interface),
 }
 
+/// What keeps a component from running as a program: as a replicated service, or by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unrunnable {
+    /// Nothing in it runs.
+    NoRun,
+    /// It wants what no command is given.
+    Missing(Interface),
+    /// One of its modules uses a feature that the engine does not run.
+    Feature(Feature),
+}
+
 /// Whether bytes are a component and not a module, as their first eight say.
 pub fn is_component(bytes: &[u8]) -> bool {
     Parser::is_component(bytes)
@@ -87,10 +132,11 @@ pub fn inspect_component(bytes: &[u8]) -> Result<Component, InspectError> {
         imports: Vec::new(),
         exports: Vec::new(),
         handler: None,
+        features: Vec::new(),
         modules: 0,
         module_bytes: 0,
     };
-    let mut depth = 0;
+    let (mut depth, mut features) = (0, BTreeSet::new());
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
             Payload::Version { .. } => depth += 1,
@@ -98,6 +144,16 @@ pub fn inspect_component(bytes: &[u8]) -> Result<Component, InspectError> {
             Payload::ModuleSection { unchecked_range, .. } => {
                 component.modules += 1;
                 component.module_bytes += (unchecked_range.end - unchecked_range.start) as u64;
+            }
+            Payload::TypeSection(types) => feature::of_types(types, &mut features)?,
+            Payload::CodeSectionEntry(body) => {
+                loops::check(&body)?;
+                feature::of_body(&body, &mut features)?;
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    feature::of_memory(&memory?, &mut features);
+                }
             }
             Payload::ComponentImportSection(section) if depth == 1 => {
                 for import in section {
@@ -109,11 +165,11 @@ pub fn inspect_component(bytes: &[u8]) -> Result<Component, InspectError> {
                     component.exports.push(Interface::of(export?.name.name));
                 }
             }
-            Payload::CodeSectionEntry(body) => loops::check(&body)?,
             _ => {}
         }
     }
     component.handler = component.handler_of_exports();
+    component.features = features.into_iter().collect();
     Ok(component)
 }
 
@@ -129,6 +185,21 @@ impl Component {
         let missing = missing.map(|import| Unservable::Missing(import.clone()));
         let handler = self.handler.is_none().then_some(Unservable::NoHandler);
         handler.into_iter().chain(missing).collect()
+    }
+
+    /// The interface by which it runs, if it is a command.
+    pub fn command(&self) -> Option<&Interface> {
+        let is = |export: &&Interface| export.package == "wasi:cli" && export.name == "run";
+        self.exports.iter().filter(is).find(|export| export.track() == COMMAND_TRACK)
+    }
+
+    /// What keeps the engine from running it as a program.
+    pub fn unrunnable(&self) -> Vec<Unrunnable> {
+        let run = self.command().is_none().then_some(Unrunnable::NoRun);
+        let missing = self.imports.iter().filter(|import| !import.is_given_to_commands());
+        let missing = missing.map(|import| Unrunnable::Missing(import.clone()));
+        let blocked = self.features.iter().filter(|feature| feature.obstacle().is_some());
+        run.into_iter().chain(missing).chain(blocked.map(|feature| Unrunnable::Feature(*feature))).collect()
     }
 
     /// Whether it imports an interface, of whatever version.
@@ -158,6 +229,12 @@ impl Interface {
         &self.version[..end]
     }
 
+    /// Whether the engine gives it to commands.
+    pub fn is_given_to_commands(&self) -> bool {
+        let known = |(package, names): &(&str, &[&str])| *package == self.package && names.contains(&&*self.name);
+        self.track() == COMMAND_TRACK && COMMAND.iter().any(known)
+    }
+
     /// Whether the host gives it to HTTP services.
     pub fn is_provided(&self) -> bool {
         PROVIDED.iter().any(|(package, tracks)| self.package == *package && tracks.contains(&self.track()))
@@ -179,6 +256,19 @@ impl fmt::Display for Unservable {
                 "exports neither wasi:http/incoming-handler 0.2 nor wasi:http/handler 0.3: nothing handles requests",
             ),
             Self::Missing(interface) => write!(f, "imports {}, which no http service is given", Cut(interface)),
+        }
+    }
+}
+
+impl fmt::Display for Unrunnable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRun => f.write_str("does not export wasi:cli/run 0.2: nothing in it runs"),
+            Self::Missing(interface) => write!(f, "imports {}, which no command is given", Cut(interface)),
+            Self::Feature(feature) => {
+                let obstacle = feature.obstacle().unwrap_or("not run here");
+                write!(f, "uses {feature}: {obstacle}")
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
-use wasmparser::{BinaryReaderError, CompositeInnerType, FunctionBody, Operator, TypeSectionReader};
+use wasmparser::{BinaryReaderError, CompositeInnerType, FunctionBody, MemoryType, Operator, TypeSectionReader};
 
 /// A feature of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -125,6 +125,16 @@ pub(crate) fn of_body(body: &FunctionBody<'_>, features: &mut BTreeSet<Feature>)
         features.extend(Feature::of_proposal(proposal(&operator?)));
     }
     Ok(())
+}
+
+/// Adds what a memory uses by itself.
+pub(crate) fn of_memory(ty: &MemoryType, features: &mut BTreeSet<Feature>) {
+    let used = [
+        (ty.shared, Feature::Threads),
+        (ty.memory64, Feature::Memory64),
+        (ty.page_size_log2.is_some_and(|log2| log2 != 16), Feature::CustomPageSizes),
+    ];
+    features.extend(used.iter().filter(|(used, _)| *used).map(|(_, feature)| *feature));
 }
 
 /// Adds what the types use.

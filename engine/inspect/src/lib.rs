@@ -2,7 +2,8 @@
 //! or compiling it. Depends on wasmparser, never on wasmtime, so that `rctl` stays small.
 //!
 //! - [`inspect`] -> [`Report`]: imports with their socket family, memories, exports, features; what is missing and why
-//! - [`inspect_component`] -> [`Component`]: how a component is handed HTTP requests, what it imports, what is missing
+//! - [`inspect_component`] -> [`Component`]: whether a component is handed HTTP requests or is a program, what it
+//!   imports, what is missing
 //! - [`abi`]: the table of every host function, with its exact type; a test of the engine compares it with what is
 //!   linked
 //! - [`asyncify`]: whether a guest's state can be saved while it waits, and how a module is made so
@@ -24,7 +25,7 @@ mod report;
 mod sentences;
 mod signature;
 
-pub use component::{Component, Handler, Interface, Unservable, inspect_component, is_component};
+pub use component::{Component, Handler, Interface, Unrunnable, Unservable, inspect_component, is_component};
 pub use export_state::{ExportStateError, RESERVED_PREFIX, export_state};
 pub use feature::Feature;
 pub use import::{Import, ImportKind, Missing, Reason};

@@ -42,7 +42,7 @@ pub enum InspectError {
         inside: &'static str,
     },
     /// A component.
-    #[error("a component, not a module: only services of kind http are made of one")]
+    #[error("a component, not a module")]
     Component,
     /// A version of the format that is not known.
     #[error("WebAssembly version {version:#x} is not known, expected 0x1")]
@@ -260,13 +260,10 @@ fn memories(
     let mut memories = Vec::new();
     for index in 0..types.memory_count() {
         let ty = types.memory_at(index);
-        let used = [
-            (ty.shared, Feature::Threads),
-            (ty.memory64, Feature::Memory64),
-            (ty.page_size_log2.is_some_and(|log2| log2 != 16), Feature::CustomPageSizes),
-            (index > 0, Feature::MultiMemory),
-        ];
-        features.extend(used.iter().filter(|(used, _)| *used).map(|(_, feature)| *feature));
+        feature::of_memory(&ty, features);
+        if index > 0 {
+            features.insert(Feature::MultiMemory);
+        }
         memories.push(Memory {
             min_pages: ty.initial,
             max_pages: ty.maximum,

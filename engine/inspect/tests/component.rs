@@ -1,6 +1,6 @@
 //! Components as they are told, from text.
 
-use refrain_inspect::{Handler, InspectError, inspect_component, is_component, sentences};
+use refrain_inspect::{Feature, Handler, InspectError, inspect_component, is_component, sentences};
 
 fn component(text: &str) -> Vec<u8> {
     wat::parse_str(format!("(component {text})")).unwrap()
@@ -45,6 +45,39 @@ fn imports_that_the_host_does_not_have_are_missing() {
         let expected = format!("imports {import}, which no http service is given");
         assert_eq!(told, if provided { vec![] } else { vec![expected] });
     }
+}
+
+#[test]
+fn a_command_is_told_by_its_export_and_what_it_is_not_given_is_missing() {
+    let command =
+        |fields: &str, export: &str| component(&format!("{fields} (instance $i) (export \"{export}\" (instance $i))"));
+    let told = |bytes: &[u8]| sentences(&inspect_component(bytes).unwrap().unrunnable());
+    for version in ["0.2.0", "0.2.6", "0.2.99"] {
+        let bytes =
+            command(&format!("(import \"wasi:sockets/tcp@{version}\" {EMPTY})"), &format!("wasi:cli/run@{version}"));
+        let found = inspect_component(&bytes).unwrap();
+        assert_eq!(found.command().map(ToString::to_string), Some(format!("wasi:cli/run@{version}")));
+        assert!(told(&bytes).is_empty());
+    }
+    for export in ["wasi:cli/run@0.3.0", "wasi:http/incoming-handler@0.2.0", "run"] {
+        assert_eq!(told(&command("", export)), ["does not export wasi:cli/run 0.2: nothing in it runs"], "{export}");
+    }
+    for import in
+        ["wasi:http/types@0.2.0", "wasi:clocks/timezone@0.2.0", "wasi:sockets/tcp@0.3.0", "wasi:io/poll", "plain"]
+    {
+        let bytes = command(&format!("(import \"{import}\" {EMPTY})"), "wasi:cli/run@0.2.0");
+        assert_eq!(told(&bytes), [format!("imports {import}, which no command is given")]);
+    }
+}
+
+#[test]
+fn features_of_the_modules_within_are_those_of_the_component() {
+    let run = "(instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i))";
+    let bytes = component(&format!("(component (core module (memory i64 1))) (core module (memory 1)) {run}"));
+    let found = inspect_component(&bytes).unwrap();
+    assert_eq!(found.features, [Feature::Memory64]);
+    assert!(sentences(&found.unrunnable())[0].starts_with("uses 64-bit memory: "));
+    assert!(inspect_component(&component(&format!("(core module (memory 1)) {run}"))).unwrap().features.is_empty());
 }
 
 #[test]

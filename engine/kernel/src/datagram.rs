@@ -169,6 +169,13 @@ impl Kernel {
         Ok(())
     }
 
+    /// Undoes a `connect`: datagrams of everybody are taken again.
+    pub fn disconnect_datagrams(&mut self, fd: u32) -> Result<(), Errno> {
+        let Object::Datagram { slot } = self.tables.descriptors.get(fd)?.object else { return Err(Errno::Notsock) };
+        self.tables.datagrams.socket(slot).peer = None;
+        Ok(())
+    }
+
     /// Whether the guest may send to an address: to whoever sent to it, or by a rule.
     fn permit_peer(&mut self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
         if self.tables.datagrams.known(slot).peers.contains_key(&address) {

@@ -293,6 +293,16 @@ impl Kernel {
         }
     }
 
+    /// The directories that the guest was given, with its names for them.
+    #[must_use]
+    pub fn preopens(&self) -> Vec<(u32, Vec<u8>)> {
+        let given = self.tables.descriptors.iter().filter_map(|(fd, descriptor)| match &descriptor.object {
+            Object::Directory { preopen: Some(name), .. } => Some((fd, name.clone())),
+            _ => None,
+        });
+        given.collect()
+    }
+
     /// A descriptor as it stands.
     pub fn descriptor(&self, fd: u32) -> Result<&Descriptor, Errno> {
         self.tables.descriptors.get(fd)

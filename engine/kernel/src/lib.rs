@@ -26,6 +26,7 @@ pub mod outward;
 pub mod poll;
 pub mod process;
 pub mod random;
+mod readiness;
 pub mod rights;
 pub mod slots;
 pub mod socket;

@@ -32,6 +32,11 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
+    /// Whether the guest can be told what came of it.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answer.is_some()
+    }
+
     /// Until when it waits for an owner, if it does.
     pub(crate) fn owner_awaited_until_ns(&self) -> Option<u64> {
         (self.id.is_none() && self.answer.is_none()).then_some(self.until_ns)

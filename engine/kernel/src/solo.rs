@@ -102,6 +102,11 @@ impl Solo {
         (self.input.len() as u64, self.input_ended)
     }
 
+    /// Bytes that a stream takes now; none when nobody reads it any more.
+    pub(crate) fn output_room(&self, stream: OutputStream) -> Option<usize> {
+        (!self.closed[stream as usize - 1]).then(|| MAX_OUTPUT_BYTES - self.output_bytes)
+    }
+
     fn push_output(&mut self, stream: OutputStream, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(MAX_OUTPUT_BYTES - self.output_bytes);
         self.output_bytes += taken;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use refrain_inspect::{Component, Handler, InspectError, inspect_component, sentences};
+use refrain_inspect::{Component, Handler, InspectError, Interface, inspect_component, sentences};
 use refrain_service::{Manifest, Route};
 use serde::Serialize;
 
@@ -98,7 +98,7 @@ fn text(
             line("outgoing", listed(manifest.http.outgoing.iter().cloned()));
         }
     }
-    text.push_str(&imports(component));
+    text.push_str(&imports(component, Interface::is_provided));
     text + &verdicts(problems, warnings)
 }
 
@@ -108,14 +108,14 @@ fn route(route: &Route) -> String {
     format!("{methods}{host}{}", route.path)
 }
 
-/// Imports by their package and its version.
-fn imports(component: &Component) -> String {
+/// Imports by their package and its version; those that are not provided are marked.
+pub(super) fn imports(component: &Component, is_provided: fn(&Interface) -> bool) -> String {
     if component.imports.is_empty() {
         return "\nno imports\n".to_owned();
     }
     let mut packages: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for import in &component.imports {
-        let mark = if import.is_provided() { "" } else { "!" };
+        let mark = if is_provided(import) { "" } else { "!" };
         let key = (printable(&import.package), printable(&import.version));
         packages.entry(key).or_default().push(format!("{mark}{}", printable(&import.name)));
     }
@@ -124,7 +124,7 @@ fn imports(component: &Component) -> String {
         let head = format!("{package} {version}");
         text.push_str(&format!("  {}\n{}", head.trim(), wrapped(&names)));
     }
-    if component.imports.iter().any(|import| !import.is_provided()) {
+    if component.imports.iter().any(|import| !is_provided(import)) {
         text.push_str("  (! cannot be satisfied)\n");
     }
     text

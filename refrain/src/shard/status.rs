@@ -196,7 +196,7 @@ fn exit_reason(code: u64, reason: &str, position: u64) -> ExitReason {
 pub(super) fn refused(service: &Service) -> ServiceStatus {
     let module = match service.parts.code.as_ref().err() {
         Some(Refused::Module(error)) => Some(error),
-        Some(Refused::Files(_)) | None => None,
+        Some(Refused::Files(_) | Refused::Passed(_)) | None => None,
     };
     let kind = match module {
         Some(LoadError::Inspect(InspectError::Empty | InspectError::NotAModule { .. } | InspectError::Component)) => {
@@ -206,7 +206,10 @@ pub(super) fn refused(service: &Service) -> ServiceStatus {
         Some(LoadError::Problems(problems)) if problems.iter().any(|problem| problem.contains("_start")) => {
             ExitKind::NoStart
         }
-        Some(LoadError::Problems(_)) => ExitKind::Import,
+        Some(LoadError::Component(problems)) if problems.iter().any(|problem| problem.contains("wasi:cli/run")) => {
+            ExitKind::NoStart
+        }
+        Some(LoadError::Problems(_) | LoadError::Component(_)) => ExitKind::Import,
         _ => ExitKind::InvalidModule,
     };
     let message = service.why_refused();

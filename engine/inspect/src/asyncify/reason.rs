@@ -15,6 +15,8 @@ pub enum Reason {
         /// What is wrong with it.
         message: String,
     },
+    /// It is a component, which nobody instruments.
+    Component,
     /// It was not rewritten by Asyncify.
     NotInstrumented,
     /// It was, but not in a form that is known here.
@@ -60,6 +62,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid { message } => f.write_str(message),
+            Self::Component => f.write_str("it is a component, and only core modules can be instrumented"),
             Self::NotInstrumented => f.write_str("not instrumented: build it with `rctl service build`"),
             Self::UnknownForm => f.write_str("instrumented in a form that is not known; use binaryen 132"),
             Self::StackInOwnMemory => {

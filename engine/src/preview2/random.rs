@@ -1,0 +1,33 @@
+//! `wasi:random`: all of it is the kernel's generator, as nothing else may reach a guest.
+
+use super::links::{Call, Links};
+use super::resources::fault;
+
+/// The most bytes of one call.
+const MAX_BYTES: u64 = 64 << 20;
+
+pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    let mut secure = links.interface("wasi:random/random")?;
+    secure.define("get-random-bytes", |call, (len,): (u64,)| bytes(call, len))?;
+    secure.define("get-random-u64", |call, (): ()| Ok(number(call)))?;
+    let mut insecure = links.interface("wasi:random/insecure")?;
+    insecure.define("get-insecure-random-bytes", |call, (len,): (u64,)| bytes(call, len))?;
+    insecure.define("get-insecure-random-u64", |call, (): ()| Ok(number(call)))?;
+    let mut seed = links.interface("wasi:random/insecure-seed")?;
+    seed.define("insecure-seed", |call, (): ()| Ok((number(call), number(call))))
+}
+
+fn bytes(call: &mut Call<'_>, len: u64) -> wasmtime::Result<Vec<u8>> {
+    if len > MAX_BYTES {
+        return Err(fault(format!("asks for {len} random bytes, and one call gives {MAX_BYTES} at most")));
+    }
+    let mut bytes = vec![0; len as usize];
+    call.kernel.fill_random(&mut bytes);
+    Ok(bytes)
+}
+
+fn number(call: &mut Call<'_>) -> u64 {
+    let mut bytes = [0; 8];
+    call.kernel.fill_random(&mut bytes);
+    u64::from_le_bytes(bytes)
+}

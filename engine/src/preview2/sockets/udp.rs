@@ -1,0 +1,238 @@
+//! `wasi:sockets/udp`: datagrams.
+
+use std::net::SocketAddr;
+
+use refrain_kernel::{Errno, Stop};
+use wasmtime::component::Resource;
+
+use super::options::positive;
+use super::{SocketResult, check_local, check_remote, local_address};
+use crate::preview2::links::{Call, Halt, Interface, Links};
+use crate::preview2::resources::{IncomingDatagrams, Network, OutgoingDatagrams, Pollable, Udp, UdpState};
+use crate::preview2::wit::{IncomingDatagram, IpAddressFamily, IpSocketAddress, OutgoingDatagram, SocketError};
+use crate::sockets::without_waiting;
+
+/// The most datagrams of one call.
+const MAX_DATAGRAMS: u64 = 64;
+/// The longest datagram.
+const MAX_BYTES: usize = refrain_wire::outward::MAX_DATAGRAM_BYTES;
+
+type Own = (Resource<Udp>,);
+type Both = (Resource<IncomingDatagrams>, Resource<OutgoingDatagrams>);
+
+pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    let mut udp = links.interface("wasi:sockets/udp")?;
+    udp.resource::<Udp>("udp-socket")?;
+    udp.resource::<IncomingDatagrams>("incoming-datagram-stream")?;
+    udp.resource::<OutgoingDatagrams>("outgoing-datagram-stream")?;
+    binding(&mut udp)?;
+    streams(&mut udp)?;
+    addresses(&mut udp)?;
+    options(&mut udp)?;
+    receiving(&mut udp)?;
+    sending(&mut udp)?;
+    let mut create = links.interface("wasi:sockets/udp-create-socket")?;
+    create.define("create-udp-socket", |call, (family,): (IpAddressFamily,)| {
+        let v6 = family == IpAddressFamily::Ipv6;
+        let fd = match call.kernel.socket(v6, true) {
+            Ok(fd) => fd,
+            Err(errno) => return Ok(Err(SocketError::from(errno))),
+        };
+        let (receive_buffer_bytes, send_buffer_bytes) = (None, None);
+        let (state, ip, peer, hop_limit) = (UdpState::Unbound, None, None, 64);
+        let socket = Udp { fd, v6, state, ip, peer, hop_limit, receive_buffer_bytes, send_buffer_bytes };
+        Ok(Ok(call.add(socket)?))
+    })
+}
+
+fn binding(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
+    type Addressed = (Resource<Udp>, Resource<Network>, IpSocketAddress);
+    udp.define("[method]udp-socket.start-bind", |call, (socket, _, address): Addressed| {
+        let (address, known): (SocketAddr, Udp) = (address.into(), *call.resources.get(&socket)?);
+        if known.state != UdpState::Unbound {
+            let in_progress = known.state == UdpState::Binding;
+            return Ok(Err(if in_progress { SocketError::ConcurrencyConflict } else { SocketError::InvalidState }));
+        }
+        let bound = check_local(address, known.v6)
+            .and_then(|()| call.kernel.bind(known.fd, address.port()).map_err(SocketError::from));
+        if bound.is_ok() {
+            let socket = call.resources.get_mut(&socket)?;
+            (socket.state, socket.ip) = (UdpState::Binding, Some(address.ip()));
+        }
+        Ok(bound)
+    })?;
+    udp.define("[method]udp-socket.finish-bind", |call, (socket,): Own| {
+        let socket = call.resources.get_mut(&socket)?;
+        if socket.state != UdpState::Binding {
+            return Ok(Err(SocketError::NotInProgress));
+        }
+        socket.state = UdpState::Bound;
+        Ok(Ok(()))
+    })
+}
+
+fn streams(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
+    type Connected = (Resource<Udp>, Option<IpSocketAddress>);
+    udp.waiting("[method]udp-socket.stream", |call, (socket, remote): &mut Connected, first| {
+        let (remote, known) = (remote.map(SocketAddr::from), *call.resources.get(socket)?);
+        if known.state != UdpState::Bound {
+            return Ok(Err(SocketError::InvalidState));
+        }
+        let connected = match remote {
+            None => call.kernel.disconnect_datagrams(known.fd).map_err(Stop::from),
+            Some(remote) => match check_remote(remote, known.v6) {
+                Ok(()) => call.kernel.connect(known.fd, remote, first),
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        match connected {
+            Ok(()) => {}
+            Err(Stop::Errno(errno)) => return Ok(Err(SocketError::from(errno))),
+            Err(Stop::Block) => return Err(Halt::Block),
+        }
+        call.resources.get_mut(socket)?.peer = remote;
+        let incoming = call.add(IncomingDatagrams { fd: known.fd })?;
+        let outgoing = call.add(OutgoingDatagrams { fd: known.fd, v6: known.v6, peer: remote })?;
+        Ok::<SocketResult<Both>, Halt>(Ok((incoming, outgoing)))
+    })
+}
+
+fn addresses(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
+    udp.define("[method]udp-socket.local-address", |call, (socket,): Own| {
+        let Udp { fd, state, ip, .. } = *call.resources.get(&socket)?;
+        if state == UdpState::Unbound {
+            return Ok(Err(SocketError::InvalidState));
+        }
+        Ok(local_address(call.kernel.local_address(fd), ip).map(IpSocketAddress::from))
+    })?;
+    udp.define("[method]udp-socket.remote-address", |call, (socket,): Own| {
+        let peer = call.resources.get(&socket)?.peer;
+        Ok(peer.map(IpSocketAddress::from).ok_or(SocketError::InvalidState))
+    })?;
+    udp.define("[method]udp-socket.address-family", |call, (socket,): Own| {
+        Ok(if call.resources.get(&socket)?.v6 { IpAddressFamily::Ipv6 } else { IpAddressFamily::Ipv4 })
+    })?;
+    udp.define("[method]udp-socket.subscribe", |call, (_,): Own| call.add(Pollable::Ready))
+}
+
+/// What is set is kept and told, and does nothing else: routes and the buffers of systems are the proxy's.
+fn options(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
+    udp.define("[method]udp-socket.unicast-hop-limit", |call, (socket,): Own| {
+        Ok(Ok::<u8, SocketError>(call.resources.get(&socket)?.hop_limit))
+    })?;
+    udp.define("[method]udp-socket.set-unicast-hop-limit", |call, (socket, hops): (Resource<Udp>, u8)| {
+        if hops == 0 {
+            return Ok(Err(SocketError::InvalidArgument));
+        }
+        call.resources.get_mut(&socket)?.hop_limit = hops;
+        Ok(Ok(()))
+    })?;
+    type Field = fn(&mut Udp) -> &mut Option<u64>;
+    let sizes: [(&str, &str, Field); 2] = [
+        ("[method]udp-socket.receive-buffer-size", "[method]udp-socket.set-receive-buffer-size", |socket| {
+            &mut socket.receive_buffer_bytes
+        }),
+        ("[method]udp-socket.send-buffer-size", "[method]udp-socket.set-send-buffer-size", |socket| {
+            &mut socket.send_buffer_bytes
+        }),
+    ];
+    for (get, set, field) in sizes {
+        udp.define(get, move |call, (socket,): Own| {
+            let own = call.kernel.config().socket_buffer_bytes;
+            Ok(Ok::<u64, SocketError>(field(call.resources.get_mut(&socket)?).unwrap_or(own)))
+        })?;
+        udp.define(set, move |call, (socket, bytes): (Resource<Udp>, u64)| {
+            let socket = call.resources.get_mut(&socket)?;
+            Ok(match positive(&bytes) {
+                Some(bytes) => {
+                    *field(socket) = Some(bytes);
+                    Ok(())
+                }
+                None => Err(SocketError::InvalidArgument),
+            })
+        })?;
+    }
+    Ok(())
+}
+
+fn receiving(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
+    type Wanted = (Resource<IncomingDatagrams>, u64);
+    udp.waiting("[method]incoming-datagram-stream.receive", |call, (stream, most): &mut Wanted, _| {
+        let fd = call.resources.get(stream)?.fd;
+        receive(call, fd, (*most).min(MAX_DATAGRAMS))
+    })?;
+    udp.define("[method]incoming-datagram-stream.subscribe", |call, (stream,): (Resource<IncomingDatagrams>,)| {
+        let fd = call.resources.get(&stream)?.fd;
+        call.add(Pollable::Read(fd))
+    })
+}
+
+/// The datagrams that are there, so many at most.
+fn receive(call: &mut Call<'_>, fd: u32, most: u64) -> Result<SocketResult<Vec<IncomingDatagram>>, Halt> {
+    let (mut received, mut buffer) = (Vec::new(), vec![0; MAX_BYTES]);
+    while (received.len() as u64) < most {
+        match without_waiting(call.kernel, fd, |kernel| kernel.recv_from(fd, &mut buffer, false)) {
+            Ok(datagram) => received.push(IncomingDatagram {
+                data: buffer[..datagram.copied].to_vec(),
+                remote_address: datagram.peer.into(),
+            }),
+            Err(_) if !received.is_empty() => break,
+            Err(Stop::Errno(Errno::Again)) => break,
+            Err(Stop::Errno(errno)) => return Ok(Err(SocketError::from(errno))),
+            Err(Stop::Block) => return Err(Halt::Block),
+        }
+    }
+    Ok(Ok(received))
+}
+
+fn sending(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
+    udp.define("[method]outgoing-datagram-stream.check-send", |_, (_,): (Resource<OutgoingDatagrams>,)| {
+        Ok(Ok::<u64, SocketError>(MAX_DATAGRAMS))
+    })?;
+    type Sent = (Resource<OutgoingDatagrams>, Vec<OutgoingDatagram>);
+    udp.waiting("[method]outgoing-datagram-stream.send", |call, (stream, datagrams): &mut Sent, _| {
+        send(call, stream, datagrams)
+    })?;
+    udp.define("[method]outgoing-datagram-stream.subscribe", |call, (_,): (Resource<OutgoingDatagrams>,)| {
+        // Datagrams wait for nobody.
+        call.add(Pollable::Ready)
+    })
+}
+
+/// Sends one after the other until one cannot be sent; how many were. What is wrong with one is told when it is the first.
+fn send(
+    call: &mut Call<'_>,
+    stream: &Resource<OutgoingDatagrams>,
+    datagrams: &[OutgoingDatagram],
+) -> Result<SocketResult<u64>, Halt> {
+    let (fd, v6, peer) = {
+        let stream = call.resources.get(stream)?;
+        (stream.fd, stream.v6, stream.peer)
+    };
+    let mut sent = 0;
+    for datagram in datagrams {
+        let to = match recipient(datagram, peer, v6) {
+            Ok(to) => to,
+            Err(_) if sent > 0 => break,
+            Err(error) => return Ok(Err(error)),
+        };
+        match call.kernel.send_to(fd, &datagram.data, Some(to)) {
+            Ok(_) => sent += 1,
+            Err(_) if sent > 0 => break,
+            Err(Stop::Errno(errno)) => return Ok(Err(SocketError::from(errno))),
+            Err(Stop::Block) => return Err(Halt::Block),
+        }
+    }
+    Ok(Ok(sent))
+}
+
+/// To whom a datagram goes: to whom the stream does, or to whom it names itself.
+fn recipient(datagram: &OutgoingDatagram, peer: Option<SocketAddr>, v6: bool) -> SocketResult<SocketAddr> {
+    let named = datagram.remote_address.map(SocketAddr::from);
+    let to = match (peer, named) {
+        (Some(peer), named) if named.is_none_or(|named| named == peer) => peer,
+        (None, Some(named)) => named,
+        _ => return Err(SocketError::InvalidArgument),
+    };
+    check_remote(to, v6).map(|()| to)
+}

@@ -1,0 +1,195 @@
+//! A component of WASI 0.2 as a guest: the example in Rust, whose standard library makes its listener by `wasi:sockets`.
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use refrain_engine::replica::RunLimits;
+use refrain_engine::trace::HostCall;
+use refrain_inspect::asyncify::Reason;
+use refrain_kernel::config::{GuestConfig, GuestPort};
+use refrain_wire::{Control, EffectKind, Record, ResetReason, Serial};
+use support::{LIMITS, Pair, Rig, blueprint, config, credit, data, exit_reason, lines, open, platform, sent};
+
+const ECHO: &[u8] = include_bytes!("../../examples/echo-p2/echo-p2.wasm");
+
+fn echo_config() -> GuestConfig {
+    GuestConfig {
+        args: ["echo-p2", "--port", "7"].map(|argument| argument.as_bytes().to_vec()).to_vec(),
+        ports: vec![GuestPort { port: 7, datagram: false, pass: false }],
+        ..config()
+    }
+}
+
+fn session() -> Vec<Vec<Record>> {
+    let large = vec![7; 200_000];
+    vec![
+        vec![],
+        vec![open(1, 7)],
+        vec![data(1, b"hello")],
+        vec![open(2, 7), data(2, b"both"), data(1, b"again")],
+        vec![credit(1, 10), Record::Shutdown(Serial(1))],
+        vec![Record::Control(Control::Audit)],
+        vec![data(2, &large)],
+        vec![credit(2, 100_000)],
+        vec![Record::Reset { serial: Serial(2), reason: ResetReason::Client }, open(3, 7)],
+        vec![data(3, b"after")],
+        vec![Record::Control(Control::Audit)],
+    ]
+}
+
+#[test]
+fn what_clients_send_comes_back_from_a_component_and_replicas_agree() {
+    let mut pair = Pair::new(blueprint(&platform(), ECHO, echo_config(), LIMITS));
+    let outcomes: Vec<_> = session().iter().map(|records| pair.turn(records)).collect();
+    for outcome in &outcomes {
+        assert_eq!(exit_reason(outcome), None, "{:?}", lines(outcome));
+    }
+    assert_eq!(lines(&outcomes[0]), ["echo-p2: listening on 0.0.0.0:7"]);
+    let listens = outcomes[0].effects.effects.iter().find(|effect| effect.entry.kind == EffectKind::Listen);
+    assert_eq!(listens.map(|effect| effect.entry.offset), Some(7));
+    let answers: Vec<Vec<u8>> = outcomes.iter().map(sent).collect();
+    assert_eq!(answers[2], b"hello");
+    assert_eq!(answers[3], b"againboth", "in the order of flows, not of records");
+    assert_eq!(answers[6], vec![7; 200_000]);
+    assert_eq!(answers[9], b"after");
+    assert!(outcomes[4].effects.effects.iter().any(|effect| effect.entry.kind == EffectKind::Finish));
+    assert_eq!(outcomes.last().unwrap().flows, 1);
+}
+
+#[test]
+fn a_replay_of_the_same_batches_gives_the_same_digests() {
+    let run = || {
+        let mut rig = Rig::new(blueprint(&platform(), ECHO, echo_config(), LIMITS), 0);
+        let turns = session();
+        turns.iter().map(|records| (rig.turn(records).fuel, rig.replica.running_digest())).collect::<Vec<_>>()
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_component_is_not_saved_and_can_be_looked_at() {
+    let blueprint = blueprint(&platform(), ECHO, echo_config(), LIMITS);
+    assert_eq!(blueprint.compiled.checkpointable, Err(vec![Reason::Component]));
+    let (mut one, mut two) = (Rig::new(blueprint.clone(), 0), Rig::new(blueprint, 1));
+    let turns = session();
+    for records in &turns[..4] {
+        one.turn(records);
+        two.turn(records);
+        drop(two.replica.look());
+        assert!(two.replica.capture().is_none());
+    }
+    for records in &turns[4..] {
+        assert_eq!(one.turn(records).votes, two.turn(records).votes, "nobody notices that it was looked at");
+    }
+}
+
+#[test]
+fn fuel_and_memory_bound_a_component_as_they_bound_a_module() {
+    let ended = |limits| {
+        let mut pair = Pair::new(blueprint(&platform(), ECHO, echo_config(), limits));
+        exit_reason(&pair.turn(&[])).expect("it cannot go on")
+    };
+    let fuel = ended(RunLimits { fuel_per_turn: Some(10_000), ..LIMITS });
+    assert_eq!(fuel, "trapped: used up its fuel of 10000 in one turn without waiting");
+    let memory = ended(RunLimits { memory_bytes: 65_536, ..LIMITS });
+    assert_eq!(memory, "could not be started (its memory limit of 65536 bytes was reached)");
+}
+
+#[test]
+fn descriptors_bound_a_component() {
+    let mut pair = Pair::new(blueprint(&platform(), ECHO, GuestConfig { max_descriptors: 4, ..echo_config() }, LIMITS));
+    let outcome = pair.turn(&[]);
+    let written = lines(&outcome);
+    assert!(written[0].starts_with("echo-p2: cannot listen on 7: "), "{written:?}");
+    assert_eq!(exit_reason(&outcome).as_deref(), Some("exited with code 1"));
+}
+
+#[test]
+fn the_calls_of_a_component_are_told_in_words_and_change_nothing() {
+    let mut plain = Rig::new(blueprint(&platform(), ECHO, echo_config(), LIMITS), 0);
+    let traced = platform().traced().unwrap();
+    let mut rig = Rig::new(blueprint(&traced, ECHO, echo_config(), LIMITS), 0);
+    let calls: Arc<Mutex<Vec<HostCall>>> = Arc::default();
+    let sink = Arc::clone(&calls);
+    rig.replica.tell_calls(Some(Box::new(move |call| sink.lock().unwrap().push(call))));
+    for records in session() {
+        let (a, b) = (plain.turn(&records), rig.turn(&records));
+        assert_eq!((a.votes, a.fuel), (b.votes, b.fuel));
+    }
+    let told: Vec<String> = calls.lock().unwrap().iter().map(ToString::to_string).collect();
+    for part in ["create-tcp-socket(Ipv4)", "start-bind(", "poll(", " waits", "[resource-drop](input-stream"] {
+        assert!(told.iter().any(|call| call.contains(part)), "{part}: {told:#?}");
+    }
+}
+
+/// A component whose `run` is this code; it can call `$subscribe` (nanoseconds, a pollable), `$drop` (a pollable) and `$now`.
+fn program(body: &str) -> Vec<u8> {
+    support::wat(&format!(
+        r#"(component
+            (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
+            (alias export $poll "pollable" (type $pollable))
+            (import "wasi:clocks/monotonic-clock@0.2.3" (instance $clock
+                (alias outer 1 $pollable (type $pollable))
+                (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))
+                (export "now" (func (result u64)))))
+            (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+            (core func $now (canon lower (func $clock "now")))
+            (core func $drop (canon resource.drop $pollable))
+            (core module $m
+                (import "" "subscribe" (func $subscribe (param i64) (result i32)))
+                (import "" "now" (func $now (result i64)))
+                (import "" "drop" (func $drop (param i32)))
+                (func (export "run") (result i32) {body}))
+            (core instance $i (instantiate $m (with "" (instance
+                (export "subscribe" (func $subscribe)) (export "now" (func $now)) (export "drop" (func $drop))))))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $r (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $r)))"#
+    ))
+}
+
+fn ended(component: &[u8], limits: RunLimits) -> String {
+    let mut pair = Pair::new(blueprint(&platform(), component, echo_config(), limits));
+    exit_reason(&pair.turn(&[])).expect("it ends in its first turn")
+}
+
+#[test]
+fn how_a_component_ends_is_told_alike_by_all_replicas() {
+    assert_eq!(ended(&program("(i32.const 0)"), LIMITS), "exited with code 0");
+    assert_eq!(ended(&program("(i32.const 1)"), LIMITS), "exited with code 1");
+    assert_eq!(ended(&program("unreachable"), LIMITS), "trapped: wasm trap: wasm `unreachable` instruction executed");
+    let unknown = program("(call $drop (i32.const 77)) (i32.const 0)");
+    assert_eq!(ended(&unknown, LIMITS), "trapped: unknown handle index 77");
+    let twice = "(local $p i32) (local.set $p (call $subscribe (i64.const 0)))
+        (call $drop (local.get $p)) (call $drop (local.get $p)) (i32.const 0)";
+    assert!(ended(&program(twice), LIMITS).starts_with("trapped: unknown handle index "));
+}
+
+#[test]
+fn handles_are_limited_to_the_last_one() {
+    // 8 for each of 1,000 descriptors, and 1,024.
+    let take = |count: u32| {
+        program(&format!(
+            "(local $n i32) (loop $more (drop (call $subscribe (i64.const 0)))
+                (br_if $more (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const {count}))))
+            (i32.const 0)"
+        ))
+    };
+    assert_eq!(ended(&take(9024), LIMITS), "exited with code 0");
+    let told = "trapped: has more than 9024 handles of streams, sockets and the like";
+    assert_eq!(ended(&take(9025), LIMITS), told);
+    let again = program(
+        "(local $n i32) (loop $more (call $drop (call $subscribe (i64.const 0)))
+            (br_if $more (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 20000))))
+        (i32.const 0)",
+    );
+    assert_eq!(ended(&again, LIMITS), "exited with code 0", "what was dropped does not count");
+}
+
+#[test]
+fn a_component_that_does_nothing_but_call_uses_up_its_fuel() {
+    let calls = program("(loop $more (drop (call $now)) (br $more)) (i32.const 0)");
+    let limits = RunLimits { fuel_per_turn: Some(5_000_000), ..LIMITS };
+    assert_eq!(ended(&calls, limits), "trapped: used up its fuel of 5000000 in one turn without waiting");
+}
