@@ -22,6 +22,8 @@ mod route;
 mod serve;
 pub mod settings;
 mod tls;
+#[doc(hidden)]
+pub mod trial;
 mod upstream;
 
 pub use answer::ERROR_HEADER;

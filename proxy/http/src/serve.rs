@@ -22,8 +22,10 @@ mod stream;
 mod threads;
 mod tunnel;
 
+pub(crate) use accept::attend;
 pub use bind::BindError;
 pub(crate) use bind::{Bound, bind};
+pub(crate) use prepare::prepare;
 pub(crate) use shared::{InnerPlace, Loop, Shared};
 pub use threads::SpawnError;
 pub(crate) use threads::Threads;

@@ -59,6 +59,12 @@ impl<'a> Input<'a> {
         self.take(length)
     }
 
+    /// The same with at most 255 bytes.
+    pub(crate) fn short_piece(&mut self) -> &'a [u8] {
+        let length = usize::from(self.byte());
+        self.take(length)
+    }
+
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }

@@ -9,6 +9,7 @@
 //! reached.
 
 pub mod api;
+pub mod front;
 mod input;
 pub mod kernel;
 pub mod log;
@@ -26,6 +27,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("bundle", service::bundle),
     ("entry", wire::entry),
     ("frames", wire::frames),
+    ("http_connection", front::http_connection),
+    ("http_framing", front::http_framing),
+    ("http_head", front::http_head),
+    ("http_routes", front::http_routes),
     ("kernel_bytes", kernel::kernel_bytes),
     ("kernel_calls", kernel::kernel_calls),
     ("lists", wire::lists),

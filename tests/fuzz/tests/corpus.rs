@@ -88,6 +88,10 @@ corpora! {
     bundle_answers_its_corpus: "bundle";
     entry_answers_its_corpus: "entry";
     frames_answers_its_corpus: "frames";
+    http_connection_answers_its_corpus: "http_connection";
+    http_framing_answers_its_corpus: "http_framing";
+    http_head_answers_its_corpus: "http_head";
+    http_routes_answers_its_corpus: "http_routes";
     kernel_bytes_answers_its_corpus: "kernel_bytes";
     kernel_calls_answers_its_corpus: "kernel_calls";
     lists_answers_its_corpus: "lists";

@@ -55,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "refrain-fuzz",
         &[
             "refrain-api",
+            "refrain-front",
             "refrain-inspect",
             "refrain-kernel",
             "refrain-proxy",

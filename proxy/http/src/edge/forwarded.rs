@@ -75,6 +75,9 @@ pub(crate) fn set_forwarded(peer: &Peer, headers: &mut HeaderMap, host: Option<&
     let node = forwarded_node(peer, host);
     let node = if is_trusted { lengthen(headers, &FORWARDED, &node) } else { node };
     headers.insert(FORWARDED, node);
+    if is_trusted {
+        [PROTO, HOST].iter().for_each(|name| keep_last(headers, name));
+    }
     if !(is_trusted && headers.contains_key(PROTO)) {
         headers.insert(PROTO, HeaderValue::from_static(if peer.is_tls { "https" } else { "http" }));
     }
@@ -88,6 +91,13 @@ pub(crate) fn set_forwarded(peer: &Peer, headers: &mut HeaderMap, host: Option<&
         for name in OTHERS {
             headers.remove(name);
         }
+    }
+}
+
+/// What is no list is said once: of several lines the last one is the proxy's.
+fn keep_last(headers: &mut HeaderMap, name: &HeaderName) {
+    if let Some(last) = headers.get_all(name).iter().next_back().cloned() {
+        headers.insert(name, last);
     }
 }
 
@@ -154,6 +164,21 @@ mod tests {
         assert!(!map.contains_key(REAL_IP));
         assert_eq!(map[PROTO], "http");
         assert_eq!(map[FORWARDED], "for=10.0.0.1;proto=https");
+    }
+
+    #[test]
+    fn of_several_lines_that_are_no_lists_the_last_one_is_the_proxys() {
+        let mut map = headers(&[]);
+        for (proto, host) in [("http", "of.client"), ("https", "of.proxy")] {
+            map.append(PROTO, HeaderValue::from_static(proto));
+            map.append(HOST, HeaderValue::from_static(host));
+        }
+        set_forwarded(&peer("10.0.0.1"), &mut map, None, &trusted());
+        let all = |name| map.get_all(name).iter().collect::<Vec<_>>();
+        assert_eq!(
+            (all(PROTO), all(HOST)),
+            (vec![&HeaderValue::from_static("https")], vec![&HeaderValue::from_static("of.proxy")])
+        );
     }
 
     #[test]

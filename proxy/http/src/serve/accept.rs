@@ -6,14 +6,16 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::bind::Listening;
 use super::connection::{Arrival, serve};
-use super::shared::{Accepting, Loop, Place};
+use super::shared::{Accepting, Loop, Place, Shared};
 use super::stream::Plain;
 
 /// Pause after an error that the next try would meet too, such as no descriptor being free.
@@ -114,6 +116,15 @@ fn take_in(own: &Rc<Loop>, stream: Plain, address: IpAddr, is_tls: bool) {
     tokio::task::spawn_local(serve(Rc::clone(own), Arrival { stream, address, is_tls, visit, place }));
 }
 
+/// Serves one client that came in through a pipe, on this thread, until it goes.
+pub(crate) async fn attend(shared: Arc<Shared>, pipe: DuplexStream, address: IpAddr) {
+    let place = Place::take(&shared);
+    let visit = shared.clients.visit(address, shared.limits.client_connections);
+    let (Some(place), Some(visit)) = (place, visit) else { return };
+    let own = Rc::new(Loop::new(shared));
+    serve(own, Arrival { stream: Plain::Pipe(pipe), address, is_tls: false, visit, place }).await;
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -134,7 +145,7 @@ mod tests {
         shared.begin_drain();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            let own = Rc::new(Loop::new(std::sync::Arc::clone(&shared)));
+            let own = Rc::new(Loop::new(Arc::clone(&shared)));
             accept(own, Listening::Tcp(listener), false, accepting).await.unwrap();
             shared.wait_until_empty().await;
         });

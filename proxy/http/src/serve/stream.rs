@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -13,6 +13,8 @@ use tokio_rustls::server::TlsStream;
 pub(crate) enum Plain {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// In memory, for [`trial`](crate::trial).
+    Pipe(DuplexStream),
 }
 
 /// In clear or under TLS. The state of TLS is large and on the heap.
@@ -70,5 +72,5 @@ macro_rules! forward {
     };
 }
 
-forward!(Plain, Tcp, Unix);
+forward!(Plain, Tcp, Unix, Pipe);
 forward!(Stream, Plain, Tls);
