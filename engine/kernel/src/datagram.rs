@@ -20,6 +20,7 @@ use crate::Stop;
 use crate::descriptor::{Descriptor, Object};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
+use crate::loopback::loopback;
 use crate::rights;
 use crate::slots::Slots;
 use crate::socket::{EPHEMERAL_PORTS, any_address};
@@ -178,7 +179,7 @@ impl Kernel {
 
     /// Whether the guest may send to an address: to whoever sent to it, or by a rule.
     fn permit_peer(&mut self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
-        if self.tables.datagrams.known(slot).peers.contains_key(&address) {
+        if self.is_own(address) || self.tables.datagrams.known(slot).peers.contains_key(&address) {
             return Ok(());
         }
         self.permit(address, Protocol::Udp).map(drop)
@@ -203,6 +204,9 @@ impl Kernel {
         if bytes.len() > MAX_DATAGRAM_BYTES {
             return Err(Errno::Msgsize.into());
         }
+        if self.is_own(peer) {
+            return Ok(self.send_to_own(slot, peer, bytes)?);
+        }
         if !self.effects.spent().fits_datagram(bytes.len()) {
             return Err(self.turn_is_full());
         }
@@ -214,6 +218,21 @@ impl Kernel {
         let number = association.sent;
         association.sent += 1;
         self.effects.datagram(id, number, bytes);
+        self.copied(bytes.len());
+        Ok(bytes.len())
+    }
+
+    /// Sends to a socket of the program itself; to a port where none is, to nobody.
+    fn send_to_own(&mut self, slot: u32, peer: SocketAddr, bytes: &[u8]) -> Result<usize, Errno> {
+        if self.tables.datagrams.known(slot).bound.is_none() {
+            self.bind_datagram(slot, 0)?;
+        }
+        let own = self.tables.datagrams.known(slot).bound.expect("it was bound above");
+        let from = SocketAddr::new(loopback(peer.is_ipv6()), own);
+        let limits = (self.config.socket_buffer_bytes, self.config.socket_buffers_bytes);
+        if let Some(to) = self.tables.datagrams.by_port.get(&peer.port()).copied() {
+            self.tables.datagrams.take_in(to, from, &Bytes::copy_from_slice(bytes), limits);
+        }
         self.copied(bytes.len());
         Ok(bytes.len())
     }

@@ -128,6 +128,7 @@ impl Kernel {
             listener.queue.retain(|waiting| *waiting != slot);
         }
         self.touched.remove(&slot);
+        self.forget_twin(slot);
         self.outward_gone(id);
     }
 
@@ -142,7 +143,7 @@ impl Kernel {
                 continue;
             }
             flow.compact();
-            if let Some(offset) = flow.consumed_to_tell(window) {
+            if let Some(offset) = flow.consumed_to_tell(window).filter(|_| Self::is_told(id)) {
                 self.effects.consumed(id, offset);
             }
         }

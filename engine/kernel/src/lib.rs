@@ -21,6 +21,7 @@ mod flows;
 pub mod fs;
 pub mod kernel;
 pub mod lookup;
+mod loopback;
 pub mod outbound;
 pub mod outward;
 pub mod poll;

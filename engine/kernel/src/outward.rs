@@ -25,7 +25,7 @@ use crate::lookup::{Lookup, Pins};
 use crate::slots::Slots;
 
 /// The epoch of calls that have no owner yet; the log gives out none of that number.
-const NOBODY: Epoch = Epoch(0);
+pub(crate) const NOBODY: Epoch = Epoch(0);
 /// What looking at one rule for one name costs, in the kernel's units of work.
 const RULE_WORK: u64 = 4;
 
@@ -84,6 +84,12 @@ impl Outward {
         if self.owners.is_empty() { Ok(None) } else { Err(Errno::Nobufs) }
     }
 
+    /// A number that no call has that waits or waited for an owner.
+    pub(crate) fn next_waited(&mut self) -> u32 {
+        self.waited = self.waited.wrapping_add(1);
+        self.waited
+    }
+
     /// What the next program begins with: the owners, whose serials go on.
     pub(crate) fn successor(&self) -> Self {
         Self { owners: self.owners.clone(), opening: self.opening.clone(), ..Self::default() }
@@ -123,6 +129,7 @@ impl Kernel {
         let descriptor = self.tables.descriptors.get(fd)?;
         let nonblocking = descriptor.nonblocking();
         match descriptor.object {
+            Object::Socket { backlog: None, .. } if self.is_own(address) => Ok(self.connect_own(fd, address)?),
             Object::Socket { backlog: None, .. } => {
                 self.begin_connect(fd, address)?;
                 if nonblocking { Err(Errno::Inprogress.into()) } else { Err(Stop::Block) }
@@ -167,8 +174,7 @@ impl Kernel {
         let until_ns = self.owner_awaited_until_ns();
         let outward = &mut self.tables.outward;
         let id = outward.next_id()?.unwrap_or_else(|| {
-            outward.waited = outward.waited.wrapping_add(1);
-            let id = FlowId { epoch: NOBODY, serial: Serial(outward.waited) };
+            let id = FlowId { epoch: NOBODY, serial: Serial(outward.next_waited()) };
             outward.waiting.push_back(Waiting { id, until_ns });
             id
         });

@@ -186,10 +186,13 @@ impl Kernel {
         }
         let nonblocking = self.tables.descriptors.get(fd)?.nonblocking();
         let slot = self.open_flow_slot(fd, rights::FD_WRITE)?.ok_or(Errno::Pipe)?;
-        let space = self.send_space(slot);
+        let (space, twin) = (self.send_space(slot), self.twin_of(slot));
         let flow = &mut self.tables.flows.get_mut(slot).expect("flow_slot checks the slot").flow;
-        if flow.finished {
+        if flow.finished || (twin.is_none() && !Self::is_told(flow.id)) {
             return Err(Errno::Pipe.into());
+        }
+        if let Some(twin) = twin {
+            return self.send_own(twin, bytes, nonblocking);
         }
         if bytes.is_empty() {
             return Ok(0);
@@ -213,6 +216,9 @@ impl Kernel {
 
     /// Bytes that the flow's send buffer takes now: what is left of its own share, and what is free of the rest.
     pub(crate) fn send_space(&self, slot: u32) -> u64 {
+        if let Some(twin) = self.twin_of(slot) {
+            return self.own_space(twin);
+        }
         let unsent = self.tables.flows.get(slot).map_or(0, |slot| slot.flow.unsent_bytes());
         let own = self.config.own_send_bytes().saturating_sub(unsent);
         let shared = self.config.shared_send_bytes().saturating_sub(self.tables.shared_bytes);
@@ -236,9 +242,14 @@ impl Kernel {
 
     pub(crate) fn finish(&mut self, slot: u32) {
         let flow = &mut self.tables.flows.get_mut(slot).expect("callers pass a live slot").flow;
-        if !flow.finished {
-            flow.finished = true;
-            self.effects.finish(flow.id, flow.sent());
+        if std::mem::replace(&mut flow.finished, true) {
+            return;
+        }
+        let (id, sent) = (flow.id, flow.sent());
+        match self.twin_of(slot) {
+            Some(twin) => self.finish_own(twin),
+            None if Self::is_told(id) => self.effects.finish(id, sent),
+            None => {}
         }
     }
 

@@ -4,7 +4,7 @@
 //! were written, and its directories have the names that it is started with. Nothing of this is in a snapshot: such a
 //! program is in no checkpoint.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::Stop;
 use crate::descriptor::{Descriptor, Object};
@@ -45,6 +45,8 @@ pub struct Solo {
     output: Vec<(OutputStream, Vec<u8>)>,
     output_bytes: usize,
     closed: [bool; 2],
+    /// The ends of connections of the program with itself, by their slots among the flows.
+    pub(crate) twins: BTreeMap<u32, u32>,
 }
 
 impl Solo {

@@ -136,3 +136,80 @@ fn a_port_that_was_passed_in_can_be_bound_as_well() {
         assert_eq!(kernel.bind(third, support::PORT + 1), Err(Errno::Addrinuse));
     });
 }
+
+/// A socket that listens on this port.
+fn listener(kernel: &mut Kernel, port: u16) -> u32 {
+    let socket = kernel.socket(false, false).unwrap();
+    kernel.bind(socket, port).unwrap();
+    kernel.listen(socket, 1).unwrap();
+    socket
+}
+
+#[test]
+fn a_program_reaches_its_own_sockets_and_nobody_outside_is_told() {
+    let mut rig = rig();
+    let end = rig.turn(&[], |kernel| {
+        let listener = listener(kernel, 8080);
+        let (near, other) = (kernel.socket(false, false).unwrap(), kernel.socket(false, false).unwrap());
+        let address = "127.0.0.1:8080".parse().unwrap();
+        assert_eq!(kernel.connect(other, "127.0.0.1:8081".parse().unwrap(), true), Err(Errno::Connrefused.into()));
+        assert_eq!(kernel.connect(near, address, true), Ok(()));
+        assert_eq!(kernel.connect(other, address, true), Err(Errno::Connrefused.into()), "one may wait");
+        let far = kernel.accept(listener, 0).unwrap();
+        assert_eq!(kernel.peer_address(near), Ok(address));
+        assert_eq!(kernel.peer_address(far), kernel.local_address(near));
+        let mut buffer = [0; 8];
+        assert_eq!(kernel.recv(far, &mut buffer, false), Err(Stop::Block));
+        assert_eq!(kernel.send(near, b"there"), Ok(5));
+        assert_eq!(kernel.readable_bytes(far), 5);
+        assert_eq!((kernel.recv(far, &mut buffer, false), &buffer[..5]), (Ok(5), &b"there"[..]));
+        assert_eq!(kernel.send(far, b"back"), Ok(4));
+        assert_eq!((kernel.recv(near, &mut buffer, false), &buffer[..4]), (Ok(4), &b"back"[..]));
+        let window = kernel.config().socket_buffer_bytes;
+        assert_eq!(kernel.writable_bytes(near), Ok(window));
+        assert_eq!(kernel.send(near, &vec![7; window as usize + 1]), Ok(window as usize));
+        assert_eq!(kernel.send(near, b"x"), Err(Stop::Block), "as much waits as may");
+        kernel.close(near).unwrap();
+        let mut all = vec![0; window as usize];
+        assert_eq!(kernel.recv(far, &mut all, false), Ok(window as usize));
+        assert_eq!(kernel.recv(far, &mut buffer, false), Ok(0));
+        assert_eq!(kernel.send(far, b"x"), Err(Errno::Pipe.into()));
+        kernel.close(far).unwrap();
+    });
+    assert!(end.effects.iter().all(|effect| effect.entry.flow.is_none()), "{:?}", end.effects);
+    rig.turn(&[], |kernel| assert_eq!(kernel.flow_count(), 0));
+}
+
+#[test]
+fn a_listener_that_is_closed_ends_what_waits_there() {
+    let mut rig = rig();
+    let end = rig.turn(&[], |kernel| {
+        let listener = listener(kernel, 8080);
+        let near = kernel.socket(false, false).unwrap();
+        kernel.connect(near, "127.0.0.1:8080".parse().unwrap(), true).unwrap();
+        kernel.close(listener).unwrap();
+        assert_eq!(kernel.recv(near, &mut [0; 8], false), Ok(0));
+        assert_eq!(kernel.send(near, b"x"), Err(Errno::Pipe.into()));
+        kernel.close(near).unwrap();
+    });
+    assert!(end.effects.iter().all(|effect| effect.entry.flow.is_none()), "{:?}", end.effects);
+}
+
+#[test]
+fn datagrams_reach_the_program_s_own_sockets() {
+    let mut rig = rig();
+    rig.turn(&[], |kernel| {
+        let (one, two) = (kernel.socket(false, true).unwrap(), kernel.socket(false, true).unwrap());
+        kernel.bind(one, 9000).unwrap();
+        assert_eq!(kernel.send_to(two, b"hello", Some("127.0.0.1:9000".parse().unwrap())), Ok(5));
+        assert_eq!(kernel.send_to(two, b"nobody", Some("127.0.0.1:9001".parse().unwrap())), Ok(6));
+        let mut buffer = [0; 8];
+        let received = kernel.recv_from(one, &mut buffer, false).unwrap();
+        assert_eq!(&buffer[..received.length], b"hello");
+        kernel.connect(one, received.peer, true).unwrap();
+        assert_eq!(kernel.send(one, b"back"), Ok(4));
+        assert_eq!(kernel.recv(two, &mut buffer, false), Ok(4));
+        kernel.disconnect_datagrams(one).unwrap();
+        assert_eq!(kernel.send(one, b"back"), Err(Errno::Destaddrreq.into()));
+    });
+}
