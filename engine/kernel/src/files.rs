@@ -294,8 +294,8 @@ impl Kernel {
     }
 
     /// The directories that the guest was given, with its names for them.
-    #[must_use]
-    pub fn preopens(&self) -> Vec<(u32, Vec<u8>)> {
+    pub fn preopens(&mut self) -> Vec<(u32, Vec<u8>)> {
+        self.add_work(u64::from(self.tables.descriptors.len()));
         let given = self.tables.descriptors.iter().filter_map(|(fd, descriptor)| match &descriptor.object {
             Object::Directory { preopen: Some(name), .. } => Some((fd, name.clone())),
             _ => None,

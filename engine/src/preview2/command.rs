@@ -3,7 +3,7 @@
 use wasmtime::component::InstancePre;
 use wasmtime::{Store, ThrownException, Trap};
 
-use super::resources::fault;
+use super::resources::{fault, max_handles};
 use crate::host::{ExitCode, GuestFault, Host, HostFault};
 
 /// The most bytes that one call brings from the guest: a call with more ends it.
@@ -12,7 +12,9 @@ const MAX_CALL_BYTES: usize = 64 << 20;
 /// Runs the component by the interface of this name.
 pub(crate) async fn run(pre: &InstancePre<Host>, command: &str, store: &mut Store<Host>) -> wasmtime::Result<()> {
     store.set_hostcall_fuel(MAX_CALL_BYTES);
-    let instance = pre.instantiate_async(&mut *store).await?;
+    let descriptors = store.data().shared.lock().kernel().config().max_descriptors;
+    store.set_max_component_handles(max_handles(descriptors));
+    let instance = pre.instantiate_async(&mut *store).await.map_err(of_start)?;
     store.data_mut().limits.instantiated();
     let interface = instance.get_export_index(&mut *store, None, command);
     let run = interface.and_then(|interface| instance.get_export_index(&mut *store, Some(&interface), "run"));
@@ -26,11 +28,17 @@ pub(crate) async fn run(pre: &InstancePre<Host>, command: &str, store: &mut Stor
     }
 }
 
+/// What a component breaks while it is instantiated is its own fault where its code ran; else the host's, or that of a
+/// limit, which says so by itself.
+fn of_start(error: wasmtime::Error) -> wasmtime::Error {
+    if error.is::<wasmtime::WasmBacktrace>() { told(error) } else { error }
+}
+
 /// What a component breaks of the rules of its interfaces is told as a plain error, which is the guest's fault; what is
 /// the host's fault says so itself, or comes from the system.
 fn told(error: wasmtime::Error) -> wasmtime::Error {
     let has_kind = error.is::<Trap>() || error.is::<ExitCode>() || error.is::<GuestFault>() || error.is::<HostFault>();
     let is_known = has_kind || error.is::<ThrownException>() || error.is::<wasmtime::GcHeapOutOfMemory<()>>();
-    let is_of_system = error.chain().any(|cause| cause.is::<std::io::Error>());
+    let is_of_system = error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<wasmtime::OutOfMemory>());
     if is_known || is_of_system { error } else { fault(error.root_cause().to_string()) }
 }

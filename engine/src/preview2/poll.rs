@@ -9,7 +9,7 @@ use super::links::{Call, Halt, Links};
 use super::resources::{IoError, Pollable, fault};
 
 /// The most pollables in one call.
-const MAX_POLLABLES: usize = 65_536;
+pub(super) const MAX_POLLABLES: usize = 65_536;
 
 pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     let mut error = links.interface("wasi:io/error")?;

@@ -12,6 +12,7 @@ use refrain_kernel::slots::Slots;
 use refrain_kernel::{Errno, Kernel};
 use wasmtime::component::Resource;
 
+use super::poll::MAX_POLLABLES;
 use crate::host::GuestFault;
 
 /// Resources that a component may have beside those that its descriptors take.
@@ -285,13 +286,25 @@ pub(crate) struct Resources {
     pub(crate) asked: Option<u32>,
 }
 
+/// How many resources a guest with so many descriptors may have.
+fn max_resources(descriptors: u32) -> u32 {
+    descriptors.saturating_mul(PER_DESCRIPTOR).saturating_add(SPARE)
+}
+
+/// How many handles wasmtime may count: those of all resources, those lent to a call once more, and as many of the guest's
+/// own resources as it allows by itself. So it never ends a guest before its own limits do.
+pub(crate) fn max_handles(descriptors: u32) -> usize {
+    const OF_GUEST: usize = 100_000;
+    max_resources(descriptors) as usize + MAX_POLLABLES + OF_GUEST
+}
+
 impl Resources {
     /// Takes a resource in.
     ///
     /// # Errors
     /// Ends the guest when it has too many.
     pub(crate) fn add<K: Kind>(&mut self, kernel: &Kernel, value: K) -> wasmtime::Result<Resource<K>> {
-        let limit = kernel.config().max_descriptors.saturating_mul(PER_DESCRIPTOR).saturating_add(SPARE);
+        let limit = max_resources(kernel.config().max_descriptors);
         if self.entries.len() >= limit {
             return Err(fault(format!("has more than {limit} handles of streams, sockets and the like")));
         }

@@ -59,6 +59,7 @@ fn outputs(streams: &mut Interface<'_>) -> wasmtime::Result<()> {
         check_write(call, stream)
     })?;
     streams.waiting("[method]output-stream.write", |call, (stream, contents): &mut Written, _| {
+        permitted(contents.len() as u64, MAX_BYTES)?;
         write_all(call, stream, contents)
     })?;
     streams.waiting(

@@ -8,7 +8,7 @@ use wasmtime::component::Resource;
 use super::options::positive;
 use super::{SocketResult, check_local, check_remote, local_address};
 use crate::preview2::links::{Call, Halt, Interface, Links};
-use crate::preview2::resources::{IncomingDatagrams, Network, OutgoingDatagrams, Pollable, Udp, UdpState};
+use crate::preview2::resources::{IncomingDatagrams, Network, OutgoingDatagrams, Pollable, Udp, UdpState, fault};
 use crate::preview2::wit::{IncomingDatagram, IpAddressFamily, IpSocketAddress, OutgoingDatagram, SocketError};
 use crate::sockets::without_waiting;
 
@@ -169,7 +169,11 @@ fn receiving(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
 
 /// The datagrams that are there, so many at most.
 fn receive(call: &mut Call<'_>, fd: u32, most: u64) -> Result<SocketResult<Vec<IncomingDatagram>>, Halt> {
+    if most == 0 {
+        return Ok(Ok(Vec::new()));
+    }
     let (mut received, mut buffer) = (Vec::new(), vec![0; MAX_BYTES]);
+    call.kernel.copied(MAX_BYTES);
     while (received.len() as u64) < most {
         match without_waiting(call.kernel, fd, |kernel| kernel.recv_from(fd, &mut buffer, false)) {
             Ok(datagram) => received.push(IncomingDatagram {
@@ -191,6 +195,10 @@ fn sending(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
     })?;
     type Sent = (Resource<OutgoingDatagrams>, Vec<OutgoingDatagram>);
     udp.waiting("[method]outgoing-datagram-stream.send", |call, (stream, datagrams): &mut Sent, _| {
+        if datagrams.len() as u64 > MAX_DATAGRAMS {
+            let count = datagrams.len();
+            return Err(fault(format!("sends {count} datagrams in a call that takes {MAX_DATAGRAMS} at most")).into());
+        }
         send(call, stream, datagrams)
     })?;
     udp.define("[method]outgoing-datagram-stream.subscribe", |call, (_,): (Resource<OutgoingDatagrams>,)| {

@@ -1,7 +1,8 @@
 //! Writing to streams.
 //!
 //! A write that was permitted takes everything: where another stream has used up meanwhile what may be sent in a turn, it
-//! waits for the next one. One that was not permitted waits for room in the same way, rather than to end the guest.
+//! waits for the next one. One that was not permitted waits for room in the same way, rather than to end the guest, unless it
+//! is of more than can ever be permitted.
 
 use refrain_kernel::Errno;
 use wasmtime::component::Resource;
