@@ -103,6 +103,8 @@ struct State {
     /// What the log says.
     said: Said,
     front: Option<Front>,
+    /// The front end follows an older plan, as the last one could not be followed.
+    has_stale_plan: bool,
     /// The front end listens for clients.
     listens: bool,
     is_ending: bool,
@@ -235,8 +237,10 @@ impl Http {
 
     /// Tells other nodes what is hosted here, if that has changed.
     fn tell(&self) {
-        let state = self.state.lock();
-        self.tell_state(&state);
+        let mut state = self.state.lock();
+        if !state.has_stale_plan || state.is_ending || self.follow_plan(&mut state).is_err() {
+            self.tell_state(&state);
+        }
     }
 
     fn tell_state(&self, state: &State) {
@@ -383,10 +387,17 @@ impl Http {
         changed
     }
 
+    /// Follows what is known now. What cannot be followed is tried again by [`Self::tell`].
     fn follow_plan(&self, state: &mut State) -> Result<(), HttpError> {
         if state.is_ending {
             return Err(HttpError::Ending);
         }
+        let followed = self.try_plan(state);
+        state.has_stale_plan = followed.is_err();
+        followed
+    }
+
+    fn try_plan(&self, state: &mut State) -> Result<(), HttpError> {
         self.lines.lock().retain(|service| state.components.iter().any(|component| component.service() == service));
         let mut plan =
             routes::plan(&state.components, &state.nodes, &state.said.services, &state.routed, &state.served);

@@ -316,7 +316,9 @@ impl ShardState {
         let known = self.deployed.get(service).map_or(Position(0), |deployment| deployment.at);
         let is_new = known == Position(0);
         let has_no_room = is_new && self.deployed.len() >= MAX_DEPLOYED;
-        if after != known || has_no_room || self.is_somewhere(service) || (is_new && releases.is_empty()) {
+        // A replicated service of the name that came later keeps nobody from changing this one.
+        let is_taken = is_new && self.is_somewhere(service);
+        if after != known || has_no_room || is_taken || (is_new && releases.is_empty()) {
             return false;
         }
         match releases.is_empty() {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use refrain_front::Dial as _;
 use refrain_sequencer::shard::Deployment;
 use refrain_service::{Bundle, BundleDigest};
 use refrain_wire::control::Release;
@@ -69,7 +70,10 @@ impl Http {
         if let Some(Deployment { at, releases }) = state.said.services.get(service) {
             return (*at, releases.clone());
         }
-        let versions = routes::versions(&state.components, &state.nodes, &state.said.services);
+        // What a node that is gone said last may have been removed since.
+        let live = state.nodes.iter().filter(|(_, node)| node.dial.is_up());
+        let live = live.map(|(id, node)| (*id, node.clone())).collect();
+        let versions = routes::versions(&state.components, &live, &state.said.services);
         let known = versions.iter().filter(|version| version.service == service).filter_map(|version| {
             let bundle: BundleDigest = version.bundle.parse().ok()?;
             let (version, weight) = (version.manifest.id.version.to_string(), version.weight);

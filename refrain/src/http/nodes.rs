@@ -216,14 +216,12 @@ impl Http {
 
     fn change_nodes(&self, change: impl FnOnce(&mut Nodes)) {
         let mut state = self.state.lock();
-        let before = state.nodes.clone();
         change(&mut state.nodes);
         if state.is_ending {
             return;
         }
         if let Err(error) = self.follow_plan(&mut state) {
             tracing::warn!(error = &error as &dyn std::error::Error, "what other nodes host cannot be followed");
-            state.nodes = before;
         }
     }
 }

@@ -247,7 +247,8 @@ impl Attempts<'_> {
     ) -> Result<Response<Body>, Failure> {
         let upstream = &self.release.upstreams[lease.index];
         let own = &self.connection.own;
-        let may_end = may_repeat && matches!(upstream.plan.endpoint, Endpoint::Inner(_));
+        // What has had an answer was executed: only what changes nothing is worth a second time.
+        let may_end = may_repeat && request.method().is_safe() && matches!(upstream.plan.endpoint, Endpoint::Inner(_));
         let sent = async {
             let response = send(&own.pool, self.release, upstream, request, own.shared.patience).await?;
             if !may_end {
