@@ -70,5 +70,5 @@ fn line(line: &GuestLine) -> String {
     let (at, stream) = (moment(line.time_micros), printable(&line.stream));
     let by =
         line.version.as_deref().map_or_else(|| line.position.to_string(), |version| printable(version).to_string());
-    format!("{at}  {by:>8}  {stream:<4}  {}\n", printable(&line.line))
+    format!("{at}  {by:>8}  {stream:<3}  {}\n", printable(&line.line))
 }

@@ -1,6 +1,6 @@
 //! `rctl service show`: everything about one service.
 
-use refrain_api::{LimitStatus, PortStatus, ServiceDetail, paths};
+use refrain_api::{ErrorCode, LimitStatus, PortStatus, ServiceDetail, paths};
 use refrain_service::format_duration;
 
 use crate::client::Client;
@@ -17,12 +17,16 @@ const LIMIT_HEADER: [&str; 3] = ["LIMIT", "VALUE", "USED"];
 
 pub fn run(client: &Client, name: &str) -> Result<Output, RctlError> {
     let (namespace, name) = resolve_any(client, name)?;
-    let http = client.status()?.http.unwrap_or_default();
-    let full = format!("{namespace}/{name}");
-    if stateless(&http).contains(&full) {
-        return Ok(deploy::output(http, &full));
-    }
-    let detail: ServiceDetail = client.get(&paths::of_service(paths::SERVICE, namespace.as_str(), name.as_str()))?;
+    let asked = client.get(&paths::of_service(paths::SERVICE, namespace.as_str(), name.as_str()));
+    let detail: ServiceDetail = match asked {
+        Err(RctlError::Api(body)) if body.code == ErrorCode::ServiceNotFound => {
+            let http = client.status()?.http.unwrap_or_default();
+            let service = format!("{namespace}/{name}");
+            let is_stateless = stateless(&http).contains(&service);
+            return if is_stateless { Ok(deploy::output(http, &service)) } else { Err(RctlError::Api(body)) };
+        }
+        asked => asked?,
+    };
     let shown = detail.clone();
     Ok(Output::value(&detail, move |colour| text(&shown, colour)))
 }

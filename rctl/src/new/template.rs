@@ -62,9 +62,11 @@ const WIT: &[Kept] = kept!("wit":
     "README.md",
     "deps/cli.wit",
     "deps/clocks.wit",
+    "deps/filesystem.wit",
     "deps/http.wit",
     "deps/io.wit",
     "deps/random.wit",
+    "deps/sockets.wit",
     "service.wit",
 );
 

@@ -253,11 +253,11 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
     let view = if config.cluster.roles.sequencer {
         View::Member(open_log(&config, &seams, &history, &handle, local, traces.observer()).await?)
     } else {
-        View::Feed(Feed {
+        View::Feed(Box::new(Feed {
             state: RefCell::new(ShardState::new()),
             recent: Arc::new(Recent::new(questions)),
             generation: RefCell::new(None),
-        })
+        }))
     };
     let begins_with = view.member().and_then(|member| member.log().snapshot());
     if let Some((position, _)) = &begins_with {

@@ -34,7 +34,7 @@ pub(super) enum View {
     /// This node is a member.
     Member(Member),
     /// Other nodes are.
-    Feed(Feed),
+    Feed(Box<Feed>),
 }
 
 impl View {

@@ -151,12 +151,6 @@ impl AsyncRead for Guard {
             let taken = self.begun.len().min(buf.remaining());
             buf.put_slice(&self.begun[..taken]);
             self.begun.advance(taken);
-            if buf.remaining() > 0
-                && let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf)
-            {
-                // What follows goes along: hyper doubles its buffer after half a head.
-                read?;
-            }
         }
         let good = self.note_read(&buf.filled()[before..]);
         if good < buf.filled().len() - before {
