@@ -383,7 +383,8 @@ fn a_version_that_is_deployed_at_one_node_takes_over_on_all_of_them_under_load()
     // One that was away has what was changed meanwhile, and none of what it was given.
     cluster.terminate(1)?;
     let third = version(&cluster, "third", "1.2.0", "[env]\nVERSION = \"1.2.0\"")?;
-    deploy(&cluster, EDGE, &third)?;
+    // It may have led the log: until another node does, nothing is ordered.
+    wait::until("the third version is deployed", || Ok(deploy(&cluster, EDGE, &third).ok()))?;
     cluster.start_node(1)?;
     until_hosted(&cluster, 1, &["1.1.0=100", "1.2.0=0"])?;
     let refused = cluster.server(2).rctl(&["service", "remove", "web", "1.0.0"])?;
@@ -392,7 +393,8 @@ fn a_version_that_is_deployed_at_one_node_takes_over_on_all_of_them_under_load()
     // What was removed altogether meanwhile is not there again.
     cluster.terminate(1)?;
     for version in ["1.2.0", "1.1.0"] {
-        cluster.server(2).rctl_json(&["service", "remove", "web", version])?;
+        let remove = || cluster.server(2).rctl_json(&["service", "remove", "web", version]);
+        wait::until("the version is removed", || Ok(remove().ok()))?;
     }
     cluster.without_services(1);
     cluster.start_node(1)?;
