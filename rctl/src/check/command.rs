@@ -5,9 +5,8 @@ use refrain_inspect::{Component, InspectError, Interface, inspect_component, sen
 use refrain_service::{Manifest, Protocol};
 use serde::Serialize;
 
-use super::component::imports;
+use super::component::{head, imports};
 use super::{LABEL, listed, not_saved, port, refused, verdicts};
-use crate::human::{count, size};
 use crate::output::Output;
 use crate::table::printable;
 
@@ -78,13 +77,8 @@ fn text(
     unsavable: &[String],
 ) -> String {
     let verdict = if problems.is_empty() { "runs" } else { "cannot run" };
-    let mut text = format!("{}: {verdict}\n", printable(file));
+    let mut text = head(file, verdict, manifest, component);
     let mut line = |label: &str, value: String| text.push_str(&format!("  {label:LABEL$}{}\n", printable(&value)));
-    if let Some(manifest) = manifest {
-        line("service", manifest.id.to_string());
-    }
-    let modules = format!("{} of {}", count(component.modules, "core module"), size(component.module_bytes));
-    line("size", format!("{}, with {modules}", size(component.bytes)));
     line("family", component.command().map_or_else(|| "none".to_owned(), |run| format!("WASI {}", run.version)));
     for feature in &component.features {
         line("feature", feature.to_string());

@@ -83,13 +83,8 @@ fn text(
     warnings: &[String],
 ) -> String {
     let verdict = if problems.is_empty() { "serves http" } else { "cannot run" };
-    let mut text = format!("{}: {verdict}\n", printable(file));
+    let mut text = head(file, verdict, manifest, component);
     let mut line = |label: &str, value: String| text.push_str(&format!("  {label:LABEL$}{}\n", printable(&value)));
-    if let Some(manifest) = manifest {
-        line("service", manifest.id.to_string());
-    }
-    let modules = format!("{} of {}", count(component.modules, "core module"), size(component.module_bytes));
-    line("size", format!("{}, with {modules}", size(component.bytes)));
     line("handler", told_handler(component.handler));
     match manifest {
         None => line("routes", "not known from a component: [[routes]] of service.toml names them".to_owned()),
@@ -106,6 +101,18 @@ fn route(route: &Route) -> String {
     let methods = if route.methods.is_empty() { String::new() } else { format!("{} ", route.methods.join(",")) };
     let host = if route.host == "*" { "" } else { &route.host };
     format!("{methods}{host}{}", route.path)
+}
+
+/// What is said of a component first: whether it does what it is for, whose it is, how large it is.
+pub(super) fn head(file: &str, verdict: &str, manifest: Option<&Manifest>, component: &Component) -> String {
+    let mut text = format!("{}: {verdict}\n", printable(file));
+    let mut line = |label: &str, value: String| text.push_str(&format!("  {label:LABEL$}{}\n", printable(&value)));
+    if let Some(manifest) = manifest {
+        line("service", manifest.id.to_string());
+    }
+    let modules = format!("{} of {}", count(component.modules, "core module"), size(component.module_bytes));
+    line("size", format!("{}, with {modules}", size(component.bytes)));
+    text
 }
 
 /// Imports by their package and its version; those that are not provided are marked.
