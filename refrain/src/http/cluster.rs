@@ -151,8 +151,7 @@ impl Http {
         state.said = said.clone();
         for component in &mut state.components {
             let Some(deployment) = said.services.get(component.service()) else { continue };
-            let version = component.manifest().id.version.to_string();
-            let release = deployment.releases.iter().find(|release| release.version == version);
+            let release = routes::release(deployment, &component.manifest().id);
             component.set_weight(release.map_or(0, |release| release.weight));
         }
         if !state.is_ending

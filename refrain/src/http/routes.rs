@@ -11,6 +11,7 @@ use refrain_front::{Endpoint as At, Health, Plan, Release, ReleaseLimits, Route,
 use refrain_sequencer::shard::Deployment;
 use refrain_service::{Manifest, Name, Route as Written, ServiceId};
 use refrain_wire::NodeId;
+use refrain_wire::control::Release as Logged;
 
 use super::component::Component;
 use super::nodes::Nodes;
@@ -125,9 +126,7 @@ pub(super) fn versions<'a>(components: &'a [Component], nodes: &'a Nodes, deploy
     }
     for (id, version) in &mut versions {
         if let Some(deployment) = deployed.get(&version.service) {
-            let number = id.version.to_string();
-            let mut same = deployment.releases.iter().filter(|release| release.version == number);
-            version.weight = same.next().map_or(0, |release| release.weight);
+            version.weight = release(deployment, id).map_or(0, |release| release.weight);
         }
     }
     let mut versions: Vec<Version<'a>> = versions.into_values().collect();
@@ -138,8 +137,7 @@ pub(super) fn versions<'a>(components: &'a [Component], nodes: &'a Nodes, deploy
 /// Of a service that is in the log its versions there count alone, once one of them is known: others end.
 fn drop_undeployed(versions: &mut Vec<Version<'_>>, deployed: &Deployments) {
     let is_deployed = |version: &Version<'_>| {
-        let number = version.manifest.id.version.to_string();
-        deployed.get(&version.service).map(|of| of.releases.iter().any(|release| release.version == number))
+        deployed.get(&version.service).map(|deployment| release(deployment, &version.manifest.id).is_some())
     };
     let known: BTreeSet<String> = (versions.iter())
         .filter(|version| is_deployed(version) == Some(true))
@@ -151,6 +149,12 @@ fn drop_undeployed(versions: &mut Vec<Version<'_>>, deployed: &Deployments) {
 /// What the log says, by `namespace/name`.
 pub(super) type Deployments = BTreeMap<String, Deployment>;
 
+/// What the log has of a version of the service.
+pub(super) fn release<'a>(deployment: &'a Deployment, id: &ServiceId) -> Option<&'a Logged> {
+    let version = id.version.to_string();
+    deployment.releases.iter().find(|release| release.version == version)
+}
+
 /// The name of the upstream of a release that is on another node.
 pub(super) fn node_name(node: NodeId) -> String {
     format!("node {node}")
@@ -160,10 +164,7 @@ pub(super) fn node_name(node: NodeId) -> String {
 /// are answered with 503, and not by a version that is to get none.
 fn absent(versions: &[Version<'_>], deployed: &Deployments, service: &str) -> Option<semver::Version> {
     let deployment = deployed.get(service)?;
-    let is_in_log = |version: &Version<'_>| {
-        let number = version.manifest.id.version.to_string();
-        deployment.releases.iter().any(|release| release.version == number)
-    };
+    let is_in_log = |version: &Version<'_>| release(deployment, &version.manifest.id).is_some();
     let mut known = versions.iter().filter(|version| version.service == service);
     let is_dark = known.all(|version| version.weight == 0 && is_in_log(version));
     let release = deployment.releases.iter().find(|release| release.weight > 0)?;
