@@ -1,7 +1,8 @@
 //! Audits, checkpoints, their roots, and how far the log may be cut.
 //!
 //! - A checkpoint is asked for when the group was given much since the last one, when that one is over and everybody
-//!   has released it. So of the two agreed ones that the shard keeps, one at least is released by all.
+//!   has released it. So of the two agreed ones that the shard keeps, one at least is released by all, unless the record
+//!   that asks comes late.
 //! - Its root is agreed on when a majority of all seats captured the same at one position. A seat with another root
 //!   for that position diverged.
 //! - A seat is taken with the newest agreed checkpoint that all living proxies have released: none of them still needs
@@ -134,14 +135,17 @@ impl Office {
         group.checkpoint.is_none_or(|newest| self.leases.released(shard, id, newest.position) == Released::Yes)
     }
 
-    /// The checkpoint that a replica is to begin with, 0 for none; `None` while it cannot be told, because a living
-    /// proxy has not said yet what it has released.
+    /// The checkpoint that a replica is to begin with, 0 for none; `None` while a living proxy has not said yet that it
+    /// released one.
     pub(super) fn restore_from(&self, id: GroupId, group: &Group, shard: &ShardState) -> Option<Position> {
+        let released = |checkpoint: Checkpoint| self.leases.released(shard, id, checkpoint.position);
         let Some(newest) = group.checkpoint else { return Some(Position(0)) };
-        match self.leases.released(shard, id, newest.position) {
-            Released::Yes => Some(newest.position),
-            Released::No => Some(group.earlier_checkpoint.map_or(Position(0), |earlier| earlier.position)),
-            Released::Unknown => None,
+        match (released(newest), group.earlier_checkpoint) {
+            (Released::Yes, _) => Some(newest.position),
+            (Released::No, None) => Some(Position(0)),
+            // Both may be unreleased: the record that asked for the newest came late, when the earlier was just agreed.
+            (Released::No, Some(earlier)) => (released(earlier) == Released::Yes).then_some(earlier.position),
+            (Released::Unknown, _) => None,
         }
     }
 

@@ -219,6 +219,29 @@ fn replicas_begin_with_the_newest_checkpoint_that_living_proxies_have_released()
 }
 
 #[test]
+fn a_seat_stays_empty_while_neither_of_two_checkpoints_is_released() {
+    let mut desk = three();
+    let epoch = desk.open_epoch(1, 10);
+    let first = checkpoint(&mut desk);
+    roots(&mut desk, first, &[(0, 1), (1, 1), (2, 1)]);
+    desk.work();
+    // It was asked for before the first was agreed on, and is ordered only now.
+    desk.order(ONE, Control::Checkpoint);
+    let second = desk.shard.position();
+    roots(&mut desk, second, &[(0, 2), (1, 2), (2, 2)]);
+    desk.work();
+    let agreed = |desk: &Desk| desk.group(ONE).checkpoints().map(|one| one.position).collect::<Vec<_>>();
+    assert_eq!(agreed(&desk), [second, first]);
+    renew(&mut desk, epoch, Position(first.0 - 1));
+    let incarnation = desk.seat(2).incarnation;
+    desk.office.lost(ONE, Seat(2), incarnation, desk.now);
+    assert_eq!(desk.work(), [], "the proxy needs votes for what lies before both");
+    renew(&mut desk, epoch, first);
+    desk.work();
+    assert_eq!(desk.seat(2).from, first);
+}
+
+#[test]
 fn no_checkpoint_is_asked_for_before_everybody_has_released_the_last() {
     let mut desk = three();
     let epoch = desk.open_epoch(1, 10);
