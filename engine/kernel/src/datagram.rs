@@ -115,6 +115,11 @@ fn takes(bytes: &Bytes) -> u64 {
     bytes.len() as u64 + DATAGRAM_OVERHEAD_BYTES
 }
 
+/// The address as records carry it: without the flow label and the scope that one of IPv6 may have.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
 impl Kernel {
     /// Flows and associations of clients, which count against one limit. Those that the guest opened have their own.
     pub(crate) fn clients(&self) -> u32 {
@@ -156,6 +161,7 @@ impl Kernel {
     }
 
     pub(crate) fn connect_datagram(&mut self, slot: u32, address: SocketAddr) -> Result<(), Errno> {
+        let address = plain(address);
         self.permit_peer(slot, address)?;
         let waiting = self.tables.datagrams.known(slot).queue.len();
         self.add_work(LOOK_WORK * waiting as u64);
@@ -200,7 +206,7 @@ impl Kernel {
         if let Some(errno) = socket.error.take() {
             return Err(errno.into());
         }
-        let peer = to.or(socket.peer).ok_or(Errno::Destaddrreq)?;
+        let peer = plain(to.or(socket.peer).ok_or(Errno::Destaddrreq)?);
         if bytes.len() > MAX_DATAGRAM_BYTES {
             return Err(Errno::Msgsize.into());
         }
@@ -313,10 +319,10 @@ impl Kernel {
 
     /// A datagram came.
     pub(crate) fn datagram_received(&mut self, id: FlowId, port: u16, peer: SocketAddr, bytes: Bytes) {
-        let slot = match self.tables.datagrams.associations.get(&id) {
-            Some(association) => association.slot,
+        let (slot, peer) = match self.tables.datagrams.associations.get(&id) {
+            Some(association) => (association.slot, association.peer),
             None => match self.meet_peer(id, port, peer) {
-                Some(slot) => slot,
+                Some(slot) => (slot, peer),
                 None => return,
             },
         };

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use bytes::Bytes;
 use refrain_kernel::budget::MAX_TURN_DATAGRAMS;
@@ -258,6 +258,32 @@ fn an_address_that_sent_nothing_takes_a_rule_and_counts_as_a_call() {
         let fd = kernel.socket(false, true).unwrap();
         assert_eq!(kernel.send_to(fd, b"again", Some(peer(9))), Ok(5), "its place is free");
     });
+}
+
+#[test]
+fn the_scope_of_an_address_makes_no_other_peer() {
+    let ip = Ipv6Addr::LOCALHOST.to_bits() + 8;
+    let rule = Rule {
+        host: Host::Range(IpRange::one(Ipv6Addr::from_bits(ip).into())),
+        ports: PortRange::ALL,
+        protocol: Protocol::Udp,
+        proxy_header: None,
+    };
+    let mut rig = Rig::new(GuestConfig { outbound: Outbound::new(vec![rule]), max_outward: 1, ..config() });
+    let scoped = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from_bits(ip), 1000, 3, 4));
+    let plain = SocketAddr::new(scoped.ip(), 1000);
+    let mut fd = 0;
+    let owner = ShardEvent::EpochOpened(Owner { proxy: ProxyId(1), epoch: EPOCH });
+    rig.events(&[owner], &[], |kernel| fd = kernel.socket(true, true).unwrap());
+    rig.turn(&[], |kernel| assert_eq!(kernel.send_to(fd, b"ask", Some(scoped)), Ok(3)));
+    rig.turn(&[datagram(FIRST, 0, plain, b"answer")], |kernel| {
+        assert_eq!(receive(kernel, fd), Ok((b"answer".to_vec(), plain)));
+        assert_eq!(kernel.send_to(fd, b"thanks", Some(scoped)), Ok(6), "on the same association");
+    });
+    let end = rig.events(&[ShardEvent::EpochEnded(EPOCH)], &[], |kernel| {
+        assert_eq!(kernel.send_to(fd, b"x", Some(plain)), Err(Errno::Netunreach.into()), "nobody can be asked");
+    });
+    assert_eq!(effects(&end), []);
 }
 
 #[test]
