@@ -1,8 +1,9 @@
 //! The small state of a log besides its entries: identity, vote, what is committed, purged and agreed on.
 //!
-//! One file of two slots that are written in turn; the newest valid one counts. A slot is
+//! One file of two slots, which hold the same: the newest valid one counts. A slot is
 //! `magic 8 | version u32 | crc32c u32 | sequence u64 | length u32 | payload`, and the checksum covers everything
-//! after itself. A write that is torn leaves the other slot, which is what was acknowledged last.
+//! after itself. A state is acknowledged when both slots have it durably, the first one before the second is touched. So a
+//! write that is torn leaves what was acknowledged last, and one slot that goes bad later, with the vote in it, loses nothing.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -76,6 +77,8 @@ impl Meta {
 pub(crate) struct MetaFile {
     file: Arc<dyn DiskFile>,
     sequence: u64,
+    /// One of the slots does not have the newest state: it is damaged, or a write was interrupted.
+    halved: bool,
 }
 
 impl MetaFile {
@@ -83,7 +86,7 @@ impl MetaFile {
     pub(crate) fn create(disk: &dyn Disk, meta: &Meta) -> Result<Self, OpenError> {
         let file = disk.create(NEW_META_FILE).map_err(io_error(disk, NEW_META_FILE, "create"))?;
         file.preallocate(2 * SLOT_BYTES as u64).map_err(io_error(disk, NEW_META_FILE, "reserve space for"))?;
-        let mut this = Self { file, sequence: 0 };
+        let mut this = Self { file, sequence: 0, halved: false };
         this.write(meta, true).map_err(io_error(disk, NEW_META_FILE, "write"))?;
         disk.rename(NEW_META_FILE, META_FILE).map_err(io_error(disk, META_FILE, "rename"))?;
         disk.sync_folder().map_err(io_error(disk, "", "sync"))?;
@@ -101,25 +104,38 @@ impl MetaFile {
         file.sync().map_err(io_error(disk, META_FILE, "sync"))?;
         let mut bytes = vec![0; 2 * SLOT_BYTES];
         file.read_at(0, &mut bytes).map_err(io_error(disk, META_FILE, "read"))?;
-        let newest = bytes.chunks(SLOT_BYTES).filter_map(decode_slot).max_by_key(|(sequence, _)| *sequence);
+        let slots: Vec<_> = bytes.chunks(SLOT_BYTES).map(decode_slot).collect();
+        let halved = slots[0] != slots[1];
+        let newest = slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence);
         let (sequence, meta) =
             newest.ok_or_else(|| OpenError::DamagedFile { path: disk.path(META_FILE), what: "content" })?;
         within(disk, META_FILE, "slot", sequence)?;
         within(disk, META_FILE, "term of the vote", meta.vote.map_or(0, |vote| vote.term))?;
         within(disk, META_FILE, "committed entry", meta.committed.map_or(0, |id| id.index))?;
         within(disk, META_FILE, "purged entry", meta.purged.map_or(0, |id| id.index))?;
-        Ok(Some((Self { file, sequence }, meta)))
+        Ok(Some((Self { file, sequence, halved }, meta)))
     }
 
-    /// Writes the slot that does not hold the newest state.
+    /// Has both slots hold the state that the file was opened with.
+    pub(crate) fn mend(&mut self, disk: &dyn Disk, meta: &Meta) -> Result<(), OpenError> {
+        if !self.halved {
+            return Ok(());
+        }
+        tracing::warn!(path = %disk.path(META_FILE).display(), "one of two copies is damaged or older: it is written again");
+        self.write(meta, true).map_err(io_error(disk, META_FILE, "write"))
+    }
+
+    /// Writes both slots, durably; without `sync` only the first one, and the second keeps what was durable last.
     pub(crate) fn write(&mut self, meta: &Meta, sync: bool) -> io::Result<()> {
-        let sequence = self.sequence + 1;
-        let offset = (sequence % 2) * SLOT_BYTES as u64;
-        self.file.write_at(offset, &[IoSlice::new(&encode_slot(sequence, meta))])?;
+        let slot = encode_slot(self.sequence + 1, meta);
+        self.file.write_at(0, &[IoSlice::new(&slot)])?;
         if sync {
             self.file.sync()?;
+            self.file.write_at(SLOT_BYTES as u64, &[IoSlice::new(&slot)])?;
+            self.file.sync()?;
         }
-        self.sequence = sequence;
+        self.halved = !sync;
+        self.sequence += 1;
         Ok(())
     }
 }
@@ -187,16 +203,42 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_newest_slot_gives_way_to_the_other_and_two_bad_ones_are_an_error() {
+    fn one_bad_slot_loses_nothing_and_two_are_an_error() {
+        for bad in [30, SLOT_BYTES as u64 + 30] {
+            let disk = SimDisk::new();
+            let mut file = MetaFile::create(&disk, &meta(1)).unwrap();
+            file.write(&meta(2), true).unwrap();
+            disk.flip_bit(META_FILE, bad, 0);
+            let (mut file, found) = MetaFile::open(&disk).unwrap().unwrap();
+            assert_eq!(found, meta(2), "{bad}");
+            file.mend(&disk, &found).unwrap();
+            disk.flip_bit(META_FILE, SLOT_BYTES as u64 + 60 - bad, 0);
+            assert_eq!(MetaFile::open(&disk).unwrap().unwrap().1, meta(2), "the bad one was written again");
+            disk.flip_bit(META_FILE, bad, 0);
+            let Err(error) = MetaFile::open(&disk) else { panic!("opened") };
+            assert_eq!(error.to_string(), "sim/meta: the content is damaged or of an unknown version");
+        }
+    }
+
+    #[test]
+    fn what_is_written_without_a_sync_leaves_the_durable_state_in_the_second_slot() {
         let disk = SimDisk::new();
         let mut file = MetaFile::create(&disk, &meta(1)).unwrap();
-        file.write(&meta(2), true).unwrap();
+        (2..=4).for_each(|term| file.write(&meta(term), false).unwrap());
+        assert_eq!(MetaFile::open(&disk).unwrap().unwrap().1, meta(4));
         disk.flip_bit(META_FILE, 30, 0);
-        let (_, found) = MetaFile::open(&disk).unwrap().unwrap();
-        assert_eq!(found, meta(1));
-        disk.flip_bit(META_FILE, SLOT_BYTES as u64 + 30, 0);
-        let Err(error) = MetaFile::open(&disk) else { panic!("opened") };
-        assert_eq!(error.to_string(), "sim/meta: the content is damaged or of an unknown version");
+        assert_eq!(MetaFile::open(&disk).unwrap().unwrap().1, meta(1));
+    }
+
+    #[test]
+    fn a_file_of_two_states_is_made_whole() {
+        let disk = SimDisk::new();
+        let mut file = MetaFile::create(&disk, &meta(1)).unwrap();
+        file.write(&meta(2), false).unwrap();
+        let (mut file, found) = MetaFile::open(&disk).unwrap().unwrap();
+        file.mend(&disk, &found).unwrap();
+        disk.flip_bit(META_FILE, 30, 0);
+        assert_eq!(MetaFile::open(&disk).unwrap().unwrap().1, meta(2));
     }
 
     #[test]

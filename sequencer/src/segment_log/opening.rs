@@ -43,8 +43,9 @@ pub(super) fn open(disk: Arc<dyn Disk>, exec: &dyn Exec, options: SegmentOptions
 }
 
 fn open_meta(disk: &dyn Disk, entropy: &Entropy) -> Result<(MetaFile, Meta), OpenError> {
-    if let Some(found) = MetaFile::open(disk)? {
-        return Ok(found);
+    if let Some((mut file, meta)) = MetaFile::open(disk)? {
+        file.mend(disk, &meta)?;
+        return Ok((file, meta));
     }
     let names = disk.list().map_err(io_error(disk, "", "list files"))?;
     if names.iter().any(|name| segment_sequence(name).is_some()) {

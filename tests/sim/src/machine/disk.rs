@@ -26,8 +26,8 @@ pub enum DiskMutant {
 
 /// The file that holds the vote.
 const META_FILE: &str = "meta";
-/// Writes of it until the log has begun.
-const FIRST_META_WRITES: u64 = 5;
+/// Writes of it until the log has begun, two for every state.
+const FIRST_META_WRITES: u64 = 10;
 
 impl DiskMutant {
     fn skips_sync(self, name: &str) -> bool {
