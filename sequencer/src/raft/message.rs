@@ -12,7 +12,7 @@ use refrain_wire::stream::{Frame, FrameDecoder, FrameQueue, Role};
 use super::cursor::{Cursor, put_log_id, put_vote};
 use super::membership;
 use super::types::{LogId, Payload, RaftLogEntry, SnapshotMeta, StoredMembers, Types, Vote};
-use crate::frame::{END_OF_INDEXES, EntryId, EntryKind, LogEntry};
+use crate::frame::{END_OF_INDEXES, EntryId, EntryKind, LogEntry, MAX_PAYLOAD_BYTES};
 
 mod kind {
     pub(super) const APPEND: u8 = 2;
@@ -299,6 +299,10 @@ fn take_append(cursor: &mut Cursor<'_>) -> Option<AppendEntriesRequest<Types>> {
     for (index, head) in (first..).zip(heads.chunks_exact(13)) {
         let term = u64::from_le_bytes(head[..8].try_into().ok()?);
         let len = u32::from_le_bytes(head[9..].try_into().ok()?) as usize;
+        // A log that had such an entry could not be read again.
+        if term >= END_OF_INDEXES || len > MAX_PAYLOAD_BYTES {
+            return None;
+        }
         let id = EntryId { term, node: 0, index };
         let entry = LogEntry { id, kind: EntryKind::decode(head[8])?, payload: cursor.take(len)? };
         entries.push(RaftLogEntry::from_log_entry(entry)?);

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::FutureExt;
 use futures_util::stream::FuturesUnordered;
+use openraft::raft::AppendEntriesRequest;
 use openraft::storage::Snapshot;
 use parking_lot::Mutex;
 use refrain_wire::stream::{FrameQueue, RefusalCode, Role};
@@ -22,7 +23,7 @@ use tokio::sync::Notify;
 use super::begin::{Beginning, NotBegun};
 use super::message::{Piece, Request, Response};
 use super::space::Space;
-use super::types::{Payload, Raft, RaftLogEntry};
+use super::types::{Payload, Raft, RaftLogEntry, Types};
 use crate::frame::FRAME_BYTES;
 use crate::net::Listener;
 use crate::net::framed::{Framed, write_queue};
@@ -228,6 +229,12 @@ impl RaftServer {
         }
     }
 
+    /// Whether these entries may take the place of others here: of ones that another leader made and had to leave.
+    fn cuts(&self, rpc: &AppendEntriesRequest<Types>) -> bool {
+        let first = rpc.prev_log_id.map_or(0, |id| id.index + 1);
+        self.space.last().is_some_and(|last| last.index >= first && last.term != rpc.vote.leader_id.term)
+    }
+
     async fn answer(&self, request: Request, caller: NodeId) -> Response {
         match request {
             Request::Begin { generation, members } => {
@@ -249,7 +256,7 @@ impl RaftServer {
         match request {
             Request::Append(rpc) => {
                 let bytes: usize = rpc.entries.iter().map(frame_bytes).sum();
-                let _in_flight = match self.space.admit_led(bytes as u64).await {
+                let _in_flight = match self.space.admit_led(bytes as u64, self.cuts(&rpc)).await {
                     Ok(in_flight) => in_flight,
                     Err(error) => return failed(&error),
                 };

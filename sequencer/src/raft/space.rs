@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::storage::{completed, completion};
+use crate::frame::EntryId;
 use crate::log::AppendError;
 use crate::segment_log::SegmentLog;
 use crate::writer::WriteError;
@@ -46,6 +47,11 @@ impl Space {
         self.max_log_bytes
     }
 
+    /// The last entry that the log has.
+    pub(crate) fn last(&self) -> Option<EntryId> {
+        self.log.last()
+    }
+
     /// Sees to it that `bytes` of frames of the leader can be written without new space, or refuses.
     pub(crate) async fn admit(&self, bytes: u64) -> Result<InFlight<'_>, AppendError> {
         let in_flight = self.count(bytes);
@@ -55,9 +61,10 @@ impl Space {
     }
 
     /// The same for entries that another member leads, which its limit has let pass. A log that has failed refuses none.
-    pub(crate) async fn admit_led(&self, bytes: u64) -> Result<InFlight<'_>, WriteError> {
+    /// With `cuts`, they may take the place of others, which takes a segment of their own.
+    pub(crate) async fn admit_led(&self, bytes: u64, cuts: bool) -> Result<InFlight<'_>, WriteError> {
         let in_flight = self.count(bytes);
-        let reserved = self.reserve().await;
+        let reserved = if cuts { self.reserve_segment().await } else { self.reserve().await };
         self.tell_if_full(&reserved);
         left_to_openraft(reserved).map(|()| in_flight)
     }
@@ -88,9 +95,12 @@ impl Space {
 
     async fn reserve(&self) -> Result<(), WriteError> {
         let needed = self.in_flight.load(Ordering::Acquire) + RESERVE_BYTES;
-        if self.log.has_room(needed) {
-            return Ok(());
-        }
+        if self.log.has_room(needed) { Ok(()) } else { self.reserve_segment().await }
+    }
+
+    /// Reserves the next segment, if that is not done, whatever room there is in this one.
+    async fn reserve_segment(&self) -> Result<(), WriteError> {
+        let needed = self.in_flight.load(Ordering::Acquire) + RESERVE_BYTES;
         let (done, receiver) = completion();
         self.log.reserve(needed, done);
         completed(receiver).await
