@@ -241,7 +241,9 @@ impl Batcher {
 
     /// A quorum of the group's seats has executed everything up to `position`.
     pub fn executed(&mut self, group: GroupId, position: Position) {
-        self.load(group).executed(position);
+        if let Some(load) = self.loads.get_mut(&group) {
+            load.executed(position);
+        }
     }
 
     /// What counts against the limits of `group`.

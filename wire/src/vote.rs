@@ -58,10 +58,10 @@ impl Vote {
         Ok(vote)
     }
 
-    /// The full position, given one that is at most 2^31 away from it.
+    /// The full position, given one that is at most 2^31 away from it; 0 for one that would be before the first.
     #[must_use]
     pub fn position(&self, near: Position) -> Position {
         let ahead = self.position_low.wrapping_sub(near.0 as u32) as i32;
-        Position(near.0.wrapping_add_signed(i64::from(ahead)))
+        Position(near.0.saturating_add_signed(i64::from(ahead)))
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use refrain_sequencer::batcher::{Refused, Submission};
 use refrain_sequencer::log::AppendError;
 use refrain_sequencer::office::{Due, Office, Options};
-use refrain_sequencer::shard::Applied;
+use refrain_sequencer::shard::{Applied, ShardState};
 use refrain_wire::limits::MAX_PROGRESS;
 use refrain_wire::message::Message as _;
 use refrain_wire::message::uplink::{FromLeader, MemberChange, Progress, ToLeader, Why};
@@ -306,7 +306,9 @@ impl Inner {
 
     fn take_progress(&self, from: SessionId, all: &[Progress]) {
         let (Some(member), now) = (self.view.member(), self.monotonic()) else { return };
-        for progress in all {
+        // Of what the log does not have, nothing is kept.
+        let known = |progress: &&Progress| self.view.with_shard(|shard| shard.groups().contains_key(&progress.group));
+        for progress in all.iter().filter(known) {
             let executed = {
                 let mut leader = self.leader.borrow_mut();
                 let Some(leader) = leader.as_mut() else { return };
@@ -355,9 +357,15 @@ impl Inner {
     fn renew_lease(&self, from: SessionId, epoch: Epoch, beat: u64, released: &[(GroupId, refrain_wire::Position)]) {
         let mut alive = false;
         self.with_office(from, |office, _, now| alive = office.renew(epoch, now, released));
-        if alive {
+        // One that was replaced while it stood still may not know it yet, but no quorum has answered it since.
+        if alive && self.still_leads() {
             self.say(from, FromLeader::Renewed { beat });
         }
+    }
+
+    fn still_leads(&self) -> bool {
+        let term = self.leader.borrow().as_ref().map(|leader| leader.term);
+        term.is_some() && self.view.member().and_then(|member| member.leading()) == term
     }
 
     /// Has a control ordered that the office or a node wants; one that cannot be is wanted again by whoever did.
@@ -381,6 +389,16 @@ impl Inner {
             }
             _ => group,
         };
+        let is_known = |shard: &ShardState| group == GroupId::SHARD || shard.groups().contains_key(&group);
+        if !matches!(control, Control::Create { .. }) && !self.view.with_shard(is_known) {
+            let result = Err((0, format!("there is no group {group}")));
+            return self.say(from, FromLeader::Answer { request, result });
+        }
+        if let Control::Resize { seats } = control
+            && let Some(reason) = self.gives_up_too_much(group, seats)
+        {
+            return self.say(from, FromLeader::Answer { request, result: Err((0, reason)) });
+        }
         let Some(control) = self.complete(group, &control) else {
             return self.order_when_complete(from, request, group, control);
         };
@@ -393,6 +411,22 @@ impl Inner {
                 self.say(from, FromLeader::Answer { request, result });
             }
         }
+    }
+
+    /// Why a group cannot have fewer seats now: turns that are under way would wait for ever.
+    fn gives_up_too_much(&self, id: GroupId, seats: u8) -> Option<String> {
+        let (leader, shard) = (self.leader.borrow(), self.view.member()?);
+        let office = &leader.as_ref()?.office;
+        shard.with_shard(|shard| {
+            let group = shard.groups().get(&id).filter(|group| usize::from(seats) < group.seats.len())?;
+            let voters = office.too_few_voters(id, shard)?;
+            let (known, quorum) = (group.seats.len(), group.quorum());
+            Some(format!(
+                "{} has {known} seats, of which {quorum} decide turns that are under way, and {voters} have a replica: \
+                 it can be scaled down when enough are taken again",
+                group.service
+            ))
+        })
     }
 
     fn remember(&self, asked: Asked) {

@@ -65,7 +65,7 @@ impl Inner {
         }
         let (group, seat, position, digest) = (id.group.0, id.seat.0, outcome.position.0, outcome.after.short());
         tracing::trace!(target: "refrain::turn", group, seat, position, %digest, replaying);
-        let (progress, upgrade, changed) = {
+        let (progress, upgrade, changed, counts) = {
             let mut groups = self.groups.borrow_mut();
             let group = groups.get_mut(&id.group)?;
             let last_turn = group.last_turn;
@@ -79,13 +79,16 @@ impl Inner {
                 self.traces.follows(id, behind);
             }
             let upgrade = seat.guest.upgrade.clone().filter(|upgrade| upgrade.position == outcome.position);
-            (seat.progress(id), upgrade, changed)
+            (seat.progress(id), upgrade, changed, seat.counts())
         };
         if changed {
             self.look_at_readiness(id.group);
         }
-        self.vote(id, outcome);
-        self.vote_elsewhere(id, outcome);
+        // One that was put out may finish a turn yet, whose vote nobody waits for.
+        if counts {
+            self.vote(id, outcome);
+            self.vote_elsewhere(id, outcome);
+        }
         if let Some(upgrade) = upgrade {
             self.replica_upgraded(id, upgrade.position, upgrade.rolled_back.as_deref());
         }
@@ -120,6 +123,10 @@ impl Inner {
 
     /// The engine lost a replica: the leader has the seat taken anew.
     pub(super) fn replica_failed(&self, id: ReplicaId, reason: String) {
+        if self.leaving.borrow_mut().remove(&id).is_some() {
+            tracing::error!(replica = %id, reason, "replica lost, whose seat was given up");
+            return self.unbind_replica(id);
+        }
         {
             let mut groups = self.groups.borrow_mut();
             let Some(group) = groups.get_mut(&id.group) else { return };
@@ -141,7 +148,7 @@ impl Inner {
             return;
         };
         seat.position = seat.position.max(position);
-        let follows = position.0 + FOLLOWS_WITHIN >= last_turn.0;
+        let follows = position.0.saturating_add(FOLLOWS_WITHIN) >= last_turn.0;
         seat.become_state(if follows { SeatState::Active } else { SeatState::Replaying }, position);
     }
 

@@ -13,8 +13,8 @@ use super::draft::DraftBuilder;
 pub(super) const MAX_CONTROLS: usize = 1024;
 /// The most groups whose leader's records go into one draft; the others wait for the next.
 const MAX_GROUPS_PER_DRAFT: usize = 128;
-/// No control is longer, name of a service included.
-const MAX_CONTROL_BYTES: usize = 512;
+/// No control is longer: the versions of a stateless service are the longest.
+const MAX_CONTROL_BYTES: usize = 2048;
 
 #[derive(Default)]
 struct Waiting {
@@ -90,5 +90,27 @@ impl LeaderRecords {
             }
             self.served = group;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use refrain_wire::control::Release;
+    use refrain_wire::limits::{MAX_RELEASES, MAX_SERVICE_NAME_BYTES, MAX_VERSION_BYTES};
+    use refrain_wire::{Position, ShardControl};
+
+    #[test]
+    fn the_longest_control_is_within_what_is_kept_free_for_one() {
+        let version = |nth: usize| format!("{nth:0width$}", width = MAX_VERSION_BYTES);
+        let release = |nth| Release { version: version(nth), bundle: [1; 32], weight: 1 };
+        let deploy = ShardControl::Deploy {
+            service: "s".repeat(MAX_SERVICE_NAME_BYTES),
+            after: Position(u64::MAX),
+            releases: (0..MAX_RELEASES).map(release).collect(),
+        };
+        let mut writer = RecordWriter::default();
+        writer.push(&Record::Control(Control::Shard(deploy)));
+        assert!(writer.len() <= RECORD_HEADER_BYTES + MAX_CONTROL_BYTES, "{} bytes", writer.len());
     }
 }

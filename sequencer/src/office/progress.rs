@@ -1,5 +1,6 @@
 //! What is known of the replicas of a group: from the log who holds which seat, from engines how far they are.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use refrain_wire::message::uplink::Progress;
@@ -14,6 +15,9 @@ const FAILURE_MEMORY: Duration = Duration::from_secs(60);
 const FAILURE_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait is 2^6 times that.
 const MAX_DOUBLINGS: u32 = 6;
+
+/// How many turns of a group may be ordered that a majority of its seats has not executed, before it gets ticks no more.
+pub(super) const TICKS_AHEAD: usize = 64;
 
 /// How often the replicas of a seat failed lately.
 #[derive(Debug, Clone, Copy, Default)]
@@ -127,6 +131,8 @@ impl Replica {
 pub(super) struct Replicas {
     pub(super) seats: Vec<Replica>,
     last_turn: Position,
+    /// The newest turns, as many as a tick may be ahead of a majority.
+    recent: VecDeque<Position>,
     halted: bool,
     pub(super) asked_tick: Option<AskedTick>,
     /// When a checkpoint was asked for last in this office.
@@ -163,6 +169,10 @@ impl Replicas {
     /// The group has a turn.
     pub(super) fn given(&mut self, at: Position) {
         self.last_turn = at;
+        self.recent.push_back(at);
+        if self.recent.len() > TICKS_AHEAD {
+            self.recent.pop_front();
+        }
     }
 
     pub(super) fn last_turn(&self) -> Position {
@@ -215,7 +225,13 @@ impl Replicas {
         positions.len().checked_sub(majority).map(|nth| positions[nth]).unwrap_or_default()
     }
 
+    /// The earliest wish of those that have executed everything, as long as a majority keeps up: a guest that always wants
+    /// its next turn would take its fastest replica ever farther away from the others.
     pub(super) fn wants(&self) -> Option<Time> {
+        let behind = self.recent.len() == TICKS_AHEAD && self.recent.front() > Some(&self.executed());
+        if behind {
+            return None;
+        }
         let current = self.seats.iter().filter(|replica| replica.counts && replica.position == self.last_turn);
         current.filter_map(|replica| replica.wants).min().filter(|_| !self.halted)
     }

@@ -188,6 +188,16 @@ impl Office {
         self.groups.get(&id)?.seats.get(usize::from(seat.0))
     }
 
+    /// How many seats of a group have a replica that may vote, where those are too few to decide the turns that are under
+    /// way. A seat that is given up is not taken again, so a group must not give any up then.
+    #[must_use]
+    pub fn too_few_voters(&self, id: GroupId, shard: &ShardState) -> Option<usize> {
+        let (group, replicas) = (shard.groups().get(&id)?, self.groups.get(&id)?);
+        let there = |replica: &Replica| replica.node.is_some_and(|node| self.engines.key(node).is_some());
+        let voters = replicas.counting().filter(|(_, replica)| there(replica)).count();
+        (voters < group.quorum()).then_some(voters)
+    }
+
     fn note_need(&mut self, id: GroupId, seat: Seat, need: Need, now: Duration) {
         let replicas = self.groups.get_mut(&id);
         if let Some(replica) = replicas.and_then(|replicas| replicas.seats.get_mut(usize::from(seat.0))) {

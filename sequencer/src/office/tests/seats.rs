@@ -251,6 +251,22 @@ fn new_seats_are_filled_and_those_given_up_are_forgotten() {
 }
 
 #[test]
+fn a_group_that_cannot_decide_its_turns_is_told_apart() {
+    let mut desk = three();
+    assert_eq!(desk.office.too_few_voters(ONE, &desk.shard), None);
+    let lose = |desk: &mut Desk, seat: u8| {
+        let incarnation = desk.seat(seat).incarnation;
+        desk.office.lost(ONE, Seat(seat), incarnation, desk.now);
+    };
+    lose(&mut desk, 2);
+    assert_eq!(desk.office.too_few_voters(ONE, &desk.shard), None, "two of three are enough");
+    lose(&mut desk, 1);
+    assert_eq!(desk.office.too_few_voters(ONE, &desk.shard), Some(1));
+    desk.work_for(millis(10_000));
+    assert_eq!(desk.office.too_few_voters(ONE, &desk.shard), None, "they are taken again");
+}
+
+#[test]
 fn a_seat_that_was_asked_for_is_not_asked_for_again_before_its_time() {
     let mut desk = Desk::new();
     desk.engine(A, 7, &[]);

@@ -1,5 +1,6 @@
 //! Ticks: when replicas want a turn by themselves.
 
+use super::super::progress::TICKS_AHEAD;
 use super::{A, Control, Desk, GroupId, ONE, Position, Progress, Record, Time, millis};
 
 /// A group of three, whose replicas have executed everything.
@@ -104,4 +105,25 @@ fn a_group_whose_history_is_full_gets_no_ticks() {
     assert!(ticks(&mut desk).is_empty(), "that was the last");
     desk.office.replay_only(ONE, None);
     assert_eq!(ticks(&mut desk), [(ONE, now)], "it may be saved now");
+}
+
+#[test]
+fn ticks_wait_for_a_majority_that_is_far_behind() {
+    let mut desk = idle();
+    let (now, begin) = (desk.log_time(), last(&desk));
+    (0..3).for_each(|seat| wish(&mut desk, seat, begin, None));
+    let ordered = (1..1000).take_while(|_| {
+        let at = last(&desk);
+        wish(&mut desk, 0, at, Some(now));
+        let wanted = !ticks(&mut desk).is_empty();
+        desk.commit(ONE, &[Record::Tick(now)]);
+        wanted
+    });
+    assert_eq!(ordered.count(), TICKS_AHEAD, "one replica goes on alone");
+    let at = last(&desk);
+    wish(&mut desk, 0, at, Some(now));
+    wish(&mut desk, 1, begin, None);
+    assert!(ticks(&mut desk).is_empty());
+    wish(&mut desk, 1, Position(begin.0 + 2), None);
+    assert_eq!(ticks(&mut desk), [(ONE, now)], "the second one follows");
 }
