@@ -19,6 +19,7 @@ impl Inner {
             Epoch(0) if self.draining.get() => {}
             Epoch(0) => {
                 let (proxy, nonce) = (self.config.cluster.proxy(), self.nonce.get());
+                self.lease.ask();
                 self.tell_leader(ToLeader::OpenEpoch { proxy, nonce, outward: self.config.outward });
             }
             epoch => {
@@ -76,6 +77,7 @@ impl Inner {
         self.traces.epoch_lost();
         self.epoch.set(Epoch(0));
         self.nonce.set(self.nonce.get().wrapping_add(1));
+        self.lease.give_up();
     }
 }
 

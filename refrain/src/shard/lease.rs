@@ -24,6 +24,8 @@ pub(super) struct Lease {
     length: Cell<Duration>,
     next_beat: Cell<u64>,
     sent: RefCell<VecDeque<(u64, Instant)>>,
+    /// When an epoch was first asked for that has not begun.
+    asked: Cell<Option<Instant>>,
     /// When the last renewal that was answered was sent.
     held_since: Cell<Option<Instant>>,
 }
@@ -35,6 +37,7 @@ impl Lease {
             length: Cell::new(length),
             next_beat: Cell::new(1),
             sent: RefCell::default(),
+            asked: Cell::new(None),
             held_since: Cell::new(None),
         }
     }
@@ -53,10 +56,21 @@ impl Lease {
         self.length.get() / BEATS_PER_LEASE
     }
 
-    /// An epoch begins now: its lease does too.
+    /// An epoch is asked for, maybe again.
+    pub(super) fn ask(&self) {
+        self.asked.set(self.asked.get().or_else(|| Some(Instant::now())));
+    }
+
+    /// What was asked for is not wanted any more: the next epoch is another one.
+    pub(super) fn give_up(&self) {
+        self.asked.set(None);
+    }
+
+    /// This node learns that the epoch began. Its lease counts from when it was first asked for: the leader's begins later,
+    /// but maybe long before this node learns of it.
     pub(super) fn begin(&self) {
         self.sent.borrow_mut().clear();
-        self.held_since.set(Some(Instant::now()));
+        self.held_since.set(Some(self.asked.take().unwrap_or_else(Instant::now)));
     }
 
     /// A renewal is sent now; returns its number.
@@ -114,6 +128,27 @@ mod tests {
         assert!(lease.is_over());
         lease.begin();
         assert!(!lease.is_over() && lease.has_time_for_calls());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_counts_from_when_the_epoch_was_first_asked_for() {
+        let second = Duration::from_secs(1);
+        let lease = Lease::new(5 * second);
+        lease.ask();
+        tokio::time::advance(2 * second).await;
+        lease.ask();
+        tokio::time::advance(second).await;
+        lease.begin();
+        assert!(!lease.is_over());
+        tokio::time::advance(second + Duration::from_millis(1)).await;
+        assert!(lease.is_over(), "four seconds after it was asked for");
+        lease.ask();
+        lease.give_up();
+        tokio::time::advance(second).await;
+        lease.ask();
+        tokio::time::advance(3 * second).await;
+        lease.begin();
+        assert!(!lease.is_over(), "another one, asked for three seconds ago");
     }
 
     #[tokio::test(start_paused = true)]

@@ -91,9 +91,9 @@ impl Inner {
             Notice::Gap { epoch, serial, emitted, offset } => {
                 tracing::error!(%epoch, %serial, emitted, offset, "a flow's bytes do not fit together; it was reset");
             }
-            Notice::VoteDropped { seat, .. } => {
+            Notice::VoteDropped { seat, position } => {
                 self.traces.vote_dropped();
-                self.have_vote_again(id, seat);
+                self.have_vote_again(id, seat, position);
             }
             Notice::Listen(_) | Notice::Unlisten(_) | Notice::Audited { .. } => {}
         }

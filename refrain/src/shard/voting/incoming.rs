@@ -132,8 +132,13 @@ async fn take(inner: &Inner, outbox: &Outbox, channel: &mut Channel, vote: &Vote
 }
 
 impl Inner {
-    /// A vote of a seat was dropped: its engine is to bind again, and votes on everything that is not released.
-    pub(in crate::shard) fn have_vote_again(&self, group: GroupId, seat: Seat) {
+    /// A vote of a seat was dropped: its engine is to bind again, and votes on everything that is not released. A replica of
+    /// this process keeps no turns for its own proxy: it says that it has forgotten them.
+    pub(in crate::shard) fn have_vote_again(&self, group: GroupId, seat: Seat, dropped: Position) {
+        let here = self.groups.borrow().get(&group).and_then(|group| group.local_replica(seat));
+        if let Some(replica) = here {
+            return self.front().forgot(group, seat, replica.incarnation, dropped);
+        }
         let engines = self.voting.engines.borrow();
         let of_it = engines.values().filter(|stream| stream.channels.contains_key(&(group, seat)));
         of_it.for_each(|stream| stream.outbox.end());
