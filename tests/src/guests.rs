@@ -19,6 +19,17 @@ pub const EXIT: &str = r#"(module
   (memory (export "memory") 1)
   (func (export "_start") (call $exit (i32.const 3))))"#;
 
+/// Logs an empty line, one with a word and one more empty one, then ends with exit code 3.
+pub const EMPTY_LINES: &str = r#"(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\10\00\00\00\07\00\00\00")
+  (data (i32.const 16) "\nword\n\n")
+  (func (export "_start")
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (call $exit (i32.const 3))))"#;
+
 /// Imports what nobody provides.
 pub const UNKNOWN_IMPORT: &str = r#"(module
   (import "env" "launch_rockets" (func))

@@ -1,7 +1,7 @@
 //! Guests that loop, trap, take all memory, or are no programs at all: each ends with its own reason, others go on.
 
 use anyhow::{Context, Result, ensure};
-use refrain_tests::guests::{ALLOCATE, EXIT, NO_START, SPIN, TRAP, UNKNOWN_IMPORT, manifest};
+use refrain_tests::guests::{ALLOCATE, EMPTY_LINES, EXIT, NO_START, SPIN, TRAP, UNKNOWN_IMPORT, manifest};
 use refrain_tests::load::echo_round_trips;
 use refrain_tests::native::Example;
 use refrain_tests::server::Site;
@@ -57,6 +57,20 @@ fn each_hostile_guest_ends_with_its_own_reason_while_echo_answers() -> Result<()
         ensure!(table.contains(guest.words), "{} is not explained in:\n{table}", guest.name);
     }
     server.until_equal("echo")?;
+    server.terminate()
+}
+
+#[test]
+fn an_empty_line_is_agreed_on_like_any_other() -> Result<()> {
+    let mut site = Site::of("empty-lines", &[])?;
+    site.service(&manifest("lines", ""), &wat::parse_str(EMPTY_LINES)?)?;
+    let server = site.start()?;
+    let service = server.until("lines", "at its end", |service| service["state"] == "exited")?;
+    ensure!(service["exit_reason"]["kind"] == "exit", "{service:#}");
+    let told = server.rctl_json(&["service", "logs", "lines"])?;
+    let lines = told["lines"].as_array().context("no lines")?;
+    let lines: Vec<&str> = lines.iter().filter_map(|line| line["line"].as_str()).collect();
+    ensure!(lines == ["", "word", ""], "{told:#}");
     server.terminate()
 }
 

@@ -91,20 +91,21 @@ fn effects_become_actions_in_their_order() {
         effect(EffectKind::Finish, Some(first), 5, b""),
         effect(EffectKind::Reset, Some(second), 0, b""),
         effect(EffectKind::Log, None, 2, b"a line"),
+        effect(EffectKind::Log, None, 1, b""),
         effect(EffectKind::Listen, None, 80, b""),
         effect(EffectKind::Exit, None, 3, b"trap"),
+        effect(EffectKind::Exit, None, 0, b""),
         effect(EffectKind::Timer, None, 99, b""),
     ];
     let outcome = vote(&mut proxy, 0, &turn(10, effects));
     let reset = Action::Reset { serial: second, ending: Ending::GuestReset };
     assert_eq!(outcome.actions, [write(first, b"hello"), Action::Finish(first), reset]);
     let notices: Vec<Notice> = outcome.notices.into_iter().map(|(_, notice)| notice).collect();
-    let line = Bytes::from_static(b"a line");
-    let (stream, reason) = (LogStream::Error, Bytes::from_static(b"trap"));
-    assert_eq!(
-        notices,
-        [Notice::Log { position: Position(10), stream, line }, Notice::Listen(80), Notice::Exited { code: 3, reason }]
-    );
+    let line = |stream, line| Notice::Log { position: Position(10), stream, line: Bytes::from_static(line) };
+    let exited = |code, reason| Notice::Exited { code, reason: Bytes::from_static(reason) };
+    let lines = [line(LogStream::Error, b"a line"), line(LogStream::Out, b"")];
+    assert_eq!(notices[..2], lines);
+    assert_eq!(notices[2..], [Notice::Listen(80), exited(3, b"trap"), exited(0, b"")]);
 }
 
 #[test]
