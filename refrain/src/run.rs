@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,11 +40,12 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     }
     let traced = refrain_telemetry::Config::from_environment()?;
     raise_open_files();
-    std::fs::create_dir_all(&config.data_dir)
+    make_data_dir(&config.data_dir)
         .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
     let _lock = lock(&config.data_dir)?;
     check_number(config)?;
     let (stateless, replicated) = load_bundles(config)?;
+    check_listen(config, &replicated)?;
     let platform = Platform::new(Some(config.data_dir.join("code")))?;
     let http = Arc::new(Http::new(config));
     let not_loaded = http.load(stateless, replicated.iter().map(|bundle| bundle.manifest.clone()))?;
@@ -263,11 +265,42 @@ fn load_bundles(config: &Config) -> anyhow::Result<(Vec<Bundle>, Vec<Bundle>)> {
     Ok(bundles.into_iter().partition(|bundle| bundle.manifest.mode == Mode::Stateless))
 }
 
+/// Tells what `listen` says of ports that there are not. Of a service that is not among those given, the log may know.
+fn check_listen(config: &Config, replicated: &[Bundle]) -> anyhow::Result<()> {
+    for entry in &config.listen {
+        let named = |bundle: &&Bundle| {
+            let id = &bundle.manifest.id;
+            entry.service == format!("{}/{}", id.namespace, id.name)
+        };
+        let Some(bundle) = replicated.iter().find(named) else {
+            tracing::warn!(service = entry.service, "listen names a service that is not given to this start");
+            continue;
+        };
+        let ports: Vec<&str> = bundle.manifest.ports.iter().map(|port| port.name.as_str()).collect();
+        if !ports.contains(&entry.port.as_str()) {
+            bail!("listen: {} has no port {:?}; there are: {}", entry.service, entry.port, ports.join(", "));
+        }
+    }
+    Ok(())
+}
+
 /// Versions of a stateless service run beside each other; of a replicated one there is one at a time.
 fn is_twice(one: &Manifest, other: &Manifest) -> bool {
     let same_name = (&one.id.namespace, &one.id.name) == (&other.id.namespace, &other.id.name);
     let both_stateless = one.mode == Mode::Stateless && other.mode == Mode::Stateless;
     same_name && (!both_stateless || one.id.version == other.id.version)
+}
+
+/// Makes the data folder, which its owner alone can read: what guests hold and what their manifests say is in it. One that
+/// was made before is closed to others as well; a folder that is not Refrain's yet is left as it is.
+fn make_data_dir(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mut permissions = std::fs::metadata(path)?.permissions();
+    if path.join("lock").exists() && permissions.mode() & 0o077 != 0 {
+        permissions.set_mode(0o700);
+        std::fs::set_permissions(path, permissions)?;
+    }
+    Ok(())
 }
 
 /// Takes the data folder for this process alone.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use refrain_api::Readiness;
 use refrain_service::{Probe, ReadyWhen, format_duration};
-use refrain_wire::GroupId;
+use refrain_wire::{Epoch, GroupId};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -142,6 +142,9 @@ impl Inner {
     fn not_ready(&self, group: &Group) -> Option<String> {
         if group.halted {
             return Some("halted".to_owned());
+        }
+        if self.config.cluster.roles.proxy && self.epoch.get() == Epoch(0) {
+            return Some("no leader of the log can be reached".to_owned());
         }
         let Some(best) = group.best() else {
             return Some("no replica of this node can tell".to_owned());

@@ -1,11 +1,13 @@
 //! Bringing the loop thread up: open the log or follow it, start engine and sequencer, adopt groups, listen.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::io::ErrorKind;
+use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use refrain_engine::checkpoint::CheckpointStore;
@@ -77,17 +79,23 @@ pub struct Seams {
     pub segments: SegmentOptions,
 }
 
+fn open_disk(folder: &Path, what: &str) -> anyhow::Result<RealDisk> {
+    match RealDisk::open(folder) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            bail!("another refrain uses {}, or has not ended yet", folder.display())
+        }
+        opened => opened.with_context(|| format!("cannot open {what} in {}", folder.display())),
+    }
+}
+
 impl Seams {
     /// Those of a real machine.
     ///
     /// # Errors
     /// When the log's folder cannot be opened.
     pub fn real(config: &Config) -> anyhow::Result<Self> {
-        let folder = config.shard_dir().join("log");
-        let disk = RealDisk::open(&folder).with_context(|| format!("cannot open the log in {}", folder.display()))?;
-        let folder = config.shard_dir().join("history");
-        let histories = RealDisk::open(&folder);
-        let histories = histories.with_context(|| format!("cannot open the histories in {}", folder.display()))?;
+        let disk = open_disk(&config.shard_dir().join("log"), "the log")?;
+        let histories = open_disk(&config.shard_dir().join("history"), "the histories")?;
         Ok(Self {
             disk: Arc::new(disk),
             histories: Arc::new(histories),

@@ -53,7 +53,9 @@ impl Office {
         let Some(replicas) = self.groups.get(&id) else { return false };
         let following = replicas.counting().filter(|(_, replica)| {
             let there = replica.node.is_some_and(|node| self.engines.key(node) == Some(group.engine));
-            there && replica.is_reported() && replica.position.0.saturating_add(FOLLOWS_WITHIN) >= replicas.last_turn().0
+            there
+                && replica.is_reported()
+                && replica.position.0.saturating_add(FOLLOWS_WITHIN) >= replicas.last_turn().0
         });
         following.count() == group.seats.len()
     }
