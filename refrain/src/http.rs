@@ -136,7 +136,7 @@ impl Http {
     /// of the others. Tells those that cannot run, and why.
     ///
     /// # Errors
-    /// When this machine cannot run components at all, or the list of what is deployed cannot be read or written.
+    /// When there are no threads for components, or the list of what is deployed cannot be read or written.
     pub fn load(
         &self,
         given: Vec<Bundle>,

@@ -9,6 +9,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::bounds::{BUNDLE_FILES_BYTES_MAX, BUNDLE_FILES_MAX, MANIFEST_BYTES_MAX, MODULE_BYTES_MAX};
 use crate::bundle::{Bundle, LoadError, MANIFEST_FILE};
@@ -20,6 +21,8 @@ use crate::manifest::Manifest;
 const MODULE_FILE: &str = "module.wasm";
 const FILES_FOLDER: &str = "files";
 const INDEX_FILE: &str = "index";
+/// Threads that sync what a bundle consists of.
+const SYNCING_THREADS: usize = 8;
 /// As many paths as a bundle may have files, each escaped to at most twice its length.
 const INDEX_BYTES_MAX: u64 = 2 * (crate::bounds::GUEST_PATH_BYTES_MAX as u64 + 1) * BUNDLE_FILES_MAX as u64;
 
@@ -111,16 +114,21 @@ impl Bundle {
         let files = folder.join(FILES_FOLDER);
         fs::create_dir_all(&files)?;
         let mut index = String::new();
+        let mut written = vec![folder.to_owned(), files.clone()];
+        let mut write = |path: PathBuf, bytes: &[u8]| {
+            fs::write(&path, bytes)?;
+            written.push(path);
+            Ok::<_, io::Error>(())
+        };
         for (number, file) in self.files.iter().enumerate() {
-            write_synced(&files.join(number.to_string()), &file.bytes)?;
+            write(files.join(number.to_string()), &file.bytes)?;
             index.push_str(&escape(file.path.as_str()));
             index.push('\n');
         }
-        write_synced(&folder.join(INDEX_FILE), index.as_bytes())?;
-        write_synced(&folder.join(MODULE_FILE), &self.module)?;
-        write_synced(&folder.join(MANIFEST_FILE), self.manifest_text.as_bytes())?;
-        sync_folder(&files)?;
-        sync_folder(folder)
+        write(folder.join(INDEX_FILE), index.as_bytes())?;
+        write(folder.join(MODULE_FILE), &self.module)?;
+        write(folder.join(MANIFEST_FILE), self.manifest_text.as_bytes())?;
+        sync_all(&written)
     }
 
     /// Opens a stored bundle and verifies that it is what was stored.
@@ -173,6 +181,17 @@ fn unescape(line: &str) -> Option<String> {
         }
     }
     Some(path)
+}
+
+/// By several threads: a file system makes one commit for all who wait for it, and one after another for who comes later.
+fn sync_all(paths: &[PathBuf]) -> io::Result<()> {
+    let sync = |paths: &[PathBuf]| paths.iter().try_for_each(|path| File::open(path)?.sync_all());
+    thread::scope(|scope| {
+        let begin = |share| thread::Builder::new().spawn_scoped(scope, move || sync(share));
+        let shares = paths.chunks(paths.len().div_ceil(SYNCING_THREADS).max(1));
+        let syncing = shares.map(begin).collect::<io::Result<Vec<_>>>()?;
+        syncing.into_iter().try_for_each(|thread| thread.join().expect("syncing does not panic"))
+    })
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -29,6 +29,15 @@ pub enum LoadError {
     /// Nothing in it handles requests.
     #[error("the component exports neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3, but {}", listed(.0))]
     NoHandler(Vec<String>),
+    /// wasmtime cannot be set up, mostly for lack of address space.
+    #[error("wasmtime cannot be set up for {slots} slots")]
+    Engine {
+        /// The setting.
+        slots: u32,
+        /// wasmtime's error.
+        #[source]
+        cause: wasmtime::Error,
+    },
     /// It is not valid, or uses what this engine does not support.
     #[error("the component cannot be compiled")]
     Compile(#[source] wasmtime::Error),
@@ -79,7 +88,6 @@ pub enum LoadError {
 pub(crate) struct Loaded {
     pub(crate) pre: Pre,
     pub(crate) needs: Needs,
-    pub(crate) flavour: Flavour,
 }
 
 /// What instances are made of, by the version of their handler.
@@ -95,6 +103,13 @@ pub(crate) enum Instance {
 }
 
 impl Pre {
+    pub(crate) fn engine(&self) -> &Engine {
+        match self {
+            Self::P2(pre) => pre.engine(),
+            Self::P3(pre) => pre.engine(),
+        }
+    }
+
     pub(crate) async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Instance> {
         Ok(match self {
             Self::P2(pre) => Instance::P2(pre.instantiate_async(store).await?),
@@ -106,13 +121,13 @@ impl Pre {
 pub(crate) fn load(host: &Arc<host::Inner>, bytes: &[u8], limits: &Limits) -> Result<Loaded, LoadError> {
     let outline = Outline::read(bytes)?;
     let handler = outline.handler()?;
-    let flavour = outline.flavour();
-    let component = host.cache.compile(host.engines.get(flavour), bytes).map_err(LoadError::Compile)?;
+    let platform = host.platforms.get(outline.flavour());
+    let platform = platform.map_err(|cause| LoadError::Engine { slots: host.platforms.slots(), cause })?;
+    let component = host.cache.compile(&platform.engine, bytes).map_err(LoadError::Compile)?;
     let needs = check_needs(&component, bytes, limits)?;
-    let linker = if flavour == Flavour::Plain { &host.plain } else { &host.concurrent };
-    let pre = linker.instantiate_pre(&component).map_err(|error| LoadError::Import(format!("{error:#}")))?;
+    let pre = platform.linker.instantiate_pre(&component).map_err(|error| LoadError::Import(format!("{error:#}")))?;
     let pre = bind(pre, handler).map_err(LoadError::Handler)?;
-    Ok(Loaded { pre, needs, flavour })
+    Ok(Loaded { pre, needs })
 }
 
 /// Everything that components may import.

@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
-use wasmtime::component::Linker;
 
 use crate::admission::Admission;
 use crate::background::Background;
 use crate::cache::Cache;
 use crate::component::{self, LoadError};
-use crate::guest::Guest;
 use crate::limits::Limits;
 use crate::outgoing::{Outgoing, Resolver};
 use crate::permissions::Permissions;
-use crate::platform::{Engines, Flavour};
+use crate::platform::Platforms;
 use crate::refusal::Refusal;
 use crate::service::{self, Service};
 use crate::stdio::LogSink;
@@ -75,15 +73,6 @@ pub enum HostError {
         /// Its upper bound.
         most: u32,
     },
-    /// wasmtime refused the configuration, mostly for lack of address space.
-    #[error("wasmtime cannot be set up for {slots} slots")]
-    Engine {
-        /// The setting.
-        slots: u32,
-        /// wasmtime's error.
-        #[source]
-        cause: wasmtime::Error,
-    },
     /// A thread could not be started.
     #[error("a thread of the host could not be started")]
     Thread(#[source] std::io::Error),
@@ -97,9 +86,7 @@ pub struct Host {
 
 /// What services share.
 pub(crate) struct Inner {
-    pub(crate) engines: Engines,
-    pub(crate) plain: Linker<Guest>,
-    pub(crate) concurrent: Linker<Guest>,
+    pub(crate) platforms: Arc<Platforms>,
     pub(crate) cache: Cache,
     pub(crate) ticker: Ticker,
     pub(crate) background: Background,
@@ -115,22 +102,19 @@ impl Host {
     /// The most slots that a host may have: twice as many times 4 GiB is half of what a process can address.
     pub const MOST_SLOTS: u32 = 8192;
 
-    /// Sets wasmtime up and starts the host's threads.
+    /// Starts the host's threads. wasmtime is set up when the first component is loaded.
     ///
     /// # Errors
-    /// When a setting is out of bounds, or the machine lacks what it takes.
+    /// When a setting is out of bounds, or there is no thread.
     pub fn new(settings: Settings) -> Result<Self, HostError> {
         let slots = settings.slots;
         if !(1..=Self::MOST_SLOTS).contains(&slots) {
             return Err(HostError::Slots { slots, most: Self::MOST_SLOTS });
         }
-        let engine_error = |cause| HostError::Engine { slots, cause };
-        let engines = Engines::new(slots).map_err(engine_error)?;
-        let ticker = Ticker::start(vec![engines.plain.clone(), engines.concurrent.clone()]);
+        let platforms = Platforms::new(slots);
+        let ticker = Ticker::start(Arc::clone(&platforms));
         let inner = Inner {
-            plain: component::linker(&engines.plain, Flavour::Plain).map_err(engine_error)?,
-            concurrent: component::linker(&engines.concurrent, Flavour::Concurrent).map_err(engine_error)?,
-            engines,
+            platforms,
             cache: Cache::new(settings.cache),
             ticker: ticker.map_err(HostError::Thread)?,
             background: Background::start(settings.background_threads.max(1)).map_err(HostError::Thread)?,

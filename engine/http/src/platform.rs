@@ -2,10 +2,17 @@
 //!
 //! There are two engines: components of WASI 0.2 alone run on one without the machinery of concurrent calls, which each
 //! of their calls would pay for; components that use 0.3 run on the other. Both count epochs, neither counts fuel, and
-//! both take instances from pools that are cut into slots (`needs`).
+//! both take instances from pools that are cut into slots (`needs`). Each is made when the first component needs it:
+//! every stack of a pool has a guard page, which costs a call of the kernel and two entries in its tables.
 
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::component;
+use crate::guest::Guest;
 use crate::needs::{CORE_INSTANCES_PER_SLOT, MEMORIES_PER_SLOT, MOST_SLOTS, TABLES_PER_SLOT};
 
 /// Stack of a guest, in bytes.
@@ -32,25 +39,57 @@ pub(crate) enum Flavour {
     Concurrent,
 }
 
-/// Both engines.
-pub(crate) struct Engines {
-    pub(crate) plain: Engine,
-    pub(crate) concurrent: Engine,
+/// An engine, and everything that its components may import.
+pub(crate) struct Platform {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<Guest>,
 }
 
-impl Engines {
-    pub(crate) fn new(slots: u32) -> wasmtime::Result<Self> {
-        Ok(Self {
-            plain: Engine::new(&config(slots, Flavour::Plain))?,
-            concurrent: Engine::new(&config(slots, Flavour::Concurrent))?,
-        })
+impl Platform {
+    fn new(slots: u32, flavour: Flavour) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&config(slots, flavour))?;
+        Ok(Self { linker: component::linker(&engine, flavour)?, engine })
+    }
+}
+
+/// One of each flavour, once it was needed.
+pub(crate) struct Platforms {
+    slots: u32,
+    plain: OnceLock<Platform>,
+    concurrent: OnceLock<Platform>,
+    making: Mutex<()>,
+}
+
+impl Platforms {
+    pub(crate) fn new(slots: u32) -> Arc<Self> {
+        let (plain, concurrent) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Self { slots, plain, concurrent, making: Mutex::default() })
     }
 
-    pub(crate) fn get(&self, flavour: Flavour) -> &Engine {
-        match flavour {
+    /// The slots that each of them has.
+    pub(crate) const fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// The one of this flavour, which may have to be made. Fails for lack of address space most of all.
+    pub(crate) fn get(&self, flavour: Flavour) -> wasmtime::Result<&Platform> {
+        let place = match flavour {
             Flavour::Plain => &self.plain,
             Flavour::Concurrent => &self.concurrent,
+        };
+        let _making = self.making.lock();
+        match place.get() {
+            Some(platform) => Ok(platform),
+            None => {
+                let made = Platform::new(self.slots, flavour)?;
+                Ok(place.get_or_init(|| made))
+            }
         }
+    }
+
+    pub(crate) fn increment_epochs(&self) {
+        let made = [&self.plain, &self.concurrent].into_iter().filter_map(OnceLock::get);
+        made.for_each(|platform| platform.engine.increment_epoch());
     }
 }
 

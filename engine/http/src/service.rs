@@ -23,7 +23,6 @@ use crate::intake;
 use crate::limits::Limits;
 use crate::outgoing::{KEEP, Kept, LOOKUPS};
 use crate::permissions::Permissions;
-use crate::platform::Flavour;
 use crate::pulse::Pulse;
 use crate::refusal::Refusal;
 use crate::run::{End, Run, Work};
@@ -52,7 +51,6 @@ pub(crate) struct Inner {
     pub(crate) kept: Kept,
     /// Permits to look a name up.
     pub(crate) lookups: Arc<Semaphore>,
-    flavour: Flavour,
     slots: u32,
     seats: Admission,
     /// Instances that wait for a request, the one used last at the end.
@@ -83,7 +81,6 @@ impl Service {
             forbidden_headers: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)),
             kept: Kept::default(),
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
-            flavour: loaded.flavour,
             slots: loaded.needs.slots(),
             idle: Mutex::default(),
         };
@@ -153,7 +150,7 @@ impl Service {
 
 impl Inner {
     pub(crate) fn engine(&self) -> &Engine {
-        self.host.engines.get(self.flavour)
+        self.pre.engine()
     }
 
     pub(crate) fn log(&self, output: Output, text: &str) {

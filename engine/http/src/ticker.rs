@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::Engine;
+use crate::platform::Platforms;
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_millis(1);
@@ -43,10 +43,10 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engines: Vec<Engine>) -> std::io::Result<Self> {
+    pub(crate) fn start(platforms: Arc<Platforms>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let run = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("http-epoch".into()).spawn(move || tick(&engines, &run))?;
+        let thread = std::thread::Builder::new().name("http-epoch".into()).spawn(move || tick(&platforms, &run))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -93,12 +93,12 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engines: &[Engine], shared: &Shared) {
+fn tick(platforms: &Platforms, shared: &Shared) {
     let (mut seen, mut idle) = (0, 0);
     while !shared.stop.load(Ordering::SeqCst) {
         std::thread::park_timeout(TICK);
         shared.now.fetch_add(1, Ordering::Relaxed);
-        engines.iter().for_each(Engine::increment_epoch);
+        platforms.increment_epochs();
         let turns = shared.turns.load(Ordering::SeqCst);
         let busy = turns != seen || shared.running.load(Ordering::SeqCst) > 0;
         idle = if busy { 0 } else { idle + 1 };

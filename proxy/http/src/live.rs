@@ -58,7 +58,7 @@ fn build_release(service: &Arc<str>, release: &Release, before: Option<&Arc<Rele
         let load = known.map_or_else(|| Arc::new(UpstreamLoad::new(!is_asked)), |known| Arc::clone(&known.load));
         UpstreamState { plan: upstream.clone(), address: Address::of(&upstream.endpoint), load }
     });
-    ReleaseState { service: Arc::clone(service), plan: release.clone(), upstreams: upstreams.collect(), load }
+    ReleaseState::new(Arc::clone(service), release.clone(), upstreams.collect(), load)
 }
 
 impl Catalogue for Live {

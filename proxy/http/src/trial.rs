@@ -26,10 +26,10 @@ pub struct Scanned {
     pub is_between: bool,
 }
 
-/// Scans bytes of HTTP/1.1.
+/// Scans bytes of HTTP/1.1, whose heads may have so many bytes.
 #[must_use]
-pub fn scan(pieces: &[&[u8]]) -> Scanned {
-    let mut framing = Framing::new();
+pub fn scan(pieces: &[&[u8]], head_bytes: usize) -> Scanned {
+    let mut framing = Framing::new(head_bytes);
     let mut good = 0;
     for piece in pieces {
         let taken = framing.read(piece);

@@ -1,7 +1,8 @@
 //! What is under way at each release and upstream, counted over all loops and kept from plan to plan.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -29,8 +30,12 @@ pub(crate) struct Counters {
 pub(crate) struct ReleaseLoad {
     pub(crate) in_flight: AtomicU32,
     pub(crate) waiting: AtomicU32,
-    /// Told when a place at an upstream is free and someone waits.
+    /// Wakes one of those who wait when a place at an upstream is free. Who is woken and cannot use it wakes the next.
     pub(crate) freed: Notify,
+    /// Places that became free while someone waited. It only grows.
+    pub(crate) freed_count: AtomicU64,
+    /// Plans that have the release, whose upstreams may differ: more than one while requests of an older one go on.
+    pub(crate) plans: AtomicU32,
     pub(crate) counters: Counters,
 }
 
@@ -116,8 +121,10 @@ pub(crate) struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.upstream.outstanding.fetch_sub(1, Relaxed);
-        if self.release.waiting.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+        // In this order, as who waits looks for a place after it was counted: one of the two sees the other.
+        self.upstream.outstanding.fetch_sub(1, SeqCst);
+        if self.release.waiting.load(SeqCst) > 0 {
+            self.release.freed_count.fetch_add(1, SeqCst);
             self.release.freed.notify_one();
         }
     }

@@ -7,6 +7,10 @@
 //! chunks or in trailers that does not end in CR LF breaks the body off here (section 2.2 allows a bare LF in heads
 //! alone).
 //!
+//! It also counts the bytes of each head, with the empty lines before it, and breaks one off after its limit. hyper reads
+//! as much as it has room for, takes any head that is whole by then, and refuses one that has filled its buffer, whose
+//! size is the same limit, with 431: so the limit holds to the byte, in whatever pieces a head comes.
+//!
 //! It also tells whether a head has begun and not ended, which is what the time for a head is measured by. It is no
 //! second opinion on anything else: whatever hyper refuses ends the connection, and the scanner with it.
 
@@ -32,6 +36,9 @@ pub(crate) struct Framing {
     line_last: u8,
     length: Option<u64>,
     is_chunked: bool,
+    /// Bytes since the last message ended, as long as no head has, and the most that they may be.
+    head_len: usize,
+    head_limit: usize,
     /// Heads that have ended.
     heads: u32,
     fault: Option<(u32, FramingFault)>,
@@ -52,12 +59,13 @@ enum State {
     Trailers,
     /// After a fault, or once the bytes are no longer HTTP.
     Over,
-    /// After a line that does not end as it has to.
+    /// After a line that does not end as it has to, or as much of a head as there may be.
     Broken,
 }
 
 impl Framing {
-    pub(crate) const fn new() -> Self {
+    /// A head may have so many bytes.
+    pub(crate) const fn new(head_limit: usize) -> Self {
         Self {
             state: State::Between,
             line: [0; LINE_BYTES],
@@ -65,6 +73,8 @@ impl Framing {
             line_last: 0,
             length: None,
             is_chunked: false,
+            head_len: 0,
+            head_limit,
             heads: 0,
             fault: None,
         }
@@ -102,9 +112,8 @@ impl Framing {
                 State::Body(left) => self.skip(bytes, left, State::Body, State::Between),
                 State::ChunkData(left) => self.skip(bytes, left, State::ChunkData, State::ChunkEnd),
                 State::ChunkSize(size) => self.read_size(bytes, size),
-                State::Between | State::Head | State::ChunkLine(_) | State::ChunkEnd | State::Trailers => {
-                    self.read_line(bytes)
-                }
+                State::Between | State::Head => self.read_head(bytes),
+                State::ChunkLine(_) | State::ChunkEnd | State::Trailers => self.read_line(bytes),
             };
             if self.state == State::Broken {
                 return all.len() - left;
@@ -131,6 +140,19 @@ impl Framing {
         }
         self.state = State::ChunkSize(size);
         &[]
+    }
+
+    /// A line of a head, or what of it is within the limit.
+    fn read_head<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let within = bytes.len().min(self.head_limit - self.head_len);
+        if within == 0 {
+            self.state = State::Broken;
+            return bytes;
+        }
+        let heads = self.heads;
+        let taken = within - self.read_line(&bytes[..within]).len();
+        self.head_len = if self.heads == heads { self.head_len + taken } else { 0 };
+        &bytes[taken..]
     }
 
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -225,11 +247,15 @@ fn find_newline(bytes: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// The whole at once and byte by byte have to end alike.
     fn scan(text: &str) -> Framing {
-        let mut whole = Framing::new();
+        scan_within(text, usize::MAX)
+    }
+
+    /// The whole at once and byte by byte have to end alike.
+    fn scan_within(text: &str, head_limit: usize) -> Framing {
+        let mut whole = Framing::new(head_limit);
         let good = whole.read(text.as_bytes());
-        let mut single = Framing::new();
+        let mut single = Framing::new(head_limit);
         let singly = text.bytes().take_while(|byte| single.read(&[*byte]) == 1).count();
         assert!(good <= singly && (singly == text.len()) == (good == text.len()), "{text:?}");
         assert_eq!((whole.state, whole.heads, whole.fault), (single.state, single.heads, single.fault), "{text:?}");
@@ -240,7 +266,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn it_does_not_matter_how_the_bytes_are_cut(pieces in proptest::collection::vec(0..PIECES.len(), 0..24)) {
-            scan(&pieces.into_iter().map(|piece| PIECES[piece]).collect::<String>());
+            let text = pieces.into_iter().map(|piece| PIECES[piece]).collect::<String>();
+            scan(&text);
+            scan_within(&text, 40);
         }
     }
 
@@ -334,6 +362,28 @@ mod tests {
             );
             let framing = scan(&text);
             assert_eq!((framing.heads, framing.is_between()), (2, true), "{zeros} zeros");
+        }
+    }
+
+    #[test]
+    fn a_head_breaks_off_behind_its_limit_however_it_is_cut() {
+        let short = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let long = "\r\n\nGET / HTTP/1.1\r\nHost: abcdefgh\r\n\r\n";
+        let body = "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n\r\n\r\n\r\n\r\nx";
+        for (text, longest) in [
+            (short.to_owned(), short.len()),
+            (format!("{short}{long}{short}"), long.len()),
+            (format!("{body}{short}{body}{long}"), body.len() - 9),
+        ] {
+            assert!(scan_within(&text, longest).is_between(), "{text:?}");
+            assert_eq!(scan_within(&text, longest - 1).state, State::Broken, "{text:?}");
+        }
+        let head = "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n";
+        for cut in 1..head.len() {
+            let mut framing = Framing::new(head.len() - 1);
+            let (one, other) = head.as_bytes().split_at(cut);
+            assert_eq!((framing.read(one), framing.read(other)), (cut, other.len() - 1));
+            assert_eq!((framing.state, framing.heads, framing.read(b"x")), (State::Broken, 0, 0));
         }
     }
 

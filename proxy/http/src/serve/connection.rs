@@ -125,9 +125,16 @@ fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {
     // The guard has the timers. A client that closes its sending side has gone, as nginx and HAProxy see it: the request
     // is given up. hyper's `pipeline_flush` must stay off: it takes the bound off the buffer of answers.
     builder.header_read_timeout(None).half_close(false);
-    builder.max_buf_size(limits.head_bytes).max_headers(limits.headers);
+    builder.max_buf_size(limits.head_bytes);
+    if limits.headers != HYPER_HEADERS {
+        builder.max_headers(limits.headers);
+    }
     builder
 }
+
+/// What hyper takes when nothing is said, and has room for on its stack: a number that it is told costs two arrays on the
+/// heap for every head.
+const HYPER_HEADERS: usize = 100;
 
 fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<LocalExecutor> {
     let mut builder = http2::Builder::new(LocalExecutor { write_idle: limits.write_idle });

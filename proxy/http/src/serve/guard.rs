@@ -56,7 +56,7 @@ impl Guard {
         Self {
             stream,
             begun,
-            framing: (!is_http2).then(Framing::new),
+            framing: (!is_http2).then(|| Framing::new(limits.head_bytes)),
             is_broken: false,
             pulse,
             times,
@@ -151,6 +151,10 @@ impl AsyncRead for Guard {
             let taken = self.begun.len().min(buf.remaining());
             buf.put_slice(&self.begun[..taken]);
             self.begun.advance(taken);
+            if self.begun.is_empty() {
+                // Emptied bytes still keep their memory.
+                self.begun = Bytes::new();
+            }
         }
         let good = self.note_read(&buf.filled()[before..]);
         if good < buf.filled().len() - before {

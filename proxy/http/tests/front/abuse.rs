@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use refrain_front::trial::converse;
 use refrain_front::{Endpoint, Front};
 
 use crate::support::*;
@@ -136,17 +137,54 @@ fn bytes_that_are_no_utf_8_are_refused_in_the_target_and_pass_in_a_header() {
     assert_eq!(statuses(&front, b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\r\n\r\n"), [200, 200]);
 }
 
+/// The statuses of a connection whose bytes come in pieces: the first one of so many bytes, then so many each.
+fn statuses_in_pieces(bytes: &[u8], first: usize, step: usize) -> Vec<u16> {
+    let bytes = [bytes, LAST].concat();
+    let (one, others) = bytes.split_at(first);
+    let pieces: Vec<&[u8]> = std::iter::once(one).chain(others.chunks(step)).collect();
+    let text = String::from_utf8(converse(plan(says("x")), &pieces)).unwrap();
+    text.split("HTTP/1.").skip(1).map(|answer| answer[2..5].parse().unwrap()).collect()
+}
+
+fn head_of(bytes: usize) -> String {
+    let start = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
+    format!("{start}{}\r\n\r\n", "x".repeat(bytes - start.len() - 4))
+}
+
 #[test]
 fn a_head_of_the_limit_is_taken_and_a_longer_one_refused() {
     let front = start(plan(says("x")));
-    let head = |bytes: usize| {
-        let start = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
-        format!("{start}{}\r\n\r\n", "x".repeat(bytes - start.len() - 4))
-    };
     let limit = settings(false).connection.head_bytes;
-    assert_eq!(statuses(&front, head(limit - 1).as_bytes()), [200, 200]);
-    assert_eq!(statuses(&front, head(limit + 8192).as_bytes()), [431]);
+    assert_eq!(statuses(&front, head_of(limit).as_bytes()), [200, 200]);
+    assert_eq!(statuses(&front, head_of(limit + 1).as_bytes()), [431]);
+    assert_eq!(statuses(&front, head_of(8 * limit).as_bytes()), [431]);
     assert_eq!(statuses(&front, "GET / HTTP/1.1\r\nX: ".repeat(200_000).as_bytes()), [431]);
+}
+
+#[test]
+fn the_limit_of_a_head_does_not_depend_on_its_pieces() {
+    let limit = settings(false).connection.head_bytes;
+    let (whole, long) = (head_of(limit), head_of(limit + 1));
+    // Where a preface of HTTP/2 would end, where hyper's first read does, and around the limit itself.
+    for first in [0, 1, 23, 24, 25, 8191, 8192, 8193, limit - 1, limit] {
+        for step in [1, 24, 1024, 8192, 2 * limit] {
+            assert_eq!(statuses_in_pieces(whole.as_bytes(), first, step), [200, 200], "{first}, then {step}");
+            assert_eq!(statuses_in_pieces(long.as_bytes(), first, step), [431], "{first}, then {step}");
+        }
+    }
+}
+
+#[test]
+fn each_head_of_a_connection_has_the_whole_limit() {
+    let limit = settings(false).connection.head_bytes;
+    let before = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n\r\n\r\n\r\n\r\nx";
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
+    for step in [1024, 8 * limit] {
+        let whole = [before, &head_of(limit), chunked, "\r\n\n", &head_of(limit - 3)].concat();
+        assert_eq!(statuses_in_pieces(whole.as_bytes(), 24, step), [200; 5], "{step}");
+        let long = [before, &head_of(limit), chunked, "\r\n\n", &head_of(limit - 2)].concat();
+        assert_eq!(statuses_in_pieces(long.as_bytes(), 24, step), [200, 200, 200, 431], "{step}");
+    }
 }
 
 #[test]
