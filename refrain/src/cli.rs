@@ -44,7 +44,8 @@ enum Command {
     Sequencer(Box<NodeArgs>),
     /// Runs a node as an engine alone: replicas run on it.
     Engine(Box<NodeArgs>),
-    /// Runs one program by itself, without log and replicas: WASI preview 1 under the deterministic kernel.
+    /// Runs one program by itself, without log and replicas: a module of WASI preview 1, or a
+    /// component of `wasi:cli/command`, under the deterministic kernel.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<run::RunArgs>),
     /// Replays a service's log from a data folder that no node uses (`rctl replay` calls it).

@@ -278,7 +278,9 @@ fn check_listen(config: &Config, replicated: &[Bundle]) -> anyhow::Result<()> {
         };
         let ports: Vec<&str> = bundle.manifest.ports.iter().map(|port| port.name.as_str()).collect();
         if !ports.contains(&entry.port.as_str()) {
-            bail!("listen: {} has no port {:?}; there are: {}", entry.service, entry.port, ports.join(", "));
+            let there =
+                if ports.is_empty() { "it has none".to_owned() } else { format!("there are: {}", ports.join(", ")) };
+            bail!("listen: {} has no port {:?}; {there}", entry.service, entry.port);
         }
     }
     Ok(())

@@ -103,6 +103,9 @@ impl FromStr for ByteSize {
 /// Reads `250ms`, `2s`, `10m`, `1h`. The unit must be there.
 pub fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
     let (number, unit) = split(text, "10m")?;
+    if unit.is_empty() {
+        return Err(QuantityError::Form { example: "10m" });
+    }
     let millis = lookup(&TIME_UNITS, unit)
         .ok_or_else(|| QuantityError::Unit { unit: unit.to_owned(), allowed: "ms, s, m, h" })?;
     number.checked_mul(millis).map(Duration::from_millis).ok_or(QuantityError::Overflow)

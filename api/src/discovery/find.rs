@@ -1,5 +1,6 @@
 //! Which server a client means.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{ADMIN_FILE, AdminFile, DEFAULT_DATA_DIR, ReadError, read, read_private, read_runtime};
@@ -57,6 +58,12 @@ pub enum FindError {
         /// Which.
         address: String,
     },
+    /// A data folder that no server uses.
+    #[error("no refrain server runs on {0}: it ended, or never ran; start it with `refrain up --data-dir {0}`", dir.display())]
+    NotRunning {
+        /// Which.
+        dir: PathBuf,
+    },
     /// Nothing was told and nothing found.
     #[error("no refrain server found: neither {} nor {} exists; start one with `refrain up`, or use --server, --data-dir", first.display(), second.display())]
     Nothing {
@@ -72,7 +79,7 @@ pub fn find(query: &Query) -> Result<Endpoint, FindError> {
     let Some(path) = &query.token_file else {
         return match &query.server {
             Some(address) => with_known_token(query, address),
-            None => found(query)?.map(endpoint).ok_or_else(|| nothing(query)),
+            None => named_or_found(query)?.map(endpoint).ok_or_else(|| nothing(query)),
         };
     };
     let text = read_private(path)?;
@@ -101,6 +108,16 @@ fn with_known_token(query: &Query, address: &str) -> Result<Endpoint, FindError>
             Ok(Endpoint { address: address.to_owned(), token: file.token, source: "--server".to_owned() })
         }
         None => Err(FindError::NoToken { address: address.to_owned() }),
+    }
+}
+
+/// What `found` finds; a data folder that was named and has no file is one that no server runs on.
+fn named_or_found(query: &Query) -> Result<Option<(AdminFile, String)>, FindError> {
+    match (found(query), &query.data_dir) {
+        (Err(ReadError::Io { source, .. }), Some(dir)) if source.kind() == ErrorKind::NotFound => {
+            Err(FindError::NotRunning { dir: dir.clone() })
+        }
+        (found, _) => Ok(found?),
     }
 }
 

@@ -51,6 +51,20 @@ pub enum MemberError {
         /// Its address.
         address: String,
     },
+    /// This member can be the only one: others could not reach it.
+    #[error("node {node} has no address for other nodes: start it again with one, by `--peer-listen ADDR`")]
+    Unreachable {
+        /// The node that has none.
+        node: NodeId,
+    },
+    /// Another member is there.
+    #[error("{address} is the address of node {node}, which is a member already")]
+    Taken {
+        /// That member.
+        node: NodeId,
+        /// Its address.
+        address: String,
+    },
     /// The node is a member with another address.
     #[error("node {node} is a member already, at {address}")]
     Exists {
@@ -166,7 +180,10 @@ impl RaftLog {
             None if self.members().len() >= MAX_MEMBERS => return Err(MemberError::TooMany),
             None => {
                 if self.member(self.node).is_some_and(|own| own.address.is_empty()) {
-                    return Err(MemberError::Address { node: self.node, address: String::new() });
+                    return Err(MemberError::Unreachable { node: self.node });
+                }
+                if let Some(other) = self.members().into_iter().find(|member| member.address == address) {
+                    return Err(MemberError::Taken { node: other.node, address: other.address });
                 }
                 let member = Member { address: address.to_owned() };
                 self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.0, member)]))).await?;
