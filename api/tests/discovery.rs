@@ -114,7 +114,7 @@ fn places_are_tried_in_order() {
     let data = place.path().join("data");
     fs::create_dir_all(&data).unwrap();
     query.data_dir = Some(data.clone());
-    assert!(matches!(find(&query), Err(FindError::Read(error)) if error.is_absent()), "no falling through");
+    assert!(matches!(find(&query), Err(FindError::NotRunning { dir }) if dir == data), "no falling through");
     write(&data, &admin("data:1")).unwrap();
     assert_eq!(find(&query).unwrap().address, "data:1");
 }
