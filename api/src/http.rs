@@ -15,10 +15,22 @@ pub struct HttpStatus {
     pub refused: u64,
     /// Versions of services, sorted by name and version.
     pub services: Vec<HttpServiceStatus>,
+    /// What cannot be served here, and why: versions that cannot run, and services whose routes cannot be followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<HttpProblem>,
     /// Components whose code came from the cache since the start.
     pub code_cached: u64,
     /// Components that were compiled since the start.
     pub code_compiled: u64,
+}
+
+/// Something that cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpProblem {
+    /// `namespace/name`, of one version with `@version`.
+    pub service: String,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// One version of a service that has routes.

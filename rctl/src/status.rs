@@ -1,9 +1,11 @@
 //! `rctl status`: the server in a few lines, then a table of services and one of seats; and one of histories, of
 //! services whose guests cannot be saved in checkpoints.
 
+use std::fmt::Write as _;
+
 use refrain_api::{
-    Durability, HistoryStatus, HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus, LogStatus,
-    PortStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status,
+    Durability, HistoryStatus, HttpProblem, HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus,
+    LogStatus, PortStatus, SeatState, SeatStatus, ServiceState, ServiceStatus, ShardStatus, Status,
 };
 
 use crate::human::size;
@@ -78,7 +80,10 @@ fn text(status: &Status, address: &str, colour: bool) -> String {
 /// The front end in a line, and what it sends requests to.
 pub fn http(status: &HttpStatus, colour: bool) -> String {
     let listens = if status.listens.is_empty() { "nowhere".to_owned() } else { status.listens.join(", ") };
-    let head = format!("http        {}, {} connections\n", printable(&listens), status.connections);
+    let mut head = format!("http        {}, {} connections\n", printable(&listens), status.connections);
+    for HttpProblem { service, reason } in &status.problems {
+        let _ = writeln!(head, "not served  {}: {}", printable(service), printable(reason));
+    }
     let services: Vec<Vec<Cell>> = status.services.iter().map(http_service).collect();
     if services.is_empty() {
         return head;

@@ -120,7 +120,7 @@ async fn announce(
         Ok(served) => served,
         Err(_) => shards.served().await,
     };
-    http.follow(&served)?;
+    http.follow(&served);
     tell(config, &served, &refused, &http.lines(), is_settled, admin)?;
     follow(&shards, http).await
 }
@@ -131,7 +131,7 @@ async fn follow(shards: &Shards, http: &Http) -> anyhow::Result<()> {
     loop {
         look.tick().await;
         if http.follows_others() {
-            http.follow(&shards.served().await)?;
+            http.follow(&shards.served().await);
         }
     }
 }

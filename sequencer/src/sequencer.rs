@@ -60,8 +60,8 @@ pub enum RunError {
     /// The log takes nothing more.
     #[error("the sequencer has stopped")]
     Log(#[source] AppendError),
-    /// A committed entry cannot be decoded: it was written by a broken leader.
-    #[error("the committed entry at position {position} cannot be decoded")]
+    /// A committed entry is not understood: a leader of a newer version wrote it, or a broken one.
+    #[error("this version, {}, does not understand what is committed at position {position}", env!("CARGO_PKG_VERSION"))]
     BadEntry {
         /// Where it stands.
         position: Position,
@@ -343,16 +343,14 @@ impl Core {
             if state.broken.is_some() {
                 return;
             }
-            let entry = match Entry::decode(position, bytes) {
-                Ok(entry) => entry,
+            match Entry::decode(position, bytes).and_then(|entry| state.apply(&entry)) {
+                Ok(applied) => applied,
                 Err(error) => {
-                    tracing::error!(%position, %error, "a committed entry cannot be decoded");
+                    tracing::error!(%position, %error, "a committed entry is not understood");
                     state.broken = Some((position, error));
-                    self.work.notify_one();
-                    return;
+                    return self.work.notify_one();
                 }
-            };
-            state.apply(&entry)
+            }
         };
         (self.handler)(Event::Committed(applied));
     }
@@ -458,8 +456,8 @@ impl State {
         }
     }
 
-    fn apply(&mut self, entry: &Entry) -> Applied {
-        let applied = self.shard.apply(entry);
+    fn apply(&mut self, entry: &Entry) -> Result<Applied, DecodeError> {
+        let applied = self.shard.apply(entry)?;
         self.clock.note(applied.time);
         for id in &applied.accepted {
             self.batcher.applied(id.epoch, id.number);
@@ -483,7 +481,7 @@ impl State {
             }
         }
         self.last_given = (applied.position, applied.batches.iter().map(|batch| batch.group).collect());
-        applied
+        Ok(applied)
     }
 }
 

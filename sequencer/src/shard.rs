@@ -9,7 +9,8 @@
 //! - Only records before the first origin mark of a batch come from the leader, and only there are controls
 //!   honoured. The batcher lets nothing but flow records into submissions.
 //! - A control is in force from the next position; one that makes no sense (a seat that is not there, a name used
-//!   twice) is dropped and cut out, so that nobody acts on it.
+//!   twice) is dropped and cut out, so that nobody acts on it. One that is not understood is an error: others may
+//!   understand it.
 //! - A group that is halted is given the leader's records alone.
 //! - A record that opens an epoch and was sent twice opens it once.
 //! - Versions of a stateless service are changed by records that name the one that they follow: of two that were made
@@ -27,7 +28,7 @@ use refrain_wire::batch::BATCH_FRAME_BYTES;
 use refrain_wire::control::Release;
 use refrain_wire::outward::Owner;
 use refrain_wire::{
-    Batch, Control, Entry, Epoch, GroupId, Position, ProxyId, ShardControl, ShardId, SubmissionId, Time,
+    Batch, Control, DecodeError, Entry, Epoch, GroupId, Position, ProxyId, ShardControl, ShardId, SubmissionId, Time,
 };
 
 mod applied;
@@ -42,6 +43,7 @@ pub use group::{CAPTURE_PATIENCE, Capture, Checkpoint, Group, MAX_EARLIER_PROGRA
 pub use history::{HISTORY_FRAME_BYTES, MAX_TURN_BYTES, Recorded, RecordedTurn};
 pub use seat::{QUARANTINE_MEMORY, SeatState};
 
+use cut::Leading;
 use group::At;
 
 /// The most groups of a shard.
@@ -143,10 +145,15 @@ impl ShardState {
 
     /// Applies the next committed entry.
     ///
+    /// # Errors
+    /// When a record of the leader is not understood; nothing is applied then, and nothing after it can be.
+    ///
     /// # Panics
     /// When the entry does not stand after the last one: a log delivers once and in order.
-    pub fn apply(&mut self, entry: &Entry) -> Applied {
+    pub fn apply(&mut self, entry: &Entry) -> Result<Applied, DecodeError> {
         assert!(entry.position > self.position, "a log delivers once and in order");
+        let leading = entry.batches.iter().map(|batch| cut::leading(&batch.records));
+        let leading: Vec<Leading> = leading.collect::<Result<_, _>>()?;
         self.position = entry.position;
         self.time = self.time.max(entry.time);
         let (accepted, dropped) = self.judge(&entry.submissions);
@@ -168,11 +175,11 @@ impl ShardState {
         if entry.batches.iter().any(|batch| self.may_create(batch.group)) {
             applied.owners = self.owners();
         }
-        for batch in &entry.batches {
-            self.apply_batch(batch, &counting, &mut applied);
+        for (batch, leading) in entry.batches.iter().zip(leading) {
+            self.apply_batch(batch, leading, &counting, &mut applied);
         }
         self.note_turns(&applied);
-        applied
+        Ok(applied)
     }
 
     /// Whether a batch of this group can create it.
@@ -248,11 +255,10 @@ impl ShardState {
         submissions.iter().partition(|id| last[&id.epoch].is_some())
     }
 
-    fn apply_batch(&mut self, batch: &Batch, counting: &BTreeSet<Epoch>, applied: &mut Applied) {
+    fn apply_batch(&mut self, batch: &Batch, leading: Leading, counting: &BTreeSet<Epoch>, applied: &mut Applied) {
         let halted = self.groups.get(&batch.group).is_some_and(|group| group.halted.is_some());
-        let (controls, first_origin) = cut::leader_controls(&batch.records);
         let mut ignored = Vec::new();
-        for (nth, control) in controls {
+        for (nth, control) in leading.controls {
             if self.control(batch.group, &control, applied) {
                 if batch.group != GroupId::SHARD {
                     applied.controls.push((batch.group, control));
@@ -271,7 +277,7 @@ impl ShardState {
             batch.records.clone()
         } else {
             let keep = |epoch| !halted && counting.contains(&epoch);
-            cut::cut(&batch.records, first_origin, &ignored, keep)
+            cut::cut(&batch.records, leading.first_origin, &ignored, keep)
         };
         if !records.is_empty() {
             applied.batches.push(Batch { time: self.time, records, ..batch.clone() });

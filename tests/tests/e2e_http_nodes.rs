@@ -400,3 +400,60 @@ fn a_version_that_is_deployed_at_one_node_takes_over_on_all_of_them_under_load()
     cluster.start_node(1)?;
     [1, 2, EDGE].into_iter().try_for_each(|node| until_hosted(&cluster, node, &[]))
 }
+
+/// What a node says that it cannot serve.
+fn problems(cluster: &Cluster, node: u64) -> Result<Vec<String>> {
+    let status = http(cluster.server(node))?;
+    let problems = status["problems"].as_array().cloned().unwrap_or_default();
+    Ok(problems.iter().filter_map(|problem| problem["service"].as_str().map(str::to_owned)).collect())
+}
+
+#[test]
+fn a_version_that_a_node_cannot_have_is_left_out_there_and_tried_again() -> Result<()> {
+    let cluster = started("http-nodes-left-out", "")?;
+    let clear = url(&cluster, EDGE)?;
+    // Where the node would keep bundles is a file.
+    let bundles = cluster.data_dir(EDGE).join("bundles");
+    if bundles.exists() {
+        std::fs::remove_dir_all(&bundles)?;
+    }
+    std::fs::write(&bundles, "")?;
+    deploy(&cluster, 1, &version(&cluster, "second", "1.1.0", "[env]\nVERSION = \"1.1.0\"")?)?;
+    let both = ["tests/web@1.0.0", "tests/web@1.1.0"];
+    wait::until("the node says what it cannot run", || Ok((problems(&cluster, EDGE)? == both).then_some(())))?;
+    let shown = String::from_utf8_lossy(&cluster.server(EDGE).rctl(&["status"])?.stdout).into_owned();
+    ensure!(shown.contains("not served  tests/web@1.1.0: "), "{shown}");
+    let metrics = good(&[&format!("http://{}/metrics", cluster.server(EDGE).admin_address()?)])?;
+    ensure!(metrics.contains("refrain_http_problem{service=\"tests/web@1.1.0\"} 1"), "{metrics}");
+    // It follows what it can follow, and others answer.
+    cluster.server(EDGE).rctl_json(&["service", "weights", "web", "1.0.0=0", "1.1.0=50"])?;
+    Traffic::around(&format!("{clear}/web/"), |traffic| traffic.until_more(100))?;
+    ensure!(good(&[&format!("{clear}/web/env")])?.contains("1.1.0"));
+    std::fs::remove_file(&bundles)?;
+    until_hosted(&cluster, EDGE, &["1.0.0=0", "1.1.0=50"])?;
+    ensure!(problems(&cluster, EDGE)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn another_bundle_under_a_number_takes_its_place_also_where_the_first_one_is_given() -> Result<()> {
+    let mut cluster = started("http-nodes-bundle", "[env]\nVERSION = \"first\"")?;
+    cluster.terminate(1)?;
+    let other = version(&cluster, "other", "1.0.0", "[env]\nVERSION = \"other\"")?;
+    // Node 1 may have led the log.
+    wait::until("the other bundle is deployed", || Ok(deploy(&cluster, 2, &other).ok()))?;
+    cluster.start_node(1)?;
+    for node in [1, 2, EDGE] {
+        let env = format!("{}/web/env", url(&cluster, node)?);
+        wait::until(&format!("node {node} hosts the other bundle"), || {
+            let is_hosted = hosted(&cluster, node)? == ["1.0.0=100"];
+            Ok((is_hosted && good(&[&env])?.contains("other")).then_some(()))
+        })?;
+    }
+    // What is removed is not taken over from nodes that have not followed that yet.
+    cluster.server(2).rctl_json(&["service", "remove", "web", "1.0.0"])?;
+    let next = version(&cluster, "next", "2.0.0", "")?;
+    // The node itself may not know of the removal yet: its change is refused then.
+    wait::until("the next version is deployed", || Ok(deploy(&cluster, EDGE, &next).ok()))?;
+    [EDGE, 1, 2].into_iter().try_for_each(|node| until_hosted(&cluster, node, &["2.0.0=100"]))
+}

@@ -129,6 +129,12 @@ impl Front {
         Metrics::of(&self.shared)
     }
 
+    /// Changes when an upstream begins or ceases to be well. Closed when the front end has ended.
+    #[must_use]
+    pub fn health(&self) -> tokio::sync::watch::Receiver<()> {
+        self.shared.health.subscribe()
+    }
+
     /// Takes no more connections, tells clients to go elsewhere (`connection: close`, GOAWAY), waits for the answers
     /// under way, and cuts off what is left after `limit`. Blocks: not for a thread that runs futures. Returns how many connections were cut off.
     #[must_use]

@@ -62,7 +62,9 @@ fn failure(error: &HttpError) -> Failure {
         HttpError::Component { .. }
         | HttpError::Replicated { .. }
         | HttpError::NoWeight { .. }
-        | HttpError::TooMany { .. } => ErrorCode::DeployRefused,
+        | HttpError::TooMany { .. }
+        | HttpError::Full { .. }
+        | HttpError::Behind { .. } => ErrorCode::DeployRefused,
         HttpError::Plan(_) => ErrorCode::BadRequest,
         HttpError::Unknown { .. } => ErrorCode::ServiceNotFound,
         HttpError::Ending => ErrorCode::Draining,

@@ -90,7 +90,7 @@ impl Member {
         let position = self.shard.position().next();
         let time = Time::from_micros(position.0 * 1000);
         let bytes = Draft { time, submissions: Vec::new(), batches: batches.to_vec() }.encode(position);
-        note(&self.history, &self.shard.apply(&Entry::decode(position, &bytes).unwrap()));
+        note(&self.history, &self.shard.apply(&Entry::decode(position, &bytes).unwrap()).unwrap());
         self.log.0.lock().insert(position, bytes);
     }
 
@@ -150,7 +150,7 @@ impl Member {
         history.attach_kept(Arc::new(Histories::open(Arc::new(self.disk.clone()), Some(begins)).unwrap()));
         let mut shard = begins.clone();
         for (position, bytes) in &*log.0.lock() {
-            note(&history, &shard.apply(&Entry::decode(*position, bytes).unwrap()));
+            note(&history, &shard.apply(&Entry::decode(*position, bytes).unwrap()).unwrap());
         }
         Self { log, shard, history, disk: self.disk }
     }

@@ -3,9 +3,11 @@
 use refrain_api::ErrorBody;
 use refrain_front::{ReloadError, StartError};
 use refrain_http_host::HostError;
+use refrain_wire::NodeId;
 use refrain_wire::limits::MAX_RELEASES;
 
 use super::deployments::StoreError;
+use super::hosted::MAX_HOSTED;
 
 /// Why HTTP cannot be served as it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,20 @@ pub enum HttpError {
     /// The log, or this node.
     #[error("the change was not followed in time; it may still happen")]
     Slow,
+    /// A node that may host what was removed.
+    #[error("node {node} runs versions of {service} for itself and has not followed the log yet: try again")]
+    Behind {
+        /// `namespace/name`.
+        service: String,
+        /// Which node.
+        node: NodeId,
+    },
+    /// More versions than a node can host.
+    #[error("there would be {versions} versions of all services, at most {MAX_HOSTED} are possible: remove one first")]
+    Full {
+        /// How many there would be.
+        versions: usize,
+    },
     /// More versions than a service can have.
     #[error("{service} would have {versions} versions, at most {MAX_RELEASES} are possible: remove one first")]
     TooMany {
@@ -75,4 +91,12 @@ pub enum HttpError {
         /// How many it would have.
         versions: usize,
     },
+}
+
+impl HttpError {
+    /// There is no such version, only those that run.
+    pub(super) fn unknown(service: &str, version: &str, running: &[String]) -> Self {
+        let running = if running.is_empty() { "none".to_owned() } else { running.join(", ") };
+        Self::Unknown { service: service.to_owned(), version: version.to_owned(), running }
+    }
 }

@@ -4,8 +4,12 @@
 //! stream: a line of JSON for each thing that is told, first everything, then what changes. Only the newest state counts,
 //! so a node that reads slowly is told less, and nothing is kept for it. After the line in which all has been told that
 //! a node has to say before it ends, the body ends.
+//!
+//! Nothing of it is agreed on: nodes of several versions tell each other what they know, and ignore fields and lines that
+//! they do not know. What is new is told only where it says something, so that nodes which refuse what they do not know,
+//! as the first ones did, are told nothing new by a cluster that has nothing new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,6 +18,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use refrain_front::{Answering, Body, BodyError, Handler};
+use refrain_wire::Position;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -21,6 +26,10 @@ use tokio::sync::watch;
 pub(super) const PATH: &str = "/hosted";
 /// Most bytes of a line: a manifest, each of whose bytes JSON may need six for.
 pub(super) const MAX_LINE_BYTES: usize = 8 << 20;
+/// Most versions that a node hosts and tells.
+pub(super) const MAX_HOSTED: usize = 4096;
+/// Most bytes of their manifests together.
+pub(super) const MAX_HOSTED_BYTES: usize = 64 << 20;
 
 /// How a version is on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,15 +37,15 @@ pub(super) const MAX_LINE_BYTES: usize = 8 << 20;
 pub(super) enum Condition {
     /// It takes requests.
     Ready,
-    /// It does not say yet, or no more, that it is well.
-    Waiting,
     /// The node ends.
     Draining,
+    /// It does not say yet, or no more, that it is well; or what only a newer node can say.
+    #[serde(other)]
+    Waiting,
 }
 
 /// One version of a service on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Hosted {
     /// The digest of its bundle.
     pub(super) bundle: String,
@@ -46,9 +55,17 @@ pub(super) struct Hosted {
     pub(super) requests: u32,
     /// How it is.
     pub(super) condition: Condition,
+    /// Where the log was when it said last that this is deployed; 0, and not there, when the node runs it for itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) in_log: u64,
     /// Its `service.toml`.
     #[serde(with = "shared_text")]
     pub(super) manifest: Arc<str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_zero(position: &u64) -> bool {
+    *position == 0
 }
 
 /// A text that is shared, as JSON.
@@ -70,13 +87,15 @@ mod shared_text {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Everything {
     pub(super) services: BTreeMap<String, Hosted>,
+    /// The last change of stateless services in the log that the node has followed; 0 when it knows of none.
+    pub(super) followed: Position,
     /// Nothing more will be said.
     pub(super) is_last: bool,
 }
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Line {
     /// The node hosts this.
     Hosts {
@@ -89,6 +108,11 @@ pub(super) enum Line {
     Gone {
         /// `namespace/name@version`.
         service: String,
+    },
+    /// The node has followed the log to this change of stateless services. Not told before it knows of one.
+    Followed {
+        /// Where it stands.
+        at: u64,
     },
     /// All is told that holds now.
     All,
@@ -123,9 +147,14 @@ type Changed = Pin<Box<dyn Future<Output = Option<watch::Receiver<Arc<Everything
 
 /// What is told to one node.
 struct Telling {
+    /// What it was told.
     told: BTreeMap<String, Hosted>,
+    followed: Position,
     /// Whether the end of what is told was said.
     is_said: bool,
+    /// What it is to know, and the services in which that differs from what it was told.
+    now: Arc<Everything>,
+    news: VecDeque<String>,
     state: State,
 }
 
@@ -136,23 +165,43 @@ enum State {
 }
 
 impl Telling {
-    fn new(everything: watch::Receiver<Arc<Everything>>) -> Self {
-        Self { told: BTreeMap::new(), is_said: false, state: State::Looking(everything) }
+    fn new(mut everything: watch::Receiver<Arc<Everything>>) -> Self {
+        let now = Arc::clone(&everything.borrow_and_update());
+        let mut telling = Self {
+            told: BTreeMap::new(),
+            followed: Position(0),
+            is_said: false,
+            now: Arc::default(),
+            news: VecDeque::new(),
+            state: State::Looking(everything),
+        };
+        telling.look(now);
+        telling
     }
 
-    /// The next line that brings the other node nearer to what holds now; none when it knows all.
-    fn next(&mut self, now: &Everything) -> Option<Line> {
-        let gone = self.told.keys().find(|service| !now.services.contains_key(*service)).cloned();
-        if let Some(service) = gone {
-            self.told.remove(&service);
-            self.is_said = false;
-            return Some(Line::Gone { service });
-        }
-        let news = now.services.iter().find(|(service, hosted)| self.told.get(*service) != Some(hosted));
-        if let Some((service, hosted)) = news {
+    /// The other node is to know this from here on.
+    fn look(&mut self, now: Arc<Everything>) {
+        let gone = self.told.keys().filter(|service| !now.services.contains_key(*service));
+        let told = |(service, hosted): &(&String, &Hosted)| self.told.get(*service) != Some(hosted);
+        let changed = now.services.iter().filter(told).map(|(service, _)| service);
+        self.news = gone.chain(changed).cloned().collect();
+        self.is_said &= self.news.is_empty() && self.followed == now.followed;
+        self.now = now;
+    }
+
+    /// The next line that brings the other node nearer to what it is to know; none when it knows all.
+    fn next(&mut self) -> Option<Line> {
+        if let Some(service) = self.news.pop_front() {
+            let Some(hosted) = self.now.services.get(&service) else {
+                self.told.remove(&service);
+                return Some(Line::Gone { service });
+            };
             self.told.insert(service.clone(), hosted.clone());
-            self.is_said = false;
-            return Some(Line::Hosts { service: service.clone(), hosted: hosted.clone() });
+            return Some(Line::Hosts { service, hosted: hosted.clone() });
+        }
+        if self.followed != self.now.followed {
+            self.followed = self.now.followed;
+            return Some(Line::Followed { at: self.followed.0 });
         }
         (!std::mem::replace(&mut self.is_said, true)).then_some(Line::All)
     }
@@ -176,11 +225,14 @@ impl HttpBody for Telling {
                 },
                 State::Looking(mut everything) => {
                     let now = Arc::clone(&everything.borrow_and_update());
-                    if let Some(line) = self.next(&now) {
+                    if !Arc::ptr_eq(&now, &self.now) {
+                        self.look(now);
+                    }
+                    if let Some(line) = self.next() {
                         self.state = State::Looking(everything);
                         return Poll::Ready(Some(Ok(Frame::data(line.encode()))));
                     }
-                    if now.is_last {
+                    if self.now.is_last {
                         return Poll::Ready(None);
                     }
                     self.state = State::Waiting(Box::pin(async move {
@@ -193,72 +245,19 @@ impl HttpBody for Telling {
     }
 }
 
-/// Reads the lines that another node tells.
-pub(super) struct Hearing {
-    body: Body,
-    read: Vec<u8>,
-    /// Bytes of it that have no end of a line.
-    looked_at: usize,
-}
-
-/// Why no more is heard.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum HearError {
-    /// The stream broke.
-    #[error("the stream broke")]
-    Body(#[from] BodyError),
-    /// A line is none.
-    #[error("a line that cannot be understood")]
-    Line(#[from] serde_json::Error),
-    /// A line has no end.
-    #[error("a line has more than {MAX_LINE_BYTES} bytes")]
-    Long,
-}
-
-impl Hearing {
-    pub(super) fn new(body: Body) -> Self {
-        Self { body, read: Vec::new(), looked_at: 0 }
-    }
-
-    /// The next line; none when the node has said that it ends.
-    pub(super) async fn next(&mut self) -> Result<Option<Line>, HearError> {
-        use http_body_util::BodyExt as _;
-        loop {
-            if let Some(end) = self.read[self.looked_at..].iter().position(|byte| *byte == b'\n') {
-                let end = self.looked_at + end;
-                let line = serde_json::from_slice(&self.read[..end])?;
-                self.read.drain(..=end);
-                self.looked_at = 0;
-                return Ok(Some(line));
-            }
-            self.looked_at = self.read.len();
-            if self.read.len() > MAX_LINE_BYTES {
-                return Err(HearError::Long);
-            }
-            match self.body.frame().await {
-                Some(frame) => {
-                    if let Ok(data) = frame?.into_data() {
-                        self.read.extend_from_slice(&data);
-                    }
-                }
-                None => return Ok(None),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::hearing::Hearing;
     use super::*;
 
     fn hosted(weight: u16) -> Hosted {
         let (bundle, manifest) = ("0".repeat(64), "name = \"a\"\n".into());
-        Hosted { bundle, weight, requests: 1, condition: Condition::Ready, manifest }
+        Hosted { bundle, weight, requests: 1, condition: Condition::Ready, in_log: 0, manifest }
     }
 
     fn everything(services: &[(&str, u16)], is_last: bool) -> Arc<Everything> {
         let services = services.iter().map(|(name, weight)| ((*name).to_owned(), hosted(*weight))).collect();
-        Arc::new(Everything { services, is_last })
+        Arc::new(Everything { services, followed: Position(0), is_last })
     }
 
     fn hosts(service: &str, weight: u16) -> Line {
@@ -286,14 +285,34 @@ mod tests {
         assert_eq!(tell.receiver_count(), 0, "who was told all lets go");
     }
 
+    #[test]
+    fn the_bytes_of_lines_are_fixed_and_what_is_new_is_not_there_when_it_says_nothing() {
+        let text = |line: &Line| String::from_utf8(line.encode().to_vec()).unwrap();
+        let bundle = "0".repeat(64);
+        let of = |more: &str| {
+            format!(
+                "{{\"hosts\":{{\"service\":\"a/b@1.0.0\",\"hosted\":{{\"bundle\":\"{bundle}\",\"weight\":7,\"requests\":1,\
+                 \"condition\":\"ready\",{more}\"manifest\":\"name = \\\"a\\\"\\n\"}}}}}}\n"
+            )
+        };
+        assert_eq!(text(&hosts("a/b@1.0.0", 7)), of(""));
+        let Line::Hosts { service, hosted } = hosts("a/b@1.0.0", 7) else { unreachable!("it hosts") };
+        assert_eq!(text(&Line::Hosts { service, hosted: Hosted { in_log: 9, ..hosted } }), of("\"in_log\":9,"));
+        assert_eq!(text(&Line::Gone { service: "a/b@1.0.0".into() }), "{\"gone\":{\"service\":\"a/b@1.0.0\"}}\n");
+        assert_eq!(text(&Line::Followed { at: 5 }), "{\"followed\":{\"at\":5}}\n");
+        assert_eq!(text(&Line::All), "\"all\"\n");
+    }
+
     #[tokio::test]
-    async fn what_is_no_line_ends_it() {
-        for text in ["nothing\n", "{\"hosts\":{}}\n", "{\"gone\":{\"service\":\"a\",\"more\":1}}\n", "\"some\"\n"] {
-            assert!(matches!(Hearing::new(text.into()).next().await, Err(HearError::Line(_))), "{text}");
-        }
-        let line = |bytes| Body::from([vec![b' '; bytes], b"\"all\"\n".to_vec()].concat());
-        assert_eq!(Hearing::new(line(MAX_LINE_BYTES - 6)).next().await.unwrap(), Some(Line::All));
-        let endless = Body::from(vec![b' '; MAX_LINE_BYTES + 1]);
-        assert!(matches!(Hearing::new(endless).next().await, Err(HearError::Long)));
+    async fn how_far_a_node_has_followed_the_log_is_told_when_there_is_anything_to_follow() {
+        let at = |followed| Arc::new(Everything { followed: Position(followed), ..Everything::default() });
+        let (tell, told) = watch::channel(at(0));
+        let mut hearing = Hearing::new(Body::stream(Telling::new(told)));
+        let mut hear = async || hearing.next().await.unwrap();
+        assert_eq!(hear().await, Some(Line::All));
+        tell.send_replace(at(5));
+        assert_eq!((hear().await, hear().await), (Some(Line::Followed { at: 5 }), Some(Line::All)));
+        drop(tell);
+        assert_eq!(hear().await, None);
     }
 }

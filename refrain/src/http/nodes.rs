@@ -17,21 +17,19 @@ use parking_lot::Mutex;
 use refrain_front::{Body, Dial, Dialling, InnerStream, Link};
 use refrain_sequencer::net::greeting::greet;
 use refrain_sequencer::net::{Net as _, Tcp};
-use refrain_service::Manifest;
-use refrain_wire::NodeId;
 use refrain_wire::stream::Hello;
+use refrain_wire::{NodeId, Position};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, LocalSet};
 
-use super::hosted::{Condition, Hearing, Hosted, Line, PATH};
-use super::{Http, Shared};
+use super::hearing::{Heard, Hearing, There};
+use super::hosted::{Line, PATH};
+use super::{Http, Shared, telling};
 use crate::shard::{Command, Commands, Nodes as Known};
 
 /// Between two looks at which nodes there are.
 const LOOK: Duration = Duration::from_secs(1);
-/// Between two looks at whether what this node hosts is ready.
-const TELL: Duration = Duration::from_millis(100);
 /// Between two tries to reach a node, at first and at the longest.
 const AGAIN: Duration = Duration::from_millis(100);
 const MAX_AGAIN: Duration = Duration::from_secs(2);
@@ -73,19 +71,14 @@ impl Dial for NodeDial {
     }
 }
 
-/// A version that another node hosts.
-#[derive(Debug, Clone)]
-pub(super) struct There {
-    pub(super) hosted: Hosted,
-    pub(super) manifest: Arc<Manifest>,
-}
-
 /// Another node.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) dial: Arc<NodeDial>,
     /// What it said last that it hosts, by `namespace/name@version`.
     pub(super) hosts: BTreeMap<String, There>,
+    /// The last change of stateless services in the log that it has followed, as it said; 0 when it never said so.
+    pub(super) followed: Position,
 }
 
 /// What is known of other nodes.
@@ -100,17 +93,10 @@ pub(super) fn follow(http: &Shared, first: Commands, patience: Duration) -> io::
     let http = Arc::clone(http);
     std::thread::Builder::new().name("http-nodes".into()).spawn(move || {
         let local = LocalSet::new();
-        local.spawn_local(tell(Arc::clone(&http)));
+        local.spawn_local(telling::run(Arc::clone(&http)));
         local.block_on(&runtime, follow_all(&http, &first, patience));
     })?;
     Ok(())
-}
-
-async fn tell(http: Shared) {
-    loop {
-        http.tell();
-        tokio::time::sleep(TELL).await;
-    }
 }
 
 /// Ends with the first shard.
@@ -121,11 +107,16 @@ async fn follow_all(http: &Shared, first: &Commands, patience: Duration) {
         if first.send(Command::Nodes(reply)).await.is_err() {
             return;
         }
-        let Ok(Known { hello, others }) = answer.await else { return };
-        followed.retain(|node, (_, following)| {
+        // A loop that begins anew may lose a question.
+        let Ok(Known { hello, others }) = answer.await else {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        };
+        followed.retain(|node, (dial, following)| {
             let stays = others.iter().any(|(other, _)| other == node);
             if !stays {
                 following.abort();
+                dial.is_up.store(false, Ordering::Relaxed);
                 http.forget_node(*node);
             }
             stays
@@ -178,25 +169,22 @@ async fn hear(http: &Http, dial: &Arc<NodeDial>, patience: Duration) -> anyhow::
     let response = tokio::time::timeout(patience, link.ask(request)).await??;
     anyhow::ensure!(response.status().is_success(), "it tells nothing: {}", response.status());
     let mut hearing = Hearing::new(response.into_body());
-    let mut hosts = BTreeMap::new();
+    let mut heard = Heard::default();
     while let Some(line) = hearing.next().await? {
         match line {
-            Line::Hosts { service, hosted } => match Manifest::parse(&hosted.manifest) {
-                Ok(manifest) if manifest.id.to_string() == service => {
-                    hosts.insert(service, There { hosted, manifest: Arc::new(manifest) });
+            Line::Hosts { service, hosted } => {
+                if let Err(fault) = heard.hosts(service.clone(), hosted)? {
+                    tracing::warn!(node = %dial.node, service, fault, "what the node hosts cannot be used from here");
                 }
-                Ok(manifest) => anyhow::bail!("{service} has the manifest of {}", manifest.id),
-                Err(faults) => {
-                    tracing::warn!(node = %dial.node, service, %faults, "what the node hosts cannot be used from here");
-                    hosts.remove(&service);
-                }
-            },
-            Line::Gone { service } => drop(hosts.remove(&service)),
+            }
+            Line::Gone { service } => heard.gone(&service),
+            Line::Followed { at } => heard.followed = Position(at),
             Line::All => {
                 if !dial.is_up.swap(true, Ordering::Relaxed) {
-                    tracing::info!(node = %dial.node, services = hosts.len(), "the front end of the node is reached");
+                    tracing::info!(node = %dial.node, services = heard.hosts.len(), "the front end of the node is reached");
                 }
-                http.node_hosts(Node { dial: Arc::clone(dial), hosts: hosts.clone() });
+                let Heard { hosts, followed, .. } = heard.clone();
+                http.node_hosts(Node { dial: Arc::clone(dial), hosts, followed });
             }
         }
     }
@@ -217,12 +205,7 @@ impl Http {
     fn change_nodes(&self, change: impl FnOnce(&mut Nodes)) {
         let mut state = self.state.lock();
         change(&mut state.nodes);
-        if state.is_ending {
-            return;
-        }
-        if let Err(error) = self.follow_plan(&mut state) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "what other nodes host cannot be followed");
-        }
+        self.follow_or_warn(&mut state);
     }
 }
 
@@ -232,15 +215,19 @@ impl NodeDial {
         Self { node, at: Mutex::new((address, hello)), is_up: AtomicBool::new(false) }
     }
 
+    /// One that lives.
+    #[cfg(test)]
+    pub(super) fn living(node: NodeId) -> Self {
+        use refrain_wire::stream::Role;
+        use refrain_wire::{ClusterId, Generation};
+        let hello = Hello::new(Role::Http, ClusterId([0; 16]), Generation([0; 16]), NodeId(1));
+        let dial = Self::new(node, String::new(), hello);
+        dial.is_up.store(true, Ordering::Relaxed);
+        dial
+    }
+
     /// Which node.
     pub(super) fn node(&self) -> NodeId {
         self.node
-    }
-}
-
-impl There {
-    /// Whether it takes requests, as far as its node says.
-    pub(super) fn is_ready(&self) -> bool {
-        self.hosted.condition == Condition::Ready
     }
 }

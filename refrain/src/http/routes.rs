@@ -1,203 +1,170 @@
 //! From manifests to the front end's plan: services with their releases, and the routes to them.
 //!
-//! A version of a stateless service has an upstream for each node that hosts it, this one first. A service that runs in several versions has a release of each, and a share of its requests for each, unless they
-//! name one by `x-refrain-version`. Routes of all versions count, each once.
+//! A service that runs in several versions has a release of each, with an upstream for each node that hosts it, and a share
+//! of its requests for each, unless they name one by `x-refrain-version`. Routes of all versions count, each once. A service
+//! whose part of the plan cannot be followed is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
+use refrain_front::plan::{MAX_ROUTES, MAX_SERVICES};
 use refrain_front::{Endpoint as At, Health, Plan, Release, ReleaseLimits, Route, Service, Target, Upstream};
-use refrain_sequencer::shard::Deployment;
 use refrain_service::{Manifest, Name, Route as Written, ServiceId};
-use refrain_wire::NodeId;
-use refrain_wire::control::Release as Logged;
 
 use super::component::Component;
 use super::nodes::Nodes;
+use super::state::Problems;
+use super::versions::{Deployments, Version, versions};
 use crate::config::Endpoint;
 
 /// What the front end waits longer than the host, so that the host's own answer is the one that a client gets.
 const SLACK: Duration = Duration::from_secs(1);
-
-/// The name of the upstream of a release that is a component of this process.
-pub(super) const HERE: &str = "component";
 /// Upstreams that are tried for a request that failed at one, where a version runs on several nodes.
 const ATTEMPTS: u32 = 3;
 
-/// Most requests at once that another node is believed to take.
-const MAX_REQUESTS: u32 = 1 << 24;
-
-/// A version of a stateless service, wherever it runs.
-pub(super) struct Version<'a> {
-    pub(super) manifest: &'a Manifest,
-    pub(super) service: String,
-    pub(super) bundle: String,
-    pub(super) weight: u16,
-    is_here: bool,
-    upstreams: Vec<Upstream>,
+/// What a plan is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) components: &'a [Component],
+    pub(super) nodes: &'a Nodes,
+    pub(super) deployed: &'a Deployments,
+    pub(super) routed: &'a [Manifest],
+    /// Where ports of replicated services listen, by full name and port.
+    pub(super) served: &'a BTreeMap<(String, String), Endpoint>,
 }
 
-/// The plan for these. `served` tells where ports of replicated services listen, by full name and port.
-pub(super) fn plan(
-    components: &[Component],
-    nodes: &Nodes,
-    deployed: &Deployments,
-    routed: &[Manifest],
-    served: &BTreeMap<(String, String), Endpoint>,
-) -> Plan {
-    let mut plan = Plan::default();
-    let versions = versions(components, nodes, deployed);
-    for version in &versions {
-        let (manifest, upstreams) = (version.manifest, version.upstreams.clone());
+impl Known<'_> {
+    /// The versions of stateless services.
+    pub(super) fn versions(&self) -> Vec<Version<'_>> {
+        versions(self.components, self.nodes, self.deployed)
+    }
+}
+
+/// A plan, and what it does without.
+#[derive(Default)]
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    /// By `namespace/name`, with the reason in words.
+    pub(super) left_out: Problems,
+}
+
+/// The plan for all that is known.
+pub(super) fn plan(known: &Known<'_>) -> Planned {
+    let mut planned = Planned::default();
+    let mut names = BTreeSet::new();
+    let versions = known.versions();
+    for versions in versions.chunk_by(|one, other| one.service == other.service) {
+        planned.take(&mut names, versions[0].service.clone(), stateless(versions, known.deployed));
+    }
+    for manifest in known.routed {
+        planned.take(&mut names, service(manifest), routed(manifest, known.served));
+    }
+    planned
+}
+
+impl Planned {
+    /// Takes in the part of one service, if it can be followed beside the others.
+    fn take(&mut self, names: &mut BTreeSet<String>, of: String, part: Plan) {
+        match fault(&self.plan, names, &part) {
+            Some(reason) => drop(self.left_out.insert(of, reason)),
+            None => {
+                names.extend(part.services.iter().map(|service| service.name.clone()));
+                self.plan.services.extend(part.services);
+                self.plan.routes.extend(part.routes);
+            }
+        }
+    }
+}
+
+/// Why a part cannot be followed beside the others, in words.
+fn fault(plan: &Plan, names: &BTreeSet<String>, part: &Plan) -> Option<String> {
+    if let Err(fault) = part.validate() {
+        return Some(fault.to_string());
+    }
+    if let Some(twice) = part.services.iter().find(|service| names.contains(&service.name)) {
+        return Some(format!("another service is called {} as well", twice.name));
+    }
+    let routes = plan.routes.len() + part.routes.len();
+    if routes > MAX_ROUTES {
+        return Some(format!("all services together would have {routes} routes, the limit is {MAX_ROUTES}"));
+    }
+    let services = plan.services.len() + part.services.len();
+    (services > MAX_SERVICES).then(|| format!("there would be {services} services, the limit is {MAX_SERVICES}"))
+}
+
+/// The part of a stateless service, of its versions.
+fn stateless(versions: &[Version<'_>], deployed: &Deployments) -> Plan {
+    let mut part = Plan::default();
+    for version in versions {
+        let upstreams = version.upstreams.clone();
         let attempts = if upstreams.len() > 1 { ATTEMPTS } else { 1 };
-        let limits = ReleaseLimits { attempts, ..component_limits(manifest) };
-        add(&mut plan, manifest, version.service.clone(), upstreams, limits);
+        let limits = ReleaseLimits { attempts, ..component_limits(version.manifest) };
+        add(&mut part, version.manifest, version.service.clone(), upstreams, limits);
     }
-    for version in &versions {
-        let absent = absent(&versions, deployed, &version.service);
-        if let Some(absent) = &absent {
-            add_absent(&mut plan, &version.service, absent);
-        }
-        add_routes(&mut plan, version.manifest, |_| shares(&versions, absent.as_ref(), &version.service));
+    let absent = absent(versions, deployed);
+    if let Some(absent) = &absent {
+        add_absent(&mut part, absent);
     }
-    for manifest in routed {
-        for port in ports(manifest) {
-            let at = served.get(&(manifest.id.to_string(), port.to_string()));
-            let upstreams = at.map(|at| Upstream::new(port.to_string(), upstream_at(at))).into_iter().collect();
-            add(&mut plan, manifest, of_port(manifest, port), upstreams, ReleaseLimits::default());
-        }
-        add_routes(&mut plan, manifest, |written| {
-            let service = written.port.as_ref().map_or_else(|| service(manifest), |port| of_port(manifest, port));
-            vec![Target { service, version: None, weight: 1 }]
-        });
+    for version in versions {
+        add_routes(&mut part, version.manifest, |_| shares(versions, absent.as_ref()));
     }
-    plan
+    part
 }
 
-/// Requests that a component takes at once, those that wait for an instance included.
-pub(super) fn requests_at_once(manifest: &Manifest) -> u32 {
-    let http = &manifest.http;
-    http.instances.saturating_mul(http.concurrency).saturating_add(http.queue)
-}
-
-/// All versions that run here or elsewhere, by name and version. What runs here is as this node knows it; of what does
-/// not, the node with the lowest number says what it is, and the highest share counts. Another bundle under the same
-/// name and version is another program, and gets none of the requests. The shares of a service that is in the log are
-/// those of the log.
-pub(super) fn versions<'a>(components: &'a [Component], nodes: &'a Nodes, deployed: &Deployments) -> Vec<Version<'a>> {
-    let mut versions: BTreeMap<&ServiceId, Version<'a>> = BTreeMap::new();
-    for component in components {
-        let requests = requests_at_once(component.manifest());
-        let upstream = Upstream { requests, ..Upstream::new(HERE, At::Handler(component.handler())) };
-        let version = Version {
-            manifest: component.manifest(),
-            service: component.service().to_owned(),
-            bundle: component.digest().to_string(),
-            weight: component.weight(),
-            is_here: true,
-            upstreams: vec![upstream],
-        };
-        versions.insert(&component.manifest().id, version);
+/// The part of a replicated service, each of whose ports is a service to the front end.
+fn routed(manifest: &Manifest, served: &BTreeMap<(String, String), Endpoint>) -> Plan {
+    let mut part = Plan::default();
+    for port in ports(manifest) {
+        let at = served.get(&(manifest.id.to_string(), port.to_string()));
+        let upstreams = at.map(|at| Upstream::new(port.to_string(), upstream_at(at))).into_iter().collect();
+        add(&mut part, manifest, of_port(manifest, port), upstreams, ReleaseLimits::default());
     }
-    for node in nodes.values() {
-        for there in node.hosts.values() {
-            let (manifest, hosted) = (&*there.manifest, &there.hosted);
-            let version = versions.entry(&manifest.id).or_insert_with(|| Version {
-                manifest,
-                service: service(manifest),
-                bundle: hosted.bundle.clone(),
-                weight: 0,
-                is_here: false,
-                upstreams: Vec::new(),
-            });
-            if version.bundle != hosted.bundle {
-                continue;
-            }
-            if !version.is_here {
-                version.weight = version.weight.max(hosted.weight);
-            }
-            version.upstreams.push(Upstream {
-                requests: hosted.requests.clamp(1, MAX_REQUESTS),
-                is_draining: !there.is_ready(),
-                ..Upstream::new(node_name(node.dial.node()), At::Inner(node.dial.clone()))
-            });
-        }
-    }
-    for (id, version) in &mut versions {
-        if let Some(deployment) = deployed.get(&version.service) {
-            version.weight = release(deployment, id).map_or(0, |release| release.weight);
-        }
-    }
-    let mut versions: Vec<Version<'a>> = versions.into_values().collect();
-    drop_undeployed(&mut versions, deployed);
-    versions
-}
-
-/// Of a service that is in the log its versions there count alone, once one of them is known: others end.
-fn drop_undeployed(versions: &mut Vec<Version<'_>>, deployed: &Deployments) {
-    let is_deployed = |version: &Version<'_>| {
-        deployed.get(&version.service).map(|deployment| release(deployment, &version.manifest.id).is_some())
-    };
-    let known: BTreeSet<String> = (versions.iter())
-        .filter(|version| is_deployed(version) == Some(true))
-        .map(|version| version.service.clone())
-        .collect();
-    versions.retain(|version| is_deployed(version) != Some(false) || !known.contains(&version.service));
-}
-
-/// What the log says, by `namespace/name`.
-pub(super) type Deployments = BTreeMap<String, Deployment>;
-
-/// What the log has of a version of the service.
-pub(super) fn release<'a>(deployment: &'a Deployment, id: &ServiceId) -> Option<&'a Logged> {
-    let version = id.version.to_string();
-    deployment.releases.iter().find(|release| release.version == version)
-}
-
-/// The name of the upstream of a release that is on another node.
-pub(super) fn node_name(node: NodeId) -> String {
-    format!("node {node}")
+    add_routes(&mut part, manifest, |written| {
+        let service = written.port.as_ref().map_or_else(|| service(manifest), |port| of_port(manifest, port));
+        vec![Target { service, version: None, weight: 1 }]
+    });
+    part
 }
 
 /// Where all versions that are known were given no share by the log: one that has a share and is nowhere. Its requests
 /// are answered with 503, and not by a version that is to get none.
-fn absent(versions: &[Version<'_>], deployed: &Deployments, service: &str) -> Option<semver::Version> {
-    let deployment = deployed.get(service)?;
-    let is_in_log = |version: &Version<'_>| release(deployment, &version.manifest.id).is_some();
-    let mut known = versions.iter().filter(|version| version.service == service);
-    let is_dark = known.all(|version| version.weight == 0 && is_in_log(version));
+fn absent(versions: &[Version<'_>], deployed: &Deployments) -> Option<semver::Version> {
+    let deployment = deployed.get(&versions.first()?.service)?;
+    let is_dark = versions.iter().all(|version| version.weight == 0 && version.is_in_log == Some(true));
     let release = deployment.releases.iter().find(|release| release.weight > 0)?;
     is_dark.then(|| release.version.parse().ok()).flatten()
 }
 
-fn add_absent(plan: &mut Plan, service: &str, version: &semver::Version) {
+fn add_absent(part: &mut Plan, version: &semver::Version) {
     let release =
         Release { version: version.clone(), upstreams: Vec::new(), limits: ReleaseLimits::default(), health: None };
-    let known = plan.services.iter_mut().find(|known| known.name == service);
-    if let Some(known) = known.filter(|known| known.releases.iter().all(|known| known.version != *version)) {
-        known.releases.push(release);
+    for service in &mut part.services {
+        if service.releases.iter().all(|known| known.version != *version) {
+            service.releases.push(release.clone());
+        }
     }
 }
 
 /// The versions of a stateless service with their shares of its requests. Where none has a share, and none is absent
 /// that has one, the highest has all.
-fn shares(versions: &[Version<'_>], absent: Option<&semver::Version>, service: &str) -> Vec<Target> {
-    let of = || versions.iter().filter(|version| version.service == service);
-    let highest = of().max_by(|one, other| rank(&one.manifest.id).cmp(&rank(&other.manifest.id)));
-    let is_shared = of().any(|version| version.weight > 0);
-    let target = |version: &Version<'_>| Target {
-        service: service.to_owned(),
-        version: Some(version.manifest.id.version.as_semver().clone()),
-        weight: match is_shared {
-            true => version.weight,
-            false if absent.is_some() => 0,
-            false => u16::from(highest.is_some_and(|highest| highest.manifest.id == version.manifest.id)),
-        },
+fn shares(versions: &[Version<'_>], absent: Option<&semver::Version>) -> Vec<Target> {
+    let highest = versions.iter().max_by(|one, other| rank(&one.manifest.id).cmp(&rank(&other.manifest.id)));
+    let is_shared = versions.iter().any(|version| version.weight > 0);
+    let weight = |version: &Version<'_>| match is_shared {
+        true => version.weight,
+        false if absent.is_some() => 0,
+        false => u16::from(highest.is_some_and(|highest| highest.manifest.id == version.manifest.id)),
     };
-    let absent =
-        absent.map(|version| Target { service: service.to_owned(), version: Some(version.clone()), weight: 1 });
-    of().map(target).chain(absent).collect()
+    let target = |version: &Version<'_>, number: &semver::Version, weight| Target {
+        service: version.service.clone(),
+        version: Some(number.clone()),
+        weight,
+    };
+    let known =
+        versions.iter().map(|version| target(version, version.manifest.id.version.as_semver(), weight(version)));
+    let absent = absent.zip(versions.first()).map(|(number, version)| target(version, number, 1));
+    known.chain(absent).collect()
 }
 
 /// Which of two versions is the one that a service's requests go to when nothing else is said: a higher one, but one
@@ -304,13 +271,20 @@ pub(super) fn faults(manifest: &Manifest) -> Vec<String> {
 mod tests {
     use std::sync::Arc;
 
+    use refrain_sequencer::shard::Deployment;
+    use refrain_service::BundleDigest;
     use refrain_wire::control::Release as InLog;
     use refrain_wire::stream::{Hello, Role};
-    use refrain_wire::{ClusterId, Generation, Position};
+    use refrain_wire::{ClusterId, Generation, NodeId, Position};
 
+    use super::super::hearing::There;
     use super::super::hosted::{Condition, Hosted};
-    use super::super::nodes::{Node, NodeDial, There};
+    use super::super::nodes::{Node, NodeDial};
     use super::*;
+
+    fn digest(bundle: u8) -> BundleDigest {
+        BundleDigest::new([bundle; 32])
+    }
 
     /// What a node hosts: versions with their bundles and shares, and how they are.
     fn node(id: u64, hosts: &[(&str, u8, u16, Condition)]) -> (NodeId, Node) {
@@ -320,18 +294,21 @@ mod tests {
                  kind = \"http\"\nmode = \"stateless\"\n[[routes]]\npath = \"/{version}/...\"\n"
             );
             let manifest = Arc::new(Manifest::parse(&text).unwrap());
-            let (bundle, manifest_text) = (format!("{bundle:064}"), text.as_str().into());
-            let (weight, condition) = (*weight, *condition);
-            let hosted = Hosted { bundle, weight, requests: 9, condition, manifest: manifest_text };
-            (manifest.id.to_string(), There { hosted, manifest })
+            let (bundle, weight, condition) = (digest(*bundle), *weight, *condition);
+            let told = bundle.to_string();
+            let hosted =
+                Hosted { bundle: told, weight, requests: 9, condition, in_log: 0, manifest: text.as_str().into() };
+            (manifest.id.to_string(), There { hosted, bundle, manifest })
         };
         let hello = Hello::new(Role::Http, ClusterId([0; 16]), Generation([0; 16]), NodeId(1));
         let dial = Arc::new(NodeDial::new(NodeId(id), String::new(), hello));
-        (NodeId(id), Node { dial, hosts: hosts.iter().map(there).collect() })
+        (NodeId(id), Node { dial, hosts: hosts.iter().map(there).collect(), followed: Position(0) })
     }
 
     fn planned(nodes: &Nodes, deployed: &Deployments) -> Plan {
-        let plan = plan(&[], nodes, deployed, &[], &BTreeMap::new());
+        let known = Known { components: &[], nodes, deployed, routed: &[], served: &BTreeMap::new() };
+        let Planned { plan, left_out } = plan(&known);
+        assert_eq!(left_out, Problems::new());
         plan.validate().unwrap();
         plan
     }
@@ -369,7 +346,10 @@ mod tests {
     #[test]
     fn the_shares_of_a_service_that_is_in_the_log_are_those_of_the_log() {
         let nodes: Nodes = [node(1, &[("1.0.0", 1, 100, Ready), ("1.1.0", 2, 0, Ready)])].into();
-        let release = |version: &str, weight| InLog { version: version.into(), bundle: [0; 32], weight };
+        let release = |version: &str, weight| {
+            let bundle = if version == "1.0.0" { 1 } else { 2 };
+            InLog { version: version.into(), bundle: [bundle; 32], weight }
+        };
         let deployed =
             |releases| Deployments::from([("tests/web".to_owned(), Deployment { at: Position(7), releases })]);
         let shares = |releases| -> Vec<u16> {
@@ -380,5 +360,51 @@ mod tests {
         assert_eq!(shares(vec![release("1.2.0", 9)]), [0, 1], "somebody has to answer until it is there");
         let dark = vec![release("1.1.0", 0), release("1.2.0", 9)];
         assert_eq!(shares(dark), [0, 1], "one that is to get nothing gets nothing, though the other is nowhere yet");
+    }
+
+    #[test]
+    fn a_number_of_the_log_means_its_bundle_and_no_other() {
+        let deployed = |version: &str, bundle, weight| {
+            let releases = vec![InLog { version: version.into(), bundle: [bundle; 32], weight }];
+            Deployments::from([("tests/web".to_owned(), Deployment { at: Position(7), releases })])
+        };
+        let nodes: Nodes = [
+            node(1, &[("1.0.0", 1, 100, Ready)]),
+            node(2, &[("1.0.0", 2, 100, Ready)]),
+            node(3, &[("1.0.0", 1, 100, Ready)]),
+        ]
+        .into();
+        let of =
+            |deployed| shown(&planned(&nodes, &deployed)).into_iter().map(|(_, nodes, _)| nodes.join(", ")).collect();
+        let (first, second): (Vec<String>, Vec<String>) =
+            (of(deployed("1.0.0", 1, 100)), of(deployed("1.0.0", 2, 100)));
+        assert_eq!((first, second), (vec!["node 1, node 3".to_owned()], vec!["node 2".to_owned()]));
+        let neither = planned(&nodes, &deployed("1.0.0", 3, 100));
+        assert_eq!(shown(&neither), [("1.0.0".to_owned(), vec!["node 1", "node 3"], 1)], "until the log's is there");
+    }
+
+    #[test]
+    fn a_service_that_cannot_be_followed_is_left_out_and_the_others_are_not() {
+        let part = |name: &str, path: &str| {
+            let release = Release {
+                version: semver::Version::new(1, 0, 0),
+                upstreams: Vec::new(),
+                limits: ReleaseLimits::default(),
+                health: None,
+            };
+            let health = Some(Health { path: path.to_owned(), ..Health::default() });
+            let service = Service { name: name.to_owned(), releases: vec![Release { health, ..release }] };
+            Plan { services: vec![service], ..Plan::default() }
+        };
+        let (mut planned, mut names) = (Planned::default(), BTreeSet::new());
+        planned.take(&mut names, "a/one".into(), part("a/one", "/"));
+        planned.take(&mut names, "a/two".into(), part("a/two", "no path"));
+        planned.take(&mut names, "a/three".into(), part("a/one", "/"));
+        planned.take(&mut names, "a/four".into(), part("a/four", "/"));
+        let left: Vec<(&str, &str)> = planned.left_out.iter().map(|(of, why)| (of.as_str(), why.as_str())).collect();
+        let path = "the plan has 1 faults: health of release a/two@1.0.0: \"no path\" is not a path";
+        assert_eq!(left, [("a/three", "another service is called a/one as well"), ("a/two", path)]);
+        assert_eq!(planned.plan.services.iter().map(|of| of.name.as_str()).collect::<Vec<_>>(), ["a/one", "a/four"]);
+        planned.plan.validate().unwrap();
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use refrain_api::{GuestLines, HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus};
+use refrain_api::{GuestLines, HttpProblem, HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus};
 use refrain_front::{Front, ListenAt, ReleaseMetrics, UpstreamMetrics};
 use refrain_service::{Manifest, ServiceId};
 
 use super::component::Component;
 use super::hosted::Condition;
-use super::{Http, State, routes};
+use super::state::State;
+use super::{Http, routes, versions};
 
 impl Http {
     /// What is served now; nothing when nothing is.
@@ -20,8 +21,10 @@ impl Http {
         let by_release: ByRelease = (metrics.releases.into_iter())
             .map(|release| ((release.service.clone(), release.version.to_string()), release))
             .collect();
-        let versions = routes::versions(&state.components, &state.nodes, &state.said.services);
-        if !state.listens && versions.is_empty() {
+        let known = state.known();
+        let versions = known.versions();
+        let problems = problems(&state);
+        if !state.listens && versions.is_empty() && problems.is_empty() {
             return None;
         }
         let stateless = versions.iter().map(|version| self.version_status(&state, version, &by_release));
@@ -32,6 +35,7 @@ impl Http {
             connections: metrics.connections,
             refused: metrics.refused,
             services: stateless.chain(routed).collect(),
+            problems,
             code_cached,
             code_compiled,
         })
@@ -41,7 +45,8 @@ impl Http {
     /// it is no stateless service that is known.
     pub(crate) fn guest_lines(&self, service: &str, after: Option<u64>, count: usize) -> Option<GuestLines> {
         let state = self.state.lock();
-        let versions = routes::versions(&state.components, &state.nodes, &state.said.services);
+        let known = state.known();
+        let versions = known.versions();
         let is_known = versions.iter().any(|version| version.service == service);
         is_known.then(|| self.lines.lock().read(service, after, count, self.node.0))
     }
@@ -67,6 +72,12 @@ impl Http {
         };
         addresses.iter().enumerate().map(url).collect()
     }
+}
+
+/// What cannot run here, and what the front end does without.
+fn problems(state: &State) -> Vec<HttpProblem> {
+    let all = state.left_out.iter().chain(&state.not_hosted);
+    all.map(|(service, reason)| HttpProblem { service: service.clone(), reason: reason.clone() }).collect()
 }
 
 fn manifests(state: &State) -> impl Iterator<Item = &Manifest> {
@@ -96,18 +107,18 @@ impl Http {
     fn version_status(
         &self,
         state: &State,
-        version: &routes::Version<'_>,
+        version: &versions::Version<'_>,
         by_release: &ByRelease,
     ) -> HttpServiceStatus {
         let manifest = version.manifest;
-        let component = state.find(&manifest.id);
+        let component = state.find(&manifest.id).filter(|component| component.digest() == version.bundle);
         let counted = component.map(Component::counted);
         let number = manifest.id.version.to_string();
         let release = by_release.get(&(version.service.clone(), number.clone()));
         let upstreams = release.into_iter().flat_map(|release| &release.upstreams);
         HttpServiceStatus {
             stateless: true,
-            bundle: Some(version.bundle.clone()),
+            bundle: Some(version.bundle.to_string()),
             weight: version.weight,
             routes: manifest.routes.iter().map(|route| format!("{}{}", route.host, route.path)).collect(),
             instances: counted.map(|counted| counted.instances.saturating_sub(counted.dropped)),
@@ -118,7 +129,7 @@ impl Http {
     }
 
     fn upstream_status(&self, state: &State, id: &ServiceId, upstream: &UpstreamMetrics) -> HttpUpstreamStatus {
-        let mut elsewhere = state.nodes.iter().filter(|(node, _)| routes::node_name(**node) == upstream.name);
+        let mut elsewhere = state.nodes.iter().filter(|(node, _)| versions::node_name(**node) == upstream.name);
         let elsewhere = elsewhere.next();
         let condition =
             elsewhere.and_then(|(_, node)| node.hosts.get(&id.to_string())).map(|there| there.hosted.condition);

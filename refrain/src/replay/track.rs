@@ -101,7 +101,7 @@ impl<'a> Track<'a> {
         // Replicas vote to the proxies of epochs that were open before the entry.
         let epochs: Vec<Epoch> = self.shard.epochs().keys().copied().collect();
         self.history.set_epochs(&epochs);
-        let applied = self.shard.apply(&entry);
+        let applied = self.shard.apply(&entry).with_context(|| format!("entry {position} is not understood"))?;
         note(&self.history, &applied);
         self.meet(&applied);
         let turn = self.turn(&applied);

@@ -16,6 +16,8 @@ use super::{Inner, Reply};
 pub struct Said {
     /// The last entry that was applied when it was looked at; 0 before that.
     pub at: Position,
+    /// The last change of them that this process knows of; 0 when it knows of none.
+    pub changed: Position,
     /// Stateless services and their versions.
     pub services: Arc<BTreeMap<String, Deployment>>,
 }
@@ -30,11 +32,22 @@ impl Deployed {
     pub fn subscribe(&self) -> watch::Receiver<Said> {
         self.0.subscribe()
     }
+
+    /// What it said last.
+    #[must_use]
+    pub fn now(&self) -> Said {
+        self.0.borrow().clone()
+    }
 }
 
 impl Inner {
     /// The first shard's state has changed, or was read.
     pub(super) fn tell_deployed(&self) {
+        self.tell_deployed_changed(Position(0));
+    }
+
+    /// The same, after a change that is known to stand at a position.
+    fn tell_deployed_changed(&self, changed: Position) {
         if self.shard() == ShardId::FIRST {
             self.deployed.0.send_if_modified(|said| {
                 self.view.with_shard(|shard| {
@@ -43,6 +56,8 @@ impl Inner {
                     if *said.services != *shard.deployed() {
                         said.services = Arc::new(shard.deployed().clone());
                     }
+                    let newest = shard.deployed().values().map(|deployment| deployment.at).max();
+                    said.changed = said.changed.max(changed).max(newest.unwrap_or_default());
                     is_new
                 })
             });
@@ -54,7 +69,7 @@ impl Inner {
         if changes.is_empty() {
             return;
         }
-        self.tell_deployed();
+        self.tell_deployed_changed(at);
         for change in changes {
             self.answer(GroupId::SHARD, &Control::Shard(change.clone()), at);
         }

@@ -4,13 +4,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use refrain_sequencer::sequencer::RunError;
 use refrain_sequencer::shard::ShardState;
 use refrain_wire::limits::MAX_STATE_BYTES;
 use refrain_wire::message::Message as _;
 use refrain_wire::message::feed::{FromMember, ToMember};
 use refrain_wire::message::pieces::{Assembly, Piece};
 use refrain_wire::stream::Role;
-use refrain_wire::{Entry, NodeId, Position};
+use refrain_wire::{DecodeError, Entry, NodeId, Position};
 
 use super::Inner;
 use super::peers::DialError;
@@ -144,7 +145,7 @@ impl Inner {
         if position <= self.view.position() {
             return Ok(());
         }
-        let state = ShardState::decode(bytes).map_err(std::io::Error::other)?;
+        let state = ShardState::decode(bytes).map_err(|error| self.not_understood(position, error))?;
         if self.is_fresh() {
             *feed.state.borrow_mut() = state;
             feed.recent.begin_after(position);
@@ -162,11 +163,20 @@ impl Inner {
         if position <= self.view.position() {
             return Ok(());
         }
-        let entry = Entry::decode(position, &bytes)?;
-        let applied = feed.apply(&entry);
+        let applied = Entry::decode(position, &bytes).and_then(|entry| feed.apply(&entry));
+        let applied = applied.map_err(|error| self.not_understood(position, error))?;
         super::start::note(&self.history, &applied);
         feed.recent.push(position, bytes);
         self.committed(&applied);
         Ok(())
+    }
+
+    /// What is committed is not understood here, whichever member tells it: the loop ends, as that of a member does.
+    fn not_understood(&self, position: Position, source: DecodeError) -> LinkError {
+        let error = anyhow::Error::new(RunError::BadEntry { position, source });
+        tracing::error!(error = format!("{error:#}"), "the log cannot be followed");
+        *self.failure.borrow_mut() = Some(format!("{error:#}"));
+        self.ended.send_replace(true);
+        LinkError::Done
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use refrain_sequencer::raft::RaftLog;
 use refrain_sequencer::sequencer::Sequencer;
 use refrain_sequencer::shard::{Applied, ShardState};
-use refrain_wire::{Entry, Generation, Position};
+use refrain_wire::{DecodeError, Entry, Generation, Position};
 
 use crate::feed::Recent;
 use crate::history::EntrySource;
@@ -21,7 +21,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Applies the next committed entry.
-    pub(super) fn apply(&self, entry: &Entry) -> Applied {
+    pub(super) fn apply(&self, entry: &Entry) -> Result<Applied, DecodeError> {
         self.state.borrow_mut().apply(entry)
     }
 }

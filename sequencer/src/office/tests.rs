@@ -81,7 +81,7 @@ impl Desk {
         let batches = vec![GroupRecords { group, records: writer.take() }];
         let draft = Draft { time: self.log_time(), submissions: Vec::new(), batches };
         let position = self.shard.position().next();
-        let applied = self.shard.apply(&Entry::decode(position, &draft.encode(position)).unwrap());
+        let applied = self.shard.apply(&Entry::decode(position, &draft.encode(position)).unwrap()).unwrap();
         self.office.applied(&applied, &self.shard, self.now);
         applied
     }

@@ -16,7 +16,7 @@ impl Core {
             match ShardState::decode(bytes) {
                 Ok(shard) => state.restore(shard),
                 Err(error) => {
-                    tracing::error!(%position, %error, "the state in place of earlier entries cannot be decoded");
+                    tracing::error!(%position, %error, "the state in place of earlier entries is not understood");
                     state.broken = Some((position, error));
                     return self.work.notify_one();
                 }

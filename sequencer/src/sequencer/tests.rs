@@ -298,8 +298,10 @@ fn what_is_replayed_gives_the_same_state() {
         shell.until(|seen| accepted(seen) == [1]).await;
         let entries = shell.sequencer.log().read(Position(1), usize::MAX).unwrap();
         let mut replayed = super::ShardState::new();
-        let again: Vec<Applied> =
-            entries.iter().map(|(position, bytes)| replayed.apply(&Entry::decode(*position, bytes).unwrap())).collect();
+        let again: Vec<Applied> = entries
+            .iter()
+            .map(|(position, bytes)| replayed.apply(&Entry::decode(*position, bytes).unwrap()).unwrap())
+            .collect();
         assert_eq!(again, shell.seen.borrow().committed);
         shell.sequencer.with_shard(|shard| assert_eq!(*shard, replayed));
     });
@@ -383,23 +385,33 @@ fn what_waits_behind_a_number_that_was_dropped_is_submitted_again() {
 }
 
 #[test]
-fn a_committed_entry_that_cannot_be_decoded_ends_the_run() {
-    on_loop(async {
-        let sink = Arc::new(parking_lot::Mutex::new(None));
-        let keep = sink.clone();
-        let seams =
-            Seams { clock: Box::new(TestClock(Cell::new(0))), entropy: sim_entropy(1), limits: Limits::default() };
-        let sequencer = Sequencer::open(
-            seams,
-            |_| {},
-            async |given: crate::log::CommitSink| {
-                *keep.lock() = Some(given.clone());
-                Ok::<_, AppendError>(MemoryLog::new(Generation([0; 16]), None, given))
-            },
-        );
-        let sequencer = sequencer.await.unwrap();
-        (sink.lock().take().unwrap())(Delivery::Entry { position: Position(1), bytes: &vec![1, 2, 3].into() });
-        let error = sequencer.run().await.unwrap_err();
-        assert_eq!(error.to_string(), "the committed entry at position 1 cannot be decoded");
-    });
+fn a_committed_entry_that_is_not_understood_ends_the_run() {
+    // Bytes that are no entry, and one whose control a newer version knows.
+    let control = GroupRecords { group: GroupId::SHARD, records: vec![8, 1, 0, 0, 0, 0, 0, 0, 99].into() };
+    let newer = Draft { batches: vec![control], ..Draft::default() }.encode(Position(1));
+    let of_newer = "control kind has the unknown value 99";
+    for (bytes, cause) in [(vec![1, 2, 3].into(), "submission epoch is cut short"), (newer, of_newer)] {
+        on_loop(async {
+            let sink = Arc::new(parking_lot::Mutex::new(None));
+            let keep = sink.clone();
+            let seams =
+                Seams { clock: Box::new(TestClock(Cell::new(0))), entropy: sim_entropy(1), limits: Limits::default() };
+            let sequencer = Sequencer::open(
+                seams,
+                |_| panic!("nothing of it is told"),
+                async |given: crate::log::CommitSink| {
+                    *keep.lock() = Some(given.clone());
+                    Ok::<_, AppendError>(MemoryLog::new(Generation([0; 16]), None, given))
+                },
+            );
+            let sequencer = sequencer.await.unwrap();
+            (sink.lock().take().unwrap())(Delivery::Entry { position: Position(1), bytes: &bytes });
+            let error = sequencer.run().await.unwrap_err();
+            let version = env!("CARGO_PKG_VERSION");
+            let words = format!("this version, {version}, does not understand what is committed at position 1");
+            assert_eq!(error.to_string(), words);
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            assert!(source.contains(cause), "{source}");
+        });
+    }
 }

@@ -1,6 +1,7 @@
 //! The bytes of a shard's state: what a member keeps when it cuts its log, and gives to one that joins.
 //!
-//! Canonical: one state has one form, and only that form is read, or those of versions 1 to 3.
+//! Canonical: one state has one form. Read are that form and what earlier versions wrote. A state is written in the
+//! lowest version that has all of it: nodes that know no stateless services read it as long as there are none.
 //! Integers are little endian; `docs/formats.md` draws it. Whoever keeps the bytes adds a checksum.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +14,8 @@ use refrain_wire::{DecodeError, Digest, Epoch, GroupId, Incarnation, NodeId, Pos
 use super::group::{Capture, Checkpoint, MAX_EARLIER_PROGRAMS, Program};
 use super::{Deployment, EpochState, Group, MAX_DEPLOYED, MAX_GROUPS, MAX_PLACED, Recorded, SeatState, ShardState};
 
-const VERSION: u8 = 4;
-/// Without stateless services.
+/// With stateless services, one at least; the first nodes that had them wrote it without any as well.
+const VERSION_4: u8 = 4;
 const VERSION_3: u8 = 3;
 /// Whose epochs are for no outward calls.
 const VERSION_2: u8 = 2;
@@ -65,7 +66,7 @@ impl Writer {
     }
 
     fn state(&mut self, state: &ShardState) {
-        self.u8(VERSION);
+        self.u8(if state.deployed.is_empty() { VERSION_3 } else { VERSION_4 });
         self.u64(state.position.0);
         self.u64(state.time.micros());
         self.u64(state.term);
@@ -91,8 +92,14 @@ impl Writer {
             self.bytes(service.as_bytes());
             self.u16(shard.0);
         }
-        self.u32(state.deployed.len() as u32);
-        for (service, deployment) in &state.deployed {
+        if !state.deployed.is_empty() {
+            self.deployed(&state.deployed);
+        }
+    }
+
+    fn deployed(&mut self, deployed: &BTreeMap<String, Deployment>) {
+        self.u32(deployed.len() as u32);
+        for (service, deployment) in deployed {
             self.u16(service.len() as u16);
             self.bytes(service.as_bytes());
             self.u64(deployment.at.0);
@@ -224,7 +231,7 @@ impl Reader<'_> {
     fn state(&mut self) -> Read<ShardState> {
         let version = self.u8("version of the shard's state")?;
         let known = match version {
-            VERSION | VERSION_3 | VERSION_2 => GROUP_FLAGS | HAS_HISTORY | HAS_CAPTURED,
+            VERSION_4 | VERSION_3 | VERSION_2 => GROUP_FLAGS | HAS_HISTORY | HAS_CAPTURED,
             VERSION_1 => GROUP_FLAGS,
             other => return Err(unknown("version of the shard's state", other)),
         };

@@ -4,13 +4,16 @@
 
 use bytes::Bytes;
 use refrain_wire::record::{RECORD_HEADER_BYTES, records};
-use refrain_wire::{Control, Epoch, Record};
+use refrain_wire::{Control, DecodeError, Epoch, Record};
+
+/// The bytes of the record that `rest` begins with, which has a header.
+fn record_bytes(rest: &[u8]) -> usize {
+    RECORD_HEADER_BYTES + u32::from_le_bytes([rest[1], rest[2], rest[3], 0]) as usize
+}
 
 /// Splits off the first record's bytes; what cannot be a record ends the walk.
 fn split_record(rest: &mut Bytes) -> Option<Bytes> {
-    let header = rest.get(..RECORD_HEADER_BYTES)?;
-    let len = u32::from_le_bytes([header[1], header[2], header[3], 0]) as usize;
-    let end = RECORD_HEADER_BYTES + len;
+    let end = (rest.len() >= RECORD_HEADER_BYTES).then(|| record_bytes(rest))?;
     (end <= rest.len()).then(|| rest.split_to(end))
 }
 
@@ -18,19 +21,31 @@ fn decode(record: &Bytes) -> Option<Record> {
     records(record).next()?.ok()
 }
 
-/// The controls among the leader's records, each with its place among them, and where the first mark stands.
-pub(super) fn leader_controls(batch: &Bytes) -> (Vec<(usize, Control)>, usize) {
-    let mut rest = batch.clone();
+/// The leader's own records of a batch, as far as the shard's state follows from them.
+pub(super) struct Leading {
+    /// The controls, each with its place among the records.
+    pub(super) controls: Vec<(usize, Control)>,
+    /// Where the first mark stands.
+    pub(super) first_origin: usize,
+}
+
+/// What the leader says in a batch.
+///
+/// # Errors
+/// When one of its records is not understood: a newer version wrote it. What others follow and this node skips would
+/// give it another state than theirs.
+pub(super) fn leading(batch: &Bytes) -> Result<Leading, DecodeError> {
     let mut controls = Vec::new();
-    for nth in 0.. {
-        let at = batch.len() - rest.len();
-        match split_record(&mut rest).as_ref().and_then(decode) {
-            Some(Record::Control(control)) => controls.push((nth, control)),
-            Some(Record::Origin(_)) | None => return (controls, at),
-            Some(_) => {}
+    let mut first_origin = 0;
+    for (nth, record) in records(batch).enumerate() {
+        match record? {
+            Record::Origin(_) => break,
+            Record::Control(control) => controls.push((nth, control)),
+            _ => {}
         }
+        first_origin += record_bytes(&batch[first_origin..]);
     }
-    unreachable!("a batch ends")
+    Ok(Leading { controls, first_origin })
 }
 
 /// The leader's records without those in `ignored`, and the records behind the marks of epochs that `keep` wants.

@@ -62,7 +62,7 @@ fn apply(state: &mut ShardState, submissions: &[SubmissionId], batches: &[GroupR
 fn apply_at(state: &mut ShardState, time: u64, submissions: &[SubmissionId], batches: &[GroupRecords]) -> Applied {
     let position = state.position().next();
     let draft = Draft { time: Time::from_micros(time), submissions: submissions.to_vec(), batches: batches.to_vec() };
-    state.apply(&Entry::decode(position, &draft.encode(position)).unwrap())
+    state.apply(&Entry::decode(position, &draft.encode(position)).unwrap()).unwrap()
 }
 
 /// A state with one group and the epochs 1 and 2, of the proxies 1 and 2.
@@ -206,6 +206,31 @@ fn a_halted_group_is_given_the_leaders_records_alone_until_it_is_resumed() {
 }
 
 #[test]
+fn what_a_newer_leader_says_is_an_error_and_nothing_of_its_entry_is_applied() {
+    // A control of kind 99, and a record of kind 99.
+    for unknown in [&[8, 1, 0, 0, 0, 0, 0, 0, 99][..], &[99, 0, 0, 0, 0, 0, 0, 0]] {
+        let of = |before: &[Record], after: &[Record]| {
+            let (before, after) = (batch(GroupId::SHARD, before).records, batch(GroupId::SHARD, after).records);
+            Bytes::from([&before[..], unknown, &after].concat())
+        };
+        let mut state = started();
+        let mut apply = |records| {
+            let batches =
+                vec![batch(ONE, &[Record::Control(Control::Audit)]), GroupRecords { group: GroupId(2), records }];
+            let draft = Draft { time: Time::from_micros(100), submissions: vec![id(1, 1)], batches };
+            let position = state.position().next();
+            let before = state.clone();
+            let applied = state.apply(&Entry::decode(position, &draft.encode(position)).unwrap());
+            assert!(applied.is_ok() || state == before, "a part of it is applied");
+            applied.map(drop).map_err(|error| error.to_string())
+        };
+        let error = apply(of(&[create("x/y")], &[Record::Control(Control::Audit)])).unwrap_err();
+        assert!(error.ends_with("kind has the unknown value 99"), "{error}");
+        assert_eq!(apply(of(&[create("x/y"), origin(1)], &[])), Ok(()), "the leader has looked at what proxies say");
+    }
+}
+
+#[test]
 fn controls_in_the_wrong_group_or_behind_a_mark_are_not_honoured() {
     let mut state = started();
     let applied = apply(
@@ -271,8 +296,12 @@ fn batches_of_unknown_groups_are_dropped() {
 proptest! {
     #[test]
     fn any_records_are_applied_without_panic(records in prop::collection::vec(any::<u8>(), 0..200), number in 0u64..3) {
-        let mut state = started();
-        let any = GroupRecords { group: ONE, records: Bytes::from(records) };
-        apply(&mut state, &[id(1, number)], &[any]);
+        let (mut state, before) = (started(), started());
+        let batches = vec![GroupRecords { group: ONE, records: Bytes::from(records) }];
+        let draft = Draft { time: Time::from_micros(100), submissions: vec![id(1, number)], batches };
+        let position = state.position().next();
+        if state.apply(&Entry::decode(position, &draft.encode(position)).unwrap()).is_err() {
+            assert_eq!(state, before, "nothing of it is applied");
+        }
     }
 }

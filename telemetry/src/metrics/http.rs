@@ -14,6 +14,12 @@ struct Version {
     version: String,
 }
 
+/// What cannot be served: a service, or a version of one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Problem {
+    service: String,
+}
+
 /// A version of a service, and the first digit of statuses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Class {
@@ -56,6 +62,11 @@ pub fn http_exposition(status: &HttpStatus) -> String {
     counter("refused", "Requests answered before it was known whom they concern", status.refused);
     counter("code_cached", "Components whose code came from the cache", status.code_cached);
     counter("code_compiled", "Components that were compiled", status.code_compiled);
+    let problems = Family::<Problem, Gauge>::default();
+    for problem in &status.problems {
+        problems.get_or_create(&Problem { service: problem.service.clone() }).set(1);
+    }
+    registry.register("problem", "1 for what cannot be served here; rctl status says why", problems);
     let (answers, in_flight) = (Family::<Class, Counter>::default(), Family::<Version, Gauge>::default());
     let (instances, trapped) = (Family::<Version, Gauge>::default(), Family::<Version, Counter>::default());
     let for_others = Family::<Version, Counter>::default();
@@ -102,7 +113,7 @@ pub fn http_exposition(status: &HttpStatus) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use refrain_api::{HttpServiceStatus, HttpUpstreamStatus};
+    use refrain_api::{HttpProblem, HttpServiceStatus, HttpUpstreamStatus};
 
     use super::*;
 
@@ -128,7 +139,8 @@ pub(super) mod tests {
                 failures: 5,
             }],
         };
-        HttpStatus { connections: 5, code_cached: 1, services: vec![service], ..HttpStatus::default() }
+        let problems = vec![HttpProblem { service: "a/c@1.0.0".into(), reason: "no node gave its bundle".into() }];
+        HttpStatus { connections: 5, code_cached: 1, services: vec![service], problems, ..HttpStatus::default() }
     }
 
     #[test]
@@ -137,6 +149,7 @@ pub(super) mod tests {
         for line in [
             "refrain_http_connections 5",
             "refrain_http_code_cached_total 1",
+            "refrain_http_problem{service=\"a/c@1.0.0\"} 1",
             "refrain_http_answers_total{service=\"a/b\",version=\"1.0.0\",status=\"2xx\"} 7",
             "refrain_http_in_flight{service=\"a/b\",version=\"1.0.0\"} 3",
             "refrain_http_instances{service=\"a/b\",version=\"1.0.0\"} 4",

@@ -126,8 +126,8 @@ pub fn shard_state(data: &[u8]) {
         let Some(position) = state.position().0.checked_add(1 + input.number() % 5) else { return };
         let entry = entry(Position(position), &mut input);
         let mut copy = ShardState::decode(&state.encode()).expect("its own bytes");
-        let applied = state.apply(&entry);
-        assert_eq!(copy.apply(&entry).batches, applied.batches);
+        let applied = state.apply(&entry).expect("its records decode");
+        assert_eq!(copy.apply(&entry).expect("its records decode").batches, applied.batches);
         assert_eq!(copy.encode(), state.encode());
         for batch in &applied.batches {
             check_records(&batch.records).expect("what is cut out leaves whole records");

@@ -17,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use semver::Version;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{http2, wire};
 use crate::balance::{Here, Lease, ReleaseState};
@@ -44,6 +45,10 @@ enum NoAnswer {
 pub(crate) async fn serve(own: Rc<Loop>, stream: TcpStream, place: InnerPlace) {
     let mut drain = own.shared.drain.subscribe();
     let patience = own.shared.patience;
+    // Whether the other end lives is asked from its first bytes on: until then nothing else would end this.
+    if !matches!(timeout(patience, stream.peek(&mut [0])).await, Ok(Ok(1))) {
+        return;
+    }
     let service = service_fn(move |request: Request<Incoming>| {
         let own = Rc::clone(&own);
         async move { Ok::<_, Infallible>(answer(&own, request).await) }

@@ -9,18 +9,16 @@ use std::time::Duration;
 use http::Request;
 use http::header::{HOST, HeaderValue, USER_AGENT};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::shared::Shared;
-use crate::balance::ReleaseState;
+use crate::balance::{ReleaseState, UpstreamState};
 use crate::body::Body;
 use crate::plan::{Endpoint, Health};
 use crate::upstream::{Pool, send};
 
-/// How often it is looked which questions are due.
-const STEP: Duration = Duration::from_millis(50);
-/// The same while no release is to be asked.
-const REST: Duration = Duration::from_millis(500);
+/// Between two looks when nothing is due.
+const REST: Duration = Duration::from_secs(5);
 
 /// When each release is asked next, by service and version.
 type Due = HashMap<String, Instant>;
@@ -29,12 +27,16 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let pool = Arc::new(Pool::default());
     let mut due = Due::new();
     let mut asked = JoinSet::new();
+    let mut swapped = shared.current.subscribe();
     loop {
+        swapped.borrow_and_update();
         let live = shared.current.get();
         due.retain(|key, _| live.all_releases().any(|release| key_of(release) == *key));
         for release in live.all_releases() {
             let Some(health) = &release.plan.health else {
-                release.upstreams.iter().for_each(|upstream| upstream.load.is_well.store(true, Relaxed));
+                release.upstreams.iter().for_each(|upstream| {
+                    note(&shared, upstream, true);
+                });
                 continue;
             };
             let now = Instant::now();
@@ -43,8 +45,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 *next = now + health.interval;
                 for (index, upstream) in release.upstreams.iter().enumerate() {
                     if !matches!(upstream.plan.endpoint, Endpoint::Inner(_)) {
-                        let patience = shared.patience;
-                        asked.spawn_local(ask(Arc::clone(&pool), Arc::clone(release), health.clone(), index, patience));
+                        asked.spawn_local(ask(
+                            Arc::clone(&shared),
+                            Arc::clone(&pool),
+                            Arc::clone(release),
+                            health.clone(),
+                            index,
+                        ));
                     }
                 }
             }
@@ -53,20 +60,34 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         drop(live);
         while asked.try_join_next().is_some() {}
         pool.sweep();
-        sleep(if due.is_empty() { REST } else { STEP }).await;
+        let rest = Instant::now() + REST;
+        let next = due.values().copied().min().map_or(rest, |next| next.min(rest));
+        tokio::select! {
+            () = sleep_until(next) => {}
+            // A new plan may have something that was never asked.
+            _ = swapped.changed() => {}
+        }
     }
+}
+
+/// Notes how an upstream is; whether that is new.
+fn note(shared: &Shared, upstream: &UpstreamState, is_well: bool) -> bool {
+    let is_new = upstream.load.is_well.swap(is_well, Relaxed) != is_well;
+    if is_new {
+        shared.health.send_replace(());
+    }
+    is_new
 }
 
 fn key_of(release: &ReleaseState) -> String {
     format!("{}@{}", release.service, release.plan.version)
 }
 
-async fn ask(pool: Arc<Pool>, release: Arc<ReleaseState>, health: Health, index: usize, patience: Duration) {
+async fn ask(shared: Arc<Shared>, pool: Arc<Pool>, release: Arc<ReleaseState>, health: Health, index: usize) {
     let upstream = &release.upstreams[index];
-    let request = question(&release, &health);
-    let sent = send(&pool, &release, upstream, request, patience);
+    let sent = send(&pool, &release, upstream, question(&release, &health), shared.patience);
     let is_well = matches!(timeout(health.timeout, sent).await, Ok(Ok(response)) if response.status().is_success());
-    if upstream.load.is_well.swap(is_well, Relaxed) != is_well {
+    if note(&shared, upstream, is_well) {
         let (service, version) = (&*release.service, &release.plan.version);
         tracing::info!(service, %version, upstream = upstream.plan.name, is_well, "an upstream changed its health");
     }

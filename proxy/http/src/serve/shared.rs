@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) clients: Arc<Clients>,
     pub(crate) gauges: Gauges,
     pub(crate) tls: Tls,
+    /// Told when an upstream begins or ceases to be well.
+    pub(crate) health: watch::Sender<()>,
     /// Becomes true once.
     pub(crate) drain: watch::Sender<bool>,
     pub(crate) is_draining: AtomicBool,
@@ -71,6 +73,7 @@ impl Shared {
             clients: Arc::new(Clients::new()),
             gauges: Gauges::default(),
             tls: Tls::new(),
+            health: watch::Sender::new(()),
             drain: watch::Sender::new(false),
             is_draining: AtomicBool::new(false),
             accepting: AtomicU32::new(0),

@@ -25,6 +25,8 @@ pub(super) enum ConnectError {
     Io(Address, #[source] io::Error),
     #[error("no connection to {address} in {} ms", .limit.as_millis())]
     Timeout { address: Address, limit: Duration },
+    #[error("every connection to {0} was closed at once")]
+    Closed(Address),
     #[error("the connection to {0} broke")]
     Http(Address, #[source] hyper::Error),
 }

@@ -84,7 +84,8 @@ impl Many {
         address: &Address,
         limits: (Duration, Duration),
     ) -> Result<(SendRequest<Body>, Stream), Arc<ConnectError>> {
-        loop {
+        // Others may have taken all places of a connection that was just made: not of as many as there may be.
+        for _ in 0..=MAX_LINES {
             let mut making = {
                 let mut all = self.by_address.lock();
                 let lines = all.entry(address.clone()).or_default();
@@ -100,6 +101,7 @@ impl Many {
                 Ok(None) | Err(_) => std::future::pending().await,
             }
         }
+        Err(Arc::new(ConnectError::Closed(address.clone())))
     }
 
     /// Forgets connections that are closed or were not used for long; those with requests stay.

@@ -167,8 +167,10 @@ fn an_upstream_that_is_not_well_gets_no_requests_until_it_is() {
     wait_until(|| front.metrics().releases[0].upstreams[1].is_ready);
     assert!(!front.metrics().releases[0].upstreams[0].is_ready);
     assert_eq!(get(&front, "/").text(), "well");
+    let health = front.health();
     is_well.store(true, Relaxed);
     wait_until(|| front.metrics().releases[0].upstreams[0].is_ready);
+    wait_until(|| health.has_changed().unwrap());
     assert_eq!(get(&front, "/").text(), "sick");
 }
 

@@ -327,6 +327,30 @@ fn a_far_end_that_is_silent_is_left_for_another_one() {
 }
 
 #[test]
+fn a_far_end_that_closes_every_stream_is_left_for_another_one() {
+    let address = raw_upstream(|_, stream| drop(stream));
+    let dial = way(address);
+    let front = near_with_other(dial.clone(), PATIENCE);
+    for _ in 0..10 {
+        assert_eq!(get(&front, "/").text(), "other");
+    }
+    let alone = start(plan(Endpoint::Inner(way(address))));
+    assert_eq!(get(&alone, "/").status(), 502);
+}
+
+#[test]
+fn a_stream_on_which_nothing_comes_is_let_go() {
+    let far = Far::start(plan(says("far")), Inner { patience: Duration::from_millis(300), ..Inner::default() });
+    let mut silent = TcpStream::connect(far.address).unwrap();
+    wait_until(|| !far.streams.lock().unwrap().is_empty());
+    // What this test keeps of it would keep it open.
+    far.streams.lock().unwrap().clear();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+    assert_eq!(get(&near(&far), "/").text(), "far");
+}
+
+#[test]
 fn a_front_end_that_is_down_gets_no_requests() {
     let far = Far::of(says("far"));
     let dial = way(far.address);

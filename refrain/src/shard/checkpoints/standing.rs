@@ -49,7 +49,7 @@ mod tests {
             let batches = vec![GroupRecords { group: ONE, records: writer.take() }];
             let time = Time::from_micros(position.0);
             let bytes = Draft { time, submissions: Vec::new(), batches }.encode(position);
-            let applied = shard.apply(&Entry::decode(position, &bytes).unwrap());
+            let applied = shard.apply(&Entry::decode(position, &bytes).unwrap()).unwrap();
             assert_eq!(applied.ignored, [], "at {position}");
         }
         shard.groups()[&ONE].clone()
