@@ -57,7 +57,7 @@ impl Http {
 
     fn try_plan(&self, state: &mut State) -> Result<(), HttpError> {
         self.lines.lock().retain(|service| state.components.iter().any(|component| component.service() == service));
-        let routes::Planned { mut plan, left_out } = routes::plan(&state.known());
+        let routes::Planned { mut plan, left_out, shadowed } = routes::plan(&state.known());
         plan.certificates = self.certificates()?;
         plan.trusted.clone_from(&self.config.trusted);
         plan.access_log = self.config.access_log;
@@ -74,7 +74,12 @@ impl Http {
             state.listens = true;
         }
         tell_left_out(&state.left_out, &left_out);
-        state.left_out = left_out;
+        for (service, reason) in
+            shadowed.iter().filter(|(service, reason)| state.shadowed.get(*service) != Some(reason))
+        {
+            tracing::warn!(service, reason, "two services have the same route");
+        }
+        (state.left_out, state.shadowed) = (left_out, shadowed);
         self.tell_state(state);
         Ok(())
     }

@@ -47,29 +47,52 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     /// By `namespace/name`, with the reason in words.
     pub(super) left_out: Problems,
+    /// Services with a route that is never used, as another service has the same.
+    pub(super) shadowed: Problems,
 }
 
 /// The plan for all that is known.
 pub(super) fn plan(known: &Known<'_>) -> Planned {
     let mut planned = Planned::default();
     let mut names = BTreeSet::new();
+    let mut taken = Taken::new();
     let versions = known.versions();
     for versions in versions.chunk_by(|one, other| one.service == other.service) {
-        planned.take(&mut names, versions[0].service.clone(), stateless(versions, known.deployed));
+        planned.take(&mut names, &mut taken, versions[0].service.clone(), stateless(versions, known.deployed));
     }
     for manifest in known.routed {
-        planned.take(&mut names, service(manifest), routed(manifest, known.served));
+        planned.take(&mut names, &mut taken, service(manifest), routed(manifest, known.served));
     }
     planned
 }
 
+/// Which requests a route is for, in words, and the service that has it.
+type Taken = BTreeMap<String, String>;
+
+fn in_words(route: &Route) -> String {
+    let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+    let mut words =
+        format!("{}{}{}{}", methods.join(","), if methods.is_empty() { "" } else { " " }, route.host, route.path);
+    for (name, value) in &route.headers {
+        words += &format!(" {name}: {}", String::from_utf8_lossy(value.as_bytes()));
+    }
+    words
+}
+
 impl Planned {
     /// Takes in the part of one service, if it can be followed beside the others.
-    fn take(&mut self, names: &mut BTreeSet<String>, of: String, part: Plan) {
+    fn take(&mut self, names: &mut BTreeSet<String>, taken: &mut Taken, of: String, part: Plan) {
         match fault(&self.plan, names, &part) {
             Some(reason) => drop(self.left_out.insert(of, reason)),
             None => {
                 names.extend(part.services.iter().map(|service| service.name.clone()));
+                for words in part.routes.iter().map(in_words) {
+                    let first = taken.entry(words.clone()).or_insert_with(|| of.clone());
+                    if *first != of {
+                        let reason = format!("its route {words} is never used: {first} has the same");
+                        self.shadowed.entry(of.clone()).or_insert(reason);
+                    }
+                }
                 self.plan.services.extend(part.services);
                 self.plan.routes.extend(part.routes);
             }
@@ -307,7 +330,7 @@ mod tests {
 
     fn planned(nodes: &Nodes, deployed: &Deployments) -> Plan {
         let known = Known { components: &[], nodes, deployed, routed: &[], served: &BTreeMap::new() };
-        let Planned { plan, left_out } = plan(&known);
+        let Planned { plan, left_out, .. } = plan(&known);
         assert_eq!(left_out, Problems::new());
         plan.validate().unwrap();
         plan
@@ -396,15 +419,35 @@ mod tests {
             let service = Service { name: name.to_owned(), releases: vec![Release { health, ..release }] };
             Plan { services: vec![service], ..Plan::default() }
         };
-        let (mut planned, mut names) = (Planned::default(), BTreeSet::new());
-        planned.take(&mut names, "a/one".into(), part("a/one", "/"));
-        planned.take(&mut names, "a/two".into(), part("a/two", "no path"));
-        planned.take(&mut names, "a/three".into(), part("a/one", "/"));
-        planned.take(&mut names, "a/four".into(), part("a/four", "/"));
+        let (mut planned, mut names, mut taken) = (Planned::default(), BTreeSet::new(), Taken::new());
+        let mut take = |name: &str, part: Plan| planned.take(&mut names, &mut taken, name.to_owned(), part);
+        take("a/one", part("a/one", "/"));
+        take("a/two", part("a/two", "no path"));
+        take("a/three", part("a/one", "/"));
+        take("a/four", part("a/four", "/"));
         let left: Vec<(&str, &str)> = planned.left_out.iter().map(|(of, why)| (of.as_str(), why.as_str())).collect();
         let path = "the plan has 1 faults: health of release a/two@1.0.0: \"no path\" is not a path";
         assert_eq!(left, [("a/three", "another service is called a/one as well"), ("a/two", path)]);
         assert_eq!(planned.plan.services.iter().map(|of| of.name.as_str()).collect::<Vec<_>>(), ["a/one", "a/four"]);
         planned.plan.validate().unwrap();
+    }
+
+    #[test]
+    fn a_route_that_another_service_has_is_told_and_the_first_one_counts() {
+        let part = |name: &str, paths: &[&str]| {
+            let routes = paths.iter().map(|path| Route::to(path, name).unwrap()).collect();
+            let version = semver::Version::new(1, 0, 0);
+            let limits = ReleaseLimits::default();
+            let release = Release { version, upstreams: Vec::new(), limits, health: None };
+            let service = Service { name: name.to_owned(), releases: vec![release] };
+            Plan { services: vec![service], routes, ..Plan::default() }
+        };
+        let (mut planned, mut names, mut taken) = (Planned::default(), BTreeSet::new(), Taken::new());
+        for (name, paths) in [("a/one", ["/...", "/x"]), ("a/two", ["/...", "/y"]), ("a/three", ["/z", "/z"])] {
+            planned.take(&mut names, &mut taken, name.to_owned(), part(name, &paths));
+        }
+        assert_eq!(planned.left_out, Problems::new());
+        let told: Vec<(&str, &str)> = planned.shadowed.iter().map(|(of, why)| (of.as_str(), why.as_str())).collect();
+        assert_eq!(told, [("a/two", "its route */... is never used: a/one has the same")]);
     }
 }

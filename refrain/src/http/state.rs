@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) has_stale_plan: bool,
     /// Services that the plan does without, by `namespace/name`.
     pub(super) left_out: Problems,
+    /// Services with a route that another one has.
+    pub(super) shadowed: Problems,
     /// Versions that cannot run here, by `namespace/name@version`.
     pub(super) not_hosted: Problems,
     /// The front end listens for clients.

@@ -76,7 +76,7 @@ impl Http {
 
 /// What cannot run here, and what the front end does without.
 fn problems(state: &State) -> Vec<HttpProblem> {
-    let all = state.left_out.iter().chain(&state.not_hosted);
+    let all = state.left_out.iter().chain(&state.shadowed).chain(&state.not_hosted);
     all.map(|(service, reason)| HttpProblem { service: service.clone(), reason: reason.clone() }).collect()
 }
 
