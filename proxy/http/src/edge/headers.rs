@@ -54,6 +54,10 @@ pub(crate) fn clean_websocket(headers: &mut HeaderMap) {
 /// address is not.
 pub(crate) fn clean_response(headers: &mut HeaderMap, is_of_handler: bool) {
     let error = headers.get(ERROR_HEADER).filter(|_| is_of_handler).cloned();
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // It does not count beside chunks (RFC 9112, section 6.3), which end here.
+        headers.remove(CONTENT_LENGTH);
+    }
     drop_hops(headers);
     drop_own(headers);
     if let Some(error) = error {

@@ -27,6 +27,8 @@ pub(crate) struct Exchange {
     bytes_out: u64,
     /// All of the answer went out.
     is_whole: bool,
+    /// The request is a `HEAD`, whose answer has no body.
+    pub(crate) is_head: bool,
     pub(crate) received: Option<Arc<FaultCell>>,
     entry: Option<Box<Entry>>,
     // Held in this order, given back in it.
@@ -46,7 +48,7 @@ struct Entry {
 }
 
 impl Exchange {
-    pub(crate) fn new(shared: Arc<Shared>, open: Open) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, open: Open, is_head: bool) -> Self {
         Self {
             began: Instant::now(),
             shared,
@@ -56,6 +58,7 @@ impl Exchange {
             attempts: 0,
             bytes_out: 0,
             is_whole: false,
+            is_head,
             received: None,
             entry: None,
             lease: None,

@@ -62,6 +62,36 @@ fn no_route_is_404_and_a_wrong_method_405_with_the_right_ones() {
 }
 
 #[test]
+fn an_answer_that_says_a_wrong_length_is_502_and_the_next_one_is_read_from_its_beginning() {
+    let front = start(plan(handler(|request| {
+        let length = request.uri().query().unwrap_or("5").to_owned();
+        let response = Response::builder().header("content-length", length).body(Body::from("hello"));
+        std::future::ready(Ok(response.unwrap()))
+    })));
+    let mut client = Raw::to(&front);
+    for (length, expected) in [("5", 200), ("0", 502), ("1", 502), ("500", 502), ("nonsense", 502), ("5", 200)] {
+        let answer = client.send(format!("GET /?{length} HTTP/1.1\r\nHost: a\r\n\r\n")).answer();
+        assert_eq!(answer.status(), expected, "{length}");
+        let head = client.send(format!("HEAD /?{length} HTTP/1.1\r\nHost: a\r\n\r\n")).head();
+        assert_eq!(head.status(), if length == "nonsense" { 502 } else { 200 }, "any number may be that of a body");
+    }
+}
+
+#[test]
+fn a_length_beside_chunks_of_an_upstream_does_not_go_on() {
+    let front = start(plan(refrain_front::Endpoint::Tcp(raw_upstream(|_, mut stream| {
+        read_head(&mut stream);
+        let answer =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        stream.write_all(answer.as_bytes()).unwrap();
+    }))));
+    let mut client = Raw::to(&front);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let text = String::from_utf8(client.rest()).unwrap();
+    assert!(text.contains("\r\n5\r\nhello\r\n0\r\n") && !text.contains("content-length"), "{text}");
+}
+
+#[test]
 fn head_has_the_length_and_no_body() {
     let front = start(plan(says("hello")));
     let mut client = Raw::to(&front);

@@ -3,7 +3,7 @@
 use http::Response;
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use refrain_front::Body;
+use refrain_front::{Body, Cause, Refusal};
 
 use crate::support::*;
 
@@ -97,4 +97,27 @@ fn an_answer_of_many_pieces_comes_through_a_small_window() {
         assert_eq!(response.headers()["content-length"], "1000001");
         assert!(response.into_body().collect().await.unwrap().to_bytes() == body);
     });
+}
+
+#[test]
+fn a_head_that_is_refused_over_http_2_has_the_length_and_no_body() {
+    let mut release = release(
+        "1.0.0",
+        vec![handler(|_| {
+            std::future::ready(Err(Refusal::begun(Cause::Busy { retry_after: std::time::Duration::from_secs(1) })))
+        })],
+    );
+    release.limits.body_bytes = 4;
+    let mut plan = plan_of(release);
+    plan.routes[0].path = "/here/...".parse().unwrap();
+    let front = start(plan);
+    for (path, body, expected) in [("/", "", 404), ("/here", "12345", 413), ("/here", "", 503)] {
+        block_on(async {
+            let sent = request("HEAD", &format!("http://test{path}"), Body::from(body));
+            let response = http2(address(&front)).await.send_request(sent).await.unwrap();
+            assert_eq!(response.status(), expected);
+            assert!(response.headers().contains_key("content-length"), "{:?}", response.headers());
+            assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty(), "{expected}");
+        });
+    }
 }
