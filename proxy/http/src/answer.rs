@@ -22,6 +22,7 @@ pub(crate) enum Fault {
     HostDiffers,
     UriInvalid,
     UriTooLong,
+    PathAmbiguous,
     MethodInvalid,
     MethodRefused,
     LengthAndEncoding,
@@ -57,6 +58,9 @@ impl Fault {
             Self::HostInvalid => (400, "host-invalid", "the host is not a valid name and port"),
             Self::HostDiffers => (400, "host-differs", "the host header differs from the host of the target"),
             Self::UriInvalid => (400, "uri-invalid", "the path is not valid"),
+            Self::PathAmbiguous => {
+                (400, "path-ambiguous", "the path leads elsewhere if its slashes are merged or unescaped")
+            }
             Self::UriTooLong => (414, "uri-too-long", "the target is longer than the limit"),
             Self::MethodInvalid => (400, "method-invalid", "the method is not valid"),
             Self::MethodRefused => (405, "method-refused", "this method is not served here"),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use http::Response;
-use refrain_front::{Body, Front, Listen, ListenAt, Plan, Route};
+use refrain_front::{Body, Front, Listen, ListenAt, Plan, Route, Service};
 
 use crate::support::*;
 
@@ -59,6 +59,53 @@ fn no_route_is_404_and_a_wrong_method_405_with_the_right_ones() {
     let answer = ask(&front, "DELETE /a HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!((answer.status(), answer.header("allow")), (405, Some("GET, HEAD")));
     assert_eq!(front.metrics().refused, 2);
+}
+
+#[test]
+fn a_path_that_another_server_takes_for_one_of_another_route_is_refused() {
+    let named = |name: &str, endpoint| Service { name: name.into(), releases: vec![release("1.0.0", vec![endpoint])] };
+    let front = start(Plan {
+        routes: vec![
+            Route::to("/...", "test/all").unwrap(),
+            Route::to("/admin/...", "test/admin").unwrap(),
+            Route::to("/items/{id}", "test/items").unwrap(),
+        ],
+        services: vec![
+            named("test/all", says("all")),
+            named("test/admin", says("admin")),
+            named("test/items", says("items")),
+        ],
+        ..Plan::default()
+    });
+    for (path, expected) in [
+        ("/a//b", Ok("all")),
+        ("/group%2Fname/a%5Cb", Ok("all")),
+        ("/admin//x%2Fy", Ok("admin")),
+        ("/items/7", Ok("items")),
+        ("//admin", Err("path-ambiguous")),
+        ("/%2Fadmin/x", Err("path-ambiguous")),
+        ("/\\admin", Err("path-ambiguous")),
+        ("/admin%2Fx", Err("path-ambiguous")),
+        ("/items/a%2fb", Err("path-ambiguous")),
+        ("/items/..%2Fadmin", Err("uri-invalid")),
+    ] {
+        let answer = get(&front, path);
+        let found = answer.header("x-refrain-error").map_or_else(|| Ok(answer.text()), Err);
+        assert_eq!(found, expected, "{path}");
+    }
+}
+
+#[test]
+fn a_route_sees_what_the_edge_says_of_the_client_and_not_what_the_client_says() {
+    let mut plan = plan(says("x"));
+    plan.routes[0].headers = vec![(http::HeaderName::from_static("x-forwarded-proto"), "https".parse().unwrap())];
+    let front = start(plan.clone());
+    let ask = |front: &Front| {
+        ask(front, "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nConnection: x-forwarded-proto\r\n\r\n")
+    };
+    assert_eq!(ask(&front).status(), 404);
+    plan.trusted = vec!["127.0.0.0/8".parse().unwrap()];
+    assert_eq!(ask(&start(plan)).status(), 200);
 }
 
 #[test]
