@@ -54,7 +54,7 @@ pub(crate) struct Arrival {
 /// Serves it. Errors of a connection concern its client alone, who sees it end.
 pub(crate) async fn serve(own: Rc<Loop>, arrival: Arrival) {
     let Some((stream, begun, is_http2)) = greet(&own, arrival.stream, arrival.is_tls).await else { return };
-    let pulse = Arc::new(Pulse::new(own.shared.limits.idle));
+    let pulse = Arc::new(Pulse::new(own.shared.limits.idle, own.shared.limits.head));
     let limits = &own.shared.limits;
     let guard = TokioIo::new(Guard::new(stream, begun, is_http2, Arc::clone(&pulse), limits));
     let connection = Rc::new(Connection {
