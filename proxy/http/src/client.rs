@@ -114,6 +114,11 @@ impl Slot {
 }
 
 impl Visit {
+    /// Who it is of: the same for all addresses of a client.
+    pub(crate) const fn client(&self) -> IpAddr {
+        self.key
+    }
+
     /// Counts a request of the client.
     pub(crate) fn request(&self, limits: &ClientLimits) -> Result<ClientTicket, Wait> {
         if self.slot.requests.fetch_add(1, Relaxed) >= limits.requests {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::Shares;
 use super::ejection::Ejection;
 
 /// Numbers of a release for metrics. They only grow.
@@ -31,6 +32,7 @@ pub(crate) struct ReleaseLoad {
     pub(crate) waiting: AtomicU32,
     /// Told when a place at an upstream is free and someone waits.
     pub(crate) freed: Notify,
+    pub(crate) shares: Shares,
     pub(crate) counters: Counters,
 }
 

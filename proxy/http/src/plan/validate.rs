@@ -153,6 +153,9 @@ impl Faults {
         self.unique(release.upstreams.iter().map(|upstream| format!("upstream {} of {what}", upstream.name)));
         self.bound(&format!("attempts of {what}"), release.limits.attempts.into(), 1, 8);
         self.bound(&format!("requests of {what}"), release.limits.requests.into(), 1, 1 << 24);
+        if let Some(requests) = release.limits.client_requests {
+            self.bound(&format!("requests of a client of {what}"), requests.into(), 1, 1 << 24);
+        }
         for upstream in &release.upstreams {
             self.bound(
                 &format!("requests of upstream {} of {what}", upstream.name),

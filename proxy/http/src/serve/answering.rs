@@ -109,6 +109,7 @@ impl Connection {
         prepared: Prepared,
     ) -> Result<Passed, Fault> {
         let Prepared { release, upgrade } = prepared;
+        exchange.wait_for_share(&self.visit).await?;
         let limits = &release.plan.limits;
         let client = upgrade.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
         if let Some(protocol) = upgrade.filter(|_| client.is_some()) {
