@@ -221,6 +221,9 @@ fn what_a_component_may_use_is_bounded_at_both_ends() {
         ("health = \"/\"", "health = \"healthy\""),
         ("health = \"\"", "health = \"/a?b\""),
         ("health = \"/a.b/c\"", "health = \"/a b\""),
+        ("health = \"/-._~!$&'()*+,;=:@\"", "health = \"/<\""),
+        ("health = \"/...\"", "health = \"/a/../b\""),
+        ("health = \"/a/\"", "health = \"/`\""),
     ] {
         assert!(with(&format!("{STATELESS}[http]\n{good}")).is_ok(), "{good}");
         assert!(with(&format!("{STATELESS}[http]\n{bad}")).is_err(), "{bad}");

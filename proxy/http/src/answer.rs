@@ -2,7 +2,9 @@
 //! header `x-refrain-error`, and a line of safe words for people.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
+};
 use http::{Response, StatusCode};
 
 use crate::body::Body;
@@ -20,6 +22,7 @@ pub(crate) enum Fault {
     HostDiffers,
     UriInvalid,
     UriTooLong,
+    PathAmbiguous,
     MethodInvalid,
     MethodRefused,
     LengthAndEncoding,
@@ -55,6 +58,9 @@ impl Fault {
             Self::HostInvalid => (400, "host-invalid", "the host is not a valid name and port"),
             Self::HostDiffers => (400, "host-differs", "the host header differs from the host of the target"),
             Self::UriInvalid => (400, "uri-invalid", "the path is not valid"),
+            Self::PathAmbiguous => {
+                (400, "path-ambiguous", "the path leads elsewhere if its slashes are merged or unescaped")
+            }
             Self::UriTooLong => (414, "uri-too-long", "the target is longer than the limit"),
             Self::MethodInvalid => (400, "method-invalid", "the method is not valid"),
             Self::MethodRefused => (405, "method-refused", "this method is not served here"),
@@ -150,6 +156,27 @@ pub(crate) fn drop_body(response: &mut Response<Body>) {
     }
 }
 
+/// Whether an answer says of its length what its body does. hyper writes the one and sends the other: a client would take
+/// what is beyond its length for another answer. An answer that is sent without its body may say any one number.
+pub(crate) fn has_true_length(response: &Response<Body>, is_bodiless: bool) -> bool {
+    if response.headers().contains_key(TRANSFER_ENCODING) {
+        // It does not count then, and does not go on.
+        return true;
+    }
+    let mut told = response.headers().get_all(CONTENT_LENGTH).iter().map(read_length);
+    let exact = http_body::Body::size_hint(response.body()).exact().filter(|_| !is_bodiless);
+    match (told.next(), told.next()) {
+        (None, _) => true,
+        (Some(Some(length)), None) => exact.is_none_or(|exact| exact == length),
+        _ => false,
+    }
+}
+
+fn read_length(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok()
+}
+
 impl From<&Cause> for Fault {
     fn from(cause: &Cause) -> Self {
         match cause {
@@ -179,6 +206,29 @@ mod tests {
         assert_eq!(Fault::LengthAndEncoding.response(true).headers()[CONNECTION], "close");
         assert!(!Fault::LengthAndEncoding.response(false).headers().contains_key(CONNECTION));
         assert!(!Fault::NoRoute.response(true).headers().contains_key(CONNECTION));
+    }
+
+    #[test]
+    fn a_length_is_true_when_it_is_one_number_and_that_of_the_body() {
+        for (lengths, expected) in [
+            (&[][..], true),
+            (&["5"], true),
+            (&["4"], false),
+            (&["6"], false),
+            (&["5", "5"], false),
+            (&["5, 5"], false),
+            (&["+5"], false),
+            (&[""], false),
+            (&["99999999999999999999"], false),
+        ] {
+            let mut response = Response::new(Body::from("hello"));
+            for length in lengths {
+                response.headers_mut().append(CONTENT_LENGTH, HeaderValue::from_static(length));
+            }
+            assert_eq!(has_true_length(&response, false), expected, "{lengths:?}");
+            let is_one = matches!(lengths, [] | ["4" | "5" | "6"]);
+            assert_eq!(has_true_length(&response, true), is_one, "{lengths:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What each client has under way: its connections, its requests, and how quickly they come.
 //!
 //! A client is an address, of IPv6 a /64. One that has gone is forgotten once its rate would allow a full burst; at
-//! [`MAX_CLIENTS`] those are swept out, and if none is, a new client is refused.
+//! [`MAX_CLIENTS`] those are swept out, at most every [`SWEEP`], and if none is, a new client is refused.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,11 +17,31 @@ mod rate;
 
 /// Most clients that are remembered.
 pub(crate) const MAX_CLIENTS: usize = 65_536;
+/// Between two sweeps of all clients, which every loop would wait for.
+const SWEEP: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Clients {
     began: Instant,
-    slots: Mutex<HashMap<IpAddr, Arc<Slot>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    slots: HashMap<IpAddr, Arc<Slot>>,
+    /// When they may be swept again, in nanoseconds since `began`.
+    sweep_at: u64,
+}
+
+impl Known {
+    /// Whether there is room for one more.
+    fn make_room(&mut self, now_nanos: u64) -> bool {
+        if self.slots.len() >= MAX_CLIENTS && self.sweep_at <= now_nanos {
+            self.sweep_at = now_nanos.saturating_add(u64::try_from(SWEEP.as_nanos()).expect("it is short"));
+            self.slots.retain(|_, slot| !slot.is_idle(now_nanos));
+        }
+        self.slots.len() < MAX_CLIENTS
+    }
 }
 
 #[derive(Debug, Default)]
@@ -53,21 +73,17 @@ pub(crate) enum Wait {
 
 impl Clients {
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), slots: Mutex::default() }
+        Self { began: Instant::now(), known: Mutex::default() }
     }
 
     /// Counts a connection. None at the limit of the client, or of clients.
     pub(crate) fn visit(self: &Arc<Self>, address: IpAddr, limit: u32) -> Option<Visit> {
         let key = key_of(address);
-        let mut slots = self.slots.lock();
-        if slots.len() >= MAX_CLIENTS && !slots.contains_key(&key) {
-            let now = self.now_nanos();
-            slots.retain(|_, slot| !slot.is_idle(now));
-            if slots.len() >= MAX_CLIENTS {
-                return None;
-            }
+        let mut known = self.known.lock();
+        if known.slots.len() >= MAX_CLIENTS && !known.slots.contains_key(&key) && !known.make_room(self.now_nanos()) {
+            return None;
         }
-        let slot = slots.entry(key).or_default();
+        let slot = known.slots.entry(key).or_default();
         if slot.connections.load(Relaxed) >= limit {
             return None;
         }
@@ -98,6 +114,11 @@ impl Slot {
 }
 
 impl Visit {
+    /// Who it is of: the same for all addresses of a client.
+    pub(crate) const fn client(&self) -> IpAddr {
+        self.key
+    }
+
     /// Counts a request of the client.
     pub(crate) fn request(&self, limits: &ClientLimits) -> Result<ClientTicket, Wait> {
         if self.slot.requests.fetch_add(1, Relaxed) >= limits.requests {
@@ -114,10 +135,10 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let mut slots = self.clients.slots.lock();
+        let mut known = self.clients.known.lock();
         self.slot.connections.fetch_sub(1, Relaxed);
         if self.slot.is_idle(self.clients.now_nanos()) {
-            slots.remove(&self.key);
+            known.slots.remove(&self.key);
         }
     }
 }
@@ -171,12 +192,12 @@ mod tests {
     fn a_client_that_is_gone_is_forgotten_unless_its_rate_is_not() {
         let clients = clients();
         drop(clients.visit(address("1.1.1.1"), 1).unwrap());
-        assert_eq!(clients.slots.lock().len(), 0);
+        assert_eq!(clients.known.lock().slots.len(), 0);
         let visit = clients.visit(address("1.1.1.1"), 1).unwrap();
         let slow = ClientLimits { requests: 1, rate: Some(Rate { per_second: 1, burst: 1 }) };
         drop(visit.request(&slow).unwrap());
         drop(visit);
-        assert_eq!(clients.slots.lock().len(), 1);
+        assert_eq!(clients.known.lock().slots.len(), 1);
         let visit = clients.visit(address("1.1.1.1"), 1).unwrap();
         assert!(matches!(visit.request(&slow), Err(Wait::TooFast(_))));
     }
@@ -202,5 +223,21 @@ mod tests {
         assert!(clients.visit(address("9.9.9.9"), 1).is_none());
         drop(visits);
         assert!(clients.visit(address("9.9.9.9"), 1).is_some());
+    }
+    #[test]
+    fn a_full_table_is_swept_once_in_a_while_and_not_for_every_client_that_is_refused() {
+        let gone = |number: usize| {
+            let slot = Slot { full_at: AtomicU64::new(u64::try_from(number).unwrap()), ..Slot::default() };
+            (std::net::Ipv4Addr::from_bits(u32::try_from(number).unwrap()).into(), Arc::new(slot))
+        };
+        let mut known = Known { slots: (0..MAX_CLIENTS).map(gone).collect(), sweep_at: 0 };
+        assert!(known.make_room(1), "two have gone by then");
+        assert_eq!(known.slots.len(), MAX_CLIENTS - 2);
+        known.slots.extend([gone(0), gone(1)]);
+        let next = 1 + u64::try_from(SWEEP.as_nanos()).unwrap();
+        assert!(!known.make_room(next - 1));
+        assert_eq!(known.slots.len(), MAX_CLIENTS, "it was not looked at");
+        assert!(known.make_room(next));
+        assert!(known.slots.is_empty());
     }
 }

@@ -16,6 +16,6 @@ pub(crate) use forwarded::{Peer, client_of, set_forwarded};
 pub(crate) use framing::{Framing, FramingFault};
 pub(crate) use headers::{clean_request, clean_response, clean_trailers, clean_websocket, take_version};
 pub(crate) use host::host_name;
-pub(crate) use path::normal_path;
-pub(crate) use request::{check, take_websocket};
+pub(crate) use path::{normal_path, other_readings};
+pub(crate) use request::{Head, check, take_websocket};
 pub(crate) use trace::{REQUEST_ID, request_id, set_trace};

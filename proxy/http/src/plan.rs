@@ -28,6 +28,10 @@ pub const MAX_RELEASES: usize = 64;
 pub const MAX_UPSTREAMS: usize = 256;
 /// See [`MAX_SERVICES`].
 pub const MAX_TARGETS: usize = 16;
+/// Most certificates of a plan.
+pub const MAX_CERTIFICATES: usize = 4096;
+/// Most ranges of trusted peers of a plan: each request of one is compared with all.
+pub const MAX_TRUSTED: usize = 256;
 
 /// What the front end does until the next plan.
 #[derive(Debug, Clone, Default)]
@@ -37,9 +41,9 @@ pub struct Plan {
     /// Who serves them.
     pub services: Vec<Service>,
     /// Certificates for the listeners that speak TLS, chosen by the names in them. The first is for clients that name
-    /// no host or an unknown one.
+    /// no host or an unknown one. At most [`MAX_CERTIFICATES`].
     pub certificates: Vec<CertificateFiles>,
-    /// Peers whose `forwarded` and `x-forwarded-*` are believed.
+    /// Peers whose `forwarded` and `x-forwarded-*` are believed. At most [`MAX_TRUSTED`] ranges.
     pub trusted: Vec<Network>,
     /// What one client may do.
     pub client: ClientLimits,

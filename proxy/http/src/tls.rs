@@ -6,6 +6,7 @@
 mod choose;
 mod development;
 mod load;
+mod names;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -23,6 +23,9 @@ const SLACK: Duration = Duration::from_secs(1);
 /// Upstreams that are tried for a request that failed at one, where a version runs on several nodes.
 const ATTEMPTS: u32 = 3;
 
+/// A client may have half of a component's instances; of a small one so many, even if these are all.
+const LEAST_SHARE: u32 = 16;
+
 /// What a plan is made of.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
@@ -232,6 +235,8 @@ fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {
 fn component_limits(manifest: &Manifest) -> ReleaseLimits {
     let http = &manifest.http;
     ReleaseLimits {
+        client_requests: Some((http.instances / 2).max(LEAST_SHARE)),
+        client_wait: http.queue_wait,
         body_bytes: http.request_body.get(),
         answer: http.queue_wait + http.deadline + SLACK,
         total: Some(http.queue_wait + http.lifetime + SLACK),
@@ -334,6 +339,18 @@ mod tests {
         assert_eq!(left_out, Problems::new());
         plan.validate().unwrap();
         plan
+    }
+
+    #[test]
+    fn a_client_may_have_half_of_the_instances_of_a_component_and_sixteen_of_a_small_one() {
+        for (instances, expected) in [(1, 16), (33, 16), (34, 17), (8192, 4096)] {
+            let text = format!(
+                "name = \"web\"\nnamespace = \"tests\"\nversion = \"1.0.0\"\nmodule = \"web.wasm\"\n\
+                 kind = \"http\"\nmode = \"stateless\"\n[http]\ninstances = {instances}\n"
+            );
+            let limits = component_limits(&Manifest::parse(&text).unwrap());
+            assert_eq!(limits.client_requests, Some(expected), "{instances}");
+        }
     }
 
     /// The upstreams of each version that take new requests, and the shares of the first route.

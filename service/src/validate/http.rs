@@ -91,11 +91,14 @@ fn port(section: &Section<'_>, kind: Kind, ports: &[Port]) -> Option<Name> {
 /// Nothing, or a path without a query.
 fn health(value: &DeValue<'_>) -> Result<Option<String>, String> {
     let path = bounded_text(value, bounds::ROUTE_TEXT_BYTES_MAX)?;
-    let is_path = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#%".contains(&byte));
+    // RFC 3986, section 3.3, without escapes; dot segments are for clients to resolve.
+    let is_of_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
+    let has_dots = path.split('/').any(|part| matches!(part, "." | ".."));
+    let is_path = path.starts_with('/') && path.bytes().all(is_of_path) && !has_dots;
     match (path.is_empty(), is_path) {
         (true, _) => Ok(None),
         (false, true) => Ok(Some(path)),
-        (false, false) => Err("allowed: a path such as /__health, without a query".to_owned()),
+        (false, false) => Err("allowed: a path such as /__health, without a query, escapes or dot segments".to_owned()),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::Shares;
 use super::ejection::Ejection;
 
 /// Numbers of a release for metrics. They only grow.
@@ -36,6 +37,7 @@ pub(crate) struct ReleaseLoad {
     pub(crate) freed_count: AtomicU64,
     /// Plans that have the release, whose upstreams may differ: more than one while requests of an older one go on.
     pub(crate) plans: AtomicU32,
+    pub(crate) shares: Shares,
     pub(crate) counters: Counters,
 }
 

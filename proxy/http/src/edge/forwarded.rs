@@ -1,8 +1,9 @@
 //! Who the client is, told to upstreams: `x-forwarded-{for,proto,host}` and `forwarded` (RFC 7239).
 //!
 //! What a client says of itself is replaced. A peer in a trusted range is a proxy: its lists go on, with it added at the
-//! end, and the client is the last address in `x-forwarded-for` that is not trusted. `x-real-ip` never goes on: it is no
-//! list, so it cannot be seen whether the proxy set it or let it pass.
+//! end, and the client is the last address in `x-forwarded-for` that is not trusted. Whatever a client put in before the
+//! proxy's own item, the bytes from the right say who the client is: a list that cannot go on is replaced by the client
+//! and the peer. `x-real-ip` never goes on: it is no list, so it cannot be seen whether the proxy set it or let it pass.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ const OTHERS: [HeaderName; 3] = [
     HeaderName::from_static("x-forwarded-server"),
     HeaderName::from_static("x-forwarded-prefix"),
 ];
-/// Most bytes of a list that is believed and lengthened; a longer one is replaced.
+/// Most bytes of a list that goes on lengthened; a longer one is replaced.
 const MAX_LIST_BYTES: usize = 1024;
 
 /// The other end of a connection. Of a Unix socket the address is 127.0.0.1.
@@ -40,10 +41,7 @@ impl Peer {
         let address = address.to_canonical();
         let text = HeaderValue::from_str(&address.to_string()).expect("an address is plain text");
         let scheme = if is_tls { "https" } else { "http" };
-        let node = match address {
-            IpAddr::V4(address) => format!("for={address};proto={scheme}"),
-            IpAddr::V6(address) => format!("for=\"[{address}]\";proto={scheme}"),
-        };
+        let node = format!("for={};proto={scheme}", node_of(address));
         Self { address, is_tls, text, node }
     }
 }
@@ -54,10 +52,10 @@ pub(crate) fn client_of(peer: &Peer, headers: &HeaderMap, trusted: &[Network]) -
     if !is_trusted(peer.address) {
         return peer.address;
     }
-    let lines: Vec<&str> = headers.get_all(FOR).iter().filter_map(|value| value.to_str().ok()).collect();
+    let lines = headers.get_all(FOR).iter().rev().map(HeaderValue::as_bytes);
     let mut client = peer.address;
-    for item in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Ok(address) = item.trim().parse::<IpAddr>() else { break };
+    for item in lines.flat_map(|line| line.rsplit(|byte| *byte == b',')) {
+        let Some(address) = parse_address(item) else { break };
         client = address.to_canonical();
         if !is_trusted(client) {
             break;
@@ -66,14 +64,25 @@ pub(crate) fn client_of(peer: &Peer, headers: &HeaderMap, trusted: &[Network]) -
     client
 }
 
+/// One item of a list; none if it is no address.
+fn parse_address(item: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(item).ok()?.trim().parse().ok()
+}
+
 /// Sets the headers. `host` is what the client asked for, if it said.
 pub(crate) fn set_forwarded(peer: &Peer, headers: &mut HeaderMap, host: Option<&HeaderValue>, trusted: &[Network]) {
     let is_trusted = trusted.iter().any(|range| range.contains(peer.address));
-    let for_list = if is_trusted { lengthen(headers, &FOR, &peer.text) } else { peer.text.clone() };
+    let node = forwarded_node(peer, host);
+    let (for_list, node) = if is_trusted {
+        let client = || Some(client_of(peer, headers, trusted)).filter(|client| *client != peer.address);
+        let for_list = lengthen(headers, &FOR, &peer.text, || client().map(|client| client.to_string()));
+        let node = lengthen(headers, &FORWARDED, &node, || client().map(|client| format!("for={}", node_of(client))));
+        (for_list, node)
+    } else {
+        (peer.text.clone(), node)
+    };
     headers.insert(FOR, for_list);
     headers.remove(REAL_IP);
-    let node = forwarded_node(peer, host);
-    let node = if is_trusted { lengthen(headers, &FORWARDED, &node) } else { node };
     headers.insert(FORWARDED, node);
     if is_trusted {
         [PROTO, HOST].iter().for_each(|name| keep_last(headers, name));
@@ -111,14 +120,31 @@ fn forwarded_node(peer: &Peer, host: Option<&HeaderValue>) -> HeaderValue {
     HeaderValue::from_str(&node).expect("an address and a checked host are plain text")
 }
 
-fn lengthen(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> HeaderValue {
-    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    let last_text = last.to_str().expect("made by us");
-    let list = lines.iter().copied().chain([last_text]).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ");
-    if list.len() > MAX_LIST_BYTES {
-        return last.clone();
+/// An address as `forwarded` has it (RFC 7239, section 6).
+fn node_of(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
     }
-    HeaderValue::from_str(&list).unwrap_or_else(|_| last.clone())
+}
+
+/// The list with one more at its end. Of one that is too long, or no plain text, only the client stays, if it is known.
+fn lengthen(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    last: &HeaderValue,
+    client: impl Fn() -> Option<String>,
+) -> HeaderValue {
+    let last_text = last.to_str().expect("made by us");
+    let lines: Result<Vec<&str>, _> = headers.get_all(name).iter().map(HeaderValue::to_str).collect();
+    let list = lines.map(|lines| join(lines.into_iter().chain([last_text]))).ok();
+    let list = list.filter(|list| list.len() <= MAX_LIST_BYTES);
+    let list = list.unwrap_or_else(|| join(client().as_deref().into_iter().chain([last_text])));
+    HeaderValue::from_str(&list).expect("plain text, or made by us")
+}
+
+fn join<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -202,6 +228,31 @@ mod tests {
             let client = client_of(&peer(from), &headers(&[("x-forwarded-for", list)]), &trusted());
             assert_eq!(client.to_string(), expected, "{from} says {list}");
         }
+    }
+
+    #[test]
+    fn a_client_cannot_hide_behind_what_it_says_itself() {
+        let long = format!("{}, 1.2.3.4", "x".repeat(MAX_LIST_BYTES));
+        let latin = b"\xe4, 1.2.3.4".to_vec();
+        for list in [long.into_bytes(), latin] {
+            let mut map = HeaderMap::new();
+            map.insert(FOR, HeaderValue::from_bytes(&list).unwrap());
+            map.insert(FORWARDED, HeaderValue::from_bytes(&list).unwrap());
+            assert_eq!(client_of(&peer("10.0.0.1"), &map, &trusted()).to_string(), "1.2.3.4");
+            set_forwarded(&peer("10.0.0.1"), &mut map, None, &trusted());
+            assert_eq!(map[FOR], "1.2.3.4, 10.0.0.1");
+            assert_eq!(map[FORWARDED], "for=1.2.3.4, for=10.0.0.1;proto=https");
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_client_does_not_hide_that_of_the_proxy() {
+        let mut map = HeaderMap::new();
+        map.append(FOR, HeaderValue::from_bytes(b"\xff").unwrap());
+        map.append(FOR, HeaderValue::from_static("fd00::9"));
+        assert_eq!(client_of(&peer("10.0.0.1"), &map, &trusted()).to_string(), "fd00::9");
+        set_forwarded(&peer("10.0.0.1"), &mut map, None, &trusted());
+        assert_eq!(map[FOR], "fd00::9, 10.0.0.1");
     }
 
     #[test]

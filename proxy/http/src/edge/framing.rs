@@ -224,7 +224,8 @@ impl Framing {
     }
 
     fn mark(&mut self, fault: FramingFault) {
-        self.fault.get_or_insert((self.heads + 1, fault));
+        // As the requests are counted that are served: over 2^32 of them it begins anew.
+        self.fault.get_or_insert((self.heads.wrapping_add(1), fault));
     }
 
     fn end_head(&mut self) {
@@ -325,6 +326,13 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\n{lines}\r\n\r\n");
             assert_eq!(scan(&text).fault(), Some((2, fault)), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn the_count_of_messages_begins_anew_after_the_last_number() {
+        let mut framing = Framing { heads: u32::MAX, ..Framing::new() };
+        framing.read(b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n");
+        assert_eq!(framing.fault(), Some((0, FramingFault::Length)));
     }
 
     #[test]

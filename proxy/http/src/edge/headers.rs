@@ -4,10 +4,10 @@
 
 use http::HeaderMap;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, SET_COOKIE,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
-use super::REQUEST_ID;
 use crate::answer::{ERROR_HEADER, Fault};
 
 /// Names the version of the service that the client wants.
@@ -54,6 +54,10 @@ pub(crate) fn clean_websocket(headers: &mut HeaderMap) {
 /// address is not.
 pub(crate) fn clean_response(headers: &mut HeaderMap, is_of_handler: bool) {
     let error = headers.get(ERROR_HEADER).filter(|_| is_of_handler).cloned();
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // It does not count beside chunks (RFC 9112, section 6.3), which end here.
+        headers.remove(CONTENT_LENGTH);
+    }
     drop_hops(headers);
     drop_own(headers);
     if let Some(error) = error {
@@ -61,13 +65,16 @@ pub(crate) fn clean_response(headers: &mut HeaderMap, is_of_handler: bool) {
     }
 }
 
-/// Leaves fields that may be trailers: none that frame, route or belong to one connection (RFC 9110, section 6.5.1).
+/// Leaves fields that may be trailers: none that frame, route, tell who asks or belong to one connection (RFC 9110,
+/// section 6.5.1). A server may put trailers among the headers, where the edge has had its say.
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     drop_hops(trailers);
     drop_own(trailers);
-    for name in [CONTENT_LENGTH, HOST, TRAILER] {
+    for name in [AUTHORIZATION, COOKIE, EXPECT, FORWARDED, HOST, SET_COOKIE, TRAILER] {
         trailers.remove(name);
     }
+    let is_of_edge = |name: &HeaderName| EDGE.contains(&name.as_str().replace('_', "-").as_str());
+    drop_where(trailers, is_of_edge);
 }
 
 fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -92,7 +99,7 @@ fn drop_hops(headers: &mut HeaderMap) {
 /// What `connection` names goes, but for what the message cannot do without and what the edge has set already.
 fn named_hop(item: &str) -> Option<HeaderName> {
     let name: HeaderName = item.parse().ok()?;
-    (name != HOST && name != CONTENT_LENGTH && name != REQUEST_ID).then_some(name)
+    (name != HOST && name != FORWARDED && !EDGE.contains(&name.as_str())).then_some(name)
 }
 
 /// What the edge sets, checks or drops, beside `x-refrain-*`, as far as it can be spelt otherwise.
@@ -117,10 +124,7 @@ const EDGE: [&str; 14] = [
 fn drop_doubles(headers: &mut HeaderMap) {
     let is_double =
         |name: &HeaderName| name.as_str().contains('_') && EDGE.contains(&name.as_str().replace('_', "-").as_str());
-    let doubles: Vec<HeaderName> = headers.keys().filter(|name| is_double(name)).cloned().collect();
-    for name in doubles {
-        headers.remove(name);
-    }
+    drop_where(headers, is_double);
 }
 
 /// Ours, in any spelling that a CGI-like server would take for it.
@@ -131,8 +135,12 @@ fn drop_own(headers: &mut HeaderMap) {
             && name[..9].iter().zip(b"x-refrain").all(|(a, b)| a == b || (*a == b'_' && *b == b'-'))
             && matches!(name[9], b'-' | b'_')
     };
-    let own: Vec<HeaderName> = headers.keys().filter(|name| is_own(name)).cloned().collect();
-    for name in own {
+    drop_where(headers, is_own);
+}
+
+fn drop_where(headers: &mut HeaderMap, is_one: impl Fn(&HeaderName) -> bool) {
+    let all: Vec<HeaderName> = headers.keys().filter(|name| is_one(name)).cloned().collect();
+    for name in all {
         headers.remove(name);
     }
 }
@@ -188,6 +196,15 @@ mod tests {
         let mut headers = map(&[("connection", "x-request-id"), ("x-request-id", "1")]);
         clean_request(&mut headers);
         assert_eq!(headers, map(&[("x-request-id", "1")]));
+    }
+
+    #[test]
+    fn connection_cannot_take_away_who_the_client_is() {
+        let told = [("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https")];
+        let mut headers = map(&told);
+        headers.insert(CONNECTION, HeaderValue::from_static("forwarded, x-forwarded-for, X-Forwarded-Proto"));
+        clean_request(&mut headers);
+        assert_eq!(headers, map(&told));
     }
 
     #[test]
@@ -251,10 +268,14 @@ mod tests {
     }
 
     #[test]
-    fn trailers_cannot_frame_or_route() {
-        let mut trailers =
-            map(&[("content-length", "1"), ("transfer-encoding", "chunked"), ("host", "a"), ("grpc-status", "0")]);
-        clean_trailers(&mut trailers);
-        assert_eq!(trailers, map(&[("grpc-status", "0")]));
+    fn trailers_cannot_frame_route_or_tell_who_asks() {
+        let others =
+            ["host", "forwarded", "authorization", "cookie", "set-cookie", "expect", "x_real_ip", "x-refrain-a"];
+        for name in others.iter().chain(&EDGE) {
+            let mut trailers = map(&[("grpc-status", "0"), ("x_kept", "1")]);
+            trailers.insert(HeaderName::try_from(*name).unwrap(), HeaderValue::from_static("1"));
+            clean_trailers(&mut trailers);
+            assert_eq!(trailers, map(&[("grpc-status", "0"), ("x_kept", "1")]), "{name}");
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! The path in its one normal form, so that no other spelling gets round a route: RFC 3986, section 6.2.2.
 //!
 //! Escapes of letters, digits, `-`, `.`, `_`, `~` are undone and dot segments resolved. Other escapes stay as they are:
-//! `%2F` is not `/`. An escape that is none, a zero byte, and a path that leaves the root are refused.
+//! `%2F` is not `/`, and `//` is an empty part. Applications rely on both, and some servers see it otherwise: they merge
+//! slashes, or take `%2F` and `\` for one. So [`other_readings`] are told, which have to lead by the same route, and a dot
+//! segment that only they have is refused, as are an escape that is none, a zero byte, and a path that leaves the root.
+//! What else a server may fold, such as letters, is between it and its owner.
 
 use std::borrow::Cow;
 
@@ -10,7 +13,42 @@ use crate::answer::Fault;
 /// The normal form; most paths are in it already and are not copied.
 pub(crate) fn normal_path(path: &str) -> Result<Cow<'_, str>, Fault> {
     let path = if path.contains('%') { unescape(path)? } else { Cow::Borrowed(path) };
-    if path.contains("/.") { resolve_dots(&path).map(Cow::Owned) } else { Ok(path) }
+    let path = if path.contains("/.") { Cow::Owned(resolve_dots(&path)?) } else { path };
+    let is_dots = |part: &str| matches!(part, "." | "..");
+    if plain_slashes(&path).is_some_and(|read| read.split('/').any(is_dots)) {
+        return Err(Fault::UriInvalid);
+    }
+    Ok(path)
+}
+
+/// What a server may take this path, in its normal form, for instead.
+pub(crate) fn other_readings(path: &str) -> Vec<String> {
+    let plain = plain_slashes(path);
+    let both = plain.as_deref().and_then(merge_slashes);
+    [merge_slashes(path), plain, both].into_iter().flatten().collect()
+}
+
+/// With slashes for what may count as one; none if nothing does.
+fn plain_slashes(path: &str) -> Option<String> {
+    if !path.contains(['%', '\\']) {
+        return None;
+    }
+    let plain = ["\\", "%2F", "%2f", "%5C", "%5c"].iter().fold(path.to_owned(), |path, one| path.replace(one, "/"));
+    (plain != path).then_some(plain)
+}
+
+/// With one slash for several in a row; none if there are none.
+fn merge_slashes(path: &str) -> Option<String> {
+    if !path.contains("//") {
+        return None;
+    }
+    let mut merged = String::with_capacity(path.len());
+    for char in path.chars() {
+        if char != '/' || !merged.ends_with('/') {
+            merged.push(char);
+        }
+    }
+    Some(merged)
 }
 
 fn unescape(path: &str) -> Result<Cow<'_, str>, Fault> {
@@ -86,7 +124,10 @@ mod tests {
             ("/%61dmin", "/admin"),
             ("/public/%2e%2E/admin", "/admin"),
             ("/a%2Fb", "/a%2Fb"),
-            ("/a%2f..%2fb", "/a%2f..%2fb"),
+            ("/a%2fb\\c%5cd", "/a%2fb\\c%5cd"),
+            ("/a%2fx/../b", "/b"),
+            ("/a%2f...%2fb", "/a%2f...%2fb"),
+            ("/a//../b", "/a/b"),
             ("/a%20b", "/a%20b"),
             ("/.well-known/x", "/.well-known/x"),
             ("/a/...", "/a/..."),
@@ -101,6 +142,28 @@ mod tests {
     fn a_path_that_leaves_the_root_or_has_a_broken_escape_is_refused() {
         for path in ["/..", "/../a", "/a/../../b", "/%2e%2e/a", "/%", "/%4", "/%zz", "/a%00b", "/%-1"] {
             assert_eq!(normal_path(path), Err(Fault::UriInvalid), "{path}");
+        }
+    }
+    #[test]
+    fn a_dot_segment_beside_what_may_be_a_slash_is_refused() {
+        for path in ["/a%2f..%2fb", "/a%2F.", "/..%5c", "/a%5C%2e/b", "/a\\..\\b", "/.\\", "/a/%2e%2e%2f"] {
+            assert_eq!(normal_path(path), Err(Fault::UriInvalid), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_other_readings_of_a_path_merge_slashes_and_know_more_of_them() {
+        let table: [(&str, &[&str]); 7] = [
+            ("/a/b%20c", &[]),
+            ("*", &[]),
+            ("//a///b/", &["/a/b/"]),
+            ("/a%2Fb", &["/a/b"]),
+            ("/a%5cb\\c", &["/a/b/c"]),
+            ("/a/%2f", &["/a//", "/a/"]),
+            ("//a%2Fb", &["/a%2Fb", "//a/b", "/a/b"]),
+        ];
+        for (path, expected) in table {
+            assert_eq!(other_readings(path), expected, "{path}");
         }
     }
 }

@@ -103,6 +103,10 @@ pub struct ReleaseLimits {
     pub queue: u32,
     /// How long one waits for a place; then 503. Default 1 s.
     pub queue_wait: Duration,
+    /// Requests at once of one client; more wait, beside the queue. Default: no limit of its own.
+    pub client_requests: Option<u32>,
+    /// How long they wait; then 429. Default 1 s.
+    pub client_wait: Duration,
     /// Most bytes of a request's body; above it 413. Default 1 GiB.
     pub body_bytes: u64,
     /// From the request to the head of the answer; then 504. Default 60 s.
@@ -126,6 +130,8 @@ impl Default for ReleaseLimits {
             requests: 65_536,
             queue: 1024,
             queue_wait: Duration::from_secs(1),
+            client_requests: None,
+            client_wait: Duration::from_secs(1),
             body_bytes: 1 << 30,
             answer: Duration::from_secs(60),
             body_idle: Duration::from_secs(60),

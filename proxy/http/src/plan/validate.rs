@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{MAX_RELEASES, MAX_ROUTES, MAX_SERVICES, MAX_TARGETS, MAX_UPSTREAMS, Plan, Release, Route, Service};
+use http::Uri;
+
+use super::{
+    MAX_CERTIFICATES, MAX_RELEASES, MAX_ROUTES, MAX_SERVICES, MAX_TARGETS, MAX_TRUSTED, MAX_UPSTREAMS, Plan, Release,
+    Route, Service,
+};
 
 /// A plan that cannot be followed.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +91,8 @@ impl Plan {
         let mut faults = Faults(Vec::new());
         faults.count("the plan", "routes", self.routes.len(), MAX_ROUTES);
         faults.count("the plan", "services", self.services.len(), MAX_SERVICES);
+        faults.count("the plan", "certificates", self.certificates.len(), MAX_CERTIFICATES);
+        faults.count("the plan", "trusted ranges", self.trusted.len(), MAX_TRUSTED);
         faults.unique(self.services.iter().map(|service| format!("service {}", service.name)));
         self.services.iter().for_each(|service| faults.service(service));
         self.routes.iter().for_each(|route| faults.route(route, &self.services));
@@ -122,7 +129,9 @@ impl Faults {
     }
 
     fn path(&mut self, what: String, path: &str) {
-        if !path.starts_with('/') || !crate::edge::normal_path(path).is_ok_and(|normal| normal == path) {
+        let is_normal = path.starts_with('/') && crate::edge::normal_path(path).is_ok_and(|normal| normal == path);
+        // Some bytes that no escape stands for are none of a target either.
+        if !is_normal || path.parse::<Uri>().is_err() || path.contains(['?', '#']) {
             self.0.push(PlanFault::Path { what, path: path.to_owned() });
         }
     }
@@ -144,6 +153,9 @@ impl Faults {
         self.unique(release.upstreams.iter().map(|upstream| format!("upstream {} of {what}", upstream.name)));
         self.bound(&format!("attempts of {what}"), release.limits.attempts.into(), 1, 8);
         self.bound(&format!("requests of {what}"), release.limits.requests.into(), 1, 1 << 24);
+        if let Some(requests) = release.limits.client_requests {
+            self.bound(&format!("requests of a client of {what}"), requests.into(), 1, 1 << 24);
+        }
         for upstream in &release.upstreams {
             self.bound(
                 &format!("requests of upstream {} of {what}", upstream.name),
@@ -191,4 +203,44 @@ fn is_service_name(name: &str) -> bool {
             && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
     name.split_once('/').is_some_and(|(namespace, name)| is_label(namespace) && is_label(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Health, ReleaseLimits};
+
+    fn plan_with(health: &str, rewrite: &str) -> Plan {
+        let health = Some(Health { path: health.into(), ..Health::default() });
+        let version = "1.0.0".parse().unwrap();
+        let release = Release { version, upstreams: Vec::new(), limits: ReleaseLimits::default(), health };
+        let service = Service { name: "a/b".into(), releases: vec![release] };
+        let mut route = Route::to("/x/...", "a/b").unwrap();
+        route.rewrite = Some(rewrite.into());
+        Plan { routes: vec![route], services: vec![service], ..Plan::default() }
+    }
+
+    #[test]
+    fn a_path_that_no_target_can_have_is_a_fault() {
+        assert!(plan_with("/__health", "/a%20b/").validate().is_ok());
+        for path in ["", "a", "/<", "/>", "/`", "/a b", "/a?b", "/a#b", "/a/../b", "/%61", "/%", "/\u{1}", "/\u{7f}"] {
+            for plan in [plan_with(path, "/"), plan_with("/", path)] {
+                let faults = plan.validate().unwrap_err().0;
+                assert!(matches!(&faults[..], [PlanFault::Path { path: told, .. }] if told == path), "{faults:?}");
+            }
+        }
+    }
+    #[test]
+    fn as_many_certificates_and_trusted_ranges_as_the_limit_are_taken_and_not_one_more() {
+        let files = crate::tls::CertificateFiles { certificate: "c".into(), key: "k".into() };
+        let mut plan = plan_with("/", "/");
+        plan.certificates = vec![files; MAX_CERTIFICATES];
+        plan.trusted = vec!["10.0.0.0/8".parse().unwrap(); MAX_TRUSTED];
+        assert!(plan.validate().is_ok());
+        plan.certificates.push(plan.certificates[0].clone());
+        plan.trusted.push(plan.trusted[0]);
+        let told = plan.validate().unwrap_err().to_string();
+        assert!(told.contains("4097 certificates, the limit is 4096"), "{told}");
+        assert!(told.contains("257 trusted ranges, the limit is 256"), "{told}");
+    }
 }

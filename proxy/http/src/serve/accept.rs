@@ -107,7 +107,7 @@ fn is_of_client(error: &io::Error) -> bool {
 fn take_in(own: &Rc<Loop>, stream: Plain, address: IpAddr, is_tls: bool) {
     let shared = &own.shared;
     let place = Place::take(&own.shared);
-    let visit = shared.clients.visit(address, shared.limits.client_connections);
+    let visit = place.as_ref().and_then(|_| shared.clients.visit(address, shared.limits.client_connections));
     let (Some(place), Some(visit)) = (place, visit) else {
         shared.gauges.turned_away.fetch_add(1, Relaxed);
         return;

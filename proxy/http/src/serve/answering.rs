@@ -32,7 +32,7 @@ impl Connection {
         let (number, open) = self.pulse.begin();
         let live = self.own.live();
         let is_head = *request.method() == Method::HEAD;
-        let mut exchange = Exchange::new(Arc::clone(&self.own.shared), open);
+        let mut exchange = Exchange::new(Arc::clone(&self.own.shared), open, is_head);
         let (mut parts, incoming) = request.into_parts();
         let id = edge::request_id(&mut parts.headers, fastrand::u128(..));
         let behind = client_behind(&self.peer, &parts.headers, &live);
@@ -47,7 +47,11 @@ impl Connection {
         match answered {
             Ok(mut passed) => {
                 let status = passed.response.status();
-                if is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+                let is_bodiless = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+                if !answer::has_true_length(&passed.response, is_bodiless) {
+                    return self.refuse(&Fault::UpstreamBroken, exchange, id);
+                }
+                if is_bodiless {
                     answer::drop_body(&mut passed.response);
                 }
                 self.finish(passed, exchange, id)
@@ -105,6 +109,7 @@ impl Connection {
         prepared: Prepared,
     ) -> Result<Passed, Fault> {
         let Prepared { release, upgrade } = prepared;
+        exchange.wait_for_share(&self.visit).await?;
         let limits = &release.plan.limits;
         let client = upgrade.as_ref().and_then(|_| parts.extensions.remove::<OnUpgrade>());
         if let Some(protocol) = upgrade.filter(|_| client.is_some()) {
@@ -162,6 +167,10 @@ impl Connection {
     fn refuse(&self, fault: &Fault, mut exchange: Exchange, id: HeaderValue) -> Response<Outgoing> {
         exchange.answered(fault.status(), Some(fault.code()));
         let mut response = fault.response(!self.is_http2);
+        if exchange.is_head {
+            // Over HTTP/2 nobody else drops it (RFC 9110, section 9.3.2).
+            answer::drop_body(&mut response);
+        }
         response.headers_mut().insert(REQUEST_ID, id);
         response.map(|body| Outgoing::new(body, exchange, None))
     }

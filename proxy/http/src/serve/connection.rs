@@ -54,7 +54,7 @@ pub(crate) struct Arrival {
 /// Serves it. Errors of a connection concern its client alone, who sees it end.
 pub(crate) async fn serve(own: Rc<Loop>, arrival: Arrival) {
     let Some((stream, begun, is_http2)) = greet(&own, arrival.stream, arrival.is_tls).await else { return };
-    let pulse = Arc::new(Pulse::new(own.shared.limits.idle));
+    let pulse = Arc::new(Pulse::new(own.shared.limits.idle, own.shared.limits.head));
     let limits = &own.shared.limits;
     let guard = TokioIo::new(Guard::new(stream, begun, is_http2, Arc::clone(&pulse), limits));
     let connection = Rc::new(Connection {
@@ -147,7 +147,7 @@ fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<LocalExecutor> {
         .max_local_error_reset_streams(limits.error_resets)
         .max_send_buf_size(limits.write_bytes)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(connection_window(limits.streams))
         .keep_alive_interval(limits.idle)
         .keep_alive_timeout(limits.head)
         // For WebSockets (RFC 8441).
@@ -155,9 +155,16 @@ fn http2_builder(limits: &ConnectionLimits) -> http2::Builder<LocalExecutor> {
     builder
 }
 
-/// How much of a request's body may wait to be read, for a stream and for all streams of a connection.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// How much of a request's body may wait to be read.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// Most bytes of a window (RFC 9113, section 6.9.1).
+const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
+/// Enough for all streams at once, so that bodies that nobody reads stop no other one. What is kept for a client as a
+/// whole is bounded by its requests.
+fn connection_window(streams: u32) -> u32 {
+    streams.saturating_mul(STREAM_WINDOW_BYTES).clamp(STREAM_WINDOW_BYTES, MAX_WINDOW_BYTES)
+}
 
 /// Streams of HTTP/2 stay on the loop of their connection, and end if their clients take nothing.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,8 @@ use http::{Method, StatusCode, Uri};
 
 use super::pulse::Open;
 use super::shared::Shared;
-use crate::balance::{Lease, ReleaseState, Ticket};
+use crate::answer::Fault;
+use crate::balance::{Lease, ReleaseState, Share, Ticket};
 use crate::body::FaultCell;
 use crate::client::{ClientTicket, Visit};
 
@@ -27,11 +28,14 @@ pub(crate) struct Exchange {
     bytes_out: u64,
     /// All of the answer went out.
     is_whole: bool,
+    /// The request is a `HEAD`, whose answer has no body.
+    pub(crate) is_head: bool,
     pub(crate) received: Option<Arc<FaultCell>>,
     entry: Option<Box<Entry>>,
     // Held in this order, given back in it.
     lease: Option<Lease>,
     ticket: Option<Ticket>,
+    share: Option<Share>,
     client: Option<(ClientTicket, Option<Visit>)>,
     open: Open,
 }
@@ -46,7 +50,7 @@ struct Entry {
 }
 
 impl Exchange {
-    pub(crate) fn new(shared: Arc<Shared>, open: Open) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, open: Open, is_head: bool) -> Self {
         Self {
             began: Instant::now(),
             shared,
@@ -56,10 +60,12 @@ impl Exchange {
             attempts: 0,
             bytes_out: 0,
             is_whole: false,
+            is_head,
             received: None,
             entry: None,
             lease: None,
             ticket: None,
+            share: None,
             client: None,
             open,
         }
@@ -74,6 +80,18 @@ impl Exchange {
     pub(crate) fn belongs_to(&mut self, release: Arc<ReleaseState>, ticket: Ticket) {
         self.release = Some(release);
         self.ticket = Some(ticket);
+    }
+
+    /// Waits until the client holds less of the release than its share. It is the peer's, unless another counts.
+    pub(crate) async fn wait_for_share(&mut self, peer: &Visit) -> Result<(), Fault> {
+        let Some(release) = &self.release else { return Ok(()) };
+        let limits = &release.plan.limits;
+        let (Some(requests), wait) = (limits.client_requests, limits.client_wait) else { return Ok(()) };
+        let behind = self.client.as_ref().and_then(|(_, visit)| visit.as_ref());
+        let client = behind.unwrap_or(peer).client();
+        let share = Share::take(&release.load, client, requests, wait).await;
+        self.share = Some(share.ok_or(Fault::ClientBusy { retry_after_s: wait.as_secs() })?);
+        Ok(())
     }
 
     pub(crate) fn counts_for(&mut self, ticket: ClientTicket, visit: Option<Visit>) {

@@ -31,17 +31,10 @@ pub(crate) struct Guard {
     /// The bytes end in the middle of a message that others might read otherwise.
     is_broken: bool,
     pulse: Arc<Pulse>,
-    times: Times,
+    write_idle: Duration,
     head_since: Option<Instant>,
     blocked_since: Option<Instant>,
     linger: Option<usize>,
-}
-
-/// The limits that concern the guard.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    head: Duration,
-    write_idle: Duration,
 }
 
 impl Guard {
@@ -52,14 +45,13 @@ impl Guard {
         pulse: Arc<Pulse>,
         limits: &ConnectionLimits,
     ) -> Self {
-        let times = Times { head: limits.head, write_idle: limits.write_idle };
         Self {
             stream,
             begun,
             framing: (!is_http2).then(|| Framing::new(limits.head_bytes)),
             is_broken: false,
             pulse,
-            times,
+            write_idle: limits.write_idle,
             head_since: None,
             blocked_since: None,
             linger: None,
@@ -103,9 +95,8 @@ impl Guard {
     }
 
     fn tell(&self) {
-        let head = self.head_since.map(|since| since + self.times.head);
-        let blocked = self.blocked_since.map(|since| since + self.times.write_idle);
-        self.pulse.set_deadline([head, blocked].into_iter().flatten().min());
+        self.pulse.set_head_since(self.head_since);
+        self.pulse.set_deadline(self.blocked_since.map(|since| since + self.write_idle));
     }
 
     /// Reads and forgets until the client stops sending. Over HTTP/1.1 it is known whether it will: in the middle of a
@@ -217,9 +208,9 @@ mod tests {
     use crate::serve::stream::Plain;
 
     fn guard(stream: UnixStream, is_http2: bool) -> (Guard, Arc<Pulse>) {
-        let pulse = Arc::new(Pulse::new(Duration::from_secs(75)));
-        let stream = Stream::Plain(Plain::Unix(stream));
         let limits = ConnectionLimits::default();
+        let pulse = Arc::new(Pulse::new(limits.idle, limits.head));
+        let stream = Stream::Plain(Plain::Unix(stream));
         (Guard::new(stream, Bytes::new(), is_http2, Arc::clone(&pulse), &limits), pulse)
     }
 
@@ -258,6 +249,28 @@ mod tests {
             assert!(pulse.deadline().is_some());
             take(&mut client, &mut guard, b"TP/1.1\r\nHost: a\r\n\r\n").await;
             let _open = pulse.begin();
+            assert_eq!(pulse.deadline(), None);
+        });
+    }
+
+    #[test]
+    fn a_head_behind_a_request_has_its_time_from_the_end_of_the_last_answer() {
+        run(async {
+            let (mut client, server) = UnixStream::pair().unwrap();
+            let (mut guard, pulse) = guard(server, false);
+            let (_, first) = pulse.begin();
+            take(&mut client, &mut guard, b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT").await;
+            let (_, second) = pulse.begin();
+            assert_eq!(pulse.deadline(), None);
+            drop(first);
+            assert_eq!(pulse.deadline(), None, "an answer is under way");
+            let before = Instant::now();
+            drop(second);
+            let limits = ConnectionLimits::default();
+            let due = pulse.deadline().expect("it does not wait for ever");
+            assert!(due + Duration::from_millis(1) >= before + limits.head && due < before + limits.idle);
+            take(&mut client, &mut guard, b"TP/1.1\r\nHost: a\r\n\r\n").await;
+            let _third = pulse.begin();
             assert_eq!(pulse.deadline(), None);
         });
     }

@@ -9,7 +9,7 @@ use http::{HeaderMap, Version};
 
 use crate::answer::Fault;
 use crate::balance::ReleaseState;
-use crate::edge::{self, Peer};
+use crate::edge::{self, Head, Peer};
 use crate::live::Live;
 use crate::route::{Found, Wanted, choose, target};
 
@@ -24,9 +24,13 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(parts: &mut Parts, peer: &Peer, live: &Live, max_uri: usize) -> Result<Prepared, Fault> {
     let is_websocket = edge::take_websocket(parts, fastrand::u128(..));
     let wanted = edge::take_version(&mut parts.headers)?.map(|value| Wanted::parse(&value)).transpose()?;
-    let (index, host, uri) = find_route(parts, live, max_uri)?;
-    let targets = &live.plan.routes[index].targets;
-    let release = choose(live, targets, wanted.as_ref(), fastrand::u32(..))?;
+    let head = edge::check(parts, max_uri)?;
+    let (host, path) = (host_of(&head, parts)?, head.path.into_owned());
+    // A route may depend on them: what the client says of itself must not count there either.
+    edge::set_forwarded(peer, &mut parts.headers, host.as_ref(), &live.plan.trusted);
+    let route = &live.plan.routes[find_route(parts, host.as_ref(), &path, live)?];
+    let uri = target(route, &path, parts.uri.query()).ok_or(Fault::UriInvalid)?;
+    let release = choose(live, &route.targets, wanted.as_ref(), fastrand::u32(..))?;
     check_length(&parts.headers, release.plan.limits.body_bytes)?;
     parts.uri = uri;
     let is_http1 = parts.version == Version::HTTP_11;
@@ -36,29 +40,31 @@ pub(crate) fn prepare(parts: &mut Parts, peer: &Peer, live: &Live, max_uri: usiz
     {
         parts.headers.insert(HOST, host.clone());
     }
-    edge::set_forwarded(peer, &mut parts.headers, host.as_ref(), &live.plan.trusted);
     edge::set_trace(&mut parts.headers, fastrand::u128(..));
     join_cookies(&mut parts.headers);
     Ok(Prepared { release, upgrade })
 }
 
-/// The route's place in the plan, the host as a header, and the target for the upstream.
-fn find_route(parts: &Parts, live: &Live, max_uri: usize) -> Result<(usize, Option<HeaderValue>, http::Uri), Fault> {
-    let head = edge::check(parts, max_uri)?;
-    let name = edge::host_name(head.host).unwrap_or("");
-    match live.table.find(name, &head.path, &parts.method, &parts.headers) {
-        Found::Route(index) => {
-            let uri = target(&live.plan.routes[index], &head.path, parts.uri.query()).ok_or(Fault::UriInvalid)?;
-            let host = match parts.headers.get(HOST) {
-                Some(host) => Some(host.clone()),
-                None if head.host.is_empty() => None,
-                None => Some(HeaderValue::from_str(head.host).map_err(|_| Fault::HostInvalid)?),
-            };
-            Ok((index, host, uri))
-        }
-        Found::Methods(allow) => Err(Fault::MethodNotAllowed { allow }),
-        Found::Nothing => Err(Fault::NoRoute),
+/// What the client asks for, as a header.
+fn host_of(head: &Head<'_>, parts: &Parts) -> Result<Option<HeaderValue>, Fault> {
+    match parts.headers.get(HOST) {
+        Some(host) => Ok(Some(host.clone())),
+        None if head.host.is_empty() => Ok(None),
+        None => HeaderValue::from_str(head.host).map(Some).map_err(|_| Fault::HostInvalid),
     }
+}
+
+/// The route's place in the plan. A server that reads the path otherwise must not be given what another route is for.
+fn find_route(parts: &Parts, host: Option<&HeaderValue>, path: &str, live: &Live) -> Result<usize, Fault> {
+    let name = host.and_then(|host| host.to_str().ok()).and_then(edge::host_name).unwrap_or("");
+    let find = |path: &str| live.table.find(name, path, &parts.method, &parts.headers);
+    let index = match find(path) {
+        Found::Route(index) => index,
+        Found::Methods(allow) => return Err(Fault::MethodNotAllowed { allow }),
+        Found::Nothing => return Err(Fault::NoRoute),
+    };
+    let leads_here = |path: &String| find(path) == Found::Route(index);
+    if edge::other_readings(path).iter().all(leads_here) { Ok(index) } else { Err(Fault::PathAmbiguous) }
 }
 
 /// A body that says itself that it is too long is not begun.

@@ -95,7 +95,7 @@ async fn ask(shared: Arc<Shared>, pool: Arc<Pool>, release: Arc<ReleaseState>, h
 
 fn question(release: &ReleaseState, health: &Health) -> Request<Body> {
     let mut request = Request::new(Body::empty());
-    *request.uri_mut() = health.path.parse().expect("the plan was checked");
+    *request.uri_mut() = health.path.parse().expect("the plan was checked: its path is one of a target");
     let host = release.service.split('/').next_back().and_then(|name| HeaderValue::from_str(name).ok());
     request.headers_mut().insert(HOST, host.unwrap_or_else(|| HeaderValue::from_static("health")));
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("refrain-health"));

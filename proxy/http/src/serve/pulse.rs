@@ -13,6 +13,10 @@ pub(crate) struct Pulse {
     began: Instant,
     /// Milliseconds after `began` at which the connection has to be ended, plus one; 0 is never.
     deadline: AtomicU64,
+    /// How long a head may take, and since when one is there in part. It counts while no request is open: one that waits
+    /// for its turn behind another may be read later.
+    head: Duration,
+    head_since: AtomicU64,
     /// How long the connection may be without a request, and since when it is if it is.
     idle: Duration,
     quiet_since: AtomicU64,
@@ -48,10 +52,12 @@ impl Drop for Open {
 }
 
 impl Pulse {
-    pub(crate) fn new(idle: Duration) -> Self {
+    pub(crate) fn new(idle: Duration, head: Duration) -> Self {
         Self {
             began: Instant::now(),
             deadline: AtomicU64::new(0),
+            head,
+            head_since: AtomicU64::new(0),
             idle,
             quiet_since: AtomicU64::new(1),
             is_within: AtomicBool::new(false),
@@ -75,8 +81,16 @@ impl Pulse {
         self.open.load(Relaxed) == 0
     }
 
+    fn quiet_since(&self) -> Instant {
+        self.decode(&self.quiet_since).unwrap_or(self.began)
+    }
+
     pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
         self.deadline.store(deadline.map_or(0, |deadline| self.encode(deadline)), Relaxed);
+    }
+
+    pub(crate) fn set_head_since(&self, since: Option<Instant>) {
+        self.head_since.store(since.map_or(0, |since| self.encode(since)), Relaxed);
     }
 
     /// Told with the bytes of HTTP/1.1; a message has a time of its own.
@@ -94,8 +108,10 @@ impl Pulse {
     /// When the connection has to be ended.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let is_idle = self.is_quiet() && !self.is_within.load(Relaxed) && !self.is_upgraded();
-        let idle = if is_idle { self.decode(&self.quiet_since).map(|since| since + self.idle) } else { None };
-        [self.decode(&self.deadline), self.decode(&self.total), idle].into_iter().flatten().min()
+        let idle = is_idle.then(|| self.quiet_since() + self.idle);
+        let head = self.decode(&self.head_since).filter(|_| self.is_quiet());
+        let head = head.map(|since| since.max(self.quiet_since()) + self.head);
+        [self.decode(&self.deadline), self.decode(&self.total), idle, head].into_iter().flatten().min()
     }
 
     fn encode(&self, time: Instant) -> u64 {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use http::Response;
-use refrain_front::{Body, Front, Listen, ListenAt, Plan, Route};
+use refrain_front::{Body, Front, Listen, ListenAt, Plan, Route, Service};
 
 use crate::support::*;
 
@@ -59,6 +59,83 @@ fn no_route_is_404_and_a_wrong_method_405_with_the_right_ones() {
     let answer = ask(&front, "DELETE /a HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!((answer.status(), answer.header("allow")), (405, Some("GET, HEAD")));
     assert_eq!(front.metrics().refused, 2);
+}
+
+#[test]
+fn a_path_that_another_server_takes_for_one_of_another_route_is_refused() {
+    let named = |name: &str, endpoint| Service { name: name.into(), releases: vec![release("1.0.0", vec![endpoint])] };
+    let front = start(Plan {
+        routes: vec![
+            Route::to("/...", "test/all").unwrap(),
+            Route::to("/admin/...", "test/admin").unwrap(),
+            Route::to("/items/{id}", "test/items").unwrap(),
+        ],
+        services: vec![
+            named("test/all", says("all")),
+            named("test/admin", says("admin")),
+            named("test/items", says("items")),
+        ],
+        ..Plan::default()
+    });
+    for (path, expected) in [
+        ("/a//b", Ok("all")),
+        ("/group%2Fname/a%5Cb", Ok("all")),
+        ("/admin//x%2Fy", Ok("admin")),
+        ("/items/7", Ok("items")),
+        ("//admin", Err("path-ambiguous")),
+        ("/%2Fadmin/x", Err("path-ambiguous")),
+        ("/\\admin", Err("path-ambiguous")),
+        ("/admin%2Fx", Err("path-ambiguous")),
+        ("/items/a%2fb", Err("path-ambiguous")),
+        ("/items/..%2Fadmin", Err("uri-invalid")),
+    ] {
+        let answer = get(&front, path);
+        let found = answer.header("x-refrain-error").map_or_else(|| Ok(answer.text()), Err);
+        assert_eq!(found, expected, "{path}");
+    }
+}
+
+#[test]
+fn a_route_sees_what_the_edge_says_of_the_client_and_not_what_the_client_says() {
+    let mut plan = plan(says("x"));
+    plan.routes[0].headers = vec![(http::HeaderName::from_static("x-forwarded-proto"), "https".parse().unwrap())];
+    let front = start(plan.clone());
+    let ask = |front: &Front| {
+        ask(front, "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nConnection: x-forwarded-proto\r\n\r\n")
+    };
+    assert_eq!(ask(&front).status(), 404);
+    plan.trusted = vec!["127.0.0.0/8".parse().unwrap()];
+    assert_eq!(ask(&start(plan)).status(), 200);
+}
+
+#[test]
+fn an_answer_that_says_a_wrong_length_is_502_and_the_next_one_is_read_from_its_beginning() {
+    let front = start(plan(handler(|request| {
+        let length = request.uri().query().unwrap_or("5").to_owned();
+        let response = Response::builder().header("content-length", length).body(Body::from("hello"));
+        std::future::ready(Ok(response.unwrap()))
+    })));
+    let mut client = Raw::to(&front);
+    for (length, expected) in [("5", 200), ("0", 502), ("1", 502), ("500", 502), ("nonsense", 502), ("5", 200)] {
+        let answer = client.send(format!("GET /?{length} HTTP/1.1\r\nHost: a\r\n\r\n")).answer();
+        assert_eq!(answer.status(), expected, "{length}");
+        let head = client.send(format!("HEAD /?{length} HTTP/1.1\r\nHost: a\r\n\r\n")).head();
+        assert_eq!(head.status(), if length == "nonsense" { 502 } else { 200 }, "any number may be that of a body");
+    }
+}
+
+#[test]
+fn a_length_beside_chunks_of_an_upstream_does_not_go_on() {
+    let front = start(plan(refrain_front::Endpoint::Tcp(raw_upstream(|_, mut stream| {
+        read_head(&mut stream);
+        let answer =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        stream.write_all(answer.as_bytes()).unwrap();
+    }))));
+    let mut client = Raw::to(&front);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let text = String::from_utf8(client.rest()).unwrap();
+    assert!(text.contains("\r\n5\r\nhello\r\n0\r\n") && !text.contains("content-length"), "{text}");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! HTTP/2 with prior knowledge, by a client that keeps to it.
 
+use std::sync::Arc;
+
 use http::Response;
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use refrain_front::Body;
+use refrain_front::{Body, Cause, Refusal};
+use tokio::sync::Semaphore;
 
 use crate::support::*;
 
@@ -96,5 +99,66 @@ fn an_answer_of_many_pieces_comes_through_a_small_window() {
         let response = client.send_request(request("GET", "http://test/", Body::empty())).await.unwrap();
         assert_eq!(response.headers()["content-length"], "1000001");
         assert!(response.into_body().collect().await.unwrap().to_bytes() == body);
+    });
+}
+
+#[test]
+fn a_head_that_is_refused_over_http_2_has_the_length_and_no_body() {
+    let mut release = release(
+        "1.0.0",
+        vec![handler(|_| {
+            std::future::ready(Err(Refusal::begun(Cause::Busy { retry_after: std::time::Duration::from_secs(1) })))
+        })],
+    );
+    release.limits.body_bytes = 4;
+    let mut plan = plan_of(release);
+    plan.routes[0].path = "/here/...".parse().unwrap();
+    let front = start(plan);
+    for (path, body, expected) in [("/", "", 404), ("/here", "12345", 413), ("/here", "", 503)] {
+        block_on(async {
+            let sent = request("HEAD", &format!("http://test{path}"), Body::from(body));
+            let response = http2(address(&front)).await.send_request(sent).await.unwrap();
+            assert_eq!(response.status(), expected);
+            assert!(response.headers().contains_key("content-length"), "{:?}", response.headers());
+            assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty(), "{expected}");
+        });
+    }
+}
+
+#[test]
+fn uploads_that_nobody_reads_stop_no_other_one() {
+    const HELD: usize = 64;
+    // Those of the path /held are not read until the other one has ended.
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let front = start(plan(handler(move |request| {
+        let gate = Arc::clone(&held);
+        async move {
+            if request.uri().path() == "/held" {
+                gate.acquire().await.unwrap().forget();
+            }
+            let bytes = request.into_body().collect().await.unwrap().to_bytes().len();
+            Ok(Response::new(Body::from(bytes.to_string())))
+        }
+    })));
+    block_on(async {
+        let client = http2(address(&front)).await;
+        let upload = |path: &str| {
+            let (mut client, uri) = (client.clone(), format!("http://test{path}"));
+            async move {
+                let sent = request("POST", &uri, Body::from(vec![0; 1 << 20]));
+                let response = client.send_request(sent).await.unwrap();
+                response.into_body().collect().await.unwrap().to_bytes()
+            }
+        };
+        let held: Vec<_> = (0..HELD).map(|_| tokio::task::spawn_local(upload("/held"))).collect();
+        while front.metrics().releases[0].in_flight < u32::try_from(HELD).unwrap() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(upload("/").await, "1048576");
+        gate.add_permits(HELD);
+        for one in held {
+            assert_eq!(one.await.unwrap(), "1048576");
+        }
     });
 }

@@ -264,6 +264,31 @@ fn a_connection_above_the_limit_of_its_client_is_turned_away() {
     assert!(Raw::to(&front).rest().is_empty());
 }
 
+#[test]
+fn a_client_that_holds_its_share_of_a_service_waits_and_others_do_not() {
+    let (front, gate) = gated_front(|release| {
+        release.limits.client_requests = Some(2);
+        release.limits.client_wait = SHORT;
+    });
+    let (mut first, mut second) = (begin(&front), begin(&front));
+    wait_until(|| front.metrics().releases[0].upstreams[0].outstanding == 2);
+    assert_eq!(error(&get(&front, "/")), (429, "client-busy"));
+    let mut plan = plan(gated(&gate));
+    plan.services[0].releases[0].limits.client_requests = Some(2);
+    plan.services[0].releases[0].limits.client_wait = PATIENCE;
+    plan.trusted = vec!["127.0.0.1/32".parse().unwrap()];
+    front.reload(plan).unwrap();
+    let mut other = Raw::to(&front);
+    other.send("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n");
+    wait_until(|| front.metrics().releases[0].upstreams[0].outstanding == 3);
+    let mut third = begin(&front);
+    gate.add_permits(4);
+    for client in [&mut first, &mut second, &mut third, &mut other] {
+        assert_eq!(client.answer().status(), 200);
+    }
+    wait_until(|| in_flight(&front) == 0);
+}
+
 fn with_client(change: impl FnOnce(&mut Plan)) -> (Front, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let mut plan = plan(gated(&gate));
