@@ -180,6 +180,18 @@ async fn a_guest_goes_on_after_its_response_is_complete() {
     }
 }
 
+#[test]
+fn a_guest_that_goes_on_outlives_the_runtime_that_took_its_request() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (host, lines) = logging();
+    let service = host.load(P2, "test", Limits::default(), Permissions::default()).expect("the guest loads");
+    let first = runtime();
+    assert_eq!(first.block_on(text(&service, "/after?300")).expect("a response"), "answered");
+    drop(first);
+    runtime().block_on(until(&service, |counted| counted.dropped > 0));
+    assert_eq!(*lines.lock(), ["Stdout after the response"]);
+}
+
 #[tokio::test]
 async fn a_guest_that_goes_on_for_too_long_is_dropped() {
     let (host, lines) = logging();
