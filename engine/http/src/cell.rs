@@ -63,7 +63,14 @@ impl Cell {
         self.pulse.reset();
         self.store.data_mut().log.reset();
         let result = match &self.instance {
-            Instance::P2(proxy) => serve_p2(&mut self.store, proxy, request, head).await,
+            Instance::P2(proxy) => {
+                let served = serve_p2(&mut self.store, proxy, request, head).await;
+                if self.store.data_mut().abort_bodies() > 0 {
+                    // The streams to such bodies stay open as long as the instance.
+                    self.left = 0;
+                }
+                served
+            }
             Instance::P3(service) => {
                 let store = &mut self.store;
                 store
