@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::Outgoing;
-use super::address::is_public;
+use super::address::is_within;
 use super::target::Target;
 use crate::permissions::Grant;
 use crate::service::Inner;
@@ -47,7 +47,7 @@ impl Outgoing {
         if found.is_empty() {
             return Err(Error::DestinationNotFound);
         }
-        let allowed = found.into_iter().filter(|address| grant.private || is_public(*address));
+        let allowed = found.into_iter().filter(|address| is_within(*address, grant));
         let allowed: Vec<_> = allowed.take(ADDRESSES).collect();
         if allowed.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(allowed) }
     }
