@@ -92,9 +92,15 @@ impl Cell {
             return Ok(());
         };
         let (pulse, log) = (&self.pulse, self.store.data().log.clone());
-        let begin = || {
-            pulse.reset();
-            log.reset();
+        let begin = |active| match active {
+            1 => {
+                pulse.reset();
+                log.reset();
+            }
+            active => {
+                pulse.join(active);
+                log.join(active);
+            }
         };
         let served =
             self.store.run_concurrent(async |accessor| serve_jobs(accessor, service, jobs, member, begin).await);
@@ -161,7 +167,7 @@ async fn serve_jobs(
     service: &p3::bindings::Service,
     mut jobs: mpsc::Receiver<Job>,
     member: &Member,
-    begin: impl Fn(),
+    begin: impl Fn(u32),
 ) -> wasmtime::Result<()> {
     let mut active = FuturesUnordered::new();
     std::future::poll_fn(|context| {
@@ -173,9 +179,7 @@ async fn serve_jobs(
             }
             match jobs.poll_recv(context) {
                 Poll::Ready(Some(Job { id, request, head, seat })) => {
-                    if active.is_empty() {
-                        begin();
-                    }
+                    begin(u32::try_from(active.len() + 1).unwrap_or(u32::MAX));
                     active.push(async move {
                         serve_p3(accessor, service, request, head).await?;
                         drop(seat);

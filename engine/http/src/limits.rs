@@ -65,8 +65,8 @@ pub struct Limits {
     /// [`Refusal::Trapped`](crate::Refusal::Trapped) or [`BodyError::Trapped`](crate::BodyError::Trapped). An instance
     /// that may take further requests is given its `idle` time before.
     pub afterwards: Duration,
-    /// Processor time of a request, from when a tick of 1 ms first falls into its work; with several requests at once in
-    /// an instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
+    /// Processor time of a request, from when a tick of 1 ms first falls into its work; requests that are in an instance
+    /// at once put theirs together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
     /// [`BodyError::Cpu`](crate::BodyError::Cpu).
     pub cpu: Option<Duration>,
     /// Bytes of names and values of the headers of a request
@@ -80,7 +80,8 @@ pub struct Limits {
     pub response_body_bytes: u64,
     /// Bytes of a line of a guest's log; the rest of the line is dropped.
     pub log_line_bytes: usize,
-    /// Lines of the log per request. Beyond they are dropped, and the number of those is logged.
+    /// Lines of the log per request; requests that are in an instance at once put theirs together. Beyond they are
+    /// dropped, and the number of those is logged.
     pub log_lines: usize,
     /// Outgoing calls under way at once per instance. Beyond, the guest gets `connection-limit-reached`.
     pub outgoing_calls: usize,

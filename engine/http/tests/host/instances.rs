@@ -239,3 +239,22 @@ async fn an_instance_that_takes_no_more_requests_counts_until_it_is_gone() {
         assert_eq!(other.counted().instances, 2);
     }
 }
+
+#[tokio::test]
+async fn each_request_that_joins_others_brings_its_lines_of_the_log() {
+    let (host, lines) = crate::support::logging();
+    let limits = Limits { log_lines: 2, concurrency: 2, reuse: Reuse::between(1000, 1000), ..Limits::default() };
+    let service = host.load(P3, "test", limits, Permissions::default()).expect("the guest loads");
+    let mut long = Box::pin(text(&service, "/sleep?600000"));
+    let logging = async {
+        until(&service, |counted| counted.instances > 0).await;
+        for _ in 0..20 {
+            text(&service, "/log?line").await.expect("a response");
+        }
+    };
+    tokio::select! {
+        answered = &mut long => panic!("{answered:?}"),
+        () = logging => {}
+    }
+    assert_eq!(*lines.lock(), ["Stdout line"; 20]);
+}
