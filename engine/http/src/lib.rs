@@ -23,6 +23,7 @@ mod head;
 mod host;
 mod intake;
 mod limits;
+mod moved;
 mod needs;
 mod outgoing;
 mod permissions;

@@ -83,13 +83,14 @@ pub struct Limits {
     /// Lines of the log per request; requests that are in an instance at once put theirs together. Beyond they are
     /// dropped, and the number of those is logged.
     pub log_lines: usize,
-    /// Outgoing calls under way at once per instance. Beyond, the guest gets `connection-limit-reached`.
+    /// Outgoing calls under way at once per instance: until the request is sent and the response received. Beyond, the
+    /// guest gets `connection-limit-reached`.
     pub outgoing_calls: usize,
     /// Time to connect to an upstream, with name look-up (8 at once per service; others wait) and TLS. Beyond, the
     /// guest gets `connection-timeout`. A guest may ask for less.
     pub connect: Duration,
-    /// Time from a sent request to the head of its response. Beyond, the guest gets `HTTP-response-timeout`. A guest
-    /// may ask for less.
+    /// Time from the last piece of a request that is sent to the head of its response. Beyond, the guest gets
+    /// `HTTP-response-timeout`. A guest may ask for less.
     pub first_byte: Duration,
     /// Time between two pieces of an upstream's body. Beyond, the guest gets `connection-read-timeout`. A guest may ask
     /// for less.

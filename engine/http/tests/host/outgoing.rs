@@ -258,6 +258,31 @@ async fn of_a_thousand_calls_at_once_as_many_go_out_as_may() {
 }
 
 #[tokio::test]
+async fn a_call_counts_until_its_request_is_sent_as_well() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let url = format!("http://127.0.0.1:{}", listener.local_addr().expect("an address").port());
+    // Answers as soon as there is a head, and goes on reading.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut some = [0; 1024];
+                while let Ok(read @ 1..) = stream.read(&mut some).await {
+                    if some[..read].windows(4).any(|word| word == b"GET " || word == b"POST") {
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.expect("sent");
+                    }
+                }
+            });
+        }
+    });
+    let limits = Limits { outgoing_calls: 1, ..Limits::default() };
+    let service = host().load(P2, "test", limits, permissions(&[&url])).expect("the guest loads");
+    let answer = text(&service, &format!("/fetch-beside-upload?{url}/")).await.expect("a response");
+    assert_eq!(answer, "200 ok, ConnectionLimitReached, 200 ok");
+}
+
+#[tokio::test]
 async fn what_cannot_be_reached_is_told_apart() {
     let closed = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let port = closed.local_addr().expect("an address").port();
