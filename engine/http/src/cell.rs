@@ -91,7 +91,7 @@ impl Cell {
         let Instance::P3(service) = &self.instance else {
             return Ok(());
         };
-        let (pulse, log) = (&self.pulse, self.store.data().log.clone());
+        let (pulse, log, host) = (&self.pulse, self.store.data().log.clone(), &self.service.host);
         let begin = |active| match active {
             1 => {
                 pulse.reset();
@@ -102,8 +102,8 @@ impl Cell {
                 log.join(active);
             }
         };
-        let served =
-            self.store.run_concurrent(async |accessor| serve_jobs(accessor, service, jobs, member, begin).await);
+        let done = |id| member.done(id, || host.has_room());
+        let served = self.store.run_concurrent(async |accessor| serve_jobs(accessor, service, jobs, begin, done).await);
         served.await.flatten().map_err(|error| Fault::new(&error))
     }
 }
@@ -166,8 +166,8 @@ async fn serve_jobs(
     accessor: &Accessor<Guest>,
     service: &p3::bindings::Service,
     mut jobs: mpsc::Receiver<Job>,
-    member: &Member,
     begin: impl Fn(u32),
+    done: impl Fn(u64),
 ) -> wasmtime::Result<()> {
     let mut active = FuturesUnordered::new();
     std::future::poll_fn(|context| {
@@ -180,10 +180,11 @@ async fn serve_jobs(
             match jobs.poll_recv(context) {
                 Poll::Ready(Some(Job { id, request, head, seat })) => {
                     begin(u32::try_from(active.len() + 1).unwrap_or(u32::MAX));
+                    let done = &done;
                     active.push(async move {
                         serve_p3(accessor, service, request, head).await?;
                         drop(seat);
-                        member.done(id);
+                        done(id);
                         Ok(())
                     });
                 }

@@ -43,6 +43,6 @@ pub use host::{Host, HostError, Settings};
 pub use limits::{Limits, Reuse};
 pub use outgoing::{Resolver, Resolving};
 pub use permissions::{Destination, DestinationError, Permissions};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Refused};
 pub use service::Service;
 pub use stdio::{Line, LogSink, Output};

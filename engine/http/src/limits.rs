@@ -54,16 +54,15 @@ pub struct Limits {
     pub reuse: Reuse,
     /// How long an instance may be idle before it is dropped.
     pub idle: Duration,
-    /// Time from when an instance takes a request to its response's head. Beyond:
-    /// [`Refusal::Deadline`](crate::Refusal::Deadline).
+    /// Time from when an instance takes a request, or the last piece of its body, to its response's head; a request that
+    /// moves has the `lifetime` for it, if that is longer. Beyond: [`Refusal::Deadline`](crate::Refusal::Deadline).
     pub deadline: Duration,
     /// Time from when an instance takes a request to the end of its response. Beyond:
     /// [`BodyError::Lifetime`](crate::BodyError::Lifetime).
     pub lifetime: Duration,
-    /// How long a guest may go on after its response is complete, or with a request whose client is gone or whose time
-    /// is up while others wait beside it in its instance. Beyond, its instance is dropped, and those others fail with
-    /// [`Refusal::Trapped`](crate::Refusal::Trapped) or [`BodyError::Trapped`](crate::BodyError::Trapped). An instance
-    /// that may take further requests is given its `idle` time before.
+    /// How long a guest may go on after its response is complete and nobody waits for another of its instance. Beyond,
+    /// the instance is dropped; one that may take further requests is given its `idle` time before. With a request whose
+    /// client is gone, or whose time is up, it goes on as long as others wait beside it.
     pub afterwards: Duration,
     /// Processor time of a request, from when a tick of 1 ms first falls into its work; requests that are in an instance
     /// at once put theirs together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
