@@ -38,7 +38,9 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Elements of each table of an instance. As with memory.
     pub table_elements: usize,
-    /// Handles (streams, bodies, fields, polls) that an instance may hold. Beyond, the guest traps.
+    /// Handles (streams, bodies, fields, polls) that an instance may hold. Beyond, the guest traps. They bound what the
+    /// host keeps for it beside its memory: at most `header_bytes` for one with fields, and 272 KiB for three with a
+    /// body that is being written.
     pub handles: usize,
     /// Instances that there may be beside those that are idle, with those that go on after their last response. Beyond,
     /// requests wait in the queue.
@@ -113,7 +115,7 @@ impl Default for Limits {
         Self {
             memory_bytes: 128 * 1024 * 1024,
             table_elements: 64 * 1024,
-            handles: 4096,
+            handles: 1024,
             instances: 256,
             concurrency: 16,
             queue: 1024,
