@@ -397,7 +397,7 @@ fn http() -> Vec<Key> {
                 "at most {} entries; a host is a name, *.suffix, *, or an IP address; a port is a number or *",
                 bounds::OUTBOUND_MAX
             ))
-            .effect("private addresses need an entry with the whole name or address"),
+            .effect("private addresses need the whole name or address, local ones the address or localhost"),
     ]
 }
 

@@ -38,8 +38,23 @@ impl Admission {
         if let Some(permit) = self.try_take(seats) {
             return Ok(permit);
         }
-        let permit = self.queue(Arc::clone(&self.seats).acquire_many_owned(seats)).await?;
-        Ok(permit.expect("the semaphore is never closed"))
+        self.take_after(seats, || {}).await
+    }
+
+    /// The same, with something to do once [`is_awaited`](Self::is_awaited) says that somebody waits.
+    ///
+    /// # Errors
+    /// As with [`take`](Self::take).
+    pub(crate) async fn take_after(
+        &self,
+        seats: u32,
+        enlisted: impl FnOnce(),
+    ) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permit = self.queue(async {
+            enlisted();
+            Arc::clone(&self.seats).acquire_many_owned(seats).await
+        });
+        Ok(permit.await?.expect("the semaphore is never closed"))
     }
 
     /// Waits for something else in the same queue, as long as for a seat.

@@ -71,7 +71,10 @@ pub struct HostBody {
     source: Option<Source>,
     /// Frames that were there when the guest ended.
     ready: VecDeque<Frame<Bytes>>,
-    /// Bytes that are still to come, if that is known.
+    /// What comes after them, unless they are the whole.
+    fault: Option<BodyError>,
+    /// Bytes that are still to come, if they were declared or the guest has ended. Whoever sends the body on counts on
+    /// it: it ends with as many bytes, or with an error.
     expected: Option<u64>,
     /// Bytes that may still come.
     left: u64,
@@ -93,6 +96,7 @@ impl HostBody {
         let mut body = Self {
             source: Some(Source { frames, call }),
             ready: VecDeque::new(),
+            fault: None,
             expected,
             left: limits.response_body_bytes,
             limit: limits.response_body_bytes,
@@ -108,6 +112,7 @@ impl HostBody {
     /// A body that nobody will read: a response to HEAD, or of a status without one. The guest goes on by itself.
     pub(crate) fn silent(mut self) -> Self {
         self.ready.clear();
+        self.fault = None;
         self.expected = Some(0);
         if let Some(source) = self.source.take() {
             source.finish(self.afterwards, true);
@@ -121,31 +126,49 @@ impl HostBody {
             return;
         };
         let mut context = Context::from_waker(Waker::noop());
-        loop {
+        let fault = loop {
             // Without tokio's budget, which would make a frame that is there look like none.
             let frame = unconstrained(source.frames.frame());
             match std::pin::pin!(frame).poll(&mut context) {
                 Poll::Ready(Some(Ok(frame))) => self.ready.push_back(frame),
-                Poll::Ready(None) => break self.source = None,
-                // What is wrong is found again when the body is read, or the guest has left its stream open.
-                Poll::Ready(Some(Err(_))) | Poll::Pending => break,
+                Poll::Ready(Some(Err(error))) => break Some(broken(error.to_string())),
+                Poll::Ready(None) => break None,
+                Poll::Pending => break Some(left_open()),
             }
-        }
-        if self.source.is_none() && self.ready.iter().all(Frame::is_data) {
-            self.expected = Some(self.ready.iter().map(length).sum());
+        };
+        self.source = None;
+        let bytes = self.ready.iter().map(length).sum();
+        self.fault = fault.or_else(|| self.expected.filter(|declared| *declared != bytes).map(|_| other_length()));
+        match self.fault {
+            // Whoever has as many bytes as were declared would take them for the whole.
+            Some(_) if self.expected.is_some() => self.ready.clear(),
+            Some(_) => {}
+            None if self.ready.iter().all(Frame::is_data) => self.expected = Some(bytes),
+            None => {}
         }
     }
 
     fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         let length = length(&frame);
         let Some(left) = self.left.checked_sub(length) else {
-            self.source = None;
-            self.ready.clear();
-            return Err(BodyError::TooLong { limit: self.limit });
+            return Err(self.end(BodyError::TooLong { limit: self.limit }));
         };
         self.left = left;
-        self.expected = self.expected.map(|expected| expected.saturating_sub(length));
+        if let Some(expected) = self.expected {
+            let Some(expected) = expected.checked_sub(length) else {
+                return Err(self.end(other_length()));
+            };
+            self.expected = Some(expected);
+        }
         Ok(frame)
+    }
+
+    /// Ends the guest, and the body.
+    fn end(&mut self, error: BodyError) -> BodyError {
+        self.source = None;
+        self.ready.clear();
+        self.fault = None;
+        error
     }
 
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -154,13 +177,13 @@ impl HostBody {
             return Poll::Ready(Some(Err(self.overtime())));
         }
         let Some(source) = &mut self.source else {
-            return Poll::Ready(None);
+            return Poll::Ready(self.fault.take().map(Err));
         };
         match source.poll(context) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.pass(frame))),
-            Poll::Ready(Some(Err(error))) => {
-                self.source = None;
-                Poll::Ready(Some(Err(error)))
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.end(error)))),
+            Poll::Ready(None) if self.expected.is_some_and(|left| left > 0) => {
+                Poll::Ready(Some(Err(self.end(other_length()))))
             }
             Poll::Ready(None) => {
                 self.finish();
@@ -171,8 +194,7 @@ impl HostBody {
     }
 
     fn overtime(&mut self) -> BodyError {
-        self.source = None;
-        BodyError::Lifetime { limit: self.lifetime }
+        self.end(BodyError::Lifetime { limit: self.lifetime })
     }
 
     fn poll_clock(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -203,6 +225,14 @@ impl Source {
                         Poll::Ready(Ok(())) | Poll::Pending => None,
                     });
                 }
+                // Nobody is left who could write on: what is there is all.
+                Poll::Pending if asked && matches!(self.call.over(), Some(Ok(()))) => {
+                    let frame = unconstrained(self.frames.frame());
+                    return Poll::Ready(match std::pin::pin!(frame).poll(context) {
+                        Poll::Ready(frame) => frame.map(|frame| frame.map_err(|error| broken(error.to_string()))),
+                        Poll::Pending => Some(Err(left_open())),
+                    });
+                }
                 Poll::Pending if asked => return Poll::Pending,
                 Poll::Pending => {
                     asked = true;
@@ -215,7 +245,7 @@ impl Source {
     fn error(&mut self, detail: String, context: &mut Context<'_>) -> BodyError {
         match self.call.poll(context) {
             Poll::Ready(Err(fault)) => BodyError::of(fault),
-            _ => BodyError::Broken { detail },
+            _ => broken(detail),
         }
     }
 
@@ -256,7 +286,7 @@ impl Body for HostBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.is_none() && self.ready.is_empty()
+        self.source.is_none() && self.ready.is_empty() && self.fault.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -275,4 +305,16 @@ impl Drop for HostBody {
 
 fn length(frame: &Frame<Bytes>) -> u64 {
     frame.data_ref().map_or(0, Bytes::len) as u64
+}
+
+fn broken(detail: String) -> BodyError {
+    BodyError::Broken { detail }
+}
+
+fn left_open() -> BodyError {
+    broken("the guest ended and left its body open".to_owned())
+}
+
+fn other_length() -> BodyError {
+    broken("the body has not the length that was declared".to_owned())
 }

@@ -63,7 +63,14 @@ impl Cell {
         self.pulse.reset();
         self.store.data_mut().log.reset();
         let result = match &self.instance {
-            Instance::P2(proxy) => serve_p2(&mut self.store, proxy, request, head).await,
+            Instance::P2(proxy) => {
+                let served = serve_p2(&mut self.store, proxy, request, head).await;
+                if self.store.data_mut().abort_bodies() > 0 {
+                    // The streams to such bodies stay open as long as the instance.
+                    self.left = 0;
+                }
+                served
+            }
             Instance::P3(service) => {
                 let store = &mut self.store;
                 store
@@ -84,13 +91,19 @@ impl Cell {
         let Instance::P3(service) = &self.instance else {
             return Ok(());
         };
-        let (pulse, log) = (&self.pulse, self.store.data().log.clone());
-        let begin = || {
-            pulse.reset();
-            log.reset();
+        let (pulse, log, host) = (&self.pulse, self.store.data().log.clone(), &self.service.host);
+        let begin = |active| match active {
+            1 => {
+                pulse.reset();
+                log.reset();
+            }
+            active => {
+                pulse.join(active);
+                log.join(active);
+            }
         };
-        let served =
-            self.store.run_concurrent(async |accessor| serve_jobs(accessor, service, jobs, member, begin).await);
+        let done = |id| member.done(id, || host.has_room());
+        let served = self.store.run_concurrent(async |accessor| serve_jobs(accessor, service, jobs, begin, done).await);
         served.await.flatten().map_err(|error| Fault::new(&error))
     }
 }
@@ -153,8 +166,8 @@ async fn serve_jobs(
     accessor: &Accessor<Guest>,
     service: &p3::bindings::Service,
     mut jobs: mpsc::Receiver<Job>,
-    member: &Member,
-    begin: impl Fn(),
+    begin: impl Fn(u32),
+    done: impl Fn(u64),
 ) -> wasmtime::Result<()> {
     let mut active = FuturesUnordered::new();
     std::future::poll_fn(|context| {
@@ -166,13 +179,12 @@ async fn serve_jobs(
             }
             match jobs.poll_recv(context) {
                 Poll::Ready(Some(Job { id, request, head, seat })) => {
-                    if active.is_empty() {
-                        begin();
-                    }
+                    begin(u32::try_from(active.len() + 1).unwrap_or(u32::MAX));
+                    let done = &done;
                     active.push(async move {
                         serve_p3(accessor, service, request, head).await?;
                         drop(seat);
-                        member.done(id);
+                        done(id);
                         Ok(())
                     });
                 }

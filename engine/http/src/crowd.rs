@@ -2,8 +2,8 @@
 //!
 //! Such an instance has a task of its own, on the runtime of the caller that made it; requests are handed to it by a
 //! bounded channel. A trap ends all requests in it. A caller that goes away cannot take its request back, as a guest's
-//! task cannot be cancelled: the instance takes no further requests, and ends when nobody waits for any in it, or a
-//! while later when somebody does.
+//! task cannot be cancelled: the instance takes no further requests, and ends when nobody waits for any in it. Until then
+//! the request keeps its seat, as one that is served.
 
 mod member;
 mod room;
@@ -24,7 +24,7 @@ use crate::refusal::Refusal;
 use crate::run::{End, Run};
 use crate::service::Inner;
 use member::Clock;
-pub(crate) use member::{Beside, Member};
+pub(crate) use member::{Beside, Member, Reserved};
 use room::{Place, Room};
 
 /// A request for an instance that serves others as well.
@@ -43,7 +43,7 @@ pub(crate) struct Crowd {
 
 /// Where a request goes.
 enum Found {
-    Member(Arc<Member>),
+    Member(Reserved),
     Place(Place),
 }
 
@@ -53,49 +53,49 @@ impl Crowd {
         Self { open: Mutex::default(), room: Room::new(instances) }
     }
 
-    /// Hands a request to an instance with room, or to a new one.
-    pub(crate) async fn take(
-        &self,
-        service: &Arc<Inner>,
-        request: http::Request<WasiBody>,
-        head: HeadSender,
-        seat: OwnedSemaphorePermit,
-    ) -> Result<Beside, Refusal> {
-        let found = match self.find(service) {
+    /// Finds an instance with room for a request, or makes a new one.
+    pub(crate) async fn find(&self, service: &Arc<Inner>) -> Result<Reserved, Refusal> {
+        let found = match self.look(service) {
             Some(found) => found,
-            None => service.in_queue(self.room.wait_for(|| self.find(service))).await?,
+            None => service.in_queue(self.room.wait_for(|| self.look(service))).await?,
         };
-        let member = match found {
-            Found::Member(member) => member,
-            Found::Place(place) => self.grow(service, service.lease().await?, place),
+        let place = match found {
+            Found::Member(reserved) => return Ok(reserved),
+            Found::Place(place) => place,
         };
-        Ok(member.hand(request, head, seat))
+        // While it waits for slots an instance may get room.
+        let with_room = self.room.wait_beside(|| self.with_room(service.limits.concurrency));
+        tokio::select! {
+            biased;
+            lease = service.lease() => Ok(self.grow(service, lease?, place)),
+            reserved = with_room => Ok(reserved),
+        }
     }
 
-    fn find(&self, service: &Inner) -> Option<Found> {
+    fn look(&self, service: &Inner) -> Option<Found> {
         let member = self.with_room(service.limits.concurrency).map(Found::Member);
         member.or_else(|| self.room.take().map(Found::Place))
     }
 
     /// Reserves a place in an instance. Those at the end of the list are full least often: the others become idle.
-    fn with_room(&self, concurrency: usize) -> Option<Arc<Member>> {
+    fn with_room(&self, concurrency: usize) -> Option<Reserved> {
         let mut open = self.open.lock();
         open.retain(|member| member.is_open());
-        open.iter().find(|member| member.reserve(concurrency)).cloned()
+        open.iter().find_map(|member| member.reserve(concurrency))
     }
 
-    fn grow(&self, service: &Arc<Inner>, lease: OwnedSemaphorePermit, place: Place) -> Arc<Member> {
+    fn grow(&self, service: &Arc<Inner>, lease: OwnedSemaphorePermit, place: Place) -> Reserved {
         let (sender, jobs) = mpsc::channel(service.limits.concurrency.max(1));
         let member =
             Arc::new(Member::new(sender, service.draw_reuse(), service.limits.afterwards, Arc::clone(&self.room)));
-        member.reserve(usize::MAX);
+        let reserved = member.reserve(usize::MAX).expect("a new instance takes at least one request");
         let pulse = Arc::new(service.pulse());
         let made = Cell::make(Arc::clone(service), Arc::clone(&pulse), lease);
         let work = Box::pin(work(place, made, jobs, Arc::clone(&member)));
         let call = Call::new(Run::new(work, pulse), Arc::clone(service));
-        tokio::spawn(attend(call, Arc::clone(&member), service.limits.afterwards));
-        self.open.lock().push(Arc::clone(&member));
-        member
+        tokio::spawn(attend(call, Arc::clone(&member)));
+        self.open.lock().push(member);
+        reserved
     }
 
     /// Has instances end that have been idle for so long.
@@ -120,17 +120,14 @@ impl Drop for Crowd {
     }
 }
 
-/// Runs an instance to its end, or to the end of its time.
-async fn attend(mut call: Call, member: Arc<Member>, afterwards: Duration) {
+/// Runs an instance to its end, or to the end of its time, when nobody waits for it.
+async fn attend(mut call: Call, member: Arc<Member>) {
     let mut clock = Clock::default();
-    let in_time = std::future::poll_fn(|context| match call.poll(context) {
-        Poll::Ready(_) => Poll::Ready(true),
-        Poll::Pending => member.poll_end(&mut clock, context).map(|()| false),
-    });
-    if !in_time.await {
-        // Before the store goes, as at any other end.
-        member.end(&Err(Fault::outstayed(afterwards)));
-    }
+    std::future::poll_fn(|context| match call.poll(context) {
+        Poll::Ready(_) => Poll::Ready(()),
+        Poll::Pending => member.poll_end(&mut clock, context),
+    })
+    .await;
 }
 
 /// Tells callers that their instance is gone, should its task be dropped.

@@ -3,8 +3,6 @@
 //! [`Refusal`]: crate::Refusal
 //! [`BodyError`]: crate::BodyError
 
-use std::time::Duration;
-
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
@@ -43,13 +41,6 @@ impl Fault {
             other => other,
         };
         Self { kind, detail: format!("{error:?}") }
-    }
-
-    /// A guest that was ended since it went on for too long with what nobody waited for.
-    pub(crate) fn outstayed(limit: Duration) -> Self {
-        let limit = limit.as_millis();
-        let detail = format!("a request beside this one went on for {limit} ms after its caller was gone");
-        Self { kind: Kind::Trapped("neighbour"), detail }
     }
 
     /// A guest that is gone without a word of how: its task was lost with the runtime that ran it.

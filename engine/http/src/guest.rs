@@ -3,6 +3,7 @@
 //! Guests have no files and no sockets: those interfaces are linked, since every standard library imports them, but
 //! there is nothing behind them that would open.
 
+use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderName;
@@ -10,6 +11,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView,
     WasiHttpHooks, WasiHttpView,
@@ -53,6 +55,20 @@ impl Guest {
         store.limiter(|guest| &mut guest.sizes);
         store.set_hostcall_fuel(HOST_CALL_BYTES);
         store
+    }
+
+    /// Breaks off what the guest has begun to write and will not finish, since its call is over: `wasi:http` 0.2 says
+    /// that a body is complete when it is finished, and the end of its store would look like that. Says how many.
+    pub(crate) fn abort_bodies(&mut self) -> usize {
+        let bodies = self.table.iter_mut().filter_map(|entry| {
+            let entry: &mut dyn Any = entry;
+            entry.downcast_mut::<HostOutgoingBody>()
+        });
+        let aborted = bodies.map(|body| {
+            let (nobodys, _) = HostOutgoingBody::new(StreamContext::Response, None, 1, 1);
+            std::mem::replace(body, nobodys).abort();
+        });
+        aborted.count()
     }
 }
 

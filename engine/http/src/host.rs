@@ -160,7 +160,8 @@ impl Inner {
                 return Ok(lease);
             }
             if !self.evict() {
-                return self.slots.take(slots).await;
+                // Once more for those that were kept before it was known that somebody waits.
+                return self.slots.take_after(slots, || while self.evict() {}).await;
             }
         }
     }

@@ -13,26 +13,26 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::head::header_bytes;
 use crate::limits::Limits;
+use crate::moved::Moved;
 use crate::refusal::Refusal;
 
-/// Whether a request's body has turned out to be larger than it may be.
+/// What has become of a request's body.
 #[derive(Clone, Default)]
-pub(crate) struct TooLong(Arc<AtomicBool>);
+pub(crate) struct Taken {
+    /// When the guest took of it.
+    pub(crate) moved: Moved,
+    too_long: Arc<AtomicBool>,
+}
 
-impl TooLong {
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+impl Taken {
+    /// Whether it has turned out to be larger than it may be.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.too_long.load(Ordering::Relaxed)
     }
 }
 
-/// Checks a request and bounds its body.
-pub(crate) fn check<B>(
-    request: http::Request<B>,
-    limits: &Limits,
-) -> Result<(http::Request<WasiBody>, TooLong), Refusal>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-{
+/// Checks a request as far as its head tells.
+pub(crate) fn check<B: Body>(request: &http::Request<B>, limits: &Limits) -> Result<(), Refusal> {
     if request.uri().authority().is_none() && request.headers().get(HOST).is_none_or(|host| host.to_str().is_err()) {
         return Err(Refusal::NoHost);
     }
@@ -40,16 +40,24 @@ where
         return Err(Refusal::RequestHeaders { limit: limits.header_bytes });
     }
     let limit = limits.request_body_bytes;
-    if declared(&request).is_some_and(|length| length > limit) {
+    if declared(request).is_some_and(|length| length > limit) {
         return Err(Refusal::RequestBody { limit });
     }
-    let too_long = TooLong::default();
-    let mark = too_long.clone();
+    Ok(())
+}
+
+/// Bounds a request's body.
+pub(crate) fn bound<B>(request: http::Request<B>, limits: &Limits) -> (http::Request<WasiBody>, Taken)
+where
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    let (limit, taken) = (limits.request_body_bytes, Taken::default());
+    let by_guest = taken.clone();
     let request = request.map(|body| {
-        let body = Bounded { body: Box::pin(body), left: limit, limit, too_long: mark };
+        let body = Bounded { body: Box::pin(body), left: limit, limit, taken: by_guest };
         body.boxed_unsync()
     });
-    Ok((request, too_long))
+    (request, taken)
 }
 
 fn declared<B: Body>(request: &http::Request<B>) -> Option<u64> {
@@ -62,7 +70,7 @@ struct Bounded<B> {
     body: Pin<Box<B>>,
     left: u64,
     limit: u64,
-    too_long: TooLong,
+    taken: Taken,
 }
 
 impl<B: Body<Data = Bytes>> Body for Bounded<B> {
@@ -98,10 +106,11 @@ impl<B> Bounded<B> {
         match self.left.checked_sub(length) {
             Some(left) => {
                 self.left = left;
+                self.taken.moved.note();
                 Ok(frame)
             }
             None => {
-                self.too_long.0.store(true, Ordering::Relaxed);
+                self.taken.too_long.store(true, Ordering::Relaxed);
                 Err(Error::HttpRequestBodySize(Some(self.limit)))
             }
         }

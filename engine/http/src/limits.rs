@@ -38,7 +38,9 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Elements of each table of an instance. As with memory.
     pub table_elements: usize,
-    /// Handles (streams, bodies, fields, polls) that an instance may hold. Beyond, the guest traps.
+    /// Handles (streams, bodies, fields, polls) that an instance may hold. Beyond, the guest traps. They bound what the
+    /// host keeps for it beside its memory: at most `header_bytes` for one with fields, and 272 KiB for three with a
+    /// body that is being written.
     pub handles: usize,
     /// Instances that there may be beside those that are idle, with those that go on after their last response. Beyond,
     /// requests wait in the queue.
@@ -54,19 +56,18 @@ pub struct Limits {
     pub reuse: Reuse,
     /// How long an instance may be idle before it is dropped.
     pub idle: Duration,
-    /// Time from when an instance takes a request to its response's head. Beyond:
-    /// [`Refusal::Deadline`](crate::Refusal::Deadline).
+    /// Time from when an instance takes a request, or the last piece of its body, to its response's head; a request that
+    /// moves has the `lifetime` for it, if that is longer. Beyond: [`Refusal::Deadline`](crate::Refusal::Deadline).
     pub deadline: Duration,
     /// Time from when an instance takes a request to the end of its response. Beyond:
     /// [`BodyError::Lifetime`](crate::BodyError::Lifetime).
     pub lifetime: Duration,
-    /// How long a guest may go on after its response is complete, or with a request whose client is gone or whose time
-    /// is up while others wait beside it in its instance. Beyond, its instance is dropped, and those others fail with
-    /// [`Refusal::Trapped`](crate::Refusal::Trapped) or [`BodyError::Trapped`](crate::BodyError::Trapped). An instance
-    /// that may take further requests is given its `idle` time before.
+    /// How long a guest may go on after its response is complete and nobody waits for another of its instance. Beyond,
+    /// the instance is dropped; one that may take further requests is given its `idle` time before. With a request whose
+    /// client is gone, or whose time is up, it goes on as long as others wait beside it.
     pub afterwards: Duration,
-    /// Processor time of a request, from when a tick of 1 ms first falls into its work; with several requests at once in
-    /// an instance, of all of them together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
+    /// Processor time of a request, from when a tick of 1 ms first falls into its work; requests that are in an instance
+    /// at once put theirs together. Beyond: [`Refusal::Cpu`](crate::Refusal::Cpu), or
     /// [`BodyError::Cpu`](crate::BodyError::Cpu).
     pub cpu: Option<Duration>,
     /// Bytes of names and values of the headers of a request
@@ -80,15 +81,17 @@ pub struct Limits {
     pub response_body_bytes: u64,
     /// Bytes of a line of a guest's log; the rest of the line is dropped.
     pub log_line_bytes: usize,
-    /// Lines of the log per request. Beyond they are dropped, and the number of those is logged.
+    /// Lines of the log per request; requests that are in an instance at once put theirs together. Beyond they are
+    /// dropped, and the number of those is logged.
     pub log_lines: usize,
-    /// Outgoing calls under way at once per instance. Beyond, the guest gets `connection-limit-reached`.
+    /// Outgoing calls under way at once per instance: until the request is sent and the response received. Beyond, the
+    /// guest gets `connection-limit-reached`.
     pub outgoing_calls: usize,
     /// Time to connect to an upstream, with name look-up (8 at once per service; others wait) and TLS. Beyond, the
     /// guest gets `connection-timeout`. A guest may ask for less.
     pub connect: Duration,
-    /// Time from a sent request to the head of its response. Beyond, the guest gets `HTTP-response-timeout`. A guest
-    /// may ask for less.
+    /// Time from the last piece of a request that is sent to the head of its response. Beyond, the guest gets
+    /// `HTTP-response-timeout`. A guest may ask for less.
     pub first_byte: Duration,
     /// Time between two pieces of an upstream's body. Beyond, the guest gets `connection-read-timeout`. A guest may ask
     /// for less.
@@ -112,7 +115,7 @@ impl Default for Limits {
         Self {
             memory_bytes: 128 * 1024 * 1024,
             table_elements: 64 * 1024,
-            handles: 4096,
+            handles: 1024,
             instances: 256,
             concurrency: 16,
             queue: 1024,

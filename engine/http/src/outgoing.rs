@@ -59,6 +59,11 @@ impl Outgoing {
         Ok(Self { runtime: Some(runtime), resolver, tls: Tls::new(authorities) })
     }
 
+    /// Has what is made meanwhile belong to the host's own runtime.
+    pub(crate) fn enter(&self) -> Option<tokio::runtime::EnterGuard<'_>> {
+        self.runtime.as_ref().map(Runtime::enter)
+    }
+
     /// Runs a task on the host's own thread for connections.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,

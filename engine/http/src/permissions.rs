@@ -18,14 +18,18 @@ impl Permissions {
     /// Whether a request may go out, and how far the permission reaches.
     pub(crate) fn outgoing(&self, method: &http::Method, scheme: &str, host: &str, port: u16) -> Option<Grant> {
         let allowed = self.outgoing.iter().filter(|destination| destination.allows(method, scheme, host, port));
-        let named = allowed.map(Destination::names_host).reduce(|one, other| one || other)?;
-        Some(Grant { private: named })
+        allowed.map(Destination::grant).max()
     }
 }
 
-/// What an entry of the list permits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Grant {
-    /// Whether the name may lead to addresses that are not public: only if the entry has the whole name.
-    pub(crate) private: bool,
+/// Where what an entry of the list permits may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Grant {
+    /// A pattern: to public addresses.
+    Public,
+    /// A whole name, whose addresses are up to whoever answers for it: to private networks as well, but neither to this
+    /// machine nor to its link, where what trusts whoever can reach it is found.
+    Private,
+    /// An address, or a name that means this machine: anywhere.
+    Anywhere,
 }

@@ -47,12 +47,15 @@ pub(crate) struct Pulse {
     interrupted: AtomicBool,
     /// Nanoseconds that were measured since the last request that found the instance idle.
     spent: AtomicU64,
-    /// The most that `spent` may be.
+    /// The most that `spent` may be: what the requests in the instance brought with them.
+    budget: AtomicU64,
+    /// What each of them brings.
     limit: u64,
 }
 
 impl Pulse {
     pub(crate) fn new(ticks: Ticks, limit: Option<Duration>) -> Self {
+        let limit = limit.map_or(u64::MAX, nanoseconds);
         Self {
             turn_began: AtomicU64::new(ticks.now()),
             ticks,
@@ -63,7 +66,8 @@ impl Pulse {
             background: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             spent: AtomicU64::new(0),
-            limit: limit.map_or(u64::MAX, nanoseconds),
+            budget: AtomicU64::new(limit),
+            limit,
         }
     }
 
@@ -94,7 +98,19 @@ impl Pulse {
     /// A request begins in an idle instance.
     pub(crate) fn reset(&self) {
         self.spent.store(0, Ordering::Relaxed);
+        self.budget.store(self.limit, Ordering::Relaxed);
         self.watched.store(false, Ordering::Relaxed);
+    }
+
+    /// A request joins others, so that there are `active`. What those before it left over is not heaped up.
+    pub(crate) fn join(&self, active: u32) {
+        let most = self.spent.load(Ordering::Relaxed).saturating_add(self.limit.saturating_mul(u64::from(active)));
+        let more = self.budget.load(Ordering::Relaxed).saturating_add(self.limit);
+        self.budget.store(more.min(most), Ordering::Relaxed);
+    }
+
+    fn is_spent(&self, spent: u64) -> bool {
+        spent > self.budget.load(Ordering::Relaxed)
     }
 
     /// Has wasmtime ask this pulse at every tick.
@@ -115,7 +131,7 @@ impl Pulse {
     fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         if self.ticks.now() == self.turn_began.load(Ordering::Relaxed) {
             // The deadline was that of an earlier turn. What earlier turns used may be too much all the same.
-            if self.spent.load(Ordering::Relaxed) > self.limit {
+            if self.is_spent(self.spent.load(Ordering::Relaxed)) {
                 return Err(CpuSpent.into());
             }
             return Ok(UpdateDeadline::Continue(1));
@@ -125,7 +141,7 @@ impl Pulse {
             self.looked.store(thread_time(), Ordering::Relaxed);
             return Ok(UpdateDeadline::Continue(1));
         }
-        if self.look() > self.limit {
+        if self.is_spent(self.look()) {
             return Err(CpuSpent.into());
         }
         let used = self.used.load(Ordering::Relaxed);
@@ -181,6 +197,27 @@ mod tests {
     use super::*;
 
     const MILLISECOND: u64 = 1_000_000;
+
+    #[test]
+    fn each_request_brings_its_budget_and_leaves_none() {
+        let limit = Duration::from_millis(10);
+        let pulse = Pulse::new(Ticks::default(), Some(limit));
+        let left = || pulse.budget.load(Ordering::Relaxed) - pulse.spent.load(Ordering::Relaxed);
+        pulse.reset();
+        pulse.spent.store(8 * MILLISECOND, Ordering::Relaxed);
+        pulse.join(2);
+        assert_eq!(left(), 12 * MILLISECOND);
+        for _ in 0..1000 {
+            pulse.join(2);
+            assert_eq!(left(), 20 * MILLISECOND);
+        }
+        assert!(pulse.is_spent(28 * MILLISECOND + 1) && !pulse.is_spent(28 * MILLISECOND));
+        pulse.reset();
+        assert_eq!(left(), 10 * MILLISECOND);
+        let unlimited = Pulse::new(Ticks::default(), None);
+        unlimited.join(7);
+        assert!(!unlimited.is_spent(u64::MAX));
+    }
 
     #[test]
     fn long_turns_are_heavy_beyond_their_share_of_a_window() {

@@ -75,6 +75,21 @@ pub enum Refusal {
     },
 }
 
+/// A refusal with the request, if its guest was not asked: it is as it was, and may be tried elsewhere.
+#[derive(Debug)]
+pub struct Refused<B> {
+    /// Why.
+    pub refusal: Refusal,
+    /// The request.
+    pub request: Option<Box<http::Request<B>>>,
+}
+
+impl<B> From<Refusal> for Refused<B> {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, request: None }
+    }
+}
+
 impl Refusal {
     /// The status to answer with.
     #[must_use]

@@ -1,5 +1,5 @@
 //! A guest's call as something to poll: the same boxed future from its first turn on the caller's thread to its last,
-//! wherever that is.
+//! wherever that is. Its clocks and tasks are those of the host's own runtime, whoever polls it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,6 +54,9 @@ impl Run {
 
     /// One turn of the guest.
     pub(crate) fn poll(&mut self, host: &host::Inner, background: bool, context: &mut Context<'_>) -> Poll<End> {
+        // What the guest begins to wait for, and the tasks of its calls, outlive the runtime of whoever polls it now: it
+        // may go on in the background when that one is gone.
+        let _entered = host.outgoing.enter();
         let _running = host.ticker.turn_begins();
         self.pulse.turn_begins(background);
         let polled = self.work.as_mut().poll(context);

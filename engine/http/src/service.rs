@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::cell::Cell;
 use crate::component::{Loaded, Pre};
 use crate::counters::{Counted, Counters, count};
-use crate::crowd::Crowd;
+use crate::crowd::{Crowd, Reserved};
 use crate::head::HeadSender;
 use crate::host;
 use crate::intake;
@@ -24,7 +24,7 @@ use crate::limits::Limits;
 use crate::outgoing::{KEEP, Kept, LOOKUPS};
 use crate::permissions::Permissions;
 use crate::pulse::Pulse;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Refused};
 use crate::run::{End, Run, Work};
 use crate::stdio::{Line, Output};
 use crate::waiting::Waiting;
@@ -57,6 +57,16 @@ pub(crate) struct Inner {
     idle: Mutex<Vec<(Cell, Instant)>>,
     /// Instances that serve several requests at once.
     crowd: Crowd,
+}
+
+/// Where a request goes.
+enum Found {
+    /// An instance that serves others as well.
+    Beside(Reserved),
+    /// One that is kept.
+    Idle(Box<Cell>),
+    /// Slots for a new one.
+    Slots(OwnedSemaphorePermit),
 }
 
 impl Service {
@@ -93,7 +103,7 @@ impl Service {
     ///
     /// The guest runs on the thread that polls this future and then the response's body, in a tokio runtime with time
     /// and I/O; only what runs long without a pause moves to the host's own threads. Dropping the future, or the body
-    /// before its end, ends the guest.
+    /// before its end, ends the guest, unless others wait for answers of the same instance.
     ///
     /// # Errors
     /// See [`Refusal`], which knows the status to answer with.
@@ -101,10 +111,21 @@ impl Service {
     where
         B: Body<Data = Bytes> + Send + 'static,
     {
+        self.offer(request).await.map_err(|refused| refused.refusal)
+    }
+
+    /// The same, for a caller that knows others who would answer.
+    ///
+    /// # Errors
+    /// [`Refused`] has the request, if no guest was asked.
+    pub async fn offer<B>(&self, request: http::Request<B>) -> Result<http::Response<HostBody>, Refused<B>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
         let counters = &self.inner.counters;
         count(&counters.requests);
         let result = self.answer(request).await;
-        match &result {
+        match result.as_ref().map_err(|refused| &refused.refusal) {
             Err(Refusal::Trapped { .. } | Refusal::Cpu { .. }) => {
                 count(&counters.refused);
                 count(&counters.trapped);
@@ -131,20 +152,28 @@ impl Service {
         Arc::downgrade(&self.inner)
     }
 
-    async fn answer<B>(&self, request: http::Request<B>) -> Result<http::Response<HostBody>, Refusal>
+    async fn answer<B>(&self, request: http::Request<B>) -> Result<http::Response<HostBody>, Refused<B>>
     where
         B: Body<Data = Bytes> + Send + 'static,
     {
         let inner = &self.inner;
+        let checked = intake::check(&request, &inner.limits);
+        let found = match checked {
+            Ok(()) => inner.find().await,
+            Err(refusal) => Err(refusal),
+        };
+        let (seat, found) = match found {
+            Ok(found) => found,
+            Err(refusal) => return Err(Refused { refusal, request: Some(Box::new(request)) }),
+        };
         let method = request.method().clone();
-        let (request, too_long) = intake::check(request, &inner.limits)?;
-        let seat = inner.seats.take(1).await?;
+        let (request, taken) = intake::bound(request, &inner.limits);
         let (send, receive) = oneshot::channel();
-        let call = inner.begin(request, send, seat).await?;
-        let waiting = Waiting::new(call, receive, too_long, &inner.limits);
+        let call = inner.begin(found, request, send, seat);
+        let waiting = Waiting::new(call, receive, taken, &inner.limits);
         let began = waiting.began();
         let (head, call) = waiting.await?;
-        crate::head::respond(head, call, &method, began, &inner.limits)
+        Ok(crate::head::respond(head, call, &method, began, &inner.limits)?)
     }
 }
 
@@ -166,8 +195,16 @@ impl Inner {
 
     /// Keeps an instance for the next request, unless it has served enough or others need its place.
     pub(crate) fn keep(&self, cell: Cell) {
-        if cell.is_fresh_enough() && self.host.has_room() {
-            self.idle.lock().push((cell, Instant::now()));
+        if !cell.is_fresh_enough() {
+            return;
+        }
+        // Asked under the lock: who waits for slots looks here once more after it is known to wait.
+        let mut idle = self.idle.lock();
+        if self.host.has_room() {
+            idle.push((cell, Instant::now()));
+        } else {
+            drop(idle);
+            drop(cell);
         }
     }
 
@@ -192,31 +229,40 @@ impl Inner {
         oldest.is_some()
     }
 
-    /// A call of an idle instance, or of a new one.
-    async fn begin(
+    /// A seat for a request, and the instance that it goes to.
+    async fn find(self: &Arc<Self>) -> Result<(OwnedSemaphorePermit, Found), Refusal> {
+        let seat = self.seats.take(1).await?;
+        if self.is_shared() {
+            return Ok((seat, Found::Beside(self.crowd.find(self).await?)));
+        }
+        let idle = self.idle.lock().pop();
+        let found = match idle {
+            Some((cell, _)) => Found::Idle(Box::new(cell)),
+            None => Found::Slots(self.lease().await?),
+        };
+        Ok((seat, found))
+    }
+
+    fn begin(
         self: &Arc<Self>,
+        found: Found,
         request: http::Request<WasiBody>,
         head: HeadSender,
         seat: OwnedSemaphorePermit,
-    ) -> Result<Call, Refusal> {
-        if self.is_shared() {
-            let request = self.crowd.take(self, request, head, seat).await?;
-            return Ok(Call::beside(request, Arc::clone(self)));
-        }
-        let idle = self.idle.lock().pop();
-        let (work, pulse): (Work, _) = match idle {
-            Some((cell, _)) => {
+    ) -> Call {
+        let (work, pulse): (Work, _) = match found {
+            Found::Beside(reserved) => return Call::beside(reserved.hand(request, head, seat), Arc::clone(self)),
+            Found::Idle(cell) => {
                 let pulse = Arc::clone(&cell.pulse);
-                (Box::pin(serve(cell, request, head, seat)), pulse)
+                (Box::pin(serve(*cell, request, head, seat)), pulse)
             }
-            None => {
-                let lease = self.lease().await?;
+            Found::Slots(lease) => {
                 let pulse = Arc::new(self.pulse());
                 let made = Cell::make(Arc::clone(self), Arc::clone(&pulse), lease);
                 (Box::pin(serve_anew(made, request, head, seat)), pulse)
             }
         };
-        Ok(Call::new(Run::new(work, pulse), Arc::clone(self)))
+        Call::new(Run::new(work, pulse), Arc::clone(self))
     }
 
     /// Whether an instance serves several requests at once.

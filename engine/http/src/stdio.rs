@@ -70,6 +70,15 @@ impl Log {
         lines.left = lines.service.limits.log_lines;
     }
 
+    /// A request joins others, so that there are `active`. What those before it left over is not heaped up.
+    pub(crate) fn join(&self, active: u32) {
+        let mut lines = self.0.lock();
+        lines.tell_dropped();
+        let limit = lines.service.limits.log_lines;
+        let most = limit.saturating_mul(active as usize);
+        lines.left = lines.left.saturating_add(limit).min(most);
+    }
+
     pub(crate) fn stream(&self, output: Output) -> Stream {
         Stream { log: self.clone(), output }
     }

@@ -28,7 +28,7 @@ struct Shared {
 }
 
 /// Reads the number of ticks.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Ticks(Arc<Shared>);
 
 impl Ticks {

@@ -9,8 +9,9 @@ use tokio::time::{Instant, Sleep};
 use crate::call::Call;
 use crate::fault::{Fault, Kind};
 use crate::head::{Head, HeadReceiver};
-use crate::intake::TooLong;
+use crate::intake::Taken;
 use crate::limits::Limits;
+use crate::moved::Since;
 use crate::refusal::Refusal;
 
 /// Resolves to the head and the call, which may go on.
@@ -18,16 +19,19 @@ pub(crate) struct Waiting<'a> {
     /// None once it is resolved.
     call: Option<Call>,
     head: HeadReceiver,
-    too_long: TooLong,
+    taken: Taken,
     began: Instant,
+    /// When the guest took of the request's body last.
+    moved: Since,
     /// None until the guest has to be waited for: most have answered after one turn.
     clock: Option<Pin<Box<Sleep>>>,
     limits: &'a Limits,
 }
 
 impl<'a> Waiting<'a> {
-    pub(crate) fn new(call: Call, head: HeadReceiver, too_long: TooLong, limits: &'a Limits) -> Self {
-        Self { call: Some(call), head, too_long, began: Instant::now(), clock: None, limits }
+    pub(crate) fn new(call: Call, head: HeadReceiver, taken: Taken, limits: &'a Limits) -> Self {
+        let moved = Since::now(taken.moved.clone());
+        Self { call: Some(call), head, taken, began: Instant::now(), moved, clock: None, limits }
     }
 
     pub(crate) fn began(&self) -> Instant {
@@ -35,9 +39,21 @@ impl<'a> Waiting<'a> {
     }
 
     fn poll_clock(&mut self, context: &mut Context<'_>) -> Poll<Refusal> {
-        let (began, limit) = (self.began, self.limits.deadline);
-        let clock = self.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(began + limit)));
-        clock.as_mut().poll(context).map(|()| Refusal::Deadline { limit })
+        let deadline = self.limits.deadline;
+        let at_most = deadline.max(self.limits.lifetime);
+        loop {
+            let (next, last) = (self.moved.last() + deadline, self.began + at_most);
+            let (until, limit) = if next <= last { (next, deadline) } else { (last, at_most) };
+            let clock = self.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            if clock.deadline() == until {
+                return clock.as_mut().poll(context).map(|()| Refusal::Deadline { limit });
+            }
+            // The guest may have taken more of the request in the background, where nobody tells.
+            if clock.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            clock.as_mut().reset(until);
+        }
     }
 
     fn refusal(&self, fault: &Fault) -> Refusal {
@@ -61,7 +77,7 @@ impl Future for Waiting<'_> {
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,
         };
-        if this.too_long.is_set() {
+        if this.taken.is_too_long() {
             return Poll::Ready(Err(Refusal::RequestBody { limit: this.limits.request_body_bytes }));
         }
         // What is there is taken without a look at tokio's budget, which would make an answer look like none.

@@ -143,9 +143,9 @@ impl Handler for Called {
     fn call(&self, request: http::Request<Body>) -> Answering {
         let service = self.0.clone();
         Box::pin(async move {
-            match service.handle(request).await {
+            match service.offer(request).await {
                 Ok(response) => Ok(response.map(|body| Body::stream(body.map_err(broken)))),
-                Err(refusal) => refused(service.name(), &refusal),
+                Err(host::Refused { refusal, request }) => refused(service.name(), &refusal, request),
             }
         })
     }
@@ -155,8 +155,12 @@ fn broken(error: host::BodyError) -> BodyError {
     BodyError::Failed(Box::new(error))
 }
 
-/// What a client is told of a refusal; an operator is told the rest.
-fn refused(service: &str, refusal: &host::Refusal) -> Result<Response<Body>, Refusal> {
+/// What a client is told of a refusal; an operator is told the rest. With the request, if the guest was not asked.
+fn refused(
+    service: &str,
+    refusal: &host::Refusal,
+    request: Option<Box<http::Request<Body>>>,
+) -> Result<Response<Body>, Refusal> {
     if let Some(detail) = refusal.detail() {
         tracing::warn!(service, code = refusal.code(), detail, "{refusal}");
     }
@@ -164,12 +168,16 @@ fn refused(service: &str, refusal: &host::Refusal) -> Result<Response<Body>, Ref
         host::Refusal::Busy { retry_after } => Cause::Busy { retry_after: *retry_after },
         host::Refusal::Deadline { limit } | host::Refusal::Cpu { limit } => Cause::Timeout { limit: *limit },
         host::Refusal::Trapped { word, .. } => Cause::Trapped((*word).to_owned()),
+        // What the guest made of the request: it would do so anywhere, and its node is well.
+        host::Refusal::Failed { .. } | host::Refusal::NoResponse | host::Refusal::ResponseHeaders { .. } => {
+            Cause::Trapped(refusal.code().to_owned())
+        }
         host::Refusal::NoHost | host::Refusal::RequestHeaders { .. } | host::Refusal::RequestBody { .. } => {
             return Ok(told(refusal));
         }
         other => Cause::Broken(Box::new(other.clone())),
     };
-    Err(Refusal::begun(cause))
+    Err(Refusal { cause, request })
 }
 
 /// A refusal that is the client's affair.
@@ -180,4 +188,36 @@ fn told(refusal: &host::Refusal) -> Response<Body> {
     headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(refrain_front::ERROR_HEADER, http::HeaderValue::from_static(refusal.code()));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_a_guest_made_of_a_request_is_no_fault_of_its_node() {
+        let detail = || "for operators".to_owned();
+        for refusal in [
+            host::Refusal::Failed { detail: detail() },
+            host::Refusal::NoResponse,
+            host::Refusal::ResponseHeaders { limit: 1 },
+            host::Refusal::Trapped { word: "unreachable", detail: detail() },
+        ] {
+            let told = refused("a/b@1.0.0", &refusal, None).map(drop).expect_err("a refusal");
+            assert!(matches!(told.cause, Cause::Trapped(_)) && told.request.is_none(), "{told:?}");
+        }
+        let told = refused("a/b@1.0.0", &host::Refusal::Instantiate { detail: detail() }, None);
+        assert!(matches!(told.map(drop).expect_err("a refusal").cause, Cause::Broken(_)));
+    }
+
+    #[test]
+    fn a_request_that_no_instance_took_is_given_back() {
+        let request = http::Request::post("/orders").body(Body::from("a")).expect("a request");
+        let busy = host::Refusal::Busy { retry_after: Duration::from_secs(1) };
+        let told = refused("a/b@1.0.0", &busy, Some(Box::new(request))).map(drop).expect_err("a refusal");
+        assert!(matches!(told.cause, Cause::Busy { .. }), "{told:?}");
+        assert_eq!(told.request.expect("the request").uri().path(), "/orders");
+    }
 }

@@ -1,11 +1,12 @@
 //! An instance that serves several requests at once, as its callers see it: who waits for what, and until when it may
 //! go on.
 //!
-//! An instance that takes no more requests is over when nobody waits for it. A guest that goes on nevertheless, or goes
-//! on with a request whose caller is gone, may do so for the service's `afterwards`; then its instance ends, and with
-//! it whatever is beside. wasmtime cannot tell a task that answered and will exit from one that never will.
+//! An instance that takes no more requests is over when nobody waits for it. A guest that goes on nevertheless may do so
+//! for the service's `afterwards`; then its instance ends. wasmtime cannot tell a task that answered and will exit from
+//! one that never will. A request whose caller is gone goes on beside those that others wait for, however long they do:
+//! nobody is to lose an answer because somebody else went away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -41,8 +42,10 @@ struct State {
     waiting: HashMap<u64, oneshot::Sender<Result<(), Fault>>>,
     /// Places that are about to be taken.
     reserved: usize,
-    /// Requests whose callers are gone, and since when.
-    abandoned: HashMap<u64, Instant>,
+    /// Requests whose callers are gone.
+    abandoned: HashSet<u64>,
+    /// When the last one was done that somebody waited for.
+    served: Option<Instant>,
     /// Since when there is no request.
     idle: Option<Instant>,
     /// Since when nobody waits, nor will.
@@ -75,15 +78,23 @@ impl State {
         }
     }
 
+    /// Notes whether there is no request any more, and says it.
+    fn rest(&mut self) -> bool {
+        let rests = self.waiting.is_empty() && self.reserved + self.abandoned.len() == 0;
+        if rests {
+            self.idle = Some(Instant::now());
+        }
+        rests
+    }
+
     fn until(&self, afterwards: Duration) -> Until {
-        let first = self.abandoned.values().min();
-        match (self.unwanted, first) {
-            // What is left to do is for nobody.
-            (Some(_), Some(_)) => Until::Now,
-            (Some(since), None) | (None, Some(&since)) => {
-                since.checked_add(afterwards).map_or(Until::Over, Until::Then)
-            }
-            (None, None) => Until::Over,
+        // Somebody waits, or may.
+        let Some(unwanted) = self.unwanted else { return Until::Over };
+        let since = if self.abandoned.is_empty() { Some(unwanted) } else { self.served };
+        match since {
+            Some(since) => since.checked_add(afterwards).map_or(Until::Over, Until::Then),
+            // What is left to do is for nobody, and never was.
+            None => Until::Now,
         }
     }
 }
@@ -97,7 +108,8 @@ impl Member {
             next: 0,
             waiting: HashMap::new(),
             reserved: 0,
-            abandoned: HashMap::new(),
+            abandoned: HashSet::new(),
+            served: None,
             idle: None,
             unwanted: None,
         };
@@ -117,7 +129,7 @@ impl Member {
     }
 
     /// Makes room for one more request, if there is some.
-    pub(super) fn reserve(&self, concurrency: usize) -> bool {
+    pub(super) fn reserve(self: &Arc<Self>, concurrency: usize) -> Option<Reserved> {
         let mut state = self.state.lock();
         let active = state.waiting.len() + state.reserved + state.abandoned.len();
         let room = state.jobs.is_some() && state.left > 0 && active < concurrency;
@@ -126,16 +138,10 @@ impl Member {
             state.reserved += 1;
             state.idle = None;
         }
-        room
+        room.then(|| Reserved(Some(Arc::clone(self))))
     }
 
-    /// Hands over a request whose place was reserved.
-    pub(super) fn hand(
-        self: Arc<Self>,
-        request: http::Request<WasiBody>,
-        head: HeadSender,
-        seat: OwnedSemaphorePermit,
-    ) -> Beside {
+    fn hand(self: Arc<Self>, request: http::Request<WasiBody>, head: HeadSender, seat: OwnedSemaphorePermit) -> Beside {
         let (over, receiver) = oneshot::channel();
         let id = self.change(|state| {
             let id = state.next;
@@ -155,16 +161,28 @@ impl Member {
         Beside { member: self, id, over: receiver }
     }
 
-    /// A request is over.
-    pub(crate) fn done(&self, id: u64) {
+    /// A request is over. `may_idle` says whether nobody needs the instance's slots.
+    pub(crate) fn done(&self, id: u64, may_idle: impl FnOnce() -> bool) {
         self.change(|state| {
             if let Some(over) = state.waiting.remove(&id) {
+                state.served = Some(Instant::now());
                 let _ = over.send(Ok(()));
             }
             state.abandoned.remove(&id);
-            if state.waiting.is_empty() && state.reserved + state.abandoned.len() == 0 {
-                state.idle = Some(Instant::now());
+            // Asked under the lock: who waits for slots looks here once more after it is known to wait.
+            if state.rest() && !may_idle() {
+                state.jobs = None;
             }
+        });
+        self.room.change();
+    }
+
+    /// Room that was reserved is not used.
+    fn give_back(&self) {
+        self.change(|state| {
+            state.reserved -= 1;
+            state.left += 1;
+            state.rest();
         });
         self.room.change();
     }
@@ -193,7 +211,7 @@ impl Member {
         self.change(|state| {
             if state.waiting.remove(&id).is_some() {
                 state.jobs = None;
-                state.abandoned.insert(id, Instant::now());
+                state.abandoned.insert(id);
             }
         });
     }
@@ -210,6 +228,29 @@ impl Member {
             self.task.wake();
         }
         changed
+    }
+}
+
+/// Room for one request.
+pub(crate) struct Reserved(Option<Arc<Member>>);
+
+impl Reserved {
+    /// Hands the request over.
+    pub(crate) fn hand(
+        mut self,
+        request: http::Request<WasiBody>,
+        head: HeadSender,
+        seat: OwnedSemaphorePermit,
+    ) -> Beside {
+        self.0.take().expect("it is there until it is used or dropped").hand(request, head, seat)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(member) = self.0.take() {
+            member.give_back();
+        }
     }
 }
 

@@ -13,11 +13,13 @@ pub(super) struct Room {
     most: usize,
     /// Wakes one that waits; who finds something wakes the next.
     changed: Notify,
+    /// Wakes all that have a place and would rather have room in an instance that is there.
+    beside: Notify,
 }
 
 impl Room {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { taken: AtomicUsize::new(0), most, changed: Notify::new() })
+        Arc::new(Self { taken: AtomicUsize::new(0), most, changed: Notify::new(), beside: Notify::new() })
     }
 
     /// A place, if one is free.
@@ -30,6 +32,7 @@ impl Room {
     /// There may be something to find for one that waits.
     pub(super) fn change(&self) {
         self.changed.notify_one();
+        self.beside.notify_waiters();
     }
 
     /// Looks until there is something. Dropping the future loses nothing.
@@ -40,6 +43,19 @@ impl Room {
             if let Some(found) = look() {
                 // The change may have been meant for another as well.
                 self.change();
+                return found;
+            }
+            changed.await;
+        }
+    }
+
+    /// The same beside something else that is waited for, by one that keeps a place from others: each change is for all
+    /// of these, and for one of the others as well.
+    pub(super) async fn wait_beside<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+        loop {
+            let mut changed = pin!(self.beside.notified());
+            changed.as_mut().enable();
+            if let Some(found) = look() {
                 return found;
             }
             changed.await;

@@ -1,12 +1,39 @@
-//! Which addresses are public. Others belong to this machine or its network, and a name may lead to them only if it is
-//! in the list of destinations by itself: else whoever controls a name could have a guest speak to its host's neighbours.
+//! Which addresses are public, and which are nobody's but this machine's. A name may lead to private networks only if it
+//! is in the list of destinations by itself, and to this machine or its link only if it means them whoever is asked: else
+//! whoever controls a name could have a guest speak to its host, or to what a cloud tells its machines alone.
 //!
 //! After the special-purpose registries of IANA (RFC 6890 and later).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::permissions::Grant;
+
+/// Whether what is permitted leads to an address.
+pub(super) fn is_within(address: IpAddr, grant: Grant) -> bool {
+    match grant {
+        Grant::Public => is_public(address),
+        Grant::Private => is_elsewhere(address),
+        Grant::Anywhere => true,
+    }
+}
+
+/// Whether an address is that of one other machine: not loopback, unspecified, link-local, multicast or broadcast.
+fn is_elsewhere(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_elsewhere_v4(address),
+        IpAddr::V6(address) => match embedded(address) {
+            Some(inner) => is_elsewhere_v4(inner),
+            None => !(address.is_loopback() || address.is_unicast_link_local() || address.is_multicast()),
+        },
+    }
+}
+
+fn is_elsewhere_v4(address: Ipv4Addr) -> bool {
+    !matches!(address.octets(), [0 | 127 | 224.., ..] | [169, 254, ..])
+}
+
 /// Whether an address is one that anybody may speak to.
-pub(crate) fn is_public(address: IpAddr) -> bool {
+fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => match embedded(address) {
@@ -91,6 +118,34 @@ mod tests {
             "ff02::1",
         ] {
             assert!(!is_public(address.parse().expect("an address")), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_whole_name_leads_to_private_networks_but_never_to_this_machine_or_its_link() {
+        let leads = |address: &str| is_within(address.parse().expect("an address"), Grant::Private);
+        for address in ["10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd12::1", "::ffff:10.0.0.1", "1.1.1.1"]
+        {
+            assert!(leads(address), "{address}");
+        }
+        for address in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "127.8.9.1",
+            "169.254.169.254",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+            "fe80::1",
+            "ff02::1",
+        ] {
+            assert!(!leads(address), "{address}");
+            assert!(is_within(address.parse().expect("an address"), Grant::Anywhere), "{address}");
         }
     }
 

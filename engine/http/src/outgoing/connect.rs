@@ -7,10 +7,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::Outgoing;
-use super::address::is_public;
+use super::address::is_within;
 use super::target::Target;
 use crate::permissions::Grant;
 use crate::service::Inner;
@@ -20,8 +21,18 @@ const ADDRESSES: usize = 8;
 /// The least that hyper takes for a buffer.
 const LEAST_BUFFER_BYTES: usize = 8192;
 
-/// A connection that requests can be sent on, one after another. It ends when this is dropped.
-pub(crate) type Connection = SendRequest<WasiBody>;
+/// A connection that requests can be sent on, one after another. It ends when this is dropped, whatever is still sent.
+pub(crate) struct Connection {
+    pub(crate) sender: SendRequest<WasiBody>,
+    /// What reads and writes.
+    task: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
 
 impl Outgoing {
     /// Opens a connection.
@@ -47,7 +58,7 @@ impl Outgoing {
         if found.is_empty() {
             return Err(Error::DestinationNotFound);
         }
-        let allowed = found.into_iter().filter(|address| grant.private || is_public(*address));
+        let allowed = found.into_iter().filter(|address| is_within(*address, grant));
         let allowed: Vec<_> = allowed.take(ADDRESSES).collect();
         if allowed.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(allowed) }
     }
@@ -76,10 +87,11 @@ impl Outgoing {
         client.max_buf_size(header_bytes.max(LEAST_BUFFER_BYTES));
         let (sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(Error::Hyper)?;
         // Whatever goes wrong is told to whoever waits for a response.
-        self.spawn(async move {
+        let task = self.spawn(async move {
             let _ = connection.await;
         });
-        Ok(sender)
+        let task = task.ok_or(Error::ConnectionTerminated)?.abort_handle();
+        Ok(Connection { sender, task })
     }
 }
 

@@ -14,6 +14,7 @@ use super::connect::Connection;
 use super::received::Received;
 use super::target::{Target, origin_form};
 use crate::head::header_bytes;
+use crate::moved::Moved;
 use crate::permissions::Grant;
 use crate::service::Inner;
 
@@ -23,8 +24,13 @@ pub(crate) struct Exchange {
     key: (Target, Grant),
     request: http::Request<WasiBody>,
     options: RequestOptions,
-    place: OwnedSemaphorePermit,
+    place: Place,
+    /// Whether the request's body moves.
+    moved: Moved,
 }
+
+/// A call's place among those that its instance may have at once: until the request is sent and the response received.
+pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
 impl Exchange {
     /// Checks what can be checked without a connection.
@@ -41,8 +47,10 @@ impl Exchange {
             return Err(Error::HttpRequestHeaderSectionSize(None));
         }
         let place = Arc::clone(calls).try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;
-        let request = bounded(request, service.limits.outgoing_request_bytes);
-        Ok(Self { service: Arc::clone(service), key: (target, grant), request, options, place })
+        let (place, moved) = (Arc::new(place), Moved::default());
+        let sending = Sending { moved: moved.clone(), _place: Arc::clone(&place) };
+        let request = bounded(request, service.limits.outgoing_request_bytes, sending);
+        Ok(Self { service: Arc::clone(service), key: (target, grant), request, options, place, moved })
     }
 
     /// Sends the request on a kept connection, or on a new one. A kept one may turn out to be closed: then the request
@@ -56,8 +64,12 @@ impl Exchange {
                 Some(connection) => connection,
                 None => connect(&self.service, &self.key, self.options).await?,
             };
-            let sent = timeout(first_byte, connection.try_send_request(self.request)).await;
-            match sent.map_err(|_| Error::HttpResponseTimeout)? {
+            let sent = tokio::select! {
+                biased;
+                sent = connection.sender.try_send_request(self.request) => sent,
+                () = self.moved.stands_still(first_byte) => return Err(Error::HttpResponseTimeout),
+            };
+            match sent {
                 Ok(response) => {
                     let Self { service, key, options, place, .. } = self;
                     return Ok(receive(response, connection, service, key, options, place));
@@ -87,7 +99,13 @@ fn least(asked: Option<Duration>, limit: Duration) -> Duration {
     asked.map_or(limit, |asked| asked.min(limit))
 }
 
-fn bounded(request: http::Request<WasiBody>, limit: u64) -> http::Request<WasiBody> {
+/// What a request's body has with it until it is sent.
+struct Sending {
+    moved: Moved,
+    _place: Place,
+}
+
+fn bounded(request: http::Request<WasiBody>, limit: u64, sending: Sending) -> http::Request<WasiBody> {
     let (mut parts, body) = request.into_parts();
     parts.uri = origin_form(&parts.uri);
     parts.version = http::Version::HTTP_11;
@@ -95,6 +113,11 @@ fn bounded(request: http::Request<WasiBody>, limit: u64) -> http::Request<WasiBo
     let body = Limited::new(body, bytes).map_err(move |error| match error.downcast::<Error>() {
         Ok(error) => *error,
         Err(_) => Error::HttpRequestBodySize(Some(limit)),
+    });
+    let body = body.map_frame(move |frame| {
+        let Sending { moved, .. } = &sending;
+        moved.note();
+        frame
     });
     http::Request::from_parts(parts, body.boxed_unsync())
 }
@@ -105,7 +128,7 @@ fn receive(
     service: Arc<Inner>,
     key: (Target, Grant),
     options: RequestOptions,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> http::Response<WasiBody> {
     let between = least(options.between_bytes_timeout, service.limits.between_bytes);
     response.map(|body| Received::new(body, connection, service, key, between, place).boxed_unsync())

@@ -29,7 +29,7 @@ impl Kept {
         let mut connections = self.connections.lock();
         let of_key = connections.get_mut(key)?;
         while let Some((connection, since)) = of_key.pop() {
-            if connection.is_ready() && since.elapsed() < KEEP {
+            if connection.sender.is_ready() && since.elapsed() < KEEP {
                 return Some(connection);
             }
         }
@@ -47,7 +47,7 @@ impl Kept {
     /// Drops those that are old or closed.
     pub(crate) fn sweep(&self) {
         self.connections.lock().retain(|_, of_key| {
-            of_key.retain(|(connection, since)| connection.is_ready() && since.elapsed() < KEEP);
+            of_key.retain(|(connection, since)| connection.sender.is_ready() && since.elapsed() < KEEP);
             !of_key.is_empty()
         });
     }

@@ -8,12 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::Error;
 
 use super::connect::Connection;
-use super::exchange::reason;
+use super::exchange::{Place, reason};
 use super::target::Target;
 use crate::permissions::Grant;
 use crate::service::Inner;
@@ -35,7 +34,7 @@ pub(crate) struct Received {
 struct Rest {
     connection: Connection,
     key: (Target, Grant),
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Received {
@@ -45,7 +44,7 @@ impl Received {
         service: Arc<Inner>,
         key: (Target, Grant),
         between: Duration,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         let left = service.limits.outgoing_response_bytes;
         let rest = Some(Rest { connection, key, _place: place });
@@ -60,14 +59,15 @@ impl Received {
         }
     }
 
-    /// The response is complete: the connection may serve another request, when it is ready for one.
+    /// The response is complete: the connection may serve another request, when it is ready for one. If it is not soon,
+    /// since the request is still being sent, it ends, and with it the call.
     fn settle(&mut self) {
         let Some(Rest { mut connection, key, .. }) = self.rest.take() else {
             return;
         };
         let service = Arc::downgrade(&self.service);
         self.service.host.outgoing.spawn(async move {
-            if let Ok(Ok(())) = tokio::time::timeout(SETTLE, connection.ready()).await
+            if let Ok(Ok(())) = tokio::time::timeout(SETTLE, connection.sender.ready()).await
                 && let Some(service) = service.upgrade()
             {
                 service.kept.keep(key, connection);

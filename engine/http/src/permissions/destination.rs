@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use http::Method;
 
+use super::Grant;
+
 /// Where outgoing requests may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
@@ -94,9 +96,13 @@ impl Destination {
             && self.host.allows(host)
     }
 
-    /// Whether the entry has the whole name of its host.
-    pub(crate) fn names_host(&self) -> bool {
-        matches!(self.host, Host::Name(_))
+    /// How far it leads.
+    pub(super) fn grant(&self) -> Grant {
+        match &self.host {
+            Host::Any | Host::Suffix(_) => Grant::Public,
+            Host::Name(name) if is_address(name) || is_localhost(name) => Grant::Anywhere,
+            Host::Name(_) => Grant::Private,
+        }
     }
 }
 
@@ -118,6 +124,15 @@ impl Host {
             Self::Name(name) => host == name,
         }
     }
+}
+
+fn is_address(host: &str) -> bool {
+    host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok()
+}
+
+/// Names that are always this machine's (RFC 6761, section 6.3).
+fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// The port of a scheme's URLs that name none.
@@ -240,6 +255,24 @@ mod tests {
             ("127.0.0.1:8080", "GET http://127.0.0.1:8080/", true),
         ] {
             assert_eq!(allows(entry, request), allowed, "{entry} and {request}");
+        }
+    }
+
+    #[test]
+    fn an_entry_leads_as_far_as_its_host_is_certain() {
+        for (entry, grant) in [
+            ("*:*", Grant::Public),
+            ("*.example.com", Grant::Public),
+            ("*.localhost", Grant::Public),
+            ("api.example.com", Grant::Private),
+            ("10.example.com", Grant::Private),
+            ("localhost:8080", Grant::Anywhere),
+            ("db.LOCALHOST", Grant::Anywhere),
+            ("notlocalhost", Grant::Private),
+            ("127.0.0.1:8080", Grant::Anywhere),
+            ("[fe80::1]", Grant::Anywhere),
+        ] {
+            assert_eq!(entry.parse::<Destination>().expect("a destination").grant(), grant, "{entry}");
         }
     }
 

@@ -44,6 +44,58 @@ async fn a_trap_after_the_head_breaks_the_body_off() {
 }
 
 #[tokio::test]
+async fn a_body_of_another_length_than_declared_is_never_whole() {
+    for reuse in [Reuse::FRESH, Reuse::between(100, 100)] {
+        let service = service(P2, Limits { reuse, ..Limits::default() });
+        for shape in ["5,500,leave", "500,5,leave", "5,500,drop", "500,5,drop", "500,5,finish", "5,500,finish"] {
+            let error = broken(&service, &format!("/shape?{shape}")).await;
+            assert!(matches!(error, BodyError::Broken { .. }), "{shape}: {error:?}");
+        }
+        let response = service.handle(get("/shape?500,500,finish")).await.expect("a response");
+        assert_eq!(count(response.into_body()).await.expect("a whole body"), 500);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_carries_no_more_of_a_response_than_was_declared() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let service = service(P2, Limits::default());
+    let (mut client, server) = tokio::io::duplex(65_536);
+    let answer = hyper::service::service_fn(move |request| {
+        let service = service.clone();
+        async move { service.handle(request).await }
+    });
+    let server = hyper_util::rt::TokioIo::new(server);
+    tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(server, answer));
+    client.write_all(b"GET /shape?5,500,leave HTTP/1.1\r\nhost: test\r\n\r\n").await.expect("sent");
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).await.expect("read");
+    let sent = all.iter().filter(|byte| **byte == b'x').count();
+    assert!(sent < 5, "{}", String::from_utf8_lossy(&all));
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_finished_is_broken_off_and_its_instance_is_not_kept() {
+    for reuse in [Reuse::FRESH, Reuse::between(100, 100)] {
+        let service = service(P2, Limits { reuse, ..Limits::default() });
+        for shape in
+            ["-,13,drop", "13,13,drop", "-,0,drop", "-,13,leave", "13,13,leave", "-,0,leave", "-,1000000,leave"]
+        {
+            let error = broken(&service, &format!("/shape?{shape}")).await;
+            assert!(matches!(error, BodyError::Broken { .. }), "{shape}: {error:?}");
+        }
+        let left = "/shape?-,13,leave";
+        let made = service.counted().instances;
+        broken(&service, left).await;
+        broken(&service, left).await;
+        assert!(service.counted().instances > made);
+        let response = service.handle(get("/shape?-,13,finish")).await.expect("a response");
+        assert_eq!(count(response.into_body()).await.expect("a whole body"), 13);
+    }
+}
+
+#[tokio::test]
 async fn a_guest_that_ends_without_a_response_is_a_refusal() {
     let refusal = refused(&service(P2, Limits::default()), "/silent").await;
     assert_eq!((refusal.code(), refusal.status()), ("no-response", StatusCode::BAD_GATEWAY));

@@ -53,9 +53,9 @@ async fn answer(request: http::Request<Incoming>) -> Result<http::Response<Full<
     Ok(response)
 }
 
-/// The same over TLS, for `secure.example.com`, with a file of the authority that it is trusted by.
+/// The same over TLS, for `secure.localhost`, with a file of the authority that it is trusted by.
 async fn secure_upstream(folder: &std::path::Path) -> (u16, std::path::PathBuf) {
-    let certified = rcgen::generate_simple_self_signed(vec!["secure.example.com".into()]).expect("a certificate");
+    let certified = rcgen::generate_simple_self_signed(vec!["secure.localhost".into()]).expect("a certificate");
     let authorities = folder.join("authorities.pem");
     std::fs::write(&authorities, certified.cert.pem()).expect("a file");
     let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).expect("a key");
@@ -168,11 +168,18 @@ async fn a_pattern_leads_to_no_private_address() {
 }
 
 #[tokio::test]
-async fn a_whole_name_leads_to_a_private_address() {
+async fn a_whole_name_leads_to_this_machine_only_if_it_always_means_it() {
     let upstream = upstream().await;
-    let (service, _) = resolving(P2, vec![LOCAL], &["*:*", "db.example.com:*"]);
-    let answer = fetch(&service, &format!("http://DB.example.com:{}/", upstream.port)).await;
-    assert_eq!(answer, "200 GET / DB.example.com 0");
+    for bytes in [P2, P3] {
+        for address in [LOCAL, "169.254.169.254".parse().expect("an address"), "::1".parse().expect("an address")] {
+            let (service, _) = resolving(bytes, vec![address], &["*:*", "db.example.com:*"]);
+            let answer = fetch(&service, &format!("http://db.example.com:{}/", upstream.port)).await;
+            assert_eq!(answer, "DestinationIpProhibited");
+        }
+        let (service, _) = resolving(bytes, vec![LOCAL], &["*:*", "db.localhost:*"]);
+        let answer = fetch(&service, &format!("http://DB.localhost:{}/", upstream.port)).await;
+        assert_eq!(answer, "200 GET / DB.localhost 0");
+    }
 }
 
 #[tokio::test]
@@ -251,6 +258,31 @@ async fn of_a_thousand_calls_at_once_as_many_go_out_as_may() {
 }
 
 #[tokio::test]
+async fn a_call_counts_until_its_request_is_sent_as_well() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let url = format!("http://127.0.0.1:{}", listener.local_addr().expect("an address").port());
+    // Answers as soon as there is a head, and goes on reading.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut some = [0; 1024];
+                while let Ok(read @ 1..) = stream.read(&mut some).await {
+                    if some[..read].windows(4).any(|word| word == b"GET " || word == b"POST") {
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.expect("sent");
+                    }
+                }
+            });
+        }
+    });
+    let limits = Limits { outgoing_calls: 1, ..Limits::default() };
+    let service = host().load(P2, "test", limits, permissions(&[&url])).expect("the guest loads");
+    let answer = text(&service, &format!("/fetch-beside-upload?{url}/")).await.expect("a response");
+    assert_eq!(answer, "200 ok, ConnectionLimitReached, 200 ok");
+}
+
+#[tokio::test]
 async fn what_cannot_be_reached_is_told_apart() {
     let closed = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let port = closed.local_addr().expect("an address").port();
@@ -268,11 +300,11 @@ async fn https_goes_to_who_can_prove_the_name_and_to_nobody_else() {
     for bytes in [P2, P3] {
         let (resolver, _) = resolver(vec![LOCAL]);
         let settings = Settings { resolver: Some(resolver), authorities: Some(authorities.clone()), ..settings() };
-        let entries = permissions(&["https://secure.example.com:*", "https://other.example.com:*"]);
+        let entries = permissions(&["https://secure.localhost:*", "https://other.localhost:*"]);
         let service = host_with(settings).load(bytes, "test", Limits::default(), entries).expect("the guest loads");
-        let answer = fetch(&service, &format!("https://secure.example.com:{port}/")).await;
-        assert_eq!(answer, "200 GET / secure.example.com 0");
-        let answer = fetch(&service, &format!("https://other.example.com:{port}/")).await;
+        let answer = fetch(&service, &format!("https://secure.localhost:{port}/")).await;
+        assert_eq!(answer, "200 GET / secure.localhost 0");
+        let answer = fetch(&service, &format!("https://other.localhost:{port}/")).await;
         assert!(answer == "TlsCertificateError" || answer == "another error", "{answer}");
     }
 }
@@ -280,9 +312,9 @@ async fn https_goes_to_who_can_prove_the_name_and_to_nobody_else() {
 #[tokio::test]
 async fn a_connection_to_a_private_address_is_kept_for_those_alone_that_may_go_there() {
     let upstream = upstream().await;
-    let entry = format!("GET http://internal.example.com:{}", upstream.port);
+    let entry = format!("GET http://internal.localhost:{}", upstream.port);
     let (service, _) = resolving(P2, vec![LOCAL], &[&entry, "*:*"]);
-    let url = format!("http://internal.example.com:{}/", upstream.port);
+    let url = format!("http://internal.localhost:{}/", upstream.port);
     // Until one was kept and used again.
     for sent in 1.. {
         assert!(fetch(&service, &url).await.starts_with("200 GET"));

@@ -180,6 +180,63 @@ async fn a_guest_goes_on_after_its_response_is_complete() {
     }
 }
 
+#[test]
+fn a_guest_that_goes_on_outlives_the_runtime_that_took_its_request() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (host, lines) = logging();
+    let service = host.load(P2, "test", Limits::default(), Permissions::default()).expect("the guest loads");
+    let first = runtime();
+    assert_eq!(first.block_on(text(&service, "/after?300")).expect("a response"), "answered");
+    drop(first);
+    runtime().block_on(until(&service, |counted| counted.dropped > 0));
+    assert_eq!(*lines.lock(), ["Stdout after the response"]);
+}
+
+#[tokio::test]
+async fn a_request_that_no_instance_takes_is_given_back() {
+    for (guest, concurrency) in [(P2, 1), (P3, 1), (P3, 16)] {
+        let service = service(guest, Limits { instances: 1, concurrency, queue: 0, ..Limits::default() });
+        let mut busy = Box::pin(service.handle(get("/sleep?600000")));
+        let begun = until(&service, |counted| counted.instances > 0);
+        tokio::select! {
+            _ = &mut busy => panic!("the guest sleeps"),
+            () = begun => {}
+        }
+        let refused = service.offer(post("/echo", "whole")).await.map(drop).expect_err("a refusal");
+        assert_eq!(refused.refusal.code(), "busy");
+        let request = refused.request.expect("the request");
+        assert_eq!(request.uri().path(), "/echo");
+        assert_eq!(request.into_body().collect().await.expect("a body").to_bytes(), "whole");
+        let refused = service.offer(get("/trap")).await.map(drop).expect_err("a refusal");
+        assert_eq!(refused.refusal.code(), "busy");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_begins_anew_with_each_piece_of_the_request() {
+    for guest in [P2, P3] {
+        let deadline = Duration::from_secs(20);
+        let service = service(guest, Limits { deadline, ..Limits::default() });
+        let pieces = |count: u64| {
+            let clock = tokio::time::interval(Duration::from_secs(15));
+            let pieces = futures_util::stream::unfold((clock, 0), move |(mut clock, sent)| async move {
+                clock.tick().await;
+                let frame = Frame::data(Bytes::from_static(b"x"));
+                (sent < count).then_some((Ok::<_, std::io::Error>(frame), (clock, sent + 1)))
+            });
+            let body = StreamBody::new(Box::pin(pieces));
+            http::Request::post("http://test/length").body(body).expect("a request")
+        };
+        let response = service.handle(pieces(10)).await.expect("a response");
+        assert_eq!(read(response).await.expect("a whole body"), "10");
+        // No longer than a request may be altogether.
+        let limits = Limits { deadline, lifetime: Duration::from_secs(100), ..Limits::default() };
+        let service = crate::support::service(guest, limits);
+        let refusal = service.handle(pieces(1000)).await.map(drop).expect_err("a refusal");
+        assert!(matches!(refusal, Refusal::Deadline { .. }), "{refusal:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_guest_that_goes_on_for_too_long_is_dropped() {
     let (host, lines) = logging();

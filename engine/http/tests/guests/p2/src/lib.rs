@@ -38,6 +38,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
             "/early-body" => early_body(request, out),
             "/length" => length(request, out),
             "/bytes" => bytes(out, number()),
+            "/shape" => shape(out, query),
             "/endless" => endless(out),
             "/sleep" => sleep(out, number()),
             "/spin" => spin(),
@@ -58,6 +59,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
             "/fetch" => fetch(out, query),
             "/post" => post(request, out, query),
             "/fetch-many" => fetch_many(out, query),
+            "/fetch-beside-upload" => fetch_beside_upload(out, query),
             _ => respond(out, 404, &[]).finish(),
         }
     }
@@ -172,6 +174,25 @@ fn bytes(out: ResponseOutparam, count: u64) {
         left -= now;
     }
     body.finish();
+}
+
+/// `DECLARED,WRITTEN,ENDING`: declares a length unless it is `-`, writes as many bytes whatever it is told, and then
+/// finishes the body, drops it or leaves it.
+fn shape(out: ResponseOutparam, query: &str) {
+    let [declared, written, ending] = query.split(',').collect::<Vec<_>>()[..] else { return };
+    let fields = [("content-length", declared)];
+    let body = respond(out, 200, if declared == "-" { &[] } else { &fields[..] });
+    let mut left: usize = written.parse().expect("a number");
+    while left > 0 {
+        let now = left.min(CHUNK);
+        let _ = body.stream.blocking_write_and_flush(&[b'x'; CHUNK][..now]);
+        left -= now;
+    }
+    match ending {
+        "finish" => body.finish(),
+        "drop" => drop(body.stream),
+        _ => std::mem::forget((body.stream, body.body)),
+    }
 }
 
 fn endless(out: ResponseOutparam) {
@@ -377,6 +398,28 @@ fn post(request: IncomingRequest, out: ResponseOutparam, url: &str) {
         answer(&future)
     })();
     text(out, &sent.unwrap_or_else(|error: String| error));
+}
+
+/// Opens a call whose body it goes on with after it was answered, tries another meanwhile, and once more when the first
+/// is finished, until that is seen.
+fn fetch_beside_upload(out: ResponseOutparam, url: &str) {
+    let told = (|| {
+        let upload = outgoing(url, Method::Post)?;
+        let body = upload.body().map_err(|()| "body")?;
+        let future = outgoing_handler::handle(upload, None).map_err(|error| name(&error))?;
+        let body = Body { stream: body.write().map_err(|()| "stream")?, body };
+        body.write(b"a part").map_err(|_| "write")?;
+        let first = answer(&future)?;
+        let beside = call(url).unwrap_or_else(|error| error);
+        body.finish();
+        let mut after = call(url);
+        while after.as_ref().is_err_and(|error| error == "ConnectionLimitReached") {
+            monotonic_clock::subscribe_duration(1_000_000).block();
+            after = call(url);
+        }
+        Ok(format!("{first}, {beside}, {}", after?))
+    })();
+    text(out, &told.unwrap_or_else(|error: String| error));
 }
 
 /// Opens a thousand calls at once and tells how many were answered and refused.
