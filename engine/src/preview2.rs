@@ -29,7 +29,7 @@ pub(crate) use command::run;
 pub(crate) use resources::Resources;
 
 /// Counts the changes of what components see, for the compatibility key.
-pub(crate) const BEHAVIOUR: u32 = 1;
+pub(crate) const BEHAVIOUR: u32 = 2;
 
 /// Links every function; `traced` ones tell what they are called with.
 pub(crate) fn add_to(linker: &mut Linker<Host>, traced: bool) -> wasmtime::Result<()> {

@@ -1,5 +1,6 @@
-//! Guests in C++ and Rust that call outside: two replicas are equal turn by turn, with look-ups, connections, datagrams,
-//! timers and random numbers in what they are given, and a third that is given the same later is equal to them.
+//! Guests in C++ and Rust, as modules and as a component, that call outside: two replicas are equal turn by turn, with
+//! look-ups, connections, datagrams, timers and random numbers in what they are given, and a third that is given the same
+//! later is equal to them.
 //!
 //! C is in `families`, with everything else that the calls can do. Go's standard library has no calls outward under
 //! `GOOS=wasip1`.
@@ -22,10 +23,10 @@ const ADDRESS: &str = "192.0.2.9";
 /// Turns that the guests may need.
 const PATIENCE_TURNS: usize = 200;
 
-/// What a script of the tests builds, by name; those that cannot be built here are not there.
-fn built() -> (tempfile::TempDir, impl Fn(&str) -> Option<Vec<u8>>) {
+/// What the script of a folder of the tests builds, by name; those that cannot be built here are not there.
+fn built(guests: &str) -> (tempfile::TempDir, impl Fn(&str) -> Option<Vec<u8>>) {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let build = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests/sockets/build");
+    let build = format!("{}/../tests/guests/{guests}/build", env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(build).arg(folder.path()).output().expect("the script can be run");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}");
@@ -121,11 +122,48 @@ fn replays_alike(module: &[u8]) {
 
 #[test]
 fn programs_in_cpp_and_rust_that_call_outside_replay_alike() {
-    let (_folder, module) = built();
-    for name in ["cpp-outward.wasm", "edge-outward.wasm"] {
-        match module(name) {
-            Some(module) => replays_alike(&module),
-            None => eprintln!("skipped: {name} cannot be built here"),
+    for (guests, names) in
+        [("sockets", &["cpp-outward.wasm", "edge-outward.wasm"][..]), ("preview2", &["outward.wasm"])]
+    {
+        let (_folder, module) = built(guests);
+        for name in names {
+            match module(name) {
+                Some(module) => replays_alike(&module),
+                None => eprintln!("skipped: {guests}/{name} cannot be built here"),
+            }
         }
     }
+}
+
+#[test]
+fn a_look_up_of_a_component_does_not_wait_for_the_answer_of_another() {
+    let (_folder, module) = built("interfaces");
+    let Some(module) = module("interfaces.wasm") else { return eprintln!("skipped: it cannot be built here") };
+    let rule = |name| Rule {
+        host: Host::name(name).unwrap(),
+        ports: PortRange::one(PORT),
+        protocol: Protocol::Tcp,
+        proxy_header: None,
+    };
+    let guest = GuestConfig {
+        args: ["interfaces", "lookups"].map(|argument| argument.as_bytes().to_vec()).to_vec(),
+        outbound: Outbound::new(vec![rule("one.example"), rule("two.example")]),
+        ..guest()
+    };
+    let mut rig = Rig::new(blueprint(&platform(), &module, guest, LIMITS), 0);
+    let (mut records, mut told, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..PATIENCE_TURNS {
+        let batch = rig.batch(&records);
+        let outcome = rig.replica.turn(&batch).expect("the host is well");
+        told.extend(lines(&outcome));
+        if let Some(reason) = exit_reason(&outcome) {
+            assert_eq!(reason, "exited with code 0", "{told:?}");
+            break;
+        }
+        let asked = outcome.effects.effects.iter().filter(|effect| effect.entry.kind == EffectKind::Resolve);
+        names.extend(asked.map(|effect| String::from_utf8_lossy(&effect.payload).into_owned()));
+        records = answers(&outcome);
+    }
+    assert_eq!(names, ["one.example", "two.example"]);
+    assert_eq!(told, ["IpAddress::Ipv4((192, 0, 2, 9))"; 2]);
 }

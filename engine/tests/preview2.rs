@@ -1,17 +1,22 @@
-//! A component of WASI 0.2 as a guest: the example in Rust, whose standard library makes its listener by `wasi:sockets`.
+//! A component of WASI 0.2 as a guest: the examples in Rust and in C, whose libraries make listeners by `wasi:sockets`.
 
 mod support;
 
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use refrain_engine::replica::RunLimits;
+use refrain_engine::replica::{Blueprint, RunLimits};
 use refrain_engine::trace::HostCall;
 use refrain_inspect::asyncify::Reason;
 use refrain_kernel::config::{GuestConfig, GuestPort};
+use refrain_kernel::fs::{Loaded, ROOT, Times};
+use refrain_kernel::process::GuestEnd;
+use refrain_kernel::solo::{Preopen, Solo};
 use refrain_wire::{Control, EffectKind, Record, ResetReason, Serial};
 use support::{LIMITS, Pair, Rig, blueprint, config, credit, data, exit_reason, lines, open, platform, sent};
 
 const ECHO: &[u8] = include_bytes!("../../examples/echo-p2/echo-p2.wasm");
+const ECHO_IN_C: &[u8] = include_bytes!("../../examples/echo-c-p2/echo-c-p2.wasm");
 
 fn echo_config() -> GuestConfig {
     GuestConfig {
@@ -38,19 +43,29 @@ fn session() -> Vec<Vec<Record>> {
     ]
 }
 
+/// The same for the one in C, which takes its port alone.
+fn c_config() -> GuestConfig {
+    GuestConfig { args: ["echo-c-p2", "7"].map(|argument| argument.as_bytes().to_vec()).to_vec(), ..echo_config() }
+}
+
 #[test]
 fn what_clients_send_comes_back_from_a_component_and_replicas_agree() {
-    let mut pair = Pair::new(blueprint(&platform(), ECHO, echo_config(), LIMITS));
+    for (name, component, config) in [("echo-p2", ECHO, echo_config()), ("echo-c-p2", ECHO_IN_C, c_config())] {
+        serves_and_agrees(name, Pair::new(blueprint(&platform(), component, config, LIMITS)));
+    }
+}
+
+fn serves_and_agrees(name: &str, mut pair: Pair) {
     let outcomes: Vec<_> = session().iter().map(|records| pair.turn(records)).collect();
     for outcome in &outcomes {
         assert_eq!(exit_reason(outcome), None, "{:?}", lines(outcome));
     }
-    assert_eq!(lines(&outcomes[0]), ["echo-p2: listening on 0.0.0.0:7"]);
+    assert_eq!(lines(&outcomes[0]), [format!("{name}: listening on 0.0.0.0:7")]);
     let listens = outcomes[0].effects.effects.iter().find(|effect| effect.entry.kind == EffectKind::Listen);
     assert_eq!(listens.map(|effect| effect.entry.offset), Some(7));
     let answers: Vec<Vec<u8>> = outcomes.iter().map(sent).collect();
     assert_eq!(answers[2], b"hello");
-    assert_eq!(answers[3], b"againboth", "in the order of flows, not of records");
+    assert_eq!(answers[3], b"againboth", "{name}: in the order of flows, not of records");
     assert_eq!(answers[6], vec![7; 200_000]);
     assert_eq!(answers[9], b"after");
     assert!(outcomes[4].effects.effects.iter().any(|effect| effect.entry.kind == EffectKind::Finish));
@@ -59,12 +74,13 @@ fn what_clients_send_comes_back_from_a_component_and_replicas_agree() {
 
 #[test]
 fn a_replay_of_the_same_batches_gives_the_same_digests() {
-    let run = || {
-        let mut rig = Rig::new(blueprint(&platform(), ECHO, echo_config(), LIMITS), 0);
+    let run = |component, config| {
+        let mut rig = Rig::new(blueprint(&platform(), component, config, LIMITS), 0);
         let turns = session();
         turns.iter().map(|records| (rig.turn(records).fuel, rig.replica.running_digest())).collect::<Vec<_>>()
     };
-    assert_eq!(run(), run());
+    assert_eq!(run(ECHO, echo_config()), run(ECHO, echo_config()));
+    assert_eq!(run(ECHO_IN_C, c_config()), run(ECHO_IN_C, c_config()));
 }
 
 #[test]
@@ -192,4 +208,70 @@ fn a_component_that_does_nothing_but_call_uses_up_its_fuel() {
     let calls = program("(loop $more (drop (call $now)) (br $more)) (i32.const 0)");
     let limits = RunLimits { fuel_per_turn: Some(5_000_000), ..LIMITS };
     assert_eq!(ended(&calls, limits), "trapped: used up its fuel of 5000000 in one turn without waiting");
+}
+
+/// The program that checks what the interfaces say, if it can be built here.
+fn interfaces() -> Option<Vec<u8>> {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let build = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests/interfaces/build");
+    let output = Command::new(build).arg(folder.path()).output().expect("the script can be run");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let component = std::fs::read(folder.path().join("interfaces.wasm")).ok();
+    assert!(component.is_some() || std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{told}");
+    component
+}
+
+/// A program by itself, with a directory that it may change, one that it may not, and no input.
+fn by_itself(blueprint: Arc<Blueprint>, seat: u8) -> Rig {
+    const TIMES: Times = Times { atime_ns: 1, mtime_ns: 2, ctime_ns: 3 };
+    let mut rig = Rig::new(blueprint, seat);
+    rig.replica.with_kernel(|kernel| {
+        let fs = kernel.fs_mut();
+        let free = fs.load(ROOT, b"free", Loaded::Directory, TIMES);
+        let kept = fs.load(ROOT, b"kept", Loaded::Directory, TIMES);
+        fs.load(kept, b"file", Loaded::File("kept".into()), TIMES);
+        fs.end_loading();
+        let given = |name: &str, inode, read_only| Preopen { name: name.into(), inode, read_only };
+        let mut solo = Solo::new(vec![given("/", free, false), given("readonly", kept, true)], [false; 3]);
+        solo.end_input();
+        kernel.run_solo(solo);
+    });
+    rig
+}
+
+#[test]
+fn every_check_of_the_interfaces_holds_and_replicas_agree_on_all_of_them() {
+    let Some(component) = interfaces() else { return eprintln!("skipped: it cannot be built here") };
+    for (arguments, last) in
+        [(&["interfaces"][..], "udp-nobody-there"), (&["interfaces", "readonly"], "nothing was changed")]
+    {
+        let config = GuestConfig {
+            args: arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect(),
+            env: vec![b"NAME=a=value".to_vec()],
+            ports: Vec::new(),
+            ..config()
+        };
+        let blueprint = blueprint(&platform(), &component, config, LIMITS);
+        let mut rigs = [0, 1].map(|seat| by_itself(Arc::clone(&blueprint), seat));
+        let mut written = [Vec::new(), Vec::new()];
+        let end = (0..10_000).find_map(|_| {
+            let outcomes = rigs.each_mut().map(|rig| rig.turn(&[]));
+            assert_eq!((outcomes[0].fuel, outcomes[0].after), (outcomes[1].fuel, outcomes[1].after));
+            let ends = [0, 1].map(|seat| {
+                rigs[seat].replica.with_kernel(|kernel| {
+                    let taken = kernel.solo().expect("it runs by itself").take_output();
+                    written[seat].extend(taken.into_iter().flat_map(|(_, bytes)| bytes));
+                    (kernel.state_digest([0; 32]), kernel.process().last_end.clone())
+                })
+            });
+            assert_eq!(ends[0], ends[1]);
+            ends[0].1.clone()
+        });
+        assert_eq!(written[0], written[1]);
+        let text = String::from_utf8_lossy(&written[0]);
+        // The last line names the check that failed.
+        assert_eq!(end, Some(GuestEnd::Exit(0)), "{text}");
+        assert_eq!(text.lines().last(), Some(last), "{text}");
+    }
 }

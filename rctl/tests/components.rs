@@ -86,6 +86,32 @@ fn check_tells_what_the_manifest_gives_and_the_component_does_not_use() {
 }
 
 #[test]
+fn check_compares_what_a_program_begins_with_with_its_limits() {
+    let module = "(core module $m (memory 100) (table 1000 funcref)) (core instance (instantiate $m))
+        (component $c (core module $n (memory 12)) (core instance (instantiate $n)) (core instance (instantiate $n)))
+        (instance (instantiate $c)) (instance (instantiate $c))";
+    let run = "(instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i))";
+    let bytes = wat::parse_str(format!("(component {module} {run})")).unwrap();
+    for (limits, problems) in [
+        ("memory = \"9472KiB\"\ntables = 1000\n", &[][..]),
+        (
+            "memory = \"9408KiB\"\ntables = 999\n",
+            &[
+                "starts with 9.2 MiB of memory, limits.memory is 9408KiB",
+                "starts with tables of 1000 elements, limits.tables is 999",
+            ],
+        ),
+    ] {
+        let place = folder("", &bytes);
+        let manifest = format!("name = \"svc\"\nversion = \"1.0.0\"\nmodule = \"svc.wasm\"\n[limits]\n{limits}");
+        fs::write(place.path().join("svc/service.toml"), manifest).unwrap();
+        let output = rctl(place.path(), &["check", "svc", "--json"]);
+        assert_eq!(told(&json(&output)["problems"]), problems);
+        assert_eq!(output.status.code(), Some(i32::from(!problems.is_empty())));
+    }
+}
+
+#[test]
 fn build_makes_a_component_of_a_core_module_and_leaves_one_as_it_is() {
     let command = format!("{ROUTES}[build]\ncommand = \"cp made.wasm out.wasm\"\noutput = \"out.wasm\"\n");
     let place = folder(&command, b"");

@@ -19,6 +19,8 @@ pub enum Example {
     Echo,
     /// `examples/echo-p2`, a component in Rust
     EchoP2,
+    /// `examples/echo-c-p2`, a component in C
+    EchoCP2,
     /// `examples/image-server`
     ImageServer,
     /// `examples/kv-server`
@@ -33,14 +35,23 @@ pub enum Example {
 
 impl Example {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Echo, Self::EchoP2, Self::ImageServer, Self::KvServer, Self::JobQueue, Self::MessageBus, Self::Wiki];
+    pub const ALL: [Self; 8] = [
+        Self::Echo,
+        Self::EchoP2,
+        Self::EchoCP2,
+        Self::ImageServer,
+        Self::KvServer,
+        Self::JobQueue,
+        Self::MessageBus,
+        Self::Wiki,
+    ];
 
     /// The folder's name, which is also the program's.
     pub fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::EchoP2 => "echo-p2",
+            Self::EchoCP2 => "echo-c-p2",
             Self::ImageServer => "image-server",
             Self::KvServer => "kv-server",
             Self::JobQueue => "job-queue",
@@ -57,6 +68,11 @@ impl Example {
     /// Whether its module is in the repository. Go's are too large for that.
     pub fn is_committed(self) -> bool {
         self != Self::Wiki
+    }
+
+    /// Whether it is a component.
+    pub fn is_component(self) -> bool {
+        matches!(self, Self::EchoP2 | Self::EchoCP2)
     }
 
     /// Its module: the one in the repository, or else built now.
@@ -114,6 +130,7 @@ impl NativeServer {
                 command.args(["--host", "127.0.0.1", "--port", "0", "--dir"]);
                 command.arg(files.path().join("images"));
             }
+            Example::EchoCP2 => {}
             Example::KvServer | Example::JobQueue => {
                 command.args(["--host", "127.0.0.1", "--port", "0"]);
             }
@@ -199,6 +216,7 @@ fn build_native(example: Example) -> Result<PathBuf> {
 
 /// What `examples/build` says when it has nothing to build with.
 const NO_COMPILER: [&str; 5] = [
+    // For wasm32-wasip2, too.
     "no C compiler for wasm32-wasi",
     "no C++ compiler for wasm32-wasi",
     "Rust has no target wasm32-wasip1",

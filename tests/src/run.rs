@@ -34,6 +34,11 @@ impl Programs {
         Self::build_folder("preview2")
     }
 
+    /// Builds that of `tests/guests/interfaces`, a component, at the first call.
+    pub fn build_interfaces() -> Result<Arc<Self>> {
+        Self::build_folder("interfaces")
+    }
+
     /// Builds those of `tests/guests/sockets`, at the first call.
     pub fn build_sockets() -> Result<Arc<Self>> {
         Self::build_folder("sockets")

@@ -1,15 +1,18 @@
 //! Components of WASI 0.2 as replicated services under `refrain up`, and by themselves under `refrain run`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use refrain_tests::echo::{connect, echo_scenario};
 use refrain_tests::native::{Example, NativeServer, ScratchFolder};
+use refrain_tests::outside::{Manner, Outside};
 use refrain_tests::run::{Programs, ran, ran_with_input};
 use refrain_tests::server::{Server, Site, program};
+use refrain_tests::wait::until;
 
 const LEDGER: &str = "ledger";
 
@@ -35,16 +38,26 @@ impl Client {
         Ok(self.reader.get_mut().write_all(format!("{line}\n").as_bytes())?)
     }
 
-    /// How many lines the program has had, in memory and in its file.
-    fn ask(&mut self, line: &str) -> Result<(u64, u64)> {
+    fn answer(&mut self, line: &str) -> Result<String> {
         self.say(line)?;
         let mut answer = String::new();
-        self.reader.read_line(&mut answer)?;
+        ensure!(self.reader.read_line(&mut answer)? > 0, "the program closed the connection");
+        Ok(answer.trim_end().to_owned())
+    }
+
+    /// How many lines the program has had, in memory and in its file.
+    fn ask(&mut self, line: &str) -> Result<(u64, u64)> {
+        let answer = self.answer(line)?;
         let mut words = answer.split(' ');
         let mut number = || -> Result<u64> { Ok(words.next().context("no number")?.parse()?) };
         let (lines, kept) = (number().with_context(|| format!("{answer:?}"))?, number()?);
         Ok((lines, kept))
     }
+}
+
+/// Where a program is, if it was built.
+fn path(programs: &Programs, name: &str) -> Option<String> {
+    programs.other(&format!("{name}.wasm")).map(|path| path.to_string_lossy().into_owned())
 }
 
 fn check(folder: &Path) -> Result<Output> {
@@ -58,10 +71,13 @@ fn audit(server: &Server, service: &str) -> Result<String> {
 
 #[test]
 fn the_replicated_component_answers_as_the_native_program() -> Result<()> {
-    let native = NativeServer::start(Example::EchoP2)?;
-    let server = Site::of("up-echo-p2", &[Example::EchoP2])?.start()?;
-    ensure!(echo_scenario(server.address("echo-p2"))? == echo_scenario(native.address())?);
-    audit(&server, "echo-p2")?;
+    let components = [Example::EchoP2, Example::EchoCP2];
+    let server = Site::of("up-echo-p2", &components)?.start()?;
+    for example in components {
+        let native = NativeServer::start(example)?;
+        ensure!(echo_scenario(server.address(example.name()))? == echo_scenario(native.address())?);
+        audit(&server, example.name())?;
+    }
     let shown = String::from_utf8(server.rctl(&["status"])?.stdout)?;
     ensure!(shown.contains("REPLAY-ONLY") && shown.contains("it is a component"), "{shown}");
     server.terminate()
@@ -154,8 +170,7 @@ fn a_check_says_that_a_component_runs_and_lives_on_its_history() -> Result<()> {
 fn components_run_by_themselves_with_streams_folders_and_exit_codes() -> Result<()> {
     let programs = Programs::build_components()?;
     let folder = ScratchFolder::new("component-run")?;
-    let path = |name: &str| programs.other(&format!("{name}.wasm")).map(|path| path.to_string_lossy().into_owned());
-    let (Some(words), Some(std)) = (path("words"), path("std")) else { return Ok(()) };
+    let (Some(words), Some(std)) = (path(&programs, "words"), path(&programs, "std")) else { return Ok(()) };
     let dir = format!("{}::/", folder.path().display());
     ensure!(ran(&[&words, "args", "x"])?.code == Some(1), "x is no word");
     ensure!(ran(&["--env", "A=1", "--env", "B=x=y", &words, "env"])?.good()? == "A=1\nB=x=y\n");
@@ -179,4 +194,140 @@ fn components_run_by_themselves_with_streams_folders_and_exit_codes() -> Result<
     let ran = ran(&["--dir", &format!("{}::/", checks.path().display()), "--env", "A=1", "--env", "LANG=C", &std])?;
     ensure!(ran.code == Some(0) && ran.err.is_empty(), "{ran:?}");
     Ok(())
+}
+
+#[test]
+fn a_component_is_server_and_client_on_its_own_loopback() -> Result<()> {
+    let programs = Programs::build_components()?;
+    let Some(loopback) = path(&programs, "loopback") else { return Ok(()) };
+    ensure!(ran(&[&loopback])?.good()? == "loopback: all checks hold\n");
+    Ok(())
+}
+
+#[test]
+fn the_interfaces_say_in_every_state_what_their_files_say() -> Result<()> {
+    let programs = Programs::build_interfaces()?;
+    let Some(interfaces) = path(&programs, "interfaces") else { return Ok(()) };
+    let folder = ScratchFolder::new("interfaces-run")?;
+    let dir = format!("{}::/", folder.path().display());
+    let ran = ran(&["--dir", &dir, "--env", "NAME=a=value", &interfaces])?;
+    // The last line that it wrote names the check that failed.
+    ensure!(ran.code == Some(0) && ran.err.is_empty(), "{ran:?}");
+    ensure!(ran.out.lines().count() > 45, "{}", ran.out);
+    ensure!(std::fs::read_dir(folder.path())?.count() == 0, "it leaves nothing behind");
+    Ok(())
+}
+
+#[test]
+fn what_the_interfaces_forbid_ends_a_component_and_tells_why() -> Result<()> {
+    let programs = Programs::build_interfaces()?;
+    let Some(interfaces) = path(&programs, "interfaces") else { return Ok(()) };
+    for (name, told) in [
+        ("trap-poll-nothing", "polls 0 things, and one call takes 1 to 65536"),
+        ("trap-flush-too-much", "writes 4097 bytes in a call that takes 4096 at most"),
+        ("trap-zeroes", "writes 18446744073709551615 bytes in a call that takes 1048576 at most"),
+        ("trap-flush-zeroes", "writes 4097 bytes in a call that takes 4096 at most"),
+        ("trap-random", "asks for 18446744073709551615 random bytes, and one call gives 67108864 at most"),
+        ("trap-send-unasked", "sends 1 datagrams where check-send permits 0"),
+        ("trap-send-too-much", "sends 65 datagrams where check-send permits 64"),
+        ("trap-send-twice", "sends 1 datagrams where check-send permits 0"),
+    ] {
+        let ran = ran(&[&interfaces, name])?;
+        let trapped = format!("refrain: trapped: {told}");
+        ensure!(ran.code == Some(134) && ran.err.contains(&trapped) && ran.out.is_empty(), "{name}: {ran:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_component_changes_nothing_in_a_directory_that_is_only_read() -> Result<()> {
+    let programs = Programs::build_interfaces()?;
+    let Some(interfaces) = path(&programs, "interfaces") else { return Ok(()) };
+    let (free, kept) = (ScratchFolder::new("interfaces-free")?, ScratchFolder::new("interfaces-kept")?);
+    std::fs::write(kept.path().join("file"), "kept")?;
+    let dirs = [format!("{}::/", free.path().display()), format!("{}::readonly::ro", kept.path().display())];
+    let ran = ran(&["--dir", &dirs[0], "--dir", &dirs[1], &interfaces, "readonly"])?;
+    ensure!(ran.good()? == "nothing was changed\n");
+    ensure!(std::fs::read_to_string(kept.path().join("file"))? == "kept");
+    Ok(())
+}
+
+/// A component that calls others, with what its manifest allows.
+fn calling(purpose: &str, outbound: &[String]) -> Result<Option<Site>> {
+    let Some(module) = Programs::build_components()?.module("caller")? else { return Ok(None) };
+    let outbound: Vec<String> = outbound.iter().map(|entry| format!("{entry:?}")).collect();
+    let manifest = format!(
+        "name = \"caller\"\nnamespace = \"tests\"\nversion = \"0.1.0\"\nmodule = \"caller.wasm\"\nreplicas = 3\n\
+         outbound = [{}]\n[[ports]]\nname = \"line\"\nguest = 7000\nlisten = \"127.0.0.1:0\"\n",
+        outbound.join(", ")
+    );
+    let mut site = Site::new(purpose)?;
+    site.service(&manifest, &module)?;
+    Ok(Some(site))
+}
+
+/// `HOST PORT` of a server.
+fn host_and_port(outside: &Outside) -> String {
+    format!("{} {}", outside.address().ip(), outside.address().port())
+}
+
+#[test]
+fn a_component_calls_others_once_for_all_replicas_and_only_where_it_may() -> Result<()> {
+    let (echo, datagrams) = (Outside::start(Manner::Echo)?, Outside::datagrams()?);
+    let (other, refused) = (Outside::start(Manner::Echo)?, Outside::datagrams()?);
+    let allowed = [echo.address().to_string(), format!("{}/udp", datagrams.address())];
+    let Some(site) = calling("component-calls", &allowed)? else { return Ok(()) };
+    let server = site.start()?;
+    let mut client = Client::connect(server.address("caller"))?;
+    for round in 0..10 {
+        let answer = client.answer(&format!("tcp {} hello {round}", host_and_port(&echo)))?;
+        ensure!(answer.ends_with(&format!("hello {round}.")), "{answer}");
+        let answer = client.answer(&format!("udp {} ping {round}", host_and_port(&datagrams)))?;
+        ensure!(answer == format!("ok {} PING {round}", datagrams.address()), "{answer}");
+        ensure!(client.answer("clock")?.starts_with("ok "));
+    }
+    let said = |word: &str| (0..10).map(|round| format!("{word} {round}")).collect::<Vec<_>>();
+    ensure!(echo.lines() == said("hello"), "three replicas, one call each: {:?}", echo.lines());
+    ensure!(datagrams.lines() == said("ping"), "{:?}", datagrams.lines());
+    for (line, told) in [
+        (format!("tcp {} x", host_and_port(&other)), "connect: PermissionDenied"),
+        (format!("udp {} x", host_and_port(&refused)), "send: PermissionDenied"),
+    ] {
+        ensure!(client.answer(&line)? == told, "{line}");
+    }
+    ensure!(client.answer("name localhost")?.contains("127.0.0.1"));
+    ensure!(client.answer("name elsewhere.example")?.starts_with("name: "), "no rule names it");
+    ensure!(other.lines().is_empty() && refused.lines().is_empty());
+    audit(&server, "caller")?;
+    server.terminate()
+}
+
+#[test]
+fn clients_send_datagrams_to_a_component_and_are_answered() -> Result<()> {
+    let Some(module) = Programs::build_components()?.module("answerer")? else { return Ok(()) };
+    let mut site = Site::new("component-datagrams")?;
+    let manifest = "name = \"answerer\"\nnamespace = \"tests\"\nversion = \"0.1.0\"\nmodule = \"answerer.wasm\"\n\
+                    replicas = 3\n[[ports]]\nname = \"datagrams\"\nguest = 7\nprotocol = \"udp\"\n\
+                    listen = \"127.0.0.1:0\"\n";
+    site.service(manifest, &module)?;
+    let server = site.start()?;
+    let clients = [UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?];
+    for client in &clients {
+        client.connect(server.address("answerer"))?;
+        client.set_read_timeout(Some(Duration::from_millis(500)))?;
+    }
+    for round in 0..5 {
+        for client in &clients {
+            let expected = format!("{} datagram {round}", client.local_addr()?);
+            // Nothing waits for a datagram: one that is lost is sent again, and an answer to it may come twice.
+            until("the answer of this round", || {
+                client.send(format!("datagram {round}").as_bytes())?;
+                let mut answer = [0; 100];
+                let length = client.recv(&mut answer).unwrap_or(0);
+                Ok((answer[..length] == *expected.as_bytes()).then_some(()))
+            })?;
+        }
+    }
+    audit(&server, "answerer")?;
+    server.terminate()
 }

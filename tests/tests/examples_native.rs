@@ -17,7 +17,7 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn echo_gives_back_what_it_is_sent() -> Result<()> {
-    for example in [Example::Echo, Example::EchoP2] {
+    for example in [Example::Echo, Example::EchoP2, Example::EchoCP2] {
         let server = NativeServer::start(example)?;
         echo_scenario(server.address())?;
     }
@@ -252,7 +252,7 @@ fn garbage_ends_its_own_connection_alone() -> Result<()> {
 
 /// How a module begins, or a component.
 fn header(example: Example) -> &'static [u8] {
-    if example == Example::EchoP2 { b"\0asm\x0d\0\x01\0" } else { b"\0asm\x01\0\0\0" }
+    if example.is_component() { b"\0asm\x0d\0\x01\0" } else { b"\0asm\x01\0\0\0" }
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! versions; a command, as the engine runs it for a replicated service, exports `wasi:cli/run` of 0.2 and imports 0.2
 //! alone. Of a version before 1.0 each middle number is an interface of its own. Nothing is compiled or run.
 
+mod parts;
+mod strings;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -14,6 +17,9 @@ use crate::feature::{self, Feature};
 use crate::loops;
 use crate::module::{InspectError, told_apart};
 use crate::sentences::Cut;
+use parts::Counter;
+
+pub use parts::MAX_PARTS;
 
 /// Packages of WASI that the host provides, and in which versions.
 const PROVIDED: [(&str, &[&str]); 7] = [
@@ -97,6 +103,13 @@ pub struct Component {
     pub modules: usize,
     /// Bytes of these.
     pub module_bytes: u64,
+    /// Bytes of the memories of all instances at the start.
+    pub initial_memory_bytes: u64,
+    /// Elements of the tables of all instances at the start.
+    pub initial_table_elements: u64,
+    /// Whether components within it can hand strings to each other.
+    #[serde(skip)]
+    exchanges_strings: bool,
 }
 
 /// What keeps a component from running as an HTTP service.
@@ -117,6 +130,8 @@ pub enum Unrunnable {
     Missing(Interface),
     /// One of its modules uses a feature that the engine does not run.
     Feature(Feature),
+    /// Components within it hand strings to each other: what copying them costs is not counted in any fuel.
+    StringsWithin,
 }
 
 /// Whether bytes are a component and not a module, as their first eight say.
@@ -135,10 +150,15 @@ pub fn inspect_component(bytes: &[u8]) -> Result<Component, InspectError> {
         features: Vec::new(),
         modules: 0,
         module_bytes: 0,
+        initial_memory_bytes: 0,
+        initial_table_elements: 0,
+        exchanges_strings: strings::exchanged(bytes)?,
     };
-    let (mut depth, mut features) = (0, BTreeSet::new());
+    let (mut depth, mut features, mut counter) = (0, BTreeSet::new(), Counter::default());
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload? {
+        let payload = payload?;
+        counter.see(&payload)?;
+        match payload {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth -= 1,
             Payload::ModuleSection { unchecked_range, .. } => {
@@ -168,6 +188,8 @@ pub fn inspect_component(bytes: &[u8]) -> Result<Component, InspectError> {
             _ => {}
         }
     }
+    let whole = counter.whole()?;
+    (component.initial_memory_bytes, component.initial_table_elements) = (whole.memory_bytes, whole.table_elements);
     component.handler = component.handler_of_exports();
     component.features = features.into_iter().collect();
     Ok(component)
@@ -199,7 +221,9 @@ impl Component {
         let missing = self.imports.iter().filter(|import| !import.is_given_to_commands());
         let missing = missing.map(|import| Unrunnable::Missing(import.clone()));
         let blocked = self.features.iter().filter(|feature| feature.obstacle().is_some());
-        run.into_iter().chain(missing).chain(blocked.map(|feature| Unrunnable::Feature(*feature))).collect()
+        let blocked = blocked.map(|feature| Unrunnable::Feature(*feature));
+        let strings = self.exchanges_strings.then_some(Unrunnable::StringsWithin);
+        run.into_iter().chain(missing).chain(blocked).chain(strings).collect()
     }
 
     /// Whether it imports an interface, of whatever version.
@@ -269,6 +293,9 @@ impl fmt::Display for Unrunnable {
                 let obstacle = feature.obstacle().unwrap_or("not run here");
                 write!(f, "uses {feature}: {obstacle}")
             }
+            Self::StringsWithin => f.write_str(
+                "components within it hand strings to each other, and no fuel counts what copying them costs",
+            ),
         }
     }
 }

@@ -25,7 +25,9 @@ mod report;
 mod sentences;
 mod signature;
 
-pub use component::{Component, Handler, Interface, Unrunnable, Unservable, inspect_component, is_component};
+pub use component::{
+    Component, Handler, Interface, MAX_PARTS, Unrunnable, Unservable, inspect_component, is_component,
+};
 pub use export_state::{ExportStateError, RESERVED_PREFIX, export_state};
 pub use feature::Feature;
 pub use import::{Import, ImportKind, Missing, Reason};

@@ -8,6 +8,7 @@ use wasmparser::{
     WasmFeatures,
 };
 
+use crate::component::MAX_PARTS;
 use crate::feature::{self, Feature};
 use crate::import::{Import, ImportKind};
 use crate::loops::{self, MAX_LOOP_DEPTH};
@@ -59,6 +60,18 @@ pub enum InspectError {
         /// Where its code begins, from the beginning of the file.
         offset: u64,
     },
+    /// A component that becomes too much when it is instantiated.
+    #[error(
+        "{count} instances and functions, those of components within it counted as often as they are instantiated; the \
+         limit is {MAX_PARTS}"
+    )]
+    TooManyParts {
+        /// How many there are.
+        count: u64,
+    },
+    /// A component is imported, or taken from an instance, so that nobody knows how often it is instantiated.
+    #[error("components within it are handed from one to another, and how often they are instantiated is not known")]
+    ComponentHanded,
     /// It breaks a rule of the format.
     #[error("invalid at byte {offset:#x}: {message}")]
     Invalid {

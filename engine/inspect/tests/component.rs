@@ -1,6 +1,6 @@
 //! Components as they are told, from text.
 
-use refrain_inspect::{Feature, Handler, InspectError, inspect_component, is_component, sentences};
+use refrain_inspect::{Feature, Handler, InspectError, MAX_PARTS, inspect_component, is_component, sentences};
 
 fn component(text: &str) -> Vec<u8> {
     wat::parse_str(format!("(component {text})")).unwrap()
@@ -109,4 +109,105 @@ fn what_is_no_component_is_told() {
             assert!(matches!(error, InspectError::Invalid { .. }), "{error}");
         }
     }
+}
+
+/// Components within one another, of which each makes so many of the next; in the last one a module with a memory.
+fn nested(depth: usize, times: usize) -> Vec<u8> {
+    let instances = |what: &str| format!("(instance (instantiate ${what}))").repeat(times);
+    let mut text =
+        "(component $c0 (core module $m (memory 2) (table 10 funcref)) (core instance (instantiate $m)))".to_owned();
+    for level in 1..=depth {
+        text = format!("(component $c{level} {text} {})", instances(&format!("c{}", level - 1)));
+    }
+    component(&format!("{text} (instance (instantiate $c{depth}))"))
+}
+
+#[test]
+fn what_a_component_becomes_is_counted_as_often_as_it_is_instantiated() {
+    let found = inspect_component(&nested(3, 4)).unwrap();
+    assert_eq!(found.initial_memory_bytes, 64 * 2 * 65_536);
+    assert_eq!(found.initial_table_elements, 640);
+    // Two to the thirtieth in 2 KiB.
+    let error = inspect_component(&nested(30, 2)).unwrap_err();
+    assert!(matches!(error, InspectError::TooManyParts { count } if count > 1 << 30), "{error}");
+    assert!(error.to_string().contains("the limit is 10000"), "{error}");
+}
+
+#[test]
+fn parts_are_taken_up_to_the_limit_and_not_one_more() {
+    // A hundred times a component of 99 instances, which is one itself.
+    let hundreds = |besides: &str| {
+        let inner = format!("(component $c {})", "(instance)".repeat(99));
+        component(&format!("{inner} {} {besides}", "(instance (instantiate $c))".repeat(100)))
+    };
+    assert_eq!(MAX_PARTS, 10_000);
+    assert!(inspect_component(&hundreds("")).is_ok());
+    let error = inspect_component(&hundreds("(instance)")).unwrap_err();
+    assert!(matches!(error, InspectError::TooManyParts { count: 10_001 }), "{error}");
+}
+
+#[test]
+fn components_by_another_name_are_counted_too() {
+    let inner = "(component $inner (core module $m (memory 1)) (core instance (instantiate $m)))";
+    for made in [
+        "(component (alias outer 1 $inner (component $other)) (instance (instantiate $other)))",
+        "(component (component $own (alias outer 2 $inner (component $o)) (instance (instantiate $o)))
+            (instance (instantiate $own)))",
+    ] {
+        let bytes = component(&format!(
+            "{inner} {} (instance (instantiate $outer))",
+            made.replacen("(component", "(component $outer", 1)
+        ));
+        assert_eq!(inspect_component(&bytes).unwrap().initial_memory_bytes, 65_536, "{made}");
+    }
+    let exported =
+        component(&format!("{inner} (export $again \"again\" (component $inner)) (instance (instantiate $again))"));
+    assert_eq!(inspect_component(&exported).unwrap().initial_memory_bytes, 65_536);
+}
+
+#[test]
+fn components_that_are_handed_on_are_refused() {
+    for text in [
+        "(import \"c\" (component))",
+        "(component (import \"c\" (component $c)) (instance (instantiate $c)))",
+        "(import \"i\" (instance $i (export \"c\" (component)))) (alias export $i \"c\" (component $c))",
+    ] {
+        let error = inspect_component(&component(text)).unwrap_err();
+        assert!(matches!(error, InspectError::ComponentHanded), "{text}: {error}");
+    }
+}
+
+/// A component that gives a function of a type, and one that calls it.
+fn exchange(ty: &str) -> String {
+    let memory = "(core module $m (memory (export \"m\") 1)
+        (func (export \"r\") (param i32 i32 i32 i32) (result i32) unreachable)
+        (func (export \"f\") (param i32 i32)))
+        (core instance $i (instantiate $m))
+        (alias core export $i \"m\" (core memory $memory)) (alias core export $i \"r\" (core func $realloc))";
+    let options = "(memory $memory) (realloc (core func $realloc))";
+    format!(
+        "(component $giver {memory}
+            (func (export \"f\") (param \"x\" {ty}) (canon lift (core func $i \"f\") {options})))
+        (component $taker (import \"f\" (func $f (param \"x\" {ty}))) {memory}
+            (core func $lowered (canon lower (func $f) {options})))
+        (instance $g (instantiate $giver)) (alias export $g \"f\" (func $f))
+        (instance (instantiate $taker (with \"f\" (func $f))))"
+    )
+}
+
+#[test]
+fn strings_between_components_within_one_are_told_and_other_values_are_not() {
+    let run = "(instance $run) (export \"wasi:cli/run@0.2.0\" (instance $run))";
+    let told = |text: &str| sentences(&inspect_component(&component(&format!("{text} {run}"))).unwrap().unrunnable());
+    let refused = ["components within it hand strings to each other, and no fuel counts what copying them costs"];
+    assert_eq!(told(&exchange("string")), refused);
+    assert_eq!(told(&exchange("(list (tuple string u8))")), refused);
+    assert!(told(&exchange("(list u8)")).is_empty());
+    // A component that asks its host for strings, as most do.
+    let asks = "(import \"wasi:cli/environment@0.2.0\" (instance $e (export \"initial-cwd\" (func (result (option string))))))
+        (core module $m (memory (export \"m\") 1) (func (export \"r\") (param i32 i32 i32 i32) (result i32) unreachable))
+        (core instance $i (instantiate $m)) (alias export $e \"initial-cwd\" (func $f))
+        (alias core export $i \"m\" (core memory $memory)) (alias core export $i \"r\" (core func $realloc))
+        (core func (canon lower (func $f) (memory $memory) (realloc (core func $realloc))))";
+    assert!(told(asks).is_empty());
 }

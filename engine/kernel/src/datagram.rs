@@ -228,7 +228,8 @@ impl Kernel {
         Ok(bytes.len())
     }
 
-    /// Sends to a socket of the program itself; to a port where none is, to nobody.
+    /// Sends to a socket of the program itself. Where none is, nobody gets it, and a socket that is connected there is
+    /// told so by its next call, as on systems.
     fn send_to_own(&mut self, slot: u32, peer: SocketAddr, bytes: &[u8]) -> Result<usize, Errno> {
         if self.tables.datagrams.known(slot).bound.is_none() {
             self.bind_datagram(slot, 0)?;
@@ -236,8 +237,12 @@ impl Kernel {
         let own = self.tables.datagrams.known(slot).bound.expect("it was bound above");
         let from = SocketAddr::new(loopback(peer.is_ipv6()), own);
         let limits = (self.config.socket_buffer_bytes, self.config.socket_buffers_bytes);
-        if let Some(to) = self.tables.datagrams.by_port.get(&peer.port()).copied() {
-            self.tables.datagrams.take_in(to, from, &Bytes::copy_from_slice(bytes), limits);
+        match self.tables.datagrams.by_port.get(&peer.port()).copied() {
+            Some(to) => self.tables.datagrams.take_in(to, from, &Bytes::copy_from_slice(bytes), limits),
+            None => {
+                let socket = self.tables.datagrams.socket(slot);
+                socket.error = (socket.peer == Some(peer)).then_some(Errno::Connrefused);
+            }
         }
         self.copied(bytes.len());
         Ok(bytes.len())

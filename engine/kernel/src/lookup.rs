@@ -72,8 +72,8 @@ impl Kernel {
     /// `localhost`.
     ///
     /// # Errors
-    /// `acces` where the manifest names no such host, `noent` where there is none, `again` where it cannot be looked up
-    /// now, `inval` for what is no name.
+    /// `acces` where the manifest names no such host, `noent` where there is none, and for a program by itself, `again`
+    /// where it cannot be looked up now, `inval` for what is no name.
     pub fn resolve(&mut self, name: &[u8], first: bool) -> Result<Vec<IpAddr>, Stop> {
         if !first && self.tables.outward.lookup.is_some() {
             return self.looked_up();
@@ -84,7 +84,8 @@ impl Kernel {
         }
         self.looked_at_rules(1);
         if !self.config.outbound.permits_name(&name) {
-            return Err(Errno::Acces.into());
+            // A program by itself is on a network of its own, where nobody else has a name.
+            return Err(if self.is_solo() { Errno::Noent } else { Errno::Acces }.into());
         }
         self.drop_lookup();
         self.has_room_for_call()?;
@@ -166,9 +167,12 @@ fn host_name(name: &[u8]) -> Result<String, Errno> {
     let name = std::str::from_utf8(name).map_err(|_| Errno::Ilseq)?;
     let name = name.strip_suffix('.').unwrap_or(name);
     let fits = !name.is_empty() && name.len() <= MAX_HOST_NAME_BYTES;
-    // Colons and the percent sign of a zone stand in addresses.
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:%".contains(&byte);
-    if fits && name.bytes().all(plain) { Ok(name.to_ascii_lowercase()) } else { Err(Errno::Inval) }
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let is_address = |name: &str| name.split('%').next().is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
+    // Colons, the percent sign of a zone and brackets stand in addresses alone.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_name = name.bytes().all(plain) || is_address(name) || bare.is_some_and(is_address);
+    if fits && is_name { Ok(bare.unwrap_or(name).to_ascii_lowercase()) } else { Err(Errno::Inval) }
 }
 
 /// What nobody needs to be asked for.

@@ -18,9 +18,14 @@ use crate::outward::NOBODY;
 use crate::socket::EPHEMERAL_PORTS;
 
 impl Kernel {
+    /// Whether the program runs by itself.
+    pub(crate) fn is_solo(&self) -> bool {
+        self.solo.is_some()
+    }
+
     /// Whether an address is one of the program's own.
     pub(crate) fn is_own(&self, address: SocketAddr) -> bool {
-        self.solo.is_some() && address.ip().to_canonical().is_loopback()
+        self.is_solo() && address.ip().to_canonical().is_loopback()
     }
 
     /// The other end of a connection of the program with itself.

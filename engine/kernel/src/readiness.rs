@@ -21,6 +21,19 @@ impl Kernel {
         }
     }
 
+    /// Whether a stream is at its end, where a read of any length finds nothing ever more.
+    #[must_use]
+    pub fn is_at_end(&self, fd: u32) -> bool {
+        match self.tables.descriptors.get(fd).map(|descriptor| &descriptor.object) {
+            Ok(Object::Input) => self.solo.as_ref().is_none_or(|solo| solo.readable() == (0, true)),
+            Ok(Object::Flow { .. }) => {
+                let slot = self.flow_slot(fd).ok().flatten().and_then(|slot| self.tables.flows.get(slot));
+                slot.is_some_and(|slot| slot.flow.is_readable() && slot.flow.readable_bytes() == 0)
+            }
+            _ => false,
+        }
+    }
+
     /// Bytes that a write takes without waiting; blocks where it takes more in the next turn in any case. Asking for what
     /// does not take any counts against the turn's budget, as polling does.
     ///

@@ -374,7 +374,8 @@ fn numbers_and_localhost_ask_nobody_and_what_is_no_name_is_refused() {
     let end = rig.turn(&[], |kernel| {
         assert_eq!(kernel.resolve(b"2001:db8::1", true), Ok(vec!["2001:db8::1".parse().unwrap()]));
         assert_eq!(kernel.resolve(b"localhost", true).unwrap()[0], IpAddr::from([127, 0, 0, 1]));
-        for bad in [&b""[..], b"a b", b"a\0b", &[b'a'; 254]] {
+        assert_eq!(kernel.resolve(b"[2001:DB8::1]", true), Ok(vec!["2001:db8::1".parse().unwrap()]));
+        for bad in [&b""[..], b"a b", b"a\0b", b"127.0.0.1:80", b"[::1]:80", b"[127.0.0.1]", b"a%b", &[b'a'; 254]] {
             assert_eq!(kernel.resolve(bad, true), Err(Errno::Inval.into()));
         }
         assert_eq!(kernel.resolve(b"\xff", true), Err(Errno::Ilseq.into()));

@@ -211,5 +211,18 @@ fn datagrams_reach_the_program_s_own_sockets() {
         assert_eq!(kernel.recv(two, &mut buffer, false), Ok(4));
         kernel.disconnect_datagrams(one).unwrap();
         assert_eq!(kernel.send(one, b"back"), Err(Errno::Destaddrreq.into()));
+        kernel.connect(two, "127.0.0.1:9001".parse().unwrap(), true).unwrap();
+        assert_eq!(kernel.send(two, b"nobody"), Ok(6));
+        assert_eq!(poll(kernel, Interest::Read(two)), Ok((1, false)));
+        assert_eq!(kernel.recv(two, &mut buffer, false), Err(Errno::Connrefused.into()), "whom it is connected to");
+        assert_eq!(poll(kernel, Interest::Read(two)), Err(Stop::Block), "told once");
+    });
+}
+
+#[test]
+fn nobody_else_has_a_name() {
+    rig().turn(&[], |kernel| {
+        assert!(kernel.resolve(b"localhost", true).is_ok());
+        assert_eq!(kernel.resolve(b"example.com", true), Err(Errno::Noent.into()));
     });
 }

@@ -142,7 +142,7 @@ fn time_change(kernel: &Kernel, atime: NewTimestamp, mtime: NewTimestamp) -> Res
     let choose = |new| match new {
         NewTimestamp::NoChange => Ok(None),
         NewTimestamp::Now => Ok(Some(kernel.now_ns())),
-        NewTimestamp::Timestamp(at) => at.to_ns().map(Some).ok_or(Errno::Inval),
+        NewTimestamp::Timestamp(at) => at.to_ns().map(Some).ok_or(Errno::Overflow),
     };
     Ok(TimeChange { atime_ns: choose(atime)?, mtime_ns: choose(mtime)? })
 }

@@ -2,7 +2,7 @@
 
 use refrain_kernel::poll::{Interest, Subscription};
 use refrain_kernel::socket::SocketKind;
-use refrain_kernel::{Errno, Kernel, Stop};
+use refrain_kernel::{Errno, Stop};
 use wasmtime::component::Resource;
 
 use super::links::{Call, Halt, Links};
@@ -44,7 +44,7 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
 fn wait_for(call: &mut Call<'_>, pollables: &[Pollable], first: bool) -> Result<Vec<u32>, Halt> {
     let numbered = pollables.iter().zip(0..);
     let subscriptions: Vec<Subscription> = numbered
-        .filter_map(|(pollable, userdata)| Some(Subscription { userdata, interest: interest(call.kernel, *pollable)? }))
+        .filter_map(|(pollable, userdata)| Some(Subscription { userdata, interest: interest(call, *pollable)? }))
         .collect();
     if subscriptions.is_empty() {
         return Err(Halt::Block);
@@ -57,15 +57,16 @@ fn wait_for(call: &mut Call<'_>, pollables: &[Pollable], first: bool) -> Result<
 }
 
 /// What the kernel is to wait for; none for what only the log brings, which is looked at anew in each turn.
-fn interest(kernel: &Kernel, pollable: Pollable) -> Option<Interest> {
+fn interest(call: &Call<'_>, pollable: Pollable) -> Option<Interest> {
     const NOW: Interest = Interest::Until(0);
+    let kernel = &*call.kernel;
     Some(match pollable {
         Pollable::Ready => NOW,
         Pollable::Until(at_ns) => Interest::Until(at_ns),
         Pollable::Read(fd) => Interest::Read(fd),
         Pollable::Write(fd) => Interest::Write(fd),
-        Pollable::Answer if kernel.awaits_answer() => return None,
-        Pollable::Answer => NOW,
+        Pollable::Answer(number) if call.resources.asks(number) && kernel.awaits_answer() => return None,
+        Pollable::Answer(_) => NOW,
         Pollable::Socket(fd) => match kernel.socket_kind(fd) {
             Ok(SocketKind::Listening) => Interest::Read(fd),
             // One that is being connected takes bytes when it is.

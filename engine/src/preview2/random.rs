@@ -14,7 +14,13 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     insecure.define("get-insecure-random-bytes", |call, (len,): (u64,)| bytes(call, len))?;
     insecure.define("get-insecure-random-u64", |call, (): ()| Ok(number(call)))?;
     let mut seed = links.interface("wasi:random/insecure-seed")?;
-    seed.define("insecure-seed", |call, (): ()| Ok((number(call), number(call))))
+    // The same whenever it is asked for: a program may take it anew for each of its tables.
+    seed.define("insecure-seed", |call, (): ()| {
+        let known = call.resources.insecure_seed;
+        let seed = known.unwrap_or_else(|| (number(call), number(call)));
+        call.resources.insecure_seed = Some(seed);
+        Ok(seed)
+    })
 }
 
 fn bytes(call: &mut Call<'_>, len: u64) -> wasmtime::Result<Vec<u8>> {

@@ -33,8 +33,8 @@ pub(crate) enum Pollable {
     Write(u32),
     /// What a stream socket does: a connection to be accepted, or to be made.
     Socket(u32),
-    /// The answer to a look-up.
-    Answer,
+    /// The answer to the look-up of this number.
+    Answer(u64),
 }
 
 /// An `input-stream`.
@@ -49,6 +49,11 @@ pub(crate) enum Input {
         /// Where the next read begins.
         offset: u64,
     },
+    /// What failed, and is closed since.
+    Failed {
+        /// What it stood on.
+        fd: u32,
+    },
 }
 
 /// An `output-stream`.
@@ -62,6 +67,11 @@ pub(crate) enum Output {
         fd: u32,
         /// Where the next write goes; at the end when there is none.
         offset: Option<u64>,
+    },
+    /// What failed, and is closed since.
+    Failed {
+        /// What it stood on.
+        fd: u32,
     },
 }
 
@@ -181,13 +191,20 @@ pub(crate) struct OutgoingDatagrams {
     pub(crate) v6: bool,
     /// To whom alone it goes.
     pub(crate) peer: Option<SocketAddr>,
+    /// How many datagrams the next call may send.
+    pub(crate) permitted: u64,
 }
 
 /// A `resolve-address-stream`.
 #[derive(Debug)]
 pub(crate) enum Lookup {
     /// It is this name's answer that is awaited.
-    Asked(String),
+    Asked {
+        /// The name.
+        name: String,
+        /// Which look-up of the component it is.
+        number: u64,
+    },
     /// What is left of the answer, last first.
     Answered(Vec<IpAddr>),
     /// It came to nothing.
@@ -258,15 +275,15 @@ impl Entry {
     fn descriptor(&self) -> Option<u32> {
         match *self {
             Self::Pollable(Pollable::Read(fd) | Pollable::Write(fd) | Pollable::Socket(fd))
-            | Self::Input(Input::Stream(fd) | Input::File { fd, .. })
-            | Self::Output(Output::Stream(fd) | Output::File { fd, .. })
+            | Self::Input(Input::Stream(fd) | Input::File { fd, .. } | Input::Failed { fd })
+            | Self::Output(Output::Stream(fd) | Output::File { fd, .. } | Output::Failed { fd })
             | Self::File(File { fd })
             | Self::Entries(Entries { fd, .. })
             | Self::Tcp(Tcp { fd, .. })
             | Self::Udp(Udp { fd, .. })
             | Self::IncomingDatagrams(IncomingDatagrams { fd })
             | Self::OutgoingDatagrams(OutgoingDatagrams { fd, .. }) => Some(fd),
-            Self::Pollable(Pollable::Ready | Pollable::Until(_) | Pollable::Answer)
+            Self::Pollable(Pollable::Ready | Pollable::Until(_) | Pollable::Answer(_))
             | Self::IoError(_)
             | Self::Network(_)
             | Self::TerminalInput(_)
@@ -284,6 +301,10 @@ pub(crate) struct Resources {
     held: BTreeMap<u32, u32>,
     /// The look-up whose answer the kernel will give next.
     pub(crate) asked: Option<u32>,
+    /// Look-ups so far.
+    pub(crate) lookups: u64,
+    /// What `insecure-seed` says, once it was asked.
+    pub(crate) insecure_seed: Option<(u64, u64)>,
 }
 
 /// How many resources a guest with so many descriptors may have.
@@ -325,6 +346,12 @@ impl Resources {
         self.entries.get_mut(handle.rep()).and_then(K::of_mut).ok_or_else(gone)
     }
 
+    /// Whether it is the answer to this look-up that the kernel will give next.
+    pub(crate) fn asks(&self, number: u64) -> bool {
+        let asked = self.asked.and_then(|rep| self.entries.get(rep)).and_then(Lookup::of);
+        matches!(asked, Some(Lookup::Asked { number: asked, .. }) if *asked == number)
+    }
+
     /// The guest drops a resource: a descriptor that nothing else stands on is closed.
     pub(crate) fn drop(&mut self, kernel: &mut Kernel, rep: u32) -> wasmtime::Result<()> {
         let entry = self.entries.remove(rep).ok_or_else(gone)?;
@@ -352,6 +379,9 @@ impl Resources {
         for (rep, entry) in self.entries.iter() {
             hasher.update(&rep.to_le_bytes());
             hasher.update(format!("{entry:?}").as_bytes());
+        }
+        if let Some(seed) = self.insecure_seed {
+            hasher.update(format!("{seed:?}").as_bytes());
         }
     }
 }

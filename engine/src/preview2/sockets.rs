@@ -5,7 +5,7 @@ mod options;
 mod tcp;
 mod udp;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use refrain_kernel::Errno;
 use wasmtime::component::Resource;
@@ -29,20 +29,36 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     udp::add_to(links)
 }
 
-/// An address that a socket of this family can have: no multicast, and none of IPv4 in the form of IPv6.
-fn check_local(address: SocketAddr, v6: bool) -> SocketResult<()> {
-    let is_unicast = match address.ip() {
-        IpAddr::V4(ip) => !ip.is_multicast() && !ip.is_broadcast(),
-        IpAddr::V6(ip) => !ip.is_multicast() && ip.to_ipv4_mapped().is_none(),
-    };
-    if is_unicast && address.is_ipv6() == v6 { Ok(()) } else { Err(SocketError::InvalidArgument) }
+fn valid(is_valid: bool) -> SocketResult<()> {
+    if is_valid { Ok(()) } else { Err(SocketError::InvalidArgument) }
 }
 
-/// An address that a socket of this family can send to.
-fn check_remote(address: SocketAddr, v6: bool) -> SocketResult<()> {
-    check_local(address, v6)?;
-    let is_somebody = !address.ip().is_unspecified() && address.port() != 0;
-    if is_somebody { Ok(()) } else { Err(SocketError::InvalidArgument) }
+/// An address of a socket's family; one of IPv4 in a form of IPv6 is of none.
+fn check_family(ip: IpAddr, v6: bool) -> SocketResult<()> {
+    let is_of_one_family = match ip {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(ip) => ip.to_ipv4().is_none() || ip.is_unspecified() || ip.is_loopback(),
+    };
+    valid(is_of_one_family && ip.is_ipv6() == v6)
+}
+
+/// An address of one host, as both ends of a connection have.
+fn check_unicast(ip: IpAddr) -> SocketResult<()> {
+    valid(!ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST))
+}
+
+/// Somebody to send to.
+fn check_remote(address: SocketAddr) -> SocketResult<()> {
+    valid(!address.ip().is_unspecified() && address.port() != 0)
+}
+
+/// An address that a socket can have. All are the guest's own but those for documentation, which nobody has.
+fn check_bindable(ip: IpAddr) -> SocketResult<()> {
+    let is_documentation = match ip {
+        IpAddr::V4(ip) => ip.is_documentation(),
+        IpAddr::V6(ip) => ip.segments()[..2] == [0x2001, 0xdb8],
+    };
+    if is_documentation { Err(SocketError::AddressNotBindable) } else { Ok(()) }
 }
 
 /// The kernel knows a socket's port; its address is the one that it was bound to.

@@ -47,7 +47,7 @@ fn inputs(streams: &mut Interface<'_>) -> wasmtime::Result<()> {
     streams.define("[method]input-stream.subscribe", |call, (stream,): (Resource<Input>,)| {
         let pollable = match *call.resources.get(&stream)? {
             Input::Stream(fd) => Pollable::Read(fd),
-            Input::File { .. } => Pollable::Ready,
+            Input::File { .. } | Input::Failed { .. } => Pollable::Ready,
         };
         call.add(pollable)
     })
@@ -75,7 +75,7 @@ fn outputs(streams: &mut Interface<'_>) -> wasmtime::Result<()> {
     streams.define("[method]output-stream.subscribe", |call, (stream,): (Resource<Output>,)| {
         let pollable = match *call.resources.get(&stream)? {
             Output::Stream(fd) => Pollable::Write(fd),
-            Output::File { .. } => Pollable::Ready,
+            Output::File { .. } | Output::Failed { .. } => Pollable::Ready,
         };
         call.add(pollable)
     })
@@ -165,4 +165,28 @@ fn stream_error(call: &mut Call<'_>, errno: Errno, is_file: bool) -> wasmtime::R
         Errno::Pipe | Errno::Notconn => Ok(StreamError::Closed),
         errno => Ok(StreamError::LastOperationFailed(call.add(IoError { errno, is_file })?)),
     }
+}
+
+/// What a stream tells of an error that ends it.
+fn input_error(call: &mut Call<'_>, stream: &Resource<Input>, errno: Errno) -> wasmtime::Result<StreamError> {
+    let stream = call.resources.get_mut(stream)?;
+    let (fd, is_file) = match *stream {
+        Input::Stream(fd) => (fd, false),
+        Input::File { fd, .. } => (fd, true),
+        Input::Failed { .. } => return Ok(StreamError::Closed),
+    };
+    *stream = Input::Failed { fd };
+    stream_error(call, errno, is_file)
+}
+
+/// The same of a stream that is written to.
+fn output_error(call: &mut Call<'_>, stream: &Resource<Output>, errno: Errno) -> wasmtime::Result<StreamError> {
+    let stream = call.resources.get_mut(stream)?;
+    let (fd, is_file) = match *stream {
+        Output::Stream(fd) => (fd, false),
+        Output::File { fd, .. } => (fd, true),
+        Output::Failed { .. } => return Ok(StreamError::Closed),
+    };
+    *stream = Output::Failed { fd };
+    stream_error(call, errno, is_file)
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::component::{head, imports};
 use super::{LABEL, listed, not_saved, port, refused, verdicts};
+use crate::human::size;
 use crate::output::Output;
 use crate::table::printable;
 
@@ -64,6 +65,15 @@ fn compare(component: &Component, manifest: &Manifest, problems: &mut Vec<String
                 .push(format!("port {name} has clients, and the component does not import wasi:sockets/{interface}"));
         }
     }
+    let limits = &manifest.limits;
+    if component.initial_memory_bytes > limits.memory.get() {
+        let bytes = size(component.initial_memory_bytes);
+        problems.push(format!("starts with {bytes} of memory, limits.memory is {}", limits.memory));
+    }
+    let elements = component.initial_table_elements;
+    if elements > u64::from(limits.tables) {
+        problems.push(format!("starts with tables of {elements} elements, limits.tables is {}", limits.tables));
+    }
     if !manifest.outbound.is_empty() && !component.imports.iter().any(|import| import.package == "wasi:sockets") {
         warnings.push("outbound is not empty, and the component imports nothing to call outside".to_owned());
     }
@@ -86,6 +96,7 @@ fn text(
     if problems.is_empty() {
         line("saved", not_saved(unsavable));
     }
+    line("memory", format!("{} at the start", size(component.initial_memory_bytes)));
     match manifest {
         None => line("ports", "not known from a component: [[ports]] of service.toml names them".to_owned()),
         Some(manifest) => {

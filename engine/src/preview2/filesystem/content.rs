@@ -6,7 +6,7 @@ use super::{File, Interface, with};
 use crate::preview2::links::Call;
 use crate::preview2::resources::{Input, Output};
 use crate::preview2::wit::{Advice, FileError};
-use refrain_kernel::{Errno, rights};
+use refrain_kernel::{Errno, Kernel, rights};
 
 /// The most bytes of one read: 16 MiB. More is a short one.
 const MAX_READ_BYTES: u64 = 16 << 20;
@@ -23,7 +23,10 @@ pub(super) fn add_to(types: &mut Interface<'_>) -> wasmtime::Result<()> {
         })
     })?;
     types.define("[method]descriptor.write", |call, (file, bytes, offset): (Resource<File>, Vec<u8>, u64)| {
-        with(call, &file, |kernel, fd| Ok(kernel.write_at(fd, offset, &bytes)? as u64))
+        with(call, &file, |kernel, fd| {
+            let written = kernel.write_at(fd, offset, &bytes);
+            written.map(|written| written as u64).map_err(|errno| not_for_this(kernel, fd, errno))
+        })
     })?;
     types.define("[method]descriptor.set-size", |call, (file, size): (Resource<File>, u64)| {
         with(call, &file, |kernel, fd| kernel.set_size(fd, size))
@@ -65,7 +68,13 @@ fn opened(call: &mut Call<'_>, file: &Resource<File>, needed: u64) -> wasmtime::
         let descriptor = kernel.descriptor(fd)?;
         match descriptor.object {
             Object::Directory { .. } => Err(Errno::Isdir),
-            _ => descriptor.check(needed).map(|()| fd),
+            _ => descriptor.check(needed).map(|()| fd).map_err(|errno| not_for_this(kernel, fd, errno)),
         }
     })
+}
+
+/// What is told of a file that was not opened for something: not permitted, where its directory does not let it be.
+fn not_for_this(kernel: &Kernel, fd: u32, errno: Errno) -> Errno {
+    let is_kept = kernel.descriptor(fd).is_ok_and(|descriptor| descriptor.read_only);
+    if errno == Errno::Badf && is_kept { Errno::Perm } else { errno }
 }

@@ -29,17 +29,25 @@ fn has(flags: DescriptorFlags, one: DescriptorFlags) -> bool {
     flags & one == one
 }
 
+/// What may be done with the contents of a file. One that is opened for nothing can be read, as on systems.
+fn contents(asked: DescriptorFlags) -> u64 {
+    match (has(asked, DescriptorFlags::READ), has(asked, DescriptorFlags::WRITE)) {
+        (_, false) => rights::FD_READ,
+        (false, true) => rights::FD_WRITE,
+        (true, true) => rights::FD_READ | rights::FD_WRITE,
+    }
+}
+
 type OpenArguments = (Resource<File>, PathFlags, String, OpenAtFlags, DescriptorFlags);
 
 fn open(types: &mut Interface<'_>) -> wasmtime::Result<()> {
     types.define("[method]descriptor.open-at", |call, (dir, path_flags, path, how, asked): OpenArguments| {
         let wants = |flag| how & flag == flag;
-        let mut wanted = 0;
-        for (flag, right) in [(DescriptorFlags::READ, rights::FD_READ), (DescriptorFlags::WRITE, rights::FD_WRITE)] {
-            wanted |= if has(asked, flag) { right } else { 0 };
-        }
         let synced = SYNC_FLAGS.iter().filter(|(_, flag)| has(asked, *flag)).fold(0, |all, (bit, _)| all | bit);
         let opened = with(call, &dir, |kernel, fd| {
+            if has(asked, DescriptorFlags::MUTATE_DIRECTORY) && kernel.descriptor(fd)?.read_only {
+                return Err(Errno::Rofs);
+            }
             kernel.open_path(&OpenRequest {
                 dir: fd,
                 path: checked(&path)?,
@@ -51,7 +59,7 @@ fn open(types: &mut Interface<'_>) -> wasmtime::Result<()> {
                     truncate: wants(OpenAtFlags::TRUNCATE),
                 },
                 fd_flags: synced,
-                rights: wanted,
+                rights: contents(asked),
             })
         })?;
         match opened {

@@ -17,8 +17,11 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
         |call, (stream,): &mut (Resource<Lookup>,), _| next(call, stream),
     )?;
     lookup.define("[method]resolve-address-stream.subscribe", |call, (stream,): (Resource<Lookup>,)| {
-        let is_asked = matches!(call.resources.get(&stream)?, Lookup::Asked(_));
-        call.add(if is_asked { Pollable::Answer } else { Pollable::Ready })
+        let pollable = match call.resources.get(&stream)? {
+            Lookup::Asked { number, .. } => Pollable::Answer(*number),
+            Lookup::Answered(_) | Lookup::Failed(_) => Pollable::Ready,
+        };
+        call.add(pollable)
     })
 }
 
@@ -30,7 +33,8 @@ fn begin(call: &mut Call<'_>, name: &str) -> Result<SocketResult<Resource<Lookup
     let found = match call.kernel.resolve(name.as_bytes(), true) {
         // It waits for its answer, or cannot begin in this turn.
         Err(Stop::Block) if call.kernel.awaits_answer() => {
-            let asked = call.add(Lookup::Asked(name.to_owned()))?;
+            call.resources.lookups += 1;
+            let asked = call.add(Lookup::Asked { name: name.to_owned(), number: call.resources.lookups })?;
             call.resources.asked = Some(asked.rep());
             return Ok(Ok(asked));
         }
@@ -44,7 +48,7 @@ fn begin(call: &mut Call<'_>, name: &str) -> Result<SocketResult<Resource<Lookup
 
 /// Takes the answer to the look-up under way, if it is there.
 fn settle(call: &mut Call<'_>, stream: &Resource<Lookup>) -> Result<(), Halt> {
-    let Lookup::Asked(name) = call.resources.get(stream)? else { return Ok(()) };
+    let Lookup::Asked { name, .. } = call.resources.get(stream)? else { return Ok(()) };
     let answer = match call.kernel.resolve(name.as_bytes(), false) {
         Err(Stop::Block) => return Err(Halt::Block),
         Ok(addresses) => Lookup::Answered(addresses.into_iter().rev().collect()),
@@ -65,7 +69,7 @@ fn next(call: &mut Call<'_>, stream: &Resource<Lookup>) -> Result<SocketResult<O
     Ok(match call.resources.get_mut(stream)? {
         Lookup::Answered(addresses) => Ok(addresses.pop().map(IpAddress::from)),
         Lookup::Failed(errno) => Err(told(*errno)),
-        Lookup::Asked(_) => Err(SocketError::Unknown),
+        Lookup::Asked { .. } => Err(SocketError::Unknown),
     })
 }
 

@@ -1,11 +1,13 @@
 //! `wasi:sockets/tcp`: listening, accepting, connecting.
 
+use std::net::SocketAddr;
+
 use refrain_kernel::socket::Shutdown;
 use refrain_kernel::{Errno, Stop};
 use wasmtime::component::Resource;
 
 use super::options::{self, default_options};
-use super::{SocketResult, check_local, check_remote, local_address};
+use super::{SocketResult, check_bindable, check_family, check_remote, check_unicast, local_address};
 use crate::preview2::links::{Call, Halt, Interface, Links};
 use crate::preview2::resources::{Input, Network, Output, Pollable, Tcp, TcpState};
 use crate::preview2::wit::{IpAddressFamily, IpSocketAddress, ShutdownType, SocketError};
@@ -37,7 +39,7 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     })
 }
 
-/// What a call does that finds a socket in this state where another is wanted.
+/// What a call that begins something tells of a socket in this state where another is wanted.
 fn wrong_state(state: TcpState) -> SocketError {
     match state {
         TcpState::Binding | TcpState::ListenStarted | TcpState::Connecting(_) => SocketError::ConcurrencyConflict,
@@ -47,11 +49,13 @@ fn wrong_state(state: TcpState) -> SocketError {
 
 fn binding(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {
     tcp.define("[method]tcp-socket.start-bind", |call, (socket, _, address): Addressed| {
-        let (address, known) = (address.into(), *call.resources.get(&socket)?);
+        let (address, known): (SocketAddr, Tcp) = (address.into(), *call.resources.get(&socket)?);
         if known.state != TcpState::Unbound {
             return Ok(Err(wrong_state(known.state)));
         }
-        let bound = check_local(address, known.v6)
+        let bound = check_family(address.ip(), known.v6)
+            .and_then(|()| check_unicast(address.ip()))
+            .and_then(|()| check_bindable(address.ip()))
             .and_then(|()| call.kernel.bind(known.fd, address.port()).map_err(SocketError::from));
         if bound.is_ok() {
             let socket = call.resources.get_mut(&socket)?;
@@ -101,13 +105,15 @@ fn listening(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {
         }
         let backlog = u32::try_from(value).unwrap_or(u32::MAX);
         match known.state {
-            TcpState::Unbound | TcpState::Bound => {}
-            TcpState::Listening => {
+            TcpState::Unbound | TcpState::Binding | TcpState::Bound => {}
+            TcpState::ListenStarted | TcpState::Listening => {
                 if let Err(errno) = call.kernel.listen(known.fd, backlog) {
                     return Ok(Err(SocketError::from(errno)));
                 }
             }
-            state => return Ok(Err(wrong_state(state))),
+            TcpState::Connecting(_) | TcpState::Connected | TcpState::Closed => {
+                return Ok(Err(SocketError::InvalidState));
+            }
         }
         known.options.backlog = backlog;
         Ok(Ok(()))
@@ -119,7 +125,7 @@ fn listening(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {
 fn accept(call: &mut Call<'_>, socket: &Resource<Tcp>) -> Result<SocketResult<Accepted>, Halt> {
     let listener = *call.resources.get(socket)?;
     if listener.state != TcpState::Listening {
-        return Ok(Err(wrong_state(listener.state)));
+        return Ok(Err(SocketError::InvalidState));
     }
     match without_waiting(call.kernel, listener.fd, |kernel| kernel.accept(listener.fd, 0)) {
         Ok(fd) => {
@@ -138,11 +144,14 @@ fn streams(call: &mut Call<'_>, fd: u32) -> wasmtime::Result<Streams> {
 
 fn connecting(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {
     tcp.waiting("[method]tcp-socket.start-connect", |call, (socket, _, address): &mut Addressed, _| {
-        let (address, known) = ((*address).into(), *call.resources.get(socket)?);
+        let (address, known): (SocketAddr, Tcp) = ((*address).into(), *call.resources.get(socket)?);
         if !matches!(known.state, TcpState::Unbound | TcpState::Bound) {
             return Ok(Err(wrong_state(known.state)));
         }
-        if let Err(error) = check_remote(address, known.v6) {
+        let checked = check_family(address.ip(), known.v6)
+            .and_then(|()| check_unicast(address.ip()))
+            .and_then(|()| check_remote(address));
+        if let Err(error) = checked {
             return Ok(Err(error));
         }
         let begun = without_waiting(call.kernel, known.fd, |kernel| kernel.connect(known.fd, address, true));
@@ -205,7 +214,7 @@ fn ending(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {
     tcp.define("[method]tcp-socket.shutdown", |call, (socket, how): (Resource<Tcp>, ShutdownType)| {
         let Tcp { fd, state, .. } = *call.resources.get(&socket)?;
         if state != TcpState::Connected {
-            return Ok(Err(wrong_state(state)));
+            return Ok(Err(SocketError::InvalidState));
         }
         let how = Shutdown {
             read: matches!(how, ShutdownType::Receive | ShutdownType::Both),

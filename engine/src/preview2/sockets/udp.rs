@@ -1,12 +1,12 @@
 //! `wasi:sockets/udp`: datagrams.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use refrain_kernel::{Errno, Stop};
 use wasmtime::component::Resource;
 
 use super::options::positive;
-use super::{SocketResult, check_local, check_remote, local_address};
+use super::{SocketResult, check_bindable, check_family, check_remote, local_address};
 use crate::preview2::links::{Call, Halt, Interface, Links};
 use crate::preview2::resources::{IncomingDatagrams, Network, OutgoingDatagrams, Pollable, Udp, UdpState, fault};
 use crate::preview2::wit::{IncomingDatagram, IpAddressFamily, IpSocketAddress, OutgoingDatagram, SocketError};
@@ -53,7 +53,8 @@ fn binding(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
             let in_progress = known.state == UdpState::Binding;
             return Ok(Err(if in_progress { SocketError::ConcurrencyConflict } else { SocketError::InvalidState }));
         }
-        let bound = check_local(address, known.v6)
+        let bound = check_family(address.ip(), known.v6)
+            .and_then(|()| check_bindable(address.ip()))
             .and_then(|()| call.kernel.bind(known.fd, address.port()).map_err(SocketError::from));
         if bound.is_ok() {
             let socket = call.resources.get_mut(&socket)?;
@@ -80,7 +81,7 @@ fn streams(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
         }
         let connected = match remote {
             None => call.kernel.disconnect_datagrams(known.fd).map_err(Stop::from),
-            Some(remote) => match check_remote(remote, known.v6) {
+            Some(remote) => match check_family(remote.ip(), known.v6).and_then(|()| check_remote(remote)) {
                 Ok(()) => call.kernel.connect(known.fd, remote, first),
                 Err(error) => return Ok(Err(error)),
             },
@@ -92,18 +93,19 @@ fn streams(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
         }
         call.resources.get_mut(socket)?.peer = remote;
         let incoming = call.add(IncomingDatagrams { fd: known.fd })?;
-        let outgoing = call.add(OutgoingDatagrams { fd: known.fd, v6: known.v6, peer: remote })?;
+        let outgoing = call.add(OutgoingDatagrams { fd: known.fd, v6: known.v6, peer: remote, permitted: 0 })?;
         Ok::<SocketResult<Both>, Halt>(Ok((incoming, outgoing)))
     })
 }
 
 fn addresses(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
     udp.define("[method]udp-socket.local-address", |call, (socket,): Own| {
-        let Udp { fd, state, ip, .. } = *call.resources.get(&socket)?;
+        let Udp { fd, state, ip, peer, .. } = *call.resources.get(&socket)?;
         if state == UdpState::Unbound {
             return Ok(Err(SocketError::InvalidState));
         }
-        Ok(local_address(call.kernel.local_address(fd), ip).map(IpSocketAddress::from))
+        let local = local_address(call.kernel.local_address(fd), ip);
+        Ok(local.map(|local| IpSocketAddress::from(as_seen_by(local, peer))))
     })?;
     udp.define("[method]udp-socket.remote-address", |call, (socket,): Own| {
         let peer = call.resources.get(&socket)?.peer;
@@ -113,6 +115,14 @@ fn addresses(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
         Ok(if call.resources.get(&socket)?.v6 { IpAddressFamily::Ipv6 } else { IpAddressFamily::Ipv4 })
     })?;
     udp.define("[method]udp-socket.subscribe", |call, (_,): Own| call.add(Pollable::Ready))
+}
+
+/// What is bound to every address and connected to loopback is on loopback.
+fn as_seen_by(mut local: SocketAddr, peer: Option<SocketAddr>) -> SocketAddr {
+    if local.ip().is_unspecified() && peer.is_some_and(|peer| peer.ip().is_loopback()) {
+        local.set_ip(if local.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() });
+    }
+    local
 }
 
 /// What is set is kept and told, and does nothing else: routes and the buffers of systems are the proxy's.
@@ -190,14 +200,19 @@ fn receive(call: &mut Call<'_>, fd: u32, most: u64) -> Result<SocketResult<Vec<I
 }
 
 fn sending(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
-    udp.define("[method]outgoing-datagram-stream.check-send", |_, (_,): (Resource<OutgoingDatagrams>,)| {
+    udp.define("[method]outgoing-datagram-stream.check-send", |call, (stream,): (Resource<OutgoingDatagrams>,)| {
+        call.resources.get_mut(&stream)?.permitted = MAX_DATAGRAMS;
         Ok(Ok::<u64, SocketError>(MAX_DATAGRAMS))
     })?;
     type Sent = (Resource<OutgoingDatagrams>, Vec<OutgoingDatagram>);
-    udp.waiting("[method]outgoing-datagram-stream.send", |call, (stream, datagrams): &mut Sent, _| {
-        if datagrams.len() as u64 > MAX_DATAGRAMS {
-            let count = datagrams.len();
-            return Err(fault(format!("sends {count} datagrams in a call that takes {MAX_DATAGRAMS} at most")).into());
+    udp.waiting("[method]outgoing-datagram-stream.send", |call, (stream, datagrams): &mut Sent, first| {
+        // One that waits was permitted when it was made.
+        if first && !datagrams.is_empty() {
+            let permitted = std::mem::take(&mut call.resources.get_mut(stream)?.permitted);
+            if datagrams.len() as u64 > permitted {
+                let count = datagrams.len();
+                return Err(fault(format!("sends {count} datagrams where check-send permits {permitted}")).into());
+            }
         }
         send(call, stream, datagrams)
     })?;
@@ -242,5 +257,5 @@ fn recipient(datagram: &OutgoingDatagram, peer: Option<SocketAddr>, v6: bool) ->
         (None, Some(named)) => named,
         _ => return Err(SocketError::InvalidArgument),
     };
-    check_remote(to, v6).map(|()| to)
+    check_family(to.ip(), v6).and_then(|()| check_remote(to)).map(|()| to)
 }

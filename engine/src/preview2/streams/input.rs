@@ -1,9 +1,9 @@
 //! Reading from streams.
 
-use refrain_kernel::{Errno, Stop};
+use refrain_kernel::Errno;
 use wasmtime::component::Resource;
 
-use super::{Blocking, MAX_BYTES, StreamResult, stream_error};
+use super::{Blocking, MAX_BYTES, StreamResult, input_error};
 use crate::preview2::links::{Call, Halt, settled};
 use crate::preview2::resources::Input;
 use crate::preview2::wit::StreamError;
@@ -15,48 +15,49 @@ pub(super) fn read(
     len: u64,
     blocking: Blocking,
 ) -> Result<StreamResult<Vec<u8>>, Halt> {
-    match *call.resources.get(stream)? {
-        Input::Stream(fd) => read_stream(call, fd, len, blocking),
-        Input::File { fd, offset } => {
-            let size = call.kernel.stat(fd).ok().flatten().map_or(0, |stat| stat.size_bytes);
-            let mut bytes = vec![0; len.min(MAX_BYTES).min(size.saturating_sub(offset)) as usize];
-            let read = call.kernel.read_at(fd, offset, &mut bytes);
-            if let (Ok(read), Input::File { offset, .. }) = (read, call.resources.get_mut(stream)?) {
-                *offset += read as u64;
-            }
-            given(call, read, bytes, len, true)
-        }
-    }
+    let (read, bytes) = match *call.resources.get(stream)? {
+        Input::Failed { .. } => return Ok(Err(StreamError::Closed)),
+        // One that has nothing more says so whatever is asked for.
+        Input::Stream(fd) if len == 0 && call.kernel.is_at_end(fd) => return Ok(Err(StreamError::Closed)),
+        Input::Stream(fd) => match read_stream(call, fd, len, blocking)? {
+            (Err(Errno::Again), _) => return Ok(Ok(Vec::new())),
+            read => read,
+        },
+        Input::File { fd, offset } => read_file(call, stream, (fd, offset), len)?,
+    };
+    Ok(match read {
+        Ok(0) if len > 0 => Err(StreamError::Closed),
+        Ok(_) => Ok(bytes),
+        Err(errno) => Err(input_error(call, stream, errno)?),
+    })
 }
 
-fn read_stream(call: &mut Call<'_>, fd: u32, len: u64, blocking: Blocking) -> Result<StreamResult<Vec<u8>>, Halt> {
+/// How much was read, and what.
+type Read = (Result<usize, Errno>, Vec<u8>);
+
+fn read_stream(call: &mut Call<'_>, fd: u32, len: u64, blocking: Blocking) -> Result<Read, Halt> {
     // What is there decides how much is taken from the allocator; of what is to come nothing is known.
     let there = call.kernel.readable_bytes(fd).max(1);
     let mut bytes = vec![0; len.min(MAX_BYTES).min(there) as usize];
-    match blocking.apply(call.kernel, fd, |kernel| kernel.read(fd, &mut bytes)) {
-        Err(Stop::Errno(Errno::Again)) => Ok(Ok(Vec::new())),
-        result => {
-            let read = settled(result)?;
-            given(call, read, bytes, len, false)
-        }
-    }
+    let read = settled(blocking.apply(call.kernel, fd, |kernel| kernel.read(fd, &mut bytes)))?;
+    bytes.truncate(read.unwrap_or_default());
+    Ok((read, bytes))
 }
 
-fn given(
+fn read_file(
     call: &mut Call<'_>,
-    read: Result<usize, Errno>,
-    mut bytes: Vec<u8>,
+    stream: &Resource<Input>,
+    (fd, offset): (u32, u64),
     len: u64,
-    is_file: bool,
-) -> Result<StreamResult<Vec<u8>>, Halt> {
-    Ok(match read {
-        Ok(0) if len > 0 => Err(StreamError::Closed),
-        Ok(read) => {
-            bytes.truncate(read);
-            Ok(bytes)
-        }
-        Err(errno) => Err(stream_error(call, errno, is_file)?),
-    })
+) -> wasmtime::Result<Read> {
+    let size = call.kernel.stat(fd).ok().flatten().map_or(0, |stat| stat.size_bytes);
+    let mut bytes = vec![0; len.min(MAX_BYTES).min(size.saturating_sub(offset)) as usize];
+    let read = call.kernel.read_at(fd, offset, &mut bytes);
+    if let (Ok(read), Input::File { offset, .. }) = (read, call.resources.get_mut(stream)?) {
+        *offset += read as u64;
+    }
+    bytes.truncate(read.unwrap_or_default());
+    Ok((read, bytes))
 }
 
 /// Reads and forgets; how much.

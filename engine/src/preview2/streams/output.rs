@@ -7,17 +7,19 @@
 use refrain_kernel::Errno;
 use wasmtime::component::Resource;
 
-use super::{Blocking, MAX_BYTES, StreamResult, stream_error};
+use super::{Blocking, MAX_BYTES, StreamResult, output_error};
 use crate::preview2::links::{Call, Halt, settled};
 use crate::preview2::resources::{Output, fault};
+use crate::preview2::wit::StreamError;
 
 /// How many bytes can be written now.
 pub(super) fn check_write(call: &mut Call<'_>, stream: &Resource<Output>) -> Result<StreamResult<u64>, Halt> {
     match *call.resources.get(stream)? {
+        Output::Failed { .. } => Ok(Err(StreamError::Closed)),
         Output::File { .. } => Ok(Ok(MAX_BYTES)),
         Output::Stream(fd) => match settled(call.kernel.writable_bytes(fd))? {
             Ok(room) => Ok(Ok(room.min(MAX_BYTES))),
-            Err(errno) => Ok(Err(stream_error(call, errno, false)?)),
+            Err(errno) => Ok(Err(output_error(call, stream, errno)?)),
         },
     }
 }
@@ -29,11 +31,16 @@ pub(super) fn write_all(
     contents: &mut Vec<u8>,
 ) -> Result<StreamResult<()>, Halt> {
     match *call.resources.get(stream)? {
+        Output::Failed { .. } => Ok(Err(StreamError::Closed)),
         Output::Stream(fd) => {
+            // Nothing to be written is refused as well by what takes nothing more.
+            if let (true, Some(errno)) = (contents.is_empty(), call.kernel.write_fault(fd)) {
+                return Ok(Err(output_error(call, stream, errno)?));
+            }
             while !contents.is_empty() {
                 match settled(Blocking::Yes.apply(call.kernel, fd, |kernel| kernel.write(fd, contents)))? {
                     Ok(written) => drop(contents.drain(..written)),
-                    Err(errno) => return Ok(Err(stream_error(call, errno, false)?)),
+                    Err(errno) => return Ok(Err(output_error(call, stream, errno)?)),
                 }
             }
             Ok(Ok(()))
@@ -45,7 +52,7 @@ pub(super) fn write_all(
             }
             match written {
                 Ok(()) => Ok(Ok(())),
-                Err(errno) => Ok(Err(stream_error(call, errno, true)?)),
+                Err(errno) => Ok(Err(output_error(call, stream, errno)?)),
             }
         }
     }
@@ -62,10 +69,14 @@ fn write_file(call: &mut Call<'_>, fd: u32, offset: Option<u64>, contents: &[u8]
 
 /// What was written is on its way: there is nothing to wait for, but that the stream may be gone.
 pub(super) fn flush(call: &mut Call<'_>, stream: &Resource<Output>) -> wasmtime::Result<StreamResult<()>> {
-    let Output::Stream(fd) = *call.resources.get(stream)? else { return Ok(Ok(())) };
+    let fd = match *call.resources.get(stream)? {
+        Output::Failed { .. } => return Ok(Err(StreamError::Closed)),
+        Output::File { .. } => return Ok(Ok(())),
+        Output::Stream(fd) => fd,
+    };
     match call.kernel.write_fault(fd) {
         None => Ok(Ok(())),
-        Some(errno) => Ok(Err(stream_error(call, errno, false)?)),
+        Some(errno) => Ok(Err(output_error(call, stream, errno)?)),
     }
 }
 
