@@ -14,8 +14,8 @@ use crate::checkpoint::restore::{RestoreFault, Restoring};
 use crate::host::{ExitCode, GuestFault, GuestState, Host, HostFault, Limits, Shared};
 use crate::meter;
 use crate::module::{Code, Compiled};
-use crate::preview2;
 use crate::stack::{self, Mode, StackFault, StackStore};
+use crate::{preview2, preview3};
 
 /// How a run ended.
 pub(crate) enum RunEnd {
@@ -75,6 +75,7 @@ pub(crate) fn run(compiled: Arc<Compiled>, shared: Arc<Mutex<Shared>>, limits: R
         let ended = match &compiled.code {
             Code::Module(pre) => start(&compiled, pre, &mut store, restoring).await,
             Code::Component(pre, command) => preview2::run(pre, command, &mut store).await,
+            Code::Concurrent(pre, command) => preview3::run(pre, command, &mut store).await,
         };
         let fuel_left = meter::settle(&mut store);
         let (mode, keeps_fuel) = {

@@ -17,6 +17,7 @@ use crate::checkpoint::dirty::Tracker;
 use crate::checkpoint::image::{Image, bits};
 use crate::meter::{self, Meter};
 use crate::preview2::Resources;
+use crate::preview3::{Endings, Waits};
 use crate::stack::{self, Mode, StackStore};
 use crate::trace::{self, CallSink, Called};
 
@@ -55,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) look: bool,
     /// Who is told the guest's calls.
     pub(crate) calls: Option<CallSink>,
+    /// The last turn that has begun for the guest.
+    pub(crate) begun: u64,
+    /// What a component of 0.3 waits for.
+    pub(crate) waits: Waits,
 }
 
 impl Shared {
@@ -74,6 +79,8 @@ impl Shared {
             image: None,
             look: false,
             calls: None,
+            begun: 0,
+            waits: Waits::default(),
         }
     }
 
@@ -109,6 +116,8 @@ pub(crate) struct Host {
     pub(crate) called: Option<Called>,
     /// What a component has handles of; empty for a module.
     pub(crate) resources: Resources,
+    /// Streams of a component of 0.3 that have ended.
+    pub(crate) endings: Endings,
 }
 
 impl Host {
@@ -119,8 +128,9 @@ impl Host {
 
     /// That of a guest that is not made yet.
     pub(crate) fn new(shared: Arc<Mutex<Shared>>, limits: Limits, fuel_per_turn: u64) -> Self {
-        let (state, resources) = (GuestState::default(), Resources::default());
-        Self { shared, state, limits, fuel_per_turn, meter: Meter::new(0), called: None, resources }
+        let (state, meter) = (GuestState::default(), Meter::new(0));
+        let (resources, endings) = (Resources::default(), Endings::default());
+        Self { shared, state, limits, fuel_per_turn, meter, called: None, resources, endings }
     }
 }
 
@@ -416,6 +426,7 @@ fn returned<A: Answer>(result: Result<A, Stop>) -> Option<i32> {
 
 /// A turn begins for a guest that waits in a call: it has fresh fuel. `memory` is where faults on request go.
 pub(crate) fn begin_turn(store: &mut StoreContextMut<'_, Host>, shared: &mut Shared, memory: Option<Memory>) {
+    shared.begun = shared.turn;
     if !shared.keeps_fuel {
         let fuel = store.data().fuel_per_turn;
         meter::refill(&mut *store, fuel, shared.polls);

@@ -6,8 +6,8 @@
 //!
 //! Reading order: [`platform`] (how wasmtime is set up), [`module`] (from bytes to code), `host` and `guest` (one
 //! instance and its suspension), [`replica`] (a turn), `stack` and [`checkpoint`] (a replica's whole state, out and
-//! in), [`workers`] (threads), `meter` (when a guest yields), `preview1` and `preview2` (the WASI adapters over
-//! the kernel, for modules and for components), [`trace`] (the calls that guests make). Leaves to others: ordering, agreement, sockets.
+//! in), [`workers`] (threads), `meter` (when a guest yields), `preview1`, `preview2` and `preview3` (the WASI adapters
+//! over the kernel, for modules and for components), [`trace`] (the calls that guests make). Leaves to others: ordering, agreement, sockets.
 
 mod blueprint;
 pub mod checkpoint;
@@ -19,6 +19,7 @@ pub mod module;
 pub mod platform;
 mod preview1;
 mod preview2;
+mod preview3;
 pub mod replica;
 mod sockets;
 mod stack;

@@ -52,13 +52,15 @@ pub(crate) enum Code {
     Module(InstancePre<Host>),
     /// A component, which is a command of WASI 0.2, and the name of the interface by which it runs.
     Component(component::InstancePre<Host>, String),
+    /// The same of WASI 0.3, which does several things at a time.
+    Concurrent(component::InstancePre<Host>, String),
 }
 
 impl Compiled {
     /// Whether it is a component.
     #[must_use]
     pub fn is_component(&self) -> bool {
-        matches!(self.code, Code::Component(..))
+        matches!(self.code, Code::Component(..) | Code::Concurrent(..))
     }
 }
 
@@ -93,12 +95,13 @@ impl Platform {
         let Some(command) = command.filter(|_| obstacles.is_empty()) else {
             return Err(LoadError::Component(refrain_inspect::sentences(&obstacles)));
         };
-        let platform = self.for_features(&found.features);
+        let (is_concurrent, command) = (found.is_concurrent(), command.to_string());
+        let platform = if is_concurrent { self.concurrent() } else { self.for_features(&found.features) };
         let (component, cached) = platform.compile::<Component>(bytes).map_err(LoadError::Compile)?;
         let pre = platform.component_linker.instantiate_pre(&component).map_err(LoadError::Compile)?;
         Ok(Compiled {
             platform: platform.clone(),
-            code: Code::Component(pre, command.to_string()),
+            code: if is_concurrent { Code::Concurrent(pre, command) } else { Code::Component(pre, command) },
             cached,
             digest: *blake3::hash(bytes).as_bytes(),
             checkpointable: Err(vec![Reason::Component]),

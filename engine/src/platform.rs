@@ -2,7 +2,8 @@
 //!
 //! The rules are those of section 7 of the design: no threads (that feature is not even compiled in), deterministic relaxed SIMD, pinned target and ISA
 //! flags, fixed stack, growth by the manifest's limits alone, fuel as the only bound that a guest can notice. Modules that
-//! throw exceptions have a configuration of their own, which differs in that alone.
+//! throw exceptions have a configuration of their own, which differs in that alone, and so have components of WASI 0.3,
+//! whose calls run beside each other.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::links::Links;
 use crate::meter;
 use crate::preview1;
 use crate::preview2;
+use crate::preview3;
 use crate::sockets;
 
 /// Stack of a guest, in bytes. Part of the compatibility key, as the depth at which a guest overflows it is visible.
@@ -44,28 +46,39 @@ pub struct Platform {
     key: Digest,
     /// The same for modules that throw; none in that one itself.
     throwing: Option<Arc<Platform>>,
+    /// The same for components of WASI 0.3; none in that one itself.
+    concurrent: Option<Arc<Platform>>,
 }
 
-/// Whether code may throw. Exceptions are objects of a heap of wasmtime's, which no other module needs.
+/// What code needs that no other should pay for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Exceptions {
-    On,
-    Off,
+enum Flavour {
+    /// Nothing.
+    Plain,
+    /// It may throw. Exceptions are objects of a heap of wasmtime's.
+    Throwing,
+    /// It is a component whose calls run beside each other, each of which wasmtime keeps a record of. It may throw too.
+    Concurrent,
 }
 
 impl Platform {
     /// Sets wasmtime up. Compiled code is kept in the folder `cache`, if one is given.
     pub fn new(cache: Option<PathBuf>) -> Result<Self, PlatformError> {
-        let (engine, throwing) = (engine(Exceptions::Off)?, engine(Exceptions::On)?);
-        let key = compatibility_key(&[&engine, &throwing]);
-        let one = |engine: Engine, throwing| {
-            let (linker, component_linker) = (linker(&engine, false)?, component_linker(&engine, false)?);
-            Ok(Self { engine, linker, component_linker, cache: cache.clone(), tracker: None, key, throwing })
+        let flavours = [Flavour::Plain, Flavour::Throwing, Flavour::Concurrent];
+        let [plain, throwing, concurrent] = flavours.map(|flavour| engine(flavour).map(|engine| (engine, flavour)));
+        let (plain, throwing, concurrent) = (plain?, throwing?, concurrent?);
+        let key = compatibility_key(&[&plain.0, &throwing.0, &concurrent.0]);
+        let one = |(engine, flavour): (Engine, Flavour)| {
+            let linker = linker(&engine, false)?;
+            let component_linker = component_linker(&engine, flavour, false)?;
+            let (tracker, throwing, concurrent) = (None, None, None);
+            Ok(Self { engine, linker, component_linker, cache: cache.clone(), tracker, key, throwing, concurrent })
         };
-        let mut throwing = one(throwing, None)?;
+        let (mut throwing, concurrent) = (one(throwing)?, one(concurrent)?);
         throwing.tracker = tracker();
         let tracker = throwing.tracker.clone();
-        Ok(Self { tracker, ..one(engine, Some(Arc::new(throwing)))? })
+        let (throwing, concurrent) = (Some(Arc::new(throwing)), Some(Arc::new(concurrent)));
+        Ok(Self { tracker, throwing, concurrent, ..one(plain)? })
     }
 
     /// The platform that code with these features is compiled for and runs on.
@@ -76,15 +89,28 @@ impl Platform {
         }
     }
 
+    /// The platform that components of WASI 0.3 are compiled for and run on.
+    pub(crate) fn concurrent(&self) -> &Self {
+        self.concurrent.as_deref().unwrap_or(self)
+    }
+
     /// The same, for guests whose replicas can tell the calls that they make ([`crate::Replica::tell_calls`]). Their
     /// turns have the same digests.
     ///
     /// # Errors
     /// When wasmtime refuses it.
     pub fn traced(&self) -> Result<Self, PlatformError> {
-        let throwing = self.throwing.as_ref().map(|throwing| throwing.traced().map(Arc::new)).transpose()?;
-        let (linker, component_linker) = (linker(&self.engine, true)?, component_linker(&self.engine, true)?);
-        Ok(Self { linker, component_linker, throwing, ..self.clone() })
+        let traced = |platform: &Option<Arc<Self>>, flavour| {
+            platform.as_ref().map(|platform| platform.traced_as(flavour).map(Arc::new)).transpose()
+        };
+        let throwing = traced(&self.throwing, Flavour::Throwing)?;
+        let concurrent = traced(&self.concurrent, Flavour::Concurrent)?;
+        Ok(Self { throwing, concurrent, ..self.traced_as(Flavour::Plain)? })
+    }
+
+    fn traced_as(&self, flavour: Flavour) -> Result<Self, PlatformError> {
+        let (linker, component_linker) = (linker(&self.engine, true)?, component_linker(&self.engine, flavour, true)?);
+        Ok(Self { linker, component_linker, ..self.clone() })
     }
 
     /// Only engines with equal keys run equal turns: wasmtime's version, settings and target, and what
@@ -122,9 +148,16 @@ fn linker(engine: &Engine, traced: bool) -> Result<Arc<Linker<Host>>, PlatformEr
     Ok(Arc::new(linker))
 }
 
-fn component_linker(engine: &Engine, traced: bool) -> Result<Arc<component::Linker<Host>>, PlatformError> {
+fn component_linker(
+    engine: &Engine,
+    flavour: Flavour,
+    traced: bool,
+) -> Result<Arc<component::Linker<Host>>, PlatformError> {
     let mut linker = component::Linker::new(engine);
     preview2::add_to(&mut linker, traced).map_err(PlatformError::Engine)?;
+    if flavour == Flavour::Concurrent {
+        preview3::add_to(&mut linker, traced).map_err(PlatformError::Engine)?;
+    }
     Ok(Arc::new(linker))
 }
 
@@ -135,19 +168,19 @@ fn tracker() -> Option<Arc<Tracker>> {
     tracker.ok().map(Arc::new)
 }
 
-fn engine(exceptions: Exceptions) -> Result<Engine, PlatformError> {
-    config(exceptions).and_then(|config| Engine::new(&config)).map_err(PlatformError::Engine)
+fn engine(flavour: Flavour) -> Result<Engine, PlatformError> {
+    config(flavour).and_then(|config| Engine::new(&config)).map_err(PlatformError::Engine)
 }
 
-fn config(exceptions: Exceptions) -> wasmtime::Result<Config> {
+fn config(flavour: Flavour) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config
         .consume_fuel(true)
         .wasm_gc(false)
         .wasm_function_references(false)
-        .wasm_exceptions(exceptions == Exceptions::On)
+        .wasm_exceptions(flavour != Flavour::Plain)
         .relaxed_simd_deterministic(true)
-        .concurrency_support(false)
+        .concurrency_support(flavour == Flavour::Concurrent)
         .memory_may_move(false)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES);
@@ -187,6 +220,7 @@ fn compatibility_key(engines: &[&Engine]) -> Digest {
     let mut collect = Collect(blake3::Hasher::new());
     collect.0.update(&refrain_kernel::BEHAVIOUR.to_le_bytes());
     collect.0.update(&preview2::BEHAVIOUR.to_le_bytes());
+    collect.0.update(&preview3::BEHAVIOUR.to_le_bytes());
     for number in meter::BEHAVIOUR {
         collect.0.update(&number.to_le_bytes());
     }

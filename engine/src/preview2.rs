@@ -8,17 +8,17 @@
 //! What an interface forbids, such as the use of a stream that is no one's, ends the guest with words that are the same
 //! on every replica. Rules: the WIT files of WASI 0.2.12; a component may ask for any 0.2.
 
-mod cli;
-mod clocks;
-mod command;
-mod filesystem;
-mod links;
+pub(crate) mod cli;
+pub(crate) mod clocks;
+pub(crate) mod command;
+pub(crate) mod filesystem;
+pub(crate) mod links;
 mod poll;
-mod random;
-mod resources;
-mod sockets;
+pub(crate) mod random;
+pub(crate) mod resources;
+pub(crate) mod sockets;
 mod streams;
-mod wit;
+pub(crate) mod wit;
 
 use wasmtime::component::Linker;
 
@@ -31,9 +31,12 @@ pub(crate) use resources::Resources;
 /// Counts the changes of what components see, for the compatibility key.
 pub(crate) const BEHAVIOUR: u32 = 2;
 
+/// The version of every interface. A component may import any 0.2.
+const VERSION: &str = "0.2.12";
+
 /// Links every function; `traced` ones tell what they are called with.
 pub(crate) fn add_to(linker: &mut Linker<Host>, traced: bool) -> wasmtime::Result<()> {
-    let links = &mut Links::new(linker, traced);
+    let links = &mut Links::new(linker, traced, VERSION);
     poll::add_to(links)?;
     streams::add_to(links)?;
     cli::add_to(links)?;

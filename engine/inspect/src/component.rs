@@ -2,7 +2,8 @@
 //!
 //! A component of `wasi:http` exports `incoming-handler` of 0.2 or `handler` of 0.3, and may import WASI of both
 //! versions; a command, as the engine runs it for a replicated service, exports `wasi:cli/run` of 0.2 and imports 0.2
-//! alone. Of a version before 1.0 each middle number is an interface of its own. Nothing is compiled or run.
+//! alone, or exports that of 0.3 and imports both. Of a version before 1.0 each middle number is an interface of its own.
+//! Nothing is compiled or run.
 
 mod parts;
 mod strings;
@@ -61,8 +62,33 @@ const COMMAND: [(&str, &[&str]); 6] = [
         &["instance-network", "ip-name-lookup", "network", "tcp", "tcp-create-socket", "udp", "udp-create-socket"],
     ),
 ];
+/// The interfaces of 0.3 that a command is given.
+const CONCURRENT_COMMAND: [(&str, &[&str]); 5] = [
+    (
+        "wasi:cli",
+        &[
+            "environment",
+            "exit",
+            "stderr",
+            "stdin",
+            "stdout",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stderr",
+            "terminal-stdin",
+            "terminal-stdout",
+            "types",
+        ],
+    ),
+    ("wasi:clocks", &["monotonic-clock", "system-clock", "types"]),
+    ("wasi:filesystem", &["preopens", "types"]),
+    ("wasi:random", &["insecure", "insecure-seed", "random"]),
+    ("wasi:sockets", &["ip-name-lookup", "types"]),
+];
 /// The version of `wasi:cli/run` that a command exports, and of everything that it may import.
 const COMMAND_TRACK: &str = "0.2";
+/// The same of a command whose calls run beside each other; it may import the other too, as standard libraries do.
+const CONCURRENT_TRACK: &str = "0.3";
 
 /// By which interface a component is handed requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -209,16 +235,26 @@ impl Component {
         handler.into_iter().chain(missing).collect()
     }
 
-    /// The interface by which it runs, if it is a command.
+    /// The interface by which it runs, if it is a command: that of 0.3 where it has both.
     pub fn command(&self) -> Option<&Interface> {
+        self.run_of(CONCURRENT_TRACK).or_else(|| self.run_of(COMMAND_TRACK))
+    }
+
+    /// Whether it is a command whose calls run beside each other, by 0.3.
+    pub fn is_concurrent(&self) -> bool {
+        self.run_of(CONCURRENT_TRACK).is_some()
+    }
+
+    fn run_of(&self, track: &str) -> Option<&Interface> {
         let is = |export: &&Interface| export.package == "wasi:cli" && export.name == "run";
-        self.exports.iter().filter(is).find(|export| export.track() == COMMAND_TRACK)
+        self.exports.iter().filter(is).find(|export| export.track() == track)
     }
 
     /// What keeps the engine from running it as a program.
     pub fn unrunnable(&self) -> Vec<Unrunnable> {
         let run = self.command().is_none().then_some(Unrunnable::NoRun);
-        let missing = self.imports.iter().filter(|import| !import.is_given_to_commands());
+        let concurrent = self.is_concurrent();
+        let missing = self.imports.iter().filter(|import| !import.is_given_to_commands(concurrent));
         let missing = missing.map(|import| Unrunnable::Missing(import.clone()));
         let blocked = self.features.iter().filter(|feature| feature.obstacle().is_some());
         let blocked = blocked.map(|feature| Unrunnable::Feature(*feature));
@@ -247,16 +283,23 @@ impl Interface {
         Self { package: package.to_owned(), name: name.to_owned(), version: version.to_owned() }
     }
 
-    /// The part of the version that tells incompatible ones apart: `0.2` of `0.2.12`.
+    /// The part of the version that tells incompatible ones apart: `0.2` of `0.2.12`. One before its release is like no other.
     fn track(&self) -> &str {
+        if self.version.contains('-') {
+            return &self.version;
+        }
         let end = self.version.match_indices('.').nth(1).map_or(self.version.len(), |(end, _)| end);
         &self.version[..end]
     }
 
-    /// Whether the engine gives it to commands.
-    pub fn is_given_to_commands(&self) -> bool {
+    /// Whether the engine gives it to commands, to those of 0.3 that is if `concurrent`.
+    pub fn is_given_to_commands(&self, concurrent: bool) -> bool {
         let known = |(package, names): &(&str, &[&str])| *package == self.package && names.contains(&&*self.name);
-        self.track() == COMMAND_TRACK && COMMAND.iter().any(known)
+        match self.track() {
+            COMMAND_TRACK => COMMAND.iter().any(known),
+            CONCURRENT_TRACK => concurrent && CONCURRENT_COMMAND.iter().any(known),
+            _ => false,
+        }
     }
 
     /// Whether the host gives it to HTTP services.
@@ -287,7 +330,7 @@ impl fmt::Display for Unservable {
 impl fmt::Display for Unrunnable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoRun => f.write_str("does not export wasi:cli/run 0.2: nothing in it runs"),
+            Self::NoRun => f.write_str("exports neither wasi:cli/run 0.2 nor 0.3: nothing in it runs"),
             Self::Missing(interface) => write!(f, "imports {}, which no command is given", Cut(interface)),
             Self::Feature(feature) => {
                 let obstacle = feature.obstacle().unwrap_or("not run here");

@@ -52,15 +52,19 @@ fn a_command_is_told_by_its_export_and_what_it_is_not_given_is_missing() {
     let command =
         |fields: &str, export: &str| component(&format!("{fields} (instance $i) (export \"{export}\" (instance $i))"));
     let told = |bytes: &[u8]| sentences(&inspect_component(bytes).unwrap().unrunnable());
-    for version in ["0.2.0", "0.2.6", "0.2.99"] {
-        let bytes =
-            command(&format!("(import \"wasi:sockets/tcp@{version}\" {EMPTY})"), &format!("wasi:cli/run@{version}"));
+    for (version, sockets) in
+        [("0.2.0", "tcp"), ("0.2.6", "tcp"), ("0.2.99", "tcp"), ("0.3.0", "types"), ("0.3.7", "types")]
+    {
+        let import = format!("(import \"wasi:sockets/{sockets}@{version}\" {EMPTY})");
+        let bytes = command(&import, &format!("wasi:cli/run@{version}"));
         let found = inspect_component(&bytes).unwrap();
         assert_eq!(found.command().map(ToString::to_string), Some(format!("wasi:cli/run@{version}")));
         assert!(told(&bytes).is_empty());
     }
-    for export in ["wasi:cli/run@0.3.0", "wasi:http/incoming-handler@0.2.0", "run"] {
-        assert_eq!(told(&command("", export)), ["does not export wasi:cli/run 0.2: nothing in it runs"], "{export}");
+    for export in ["wasi:cli/run@0.3.0-rc-2026-02-09", "wasi:cli/run@0.4.0", "wasi:http/incoming-handler@0.2.0", "run"]
+    {
+        let nothing = "exports neither wasi:cli/run 0.2 nor 0.3: nothing in it runs";
+        assert_eq!(told(&command("", export)), [nothing], "{export}");
     }
     for import in
         ["wasi:http/types@0.2.0", "wasi:clocks/timezone@0.2.0", "wasi:sockets/tcp@0.3.0", "wasi:io/poll", "plain"]
@@ -68,6 +72,23 @@ fn a_command_is_told_by_its_export_and_what_it_is_not_given_is_missing() {
         let bytes = command(&format!("(import \"{import}\" {EMPTY})"), "wasi:cli/run@0.2.0");
         assert_eq!(told(&bytes), [format!("imports {import}, which no command is given")]);
     }
+    for (import, given) in [
+        ("wasi:sockets/tcp@0.2.0", true),
+        ("wasi:sockets/types@0.3.0", true),
+        ("wasi:sockets/tcp@0.3.0", false),
+        ("wasi:cli/stdin@0.3.0-rc-2026-02-09", false),
+        ("wasi:http/types@0.3.0", false),
+        ("wasi:clocks/timezone@0.3.0", false),
+    ] {
+        let bytes = command(&format!("(import \"{import}\" {EMPTY})"), "wasi:cli/run@0.3.0");
+        let missing = format!("imports {import}, which no command is given");
+        assert_eq!(told(&bytes), if given { vec![] } else { vec![missing] });
+    }
+    let both =
+        "(instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i)) (export \"wasi:cli/run@0.3.0\" (instance $i))";
+    let found = inspect_component(&component(both)).unwrap();
+    assert_eq!(found.command().map(ToString::to_string).as_deref(), Some("wasi:cli/run@0.3.0"));
+    assert!(found.is_concurrent());
 }
 
 #[test]

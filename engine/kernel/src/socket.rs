@@ -96,6 +96,17 @@ impl Kernel {
         EPHEMERAL_PORTS.into_iter().find(|port| !used.contains(port)).ok_or(Errno::Addrinuse)
     }
 
+    /// Whether another stream socket of this family is bound to the port, though it does not listen: for interfaces that
+    /// keep a port for the first that asks for it. A port that was passed in may be bound once more.
+    pub fn is_port_taken(&mut self, port: u16, v6: bool) -> bool {
+        self.add_work(u64::from(self.tables.descriptors.len()));
+        let takes = |descriptor: &Descriptor| match descriptor.object {
+            Object::Socket { bound: Some(bound), v6: is_v6, .. } => bound == port && is_v6 == v6,
+            _ => false,
+        };
+        !self.may_share(port) && self.tables.descriptors.iter().any(|(_, descriptor)| takes(descriptor))
+    }
+
     /// `listen`: clients can connect from the next turn on.
     pub fn listen(&mut self, fd: u32, backlog: u32) -> Result<(), Errno> {
         let port = match self.tables.descriptors.get(fd)?.object {

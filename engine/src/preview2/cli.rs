@@ -3,27 +3,19 @@
 use refrain_kernel::descriptor::Object;
 use refrain_kernel::stdio::OutputStream;
 
-use super::links::Links;
+use super::links::{Call, Links};
 use super::resources::{Input, Output, TerminalInput, TerminalOutput};
 use crate::host::ExitCode;
 
 /// The kernel's descriptors of the standard streams.
-const INPUT: u32 = 0;
-const OUTPUT: u32 = 1;
-const ERROR_OUTPUT: u32 = 2;
+pub(crate) const INPUT: u32 = 0;
+pub(crate) const OUTPUT: u32 = 1;
+pub(crate) const ERROR_OUTPUT: u32 = 2;
 
 pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     let mut environment = links.interface("wasi:cli/environment")?;
-    environment.define("get-environment", |call, (): ()| {
-        let variables = call.kernel.config().environment();
-        call.kernel.copied(variables.iter().map(Vec::len).sum());
-        Ok(variables.iter().map(|variable| pair(variable)).collect::<Vec<_>>())
-    })?;
-    environment.define("get-arguments", |call, (): ()| {
-        let arguments: Vec<String> = call.kernel.config().args.iter().map(|argument| text(argument)).collect();
-        call.kernel.copied(arguments.iter().map(String::len).sum());
-        Ok(arguments)
-    })?;
+    environment.define("get-environment", |call, (): ()| Ok(variables(call)))?;
+    environment.define("get-arguments", |call, (): ()| Ok(arguments(call)))?;
     environment.define("initial-cwd", |_, (): ()| Ok(None::<String>))?;
 
     let mut exit = links.interface("wasi:cli/exit")?;
@@ -50,7 +42,19 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn end(code: u8) -> wasmtime::Error {
+pub(crate) fn variables(call: &mut Call<'_>) -> Vec<(String, String)> {
+    let variables = call.kernel.config().environment();
+    call.kernel.copied(variables.iter().map(Vec::len).sum());
+    variables.iter().map(|variable| pair(variable)).collect()
+}
+
+pub(crate) fn arguments(call: &mut Call<'_>) -> Vec<String> {
+    let arguments: Vec<String> = call.kernel.config().args.iter().map(|argument| text(argument)).collect();
+    call.kernel.copied(arguments.iter().map(String::len).sum());
+    arguments
+}
+
+pub(crate) fn end(code: u8) -> wasmtime::Error {
     wasmtime::Error::new(ExitCode(u32::from(code)))
 }
 

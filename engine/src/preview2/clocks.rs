@@ -7,7 +7,7 @@ use super::resources::{Pollable, fault};
 use super::wit::Datetime;
 
 /// The resolution that both clocks claim: log time counts microseconds.
-const RESOLUTION_NS: u64 = 1_000;
+pub(crate) const RESOLUTION_NS: u64 = 1_000;
 
 pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     let mut monotonic = links.interface("wasi:clocks/monotonic-clock")?;
@@ -23,6 +23,6 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     wall.define("resolution", |_, (): ()| Ok(Datetime::from_ns(RESOLUTION_NS)))
 }
 
-fn now_ns(call: &mut Call<'_>) -> Result<u64, Halt> {
+pub(crate) fn now_ns(call: &mut Call<'_>) -> Result<u64, Halt> {
     settled(call.kernel.read_clock())?.map_err(|errno| fault(format!("its clock cannot be read: {errno}")).into())
 }

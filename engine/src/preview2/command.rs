@@ -7,7 +7,7 @@ use super::resources::{fault, max_handles};
 use crate::host::{ExitCode, GuestFault, Host, HostFault};
 
 /// The most bytes that one call brings from the guest: a call with more ends it.
-const MAX_CALL_BYTES: usize = 64 << 20;
+pub(crate) const MAX_CALL_BYTES: usize = 64 << 20;
 
 /// Runs the component by the interface of this name.
 pub(crate) async fn run(pre: &InstancePre<Host>, command: &str, store: &mut Store<Host>) -> wasmtime::Result<()> {
@@ -30,13 +30,13 @@ pub(crate) async fn run(pre: &InstancePre<Host>, command: &str, store: &mut Stor
 
 /// What a component breaks while it is instantiated is its own fault where its code ran; else the host's, or that of a
 /// limit, which says so by itself.
-fn of_start(error: wasmtime::Error) -> wasmtime::Error {
+pub(crate) fn of_start(error: wasmtime::Error) -> wasmtime::Error {
     if error.is::<wasmtime::WasmBacktrace>() { told(error) } else { error }
 }
 
 /// What a component breaks of the rules of its interfaces is told as a plain error, which is the guest's fault; what is
 /// the host's fault says so itself, or comes from the system.
-fn told(error: wasmtime::Error) -> wasmtime::Error {
+pub(crate) fn told(error: wasmtime::Error) -> wasmtime::Error {
     let has_kind = error.is::<Trap>() || error.is::<ExitCode>() || error.is::<GuestFault>() || error.is::<HostFault>();
     let is_known = has_kind || error.is::<ThrownException>() || error.is::<wasmtime::GcHeapOutOfMemory<()>>();
     let is_of_system = error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<wasmtime::OutOfMemory>());

@@ -2,7 +2,7 @@
 
 mod content;
 mod directory;
-mod paths;
+pub(crate) mod paths;
 
 use refrain_kernel::descriptor::{Object, flags};
 use refrain_kernel::fs::{FileKind, FileStat, TimeChange};
@@ -85,7 +85,7 @@ fn with<T>(
     Ok(run(call.kernel, fd).map_err(FileError::from))
 }
 
-fn descriptor_flags(kernel: &Kernel, fd: u32) -> Result<DescriptorFlags, Errno> {
+pub(crate) fn descriptor_flags(kernel: &Kernel, fd: u32) -> Result<DescriptorFlags, Errno> {
     let descriptor = kernel.descriptor(fd)?;
     let is_directory = matches!(descriptor.object, Object::Directory { .. });
     let mut told = DescriptorFlags::default();
@@ -107,7 +107,7 @@ fn descriptor_flags(kernel: &Kernel, fd: u32) -> Result<DescriptorFlags, Errno> 
 }
 
 /// Flags of the kernel's descriptors that say when something is durable.
-const SYNC_FLAGS: [(u16, DescriptorFlags); 3] = [
+pub(crate) const SYNC_FLAGS: [(u16, DescriptorFlags); 3] = [
     (flags::SYNC, DescriptorFlags::FILE_INTEGRITY_SYNC),
     (flags::DSYNC, DescriptorFlags::DATA_INTEGRITY_SYNC),
     (flags::RSYNC, DescriptorFlags::REQUESTED_WRITE_SYNC),
@@ -134,7 +134,7 @@ fn descriptor_stat(stat: &FileStat) -> DescriptorStat {
 }
 
 /// Inodes are numbered alike on every replica: there is nothing to hide.
-fn metadata_hash(stat: &FileStat) -> MetadataHash {
+pub(crate) fn metadata_hash(stat: &FileStat) -> MetadataHash {
     MetadataHash { lower: stat.inode.0, upper: 0 }
 }
 

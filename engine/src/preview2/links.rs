@@ -22,19 +22,18 @@ use crate::host::{CALL_FUEL, Host, begin_turn, suspend, yield_core};
 use crate::meter;
 use crate::trace::{self, CallOutcome, CallValue, HostCall};
 
-/// The version of every interface. A component may import any 0.2.
-const VERSION: &str = "0.2.12";
-
 /// The linker of a platform on its way.
 pub(crate) struct Links<'a> {
     linker: &'a mut Linker<Host>,
     traced: bool,
+    /// The version of every interface.
+    version: &'static str,
 }
 
 /// An interface whose functions are being linked.
 pub(crate) struct Interface<'a> {
-    instance: LinkerInstance<'a, Host>,
-    traced: bool,
+    pub(crate) instance: LinkerInstance<'a, Host>,
+    pub(crate) traced: bool,
 }
 
 /// What a call works on.
@@ -132,13 +131,13 @@ macro_rules! weights {
 weights! { (A) (A B) (A B C) (A B C D) (A B C D E) }
 
 impl<'a> Links<'a> {
-    pub(crate) fn new(linker: &'a mut Linker<Host>, traced: bool) -> Self {
-        Self { linker, traced }
+    pub(crate) fn new(linker: &'a mut Linker<Host>, traced: bool, version: &'static str) -> Self {
+        Self { linker, traced, version }
     }
 
     /// An interface by its name without a version.
     pub(crate) fn interface(&mut self, name: &str) -> wasmtime::Result<Interface<'_>> {
-        let instance = self.linker.instance(&format!("{name}@{VERSION}"))?;
+        let instance = self.linker.instance(&format!("{name}@{}", self.version))?;
         Ok(Interface { instance, traced: self.traced })
     }
 }
@@ -242,14 +241,16 @@ impl Interface<'_> {
 }
 
 /// Runs a call once and takes what it cost.
-fn call<T>(store: &mut StoreContextMut<'_, Host>, run: impl FnOnce(&mut Call<'_>) -> T) -> T {
+pub(crate) fn call<T>(store: &mut StoreContextMut<'_, Host>, run: impl FnOnce(&mut Call<'_>) -> T) -> T {
     let (result, work, polls) = {
-        let Host { shared, resources, .. } = store.data_mut();
+        let Host { shared, resources, endings, .. } = store.data_mut();
         let mut shared = shared.lock();
         let polls = shared.polls;
-        let kernel = shared.kernel();
-        let result = run(&mut Call { kernel, resources });
-        (result, kernel.take_work(), polls)
+        shared.waits.has_moved = true;
+        let call = &mut Call { kernel: shared.kernel(), resources };
+        endings.settle(call);
+        let result = run(call);
+        (result, call.kernel.take_work(), polls)
     };
     meter::charge(store, CALL_FUEL.saturating_add(work), polls);
     result
@@ -327,7 +328,7 @@ where
 }
 
 /// What a call gave back, in words; it ended the guest when there is nothing.
-fn outcome<R: Debug>(result: Option<&R>) -> CallOutcome {
+pub(crate) fn outcome<R: Debug>(result: Option<&R>) -> CallOutcome {
     result.map_or(CallOutcome::Ends, |value| CallOutcome::Gave(trace::words(value)))
 }
 
@@ -344,7 +345,7 @@ fn tell_step<R: Debug>(
     tell(store, name, arguments.clone(), outcome);
 }
 
-fn tell(store: &StoreContextMut<'_, Host>, name: &'static str, arguments: String, outcome: CallOutcome) {
+pub(crate) fn tell(store: &StoreContextMut<'_, Host>, name: &'static str, arguments: String, outcome: CallOutcome) {
     if let Some(sink) = &mut store.data().shared.lock().calls {
         sink(HostCall { name, arguments: vec![("", CallValue::Words(arguments))], outcome });
     }

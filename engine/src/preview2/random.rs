@@ -23,7 +23,7 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     })
 }
 
-fn bytes(call: &mut Call<'_>, len: u64) -> wasmtime::Result<Vec<u8>> {
+pub(crate) fn bytes(call: &mut Call<'_>, len: u64) -> wasmtime::Result<Vec<u8>> {
     if len > MAX_BYTES {
         return Err(fault(format!("asks for {len} random bytes, and one call gives {MAX_BYTES} at most")));
     }
@@ -32,7 +32,7 @@ fn bytes(call: &mut Call<'_>, len: u64) -> wasmtime::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn number(call: &mut Call<'_>) -> u64 {
+pub(crate) fn number(call: &mut Call<'_>) -> u64 {
     let mut bytes = [0; 8];
     call.kernel.fill_random(&mut bytes);
     u64::from_le_bytes(bytes)

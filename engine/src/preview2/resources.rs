@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Weak;
 
 use refrain_kernel::descriptor::Object;
 use refrain_kernel::slots::Slots;
@@ -211,6 +212,30 @@ pub(crate) enum Lookup {
     Failed(Errno),
 }
 
+/// A stream of 0.3, whose handles are wasmtime's own: it keeps its descriptor open.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) fd: u32,
+}
+
+/// A `descriptor` of 0.3.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Node {
+    pub(crate) fd: u32,
+    /// It was opened to change what is in a directory.
+    pub(crate) mutates: bool,
+}
+
+/// A `tcp-socket` of 0.3.
+#[derive(Debug)]
+pub(crate) struct StreamSocket {
+    pub(crate) tcp: Tcp,
+    /// `send` was called.
+    pub(crate) sends: bool,
+    /// `receive` was called.
+    pub(crate) receives: bool,
+}
+
 /// One resource.
 #[derive(Debug)]
 enum Entry {
@@ -228,6 +253,9 @@ enum Entry {
     IncomingDatagrams(IncomingDatagrams),
     OutgoingDatagrams(OutgoingDatagrams),
     Lookup(Lookup),
+    Held(Held),
+    Node(Node),
+    StreamSocket(StreamSocket),
 }
 
 /// A kind of resource.
@@ -267,7 +295,7 @@ macro_rules! kinds {
 
 kinds! {
     Pollable Input Output IoError File Entries Network TerminalInput TerminalOutput Tcp Udp IncomingDatagrams
-    OutgoingDatagrams Lookup
+    OutgoingDatagrams Lookup Held Node StreamSocket
 }
 
 impl Entry {
@@ -280,6 +308,9 @@ impl Entry {
             | Self::File(File { fd })
             | Self::Entries(Entries { fd, .. })
             | Self::Tcp(Tcp { fd, .. })
+            | Self::Held(Held { fd })
+            | Self::Node(Node { fd, .. })
+            | Self::StreamSocket(StreamSocket { tcp: Tcp { fd, .. }, .. })
             | Self::Udp(Udp { fd, .. })
             | Self::IncomingDatagrams(IncomingDatagrams { fd })
             | Self::OutgoingDatagrams(OutgoingDatagrams { fd, .. }) => Some(fd),
@@ -296,6 +327,10 @@ impl Entry {
 /// All resources of a component.
 #[derive(Debug, Default)]
 pub(crate) struct Resources {
+    /// What `get-insecure-seed` of 0.3 says, once it was asked.
+    pub(crate) seed: Option<(u64, u64)>,
+    /// The look-up of 0.3 that the kernel has, as long as somebody waits for it.
+    pub(crate) looked_up: Weak<()>,
     entries: Slots<EntryOf>,
     /// How many resources stand on each descriptor.
     held: BTreeMap<u32, u32>,
@@ -376,6 +411,9 @@ impl Resources {
 
     /// Hashes everything. What was dropped leaves no trace; a module's host has nothing, and hashes nothing.
     pub(crate) fn digest_into(&self, hasher: &mut blake3::Hasher) {
+        if let Some(seed) = self.seed {
+            hasher.update(format!("{seed:?}").as_bytes());
+        }
         for (rep, entry) in self.entries.iter() {
             hasher.update(&rep.to_le_bytes());
             hasher.update(format!("{entry:?}").as_bytes());

@@ -1,7 +1,7 @@
 //! `wasi:sockets`: sockets of the kernel, with the states that these interfaces have besides.
 
 mod lookup;
-mod options;
+pub(crate) mod options;
 mod tcp;
 mod udp;
 

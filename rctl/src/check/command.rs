@@ -1,7 +1,7 @@
 //! `rctl check` of a component that is a program: what it imports, what is missing, and what its manifest does not allow.
 
 use refrain_inspect::asyncify::checkpointable;
-use refrain_inspect::{Component, InspectError, Interface, inspect_component, sentences};
+use refrain_inspect::{Component, InspectError, inspect_component, sentences};
 use refrain_service::{Manifest, Protocol};
 use serde::Serialize;
 
@@ -60,7 +60,7 @@ fn compare(component: &Component, manifest: &Manifest, problems: &mut Vec<String
         let interface = if port.protocol == Protocol::Udp { "udp" } else { "tcp" };
         if port.pass {
             problems.push(format!("port {name} has pass = true, and a component makes its listeners by itself"));
-        } else if !component.imports("wasi:sockets", interface) {
+        } else if !["types", interface].iter().any(|name| component.imports("wasi:sockets", name)) {
             warnings
                 .push(format!("port {name} has clients, and the component does not import wasi:sockets/{interface}"));
         }
@@ -104,5 +104,6 @@ fn text(
             line("outbound", listed(manifest.outbound.iter().map(ToString::to_string)));
         }
     }
-    text + &imports(component, Interface::is_given_to_commands)
+    let concurrent = component.is_concurrent();
+    text + &imports(component, |import| import.is_given_to_commands(concurrent))
 }

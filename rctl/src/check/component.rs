@@ -116,7 +116,7 @@ pub(super) fn head(file: &str, verdict: &str, manifest: Option<&Manifest>, compo
 }
 
 /// Imports by their package and its version; those that are not provided are marked.
-pub(super) fn imports(component: &Component, is_provided: fn(&Interface) -> bool) -> String {
+pub(super) fn imports(component: &Component, is_provided: impl Fn(&Interface) -> bool) -> String {
     if component.imports.is_empty() {
         return "\nno imports\n".to_owned();
     }

@@ -2,7 +2,7 @@
 
 use refrain_kernel::files::OpenRequest;
 use refrain_kernel::fs::{Follow, Fs, InodeId, MAX_PATH_BYTES, OpenFlags};
-use refrain_kernel::{Errno, rights};
+use refrain_kernel::{Errno, Kernel, rights};
 use wasmtime::component::Resource;
 
 use super::{Interface, SYNC_FLAGS, descriptor_stat, metadata_hash, time_change, with};
@@ -17,11 +17,11 @@ pub(super) fn add_to(types: &mut Interface<'_>) -> wasmtime::Result<()> {
 }
 
 /// A path of a length that the kernel looks at.
-fn checked(path: &str) -> Result<&[u8], Errno> {
+pub(crate) fn checked(path: &str) -> Result<&[u8], Errno> {
     if path.len() > MAX_PATH_BYTES { Err(Errno::Nametoolong) } else { Ok(path.as_bytes()) }
 }
 
-fn follow(flags: PathFlags) -> Follow {
+pub(crate) fn follow(flags: PathFlags) -> Follow {
     if flags & PathFlags::SYMLINK_FOLLOW == PathFlags::SYMLINK_FOLLOW { Follow::Yes } else { Follow::No }
 }
 
@@ -85,43 +85,65 @@ fn attributes(types: &mut Interface<'_>) -> wasmtime::Result<()> {
         })
     })?;
     types.define("[method]descriptor.readlink-at", |call, (dir, path): (Resource<File>, String)| {
-        with(call, &dir, |kernel, fd| {
-            let path = checked(&path)?;
-            let target =
-                kernel.change_names(fd, rights::PATH_READLINK, |fs, dir, _| Ok(fs.readlink(dir, path)?.to_vec()))?;
-            String::from_utf8(target).map_err(|_| Errno::Ilseq)
-        })
+        with(call, &dir, |kernel, fd| readlink(kernel, fd, &path))
     })
 }
 
+/// A change of the name that a path ends with.
+#[derive(Clone, Copy)]
+pub(crate) struct Change {
+    /// The function of the interfaces.
+    pub(crate) name: &'static str,
+    right: u64,
+    change: fn(&mut Fs, InodeId, &[u8], u64) -> Result<(), Errno>,
+}
+
 /// Functions of one path that change names.
+pub(crate) const CHANGES: [Change; 3] = [
+    Change {
+        name: "[method]descriptor.create-directory-at",
+        right: rights::PATH_CREATE_DIRECTORY,
+        change: |fs, dir, path, now_ns| fs.mkdir(dir, path, now_ns).map(drop),
+    },
+    Change {
+        name: "[method]descriptor.remove-directory-at",
+        right: rights::PATH_REMOVE_DIRECTORY,
+        change: |fs, dir, path, now_ns| fs.rmdir(dir, path, now_ns),
+    },
+    Change {
+        name: "[method]descriptor.unlink-file-at",
+        right: rights::PATH_UNLINK_FILE,
+        change: |fs, dir, path, now_ns| fs.unlink(dir, path, now_ns),
+    },
+];
+
+impl Change {
+    pub(crate) fn make(self, kernel: &mut Kernel, fd: u32, path: &str) -> Result<(), Errno> {
+        let path = checked(path)?;
+        kernel.change_names(fd, self.right, |fs, dir, now_ns| (self.change)(fs, dir, path, now_ns))
+    }
+}
+
 fn names(types: &mut Interface<'_>) -> wasmtime::Result<()> {
-    type Change = fn(&mut Fs, InodeId, &[u8], u64) -> Result<(), Errno>;
-    let changes: [(&str, u64, Change); 3] = [
-        ("[method]descriptor.create-directory-at", rights::PATH_CREATE_DIRECTORY, |fs, dir, path, now_ns| {
-            fs.mkdir(dir, path, now_ns).map(drop)
-        }),
-        ("[method]descriptor.remove-directory-at", rights::PATH_REMOVE_DIRECTORY, |fs, dir, path, now_ns| {
-            fs.rmdir(dir, path, now_ns)
-        }),
-        ("[method]descriptor.unlink-file-at", rights::PATH_UNLINK_FILE, |fs, dir, path, now_ns| {
-            fs.unlink(dir, path, now_ns)
-        }),
-    ];
-    for (name, right, change) in changes {
-        types.define(name, move |call, (dir, path): (Resource<File>, String)| {
-            with(call, &dir, |kernel, fd| {
-                let path = checked(&path)?;
-                kernel.change_names(fd, right, |fs, dir, now_ns| change(fs, dir, path, now_ns))
-            })
+    for change in CHANGES {
+        types.define(change.name, move |call, (dir, path): (Resource<File>, String)| {
+            with(call, &dir, |kernel, fd| change.make(kernel, fd, &path))
         })?;
     }
     types.define("[method]descriptor.symlink-at", |call, (dir, target, path): (Resource<File>, String, String)| {
-        with(call, &dir, |kernel, fd| {
-            let (target, path) = (checked(&target)?, checked(&path)?);
-            kernel.change_names(fd, rights::PATH_SYMLINK, |fs, dir, now_ns| fs.symlink(target, dir, path, now_ns))
-        })
+        with(call, &dir, |kernel, fd| symlink(kernel, fd, &target, &path))
     })
+}
+
+pub(crate) fn symlink(kernel: &mut Kernel, fd: u32, target: &str, path: &str) -> Result<(), Errno> {
+    let (target, path) = (checked(target)?, checked(path)?);
+    kernel.change_names(fd, rights::PATH_SYMLINK, |fs, dir, now_ns| fs.symlink(target, dir, path, now_ns))
+}
+
+pub(crate) fn readlink(kernel: &mut Kernel, fd: u32, path: &str) -> Result<String, Errno> {
+    let path = checked(path)?;
+    let target = kernel.change_names(fd, rights::PATH_READLINK, |fs, dir, _| Ok(fs.readlink(dir, path)?.to_vec()))?;
+    String::from_utf8(target).map_err(|_| Errno::Ilseq)
 }
 
 /// Functions of two directories and a path in each.
@@ -129,21 +151,27 @@ fn between(types: &mut Interface<'_>) -> wasmtime::Result<()> {
     type Renamed = (Resource<File>, String, Resource<File>, String);
     types.define("[method]descriptor.rename-at", |call, (dir, from, to_dir, to): Renamed| {
         let to_fd = call.resources.get(&to_dir)?.fd;
-        with(call, &dir, |kernel, fd| {
-            let (from, to) = (checked(&from)?, checked(&to)?);
-            let to_dir = kernel.directory(to_fd, rights::PATH_RENAME_TARGET)?;
-            let right = rights::PATH_RENAME_SOURCE;
-            kernel.change_names(fd, right, |fs, dir, now_ns| fs.rename(dir, from, to_dir, to, now_ns))
-        })
+        with(call, &dir, |kernel, fd| rename(kernel, (fd, &from), (to_fd, &to)))
     })?;
     type Linked = (Resource<File>, PathFlags, String, Resource<File>, String);
     types.define("[method]descriptor.link-at", |call, (dir, flags, from, to_dir, to): Linked| {
         let to_fd = call.resources.get(&to_dir)?.fd;
-        with(call, &dir, |kernel, fd| {
-            let (from, to) = (checked(&from)?, checked(&to)?);
-            let to_dir = kernel.directory(to_fd, rights::PATH_LINK_TARGET)?;
-            let right = rights::PATH_LINK_SOURCE;
-            kernel.change_names(fd, right, |fs, dir, now_ns| fs.link(dir, from, follow(flags), to_dir, to, now_ns))
-        })
+        with(call, &dir, |kernel, fd| link(kernel, (fd, &from, follow(flags)), (to_fd, &to)))
     })
+}
+
+/// Renames a path of a directory to one of another.
+pub(crate) fn rename(kernel: &mut Kernel, from: (u32, &str), to: (u32, &str)) -> Result<(), Errno> {
+    let (path, to_path) = (checked(from.1)?, checked(to.1)?);
+    let to_dir = kernel.directory(to.0, rights::PATH_RENAME_TARGET)?;
+    let right = rights::PATH_RENAME_SOURCE;
+    kernel.change_names(from.0, right, |fs, dir, now_ns| fs.rename(dir, path, to_dir, to_path, now_ns))
+}
+
+/// Gives a path of a directory one more name in another.
+pub(crate) fn link(kernel: &mut Kernel, from: (u32, &str, Follow), to: (u32, &str)) -> Result<(), Errno> {
+    let (path, to_path) = (checked(from.1)?, checked(to.1)?);
+    let to_dir = kernel.directory(to.0, rights::PATH_LINK_TARGET)?;
+    let right = rights::PATH_LINK_SOURCE;
+    kernel.change_names(from.0, right, |fs, dir, now_ns| fs.link(dir, path, from.2, to_dir, to_path, now_ns))
 }

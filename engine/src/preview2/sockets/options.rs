@@ -9,7 +9,7 @@ use crate::preview2::resources::{Tcp, TcpOptions, TcpState};
 use crate::preview2::wit::SocketError;
 
 /// What a fresh socket has, as on Linux.
-pub(super) fn default_options() -> TcpOptions {
+pub(crate) fn default_options() -> TcpOptions {
     TcpOptions {
         keep_alive: false,
         keep_alive_idle_ns: 7200 * SECOND_NS,
@@ -25,7 +25,7 @@ pub(super) fn default_options() -> TcpOptions {
 const SECOND_NS: u64 = 1_000_000_000;
 /// The most of a keep-alive time, and of a number of probes, as on Linux.
 const KEEP_ALIVE_MAX_NS: u64 = 32_767 * SECOND_NS;
-const KEEP_ALIVE_MAX_COUNT: u32 = 127;
+pub(crate) const KEEP_ALIVE_MAX_COUNT: u32 = 127;
 
 /// The functions that tell and set an option.
 macro_rules! names {
@@ -87,17 +87,17 @@ pub(super) fn add_to(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {
 }
 
 /// A time in whole seconds, which is what a system keeps.
-fn time(ns: &u64) -> Option<u64> {
+pub(crate) fn time(ns: &u64) -> Option<u64> {
     let seconds = ns.div_ceil(SECOND_NS).saturating_mul(SECOND_NS);
     (*ns > 0).then(|| seconds.min(KEEP_ALIVE_MAX_NS))
 }
 
-pub(super) fn positive(bytes: &u64) -> Option<u64> {
+pub(crate) fn positive(bytes: &u64) -> Option<u64> {
     (*bytes > 0).then_some(*bytes)
 }
 
 /// What the values of options have in common.
-trait Value:
+pub(crate) trait Value:
     wasmtime::component::ComponentType
     + wasmtime::component::Lift
     + wasmtime::component::Lower

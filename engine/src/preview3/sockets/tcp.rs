@@ -1,0 +1,258 @@
+//! Stream sockets: listening and accepting, connecting, and the streams of a connection.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use refrain_kernel::{Errno, Stop};
+use wasmtime::component::{Destination, FutureReader, Resource, StreamProducer, StreamReader, StreamResult};
+use wasmtime::{AsContextMut, StoreContextMut};
+
+use super::{SocketResult, check_bindable, check_family, check_remote, check_unicast, local_address, options};
+use crate::host::Host;
+use crate::preview2::links::{Call, Halt, Interface, call};
+use crate::preview2::resources::{StreamSocket, Tcp, TcpState};
+use crate::preview2::sockets::options::default_options;
+use crate::preview2::wit::{IpAddressFamily, IpSocketAddress};
+use crate::preview3::streams::{End, Keeper, Read, read, unread, unwritten, write};
+use crate::preview3::waits::{Wait, attempt};
+use crate::preview3::wit::SocketError;
+
+type Own = (Resource<StreamSocket>,);
+type Addressed = (Resource<StreamSocket>, IpSocketAddress);
+
+pub(super) fn add_to(types: &mut Interface<'_>) -> wasmtime::Result<()> {
+    types.resource::<StreamSocket>("tcp-socket")?;
+    types.define("[static]tcp-socket.create", |call, (family,): (IpAddressFamily,)| {
+        let v6 = family == IpAddressFamily::Ipv6;
+        let tcp = match call.kernel.socket(v6, false) {
+            Ok(fd) => Tcp { fd, v6, state: TcpState::Unbound, ip: None, options: default_options() },
+            Err(errno) => return Ok(Err(SocketError::from(errno))),
+        };
+        Ok(Ok(call.add(StreamSocket { tcp, sends: false, receives: false })?))
+    })?;
+    types
+        .define("[method]tcp-socket.bind", |call, (socket, address): Addressed| bind(call, &socket, address.into()))?;
+    types.concurrent("[method]tcp-socket.connect", |call, (socket, address): &mut Addressed, first| {
+        connect(call, socket, (*address).into(), first)
+    })?;
+    types.piping("[method]tcp-socket.listen", |store, (socket,): Own| listen(store, &socket))?;
+    types.define(
+        "[method]tcp-socket.set-listen-backlog-size",
+        |call, (socket, value): (Resource<StreamSocket>, u64)| set_backlog(call, &socket, value),
+    )?;
+    types.piping("[method]tcp-socket.send", |store, (socket, data): (Resource<StreamSocket>, StreamReader<u8>)| {
+        send(store, &socket, data)
+    })?;
+    types.piping("[method]tcp-socket.receive", |store, (socket,): Own| receive(store, &socket))?;
+    addresses(types)?;
+    options::add_to(types)
+}
+
+fn bind(
+    call: &mut Call<'_>,
+    socket: &Resource<StreamSocket>,
+    address: SocketAddr,
+) -> wasmtime::Result<SocketResult<()>> {
+    let known = call.resources.get(socket)?.tcp;
+    if known.state != TcpState::Unbound {
+        return Ok(Err(SocketError::InvalidState));
+    }
+    let bound = check_family(address.ip(), known.v6)
+        .and_then(|()| check_unicast(address.ip()))
+        .and_then(|()| check_bindable(address.ip()))
+        .and_then(|()| match address.port() {
+            port if port > 0 && call.kernel.is_port_taken(port, known.v6) => Err(SocketError::AddressInUse),
+            port => call.kernel.bind(known.fd, port).map_err(SocketError::from),
+        });
+    if bound.is_ok() {
+        let tcp = &mut call.resources.get_mut(socket)?.tcp;
+        (tcp.state, tcp.ip) = (TcpState::Bound, Some(address.ip()));
+    }
+    Ok(bound)
+}
+
+fn connect(
+    call: &mut Call<'_>,
+    socket: &Resource<StreamSocket>,
+    address: SocketAddr,
+    first: bool,
+) -> Result<SocketResult<()>, Halt> {
+    let known = call.resources.get(socket)?.tcp;
+    if first {
+        if !matches!(known.state, TcpState::Unbound | TcpState::Bound) {
+            return Ok(Err(SocketError::InvalidState));
+        }
+        let checked = check_family(address.ip(), known.v6)
+            .and_then(|()| check_unicast(address.ip()))
+            .and_then(|()| check_remote(address));
+        if checked.is_err() {
+            return Ok(checked);
+        }
+    }
+    let (state, told) = match call.kernel.connect(known.fd, address, first) {
+        Ok(()) => (TcpState::Connected, Ok(Ok(()))),
+        Err(Stop::Block) => (TcpState::Connecting(address), Err(Halt::Block)),
+        Err(Stop::Errno(errno)) => (TcpState::Closed, Ok(Err(SocketError::from(errno)))),
+    };
+    call.resources.get_mut(socket)?.tcp.state = state;
+    told
+}
+
+type Accepted = StreamReader<Resource<StreamSocket>>;
+
+fn listen(
+    store: &mut StoreContextMut<'_, Host>,
+    socket: &Resource<StreamSocket>,
+) -> wasmtime::Result<SocketResult<Accepted>> {
+    let listener = match call(store, |call| begin_listen(call, socket))? {
+        Ok(listener) => listener,
+        Err(error) => return Ok(Err(error)),
+    };
+    let keeper = Keeper::new(store, listener.fd, None)?;
+    let accepting = Accepting { _keeper: keeper, listener, wait: Wait::default() };
+    Ok(Ok(StreamReader::new(&mut *store, accepting)?))
+}
+
+fn begin_listen(call: &mut Call<'_>, socket: &Resource<StreamSocket>) -> wasmtime::Result<SocketResult<Tcp>> {
+    let known = call.resources.get(socket)?.tcp;
+    if !matches!(known.state, TcpState::Unbound | TcpState::Bound) {
+        return Ok(Err(SocketError::InvalidState));
+    }
+    let bound = if known.state == TcpState::Unbound { call.kernel.bind(known.fd, 0) } else { Ok(()) };
+    Ok(match bound.and_then(|()| call.kernel.listen(known.fd, known.options.backlog)) {
+        Ok(()) => {
+            let tcp = &mut call.resources.get_mut(socket)?.tcp;
+            tcp.state = TcpState::Listening;
+            Ok(*tcp)
+        }
+        Err(errno) => Err(SocketError::from(errno)),
+    })
+}
+
+fn set_backlog(call: &mut Call<'_>, socket: &Resource<StreamSocket>, value: u64) -> wasmtime::Result<SocketResult<()>> {
+    let tcp = &mut call.resources.get_mut(socket)?.tcp;
+    if value == 0 {
+        return Ok(Err(SocketError::InvalidArgument));
+    }
+    let backlog = u32::try_from(value).unwrap_or(u32::MAX);
+    match tcp.state {
+        TcpState::Listening => {
+            if let Err(errno) = call.kernel.listen(tcp.fd, backlog) {
+                return Ok(Err(SocketError::from(errno)));
+            }
+        }
+        TcpState::Connecting(_) | TcpState::Connected | TcpState::Closed => {
+            return Ok(Err(SocketError::InvalidState));
+        }
+        _ => {}
+    }
+    tcp.options.backlog = backlog;
+    Ok(Ok(()))
+}
+
+/// Connections as they come. It never ends by itself.
+struct Accepting {
+    _keeper: Keeper<SocketError>,
+    listener: Tcp,
+    wait: Wait,
+}
+
+impl Accepting {
+    fn next(&self, call: &mut Call<'_>) -> Result<Resource<StreamSocket>, Halt> {
+        match call.kernel.accept(self.listener.fd, 0) {
+            Ok(fd) => {
+                let tcp = Tcp { fd, state: TcpState::Connected, ip: None, ..self.listener };
+                Ok(call.add(StreamSocket { tcp, sends: false, receives: false })?)
+            }
+            // One that finds no room waits for some.
+            Err(Stop::Block | Stop::Errno(_)) => Err(Halt::Block),
+        }
+    }
+}
+
+impl StreamProducer<Host> for Accepting {
+    type Item = Resource<StreamSocket>;
+    type Buffer = Option<Resource<StreamSocket>>;
+
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut store: StoreContextMut<'a, Host>,
+        mut destination: Destination<'a, Self::Item, Self::Buffer>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        if destination.remaining(store.as_context_mut()) == Some(0) {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        let mut wait = std::mem::take(&mut self.wait);
+        match attempt(&mut store, &mut wait, context, |call, _| self.next(call)) {
+            Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending => {
+                self.wait = wait;
+                Poll::Pending
+            }
+            Poll::Ready(accepted) => Poll::Ready(accepted.map(|accepted| {
+                destination.set_buffer(Some(accepted));
+                StreamResult::Completed
+            })),
+        }
+    }
+}
+
+/// The descriptor of a connection of which this half was not taken yet, by the flag that says so.
+fn half(
+    store: &mut StoreContextMut<'_, Host>,
+    socket: &Resource<StreamSocket>,
+    taken: fn(&mut StreamSocket) -> &mut bool,
+) -> wasmtime::Result<Option<u32>> {
+    call(store, |call| {
+        let socket = call.resources.get_mut(socket)?;
+        let is_free = socket.tcp.state == TcpState::Connected && !std::mem::replace(taken(socket), true);
+        Ok(is_free.then_some(socket.tcp.fd))
+    })
+}
+
+fn send(
+    store: &mut StoreContextMut<'_, Host>,
+    socket: &Resource<StreamSocket>,
+    data: StreamReader<u8>,
+) -> wasmtime::Result<FutureReader<Result<(), SocketError>>> {
+    match half(store, socket, |socket| &mut socket.sends)? {
+        Some(fd) => write(store, data, End::Connection(fd)),
+        None => unwritten(store, data, SocketError::InvalidState),
+    }
+}
+
+fn receive(
+    store: &mut StoreContextMut<'_, Host>,
+    socket: &Resource<StreamSocket>,
+) -> wasmtime::Result<Read<SocketError>> {
+    match half(store, socket, |socket| &mut socket.receives)? {
+        Some(fd) => read(store, End::Connection(fd)),
+        None => unread(store, SocketError::InvalidState),
+    }
+}
+
+fn addresses(types: &mut Interface<'_>) -> wasmtime::Result<()> {
+    types.define("[method]tcp-socket.get-local-address", |call, (socket,): Own| {
+        let Tcp { fd, state, ip, .. } = call.resources.get(&socket)?.tcp;
+        Ok(match state {
+            TcpState::Unbound | TcpState::Connecting(_) | TcpState::Closed => Err(SocketError::InvalidState),
+            _ => local_address(call.kernel.local_address(fd), ip).map(IpSocketAddress::from),
+        })
+    })?;
+    types.define("[method]tcp-socket.get-remote-address", |call, (socket,): Own| {
+        let Tcp { fd, state, .. } = call.resources.get(&socket)?.tcp;
+        if state != TcpState::Connected {
+            return Ok(Err(SocketError::InvalidState));
+        }
+        Ok(call.kernel.peer_address(fd).map(IpSocketAddress::from).map_err(|errno: Errno| SocketError::from(errno)))
+    })?;
+    types.define("[method]tcp-socket.get-is-listening", |call, (socket,): Own| {
+        Ok(call.resources.get(&socket)?.tcp.state == TcpState::Listening)
+    })?;
+    types.define("[method]tcp-socket.get-address-family", |call, (socket,): Own| {
+        Ok(if call.resources.get(&socket)?.tcp.v6 { IpAddressFamily::Ipv6 } else { IpAddressFamily::Ipv4 })
+    })
+}
