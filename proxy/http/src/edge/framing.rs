@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn the_count_of_messages_begins_anew_after_the_last_number() {
-        let mut framing = Framing { heads: u32::MAX, ..Framing::new() };
+        let mut framing = Framing { heads: u32::MAX, ..Framing::new(1024) };
         framing.read(b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n");
         assert_eq!(framing.fault(), Some((0, FramingFault::Length)));
     }
