@@ -36,23 +36,22 @@ const PROVIDED: [(&str, &[&str]); 7] = [
 const HANDLERS: [(Handler, &str, &str); 2] =
     [(Handler::P2, "incoming-handler", "0.2"), (Handler::P3, "handler", "0.3")];
 
+/// What `wasi:cli` gives a command in either version.
+const CLI: [&str; 10] = [
+    "environment",
+    "exit",
+    "stderr",
+    "stdin",
+    "stdout",
+    "terminal-input",
+    "terminal-output",
+    "terminal-stderr",
+    "terminal-stdin",
+    "terminal-stdout",
+];
 /// The interfaces of 0.2 that a command is given.
 const COMMAND: [(&str, &[&str]); 6] = [
-    (
-        "wasi:cli",
-        &[
-            "environment",
-            "exit",
-            "stderr",
-            "stdin",
-            "stdout",
-            "terminal-input",
-            "terminal-output",
-            "terminal-stderr",
-            "terminal-stdin",
-            "terminal-stdout",
-        ],
-    ),
+    ("wasi:cli", &CLI),
     ("wasi:clocks", &["monotonic-clock", "wall-clock"]),
     ("wasi:filesystem", &["preopens", "types"]),
     ("wasi:io", &["error", "poll", "streams"]),
@@ -63,23 +62,9 @@ const COMMAND: [(&str, &[&str]); 6] = [
     ),
 ];
 /// The interfaces of 0.3 that a command is given.
-const CONCURRENT_COMMAND: [(&str, &[&str]); 5] = [
-    (
-        "wasi:cli",
-        &[
-            "environment",
-            "exit",
-            "stderr",
-            "stdin",
-            "stdout",
-            "terminal-input",
-            "terminal-output",
-            "terminal-stderr",
-            "terminal-stdin",
-            "terminal-stdout",
-            "types",
-        ],
-    ),
+const CONCURRENT_COMMAND: [(&str, &[&str]); 6] = [
+    ("wasi:cli", &CLI),
+    ("wasi:cli", &["types"]),
     ("wasi:clocks", &["monotonic-clock", "system-clock", "types"]),
     ("wasi:filesystem", &["preopens", "types"]),
     ("wasi:random", &["insecure", "insecure-seed", "random"]),

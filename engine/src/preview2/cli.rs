@@ -18,13 +18,17 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     environment.define("get-arguments", |call, (): ()| Ok(arguments(call)))?;
     environment.define("initial-cwd", |_, (): ()| Ok(None::<String>))?;
 
-    let mut exit = links.interface("wasi:cli/exit")?;
-    exit.define_silent("exit", |_, (status,): (Result<(), ()>,)| Err(end(u8::from(status.is_err()))))?;
-    exit.define_silent("exit-with-code", |_, (code,): (u8,)| Err(end(code)))?;
-
     links.interface("wasi:cli/stdin")?.define("get-stdin", |call, (): ()| call.add(Input::Stream(INPUT)))?;
     links.interface("wasi:cli/stdout")?.define("get-stdout", |call, (): ()| call.add(Output::Stream(OUTPUT)))?;
     links.interface("wasi:cli/stderr")?.define("get-stderr", |call, (): ()| call.add(Output::Stream(ERROR_OUTPUT)))?;
+    exit_and_terminals(links)
+}
+
+/// What is the same in 0.3.
+pub(crate) fn exit_and_terminals(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    let mut exit = links.interface("wasi:cli/exit")?;
+    exit.define_silent("exit", |_, (status,): (Result<(), ()>,)| Err(end(u8::from(status.is_err()))))?;
+    exit.define_silent("exit-with-code", |_, (code,): (u8,)| Err(end(code)))?;
 
     links.interface("wasi:cli/terminal-input")?.resource::<TerminalInput>("terminal-input")?;
     links.interface("wasi:cli/terminal-output")?.resource::<TerminalOutput>("terminal-output")?;
@@ -54,7 +58,7 @@ pub(crate) fn arguments(call: &mut Call<'_>) -> Vec<String> {
     arguments
 }
 
-pub(crate) fn end(code: u8) -> wasmtime::Error {
+fn end(code: u8) -> wasmtime::Error {
     wasmtime::Error::new(ExitCode(u32::from(code)))
 }
 

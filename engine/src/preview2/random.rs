@@ -13,14 +13,14 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     let mut insecure = links.interface("wasi:random/insecure")?;
     insecure.define("get-insecure-random-bytes", |call, (len,): (u64,)| bytes(call, len))?;
     insecure.define("get-insecure-random-u64", |call, (): ()| Ok(number(call)))?;
-    let mut seed = links.interface("wasi:random/insecure-seed")?;
-    // The same whenever it is asked for: a program may take it anew for each of its tables.
-    seed.define("insecure-seed", |call, (): ()| {
-        let known = call.resources.insecure_seed;
-        let seed = known.unwrap_or_else(|| (number(call), number(call)));
-        call.resources.insecure_seed = Some(seed);
-        Ok(seed)
-    })
+    links.interface("wasi:random/insecure-seed")?.define("insecure-seed", |call, (): ()| Ok(seed(call)))
+}
+
+/// The same whenever it is asked for: a program may take it anew for each of its tables.
+pub(crate) fn seed(call: &mut Call<'_>) -> (u64, u64) {
+    let seed = call.resources.insecure_seed.unwrap_or_else(|| (number(call), number(call)));
+    call.resources.insecure_seed = Some(seed);
+    seed
 }
 
 pub(crate) fn bytes(call: &mut Call<'_>, len: u64) -> wasmtime::Result<Vec<u8>> {

@@ -327,8 +327,6 @@ impl Entry {
 /// All resources of a component.
 #[derive(Debug, Default)]
 pub(crate) struct Resources {
-    /// What `get-insecure-seed` of 0.3 says, once it was asked.
-    pub(crate) seed: Option<(u64, u64)>,
     /// The look-up of 0.3 that the kernel has, as long as somebody waits for it.
     pub(crate) looked_up: Weak<()>,
     entries: Slots<EntryOf>,
@@ -338,7 +336,7 @@ pub(crate) struct Resources {
     pub(crate) asked: Option<u32>,
     /// Look-ups so far.
     pub(crate) lookups: u64,
-    /// What `insecure-seed` says, once it was asked.
+    /// What the insecure seed is, once it was asked.
     pub(crate) insecure_seed: Option<(u64, u64)>,
 }
 
@@ -411,9 +409,6 @@ impl Resources {
 
     /// Hashes everything. What was dropped leaves no trace; a module's host has nothing, and hashes nothing.
     pub(crate) fn digest_into(&self, hasher: &mut blake3::Hasher) {
-        if let Some(seed) = self.seed {
-            hasher.update(format!("{seed:?}").as_bytes());
-        }
         for (rep, entry) in self.entries.iter() {
             hasher.update(&rep.to_le_bytes());
             hasher.update(format!("{entry:?}").as_bytes());

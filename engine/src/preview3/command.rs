@@ -10,37 +10,21 @@ use wasmtime::{AsContextMut, Store, StoreContextMut, Trap};
 
 use super::waits::Waits;
 use crate::checkpoint::image::Image;
-use crate::host::{ExitCode, Host, Shared, begin_turn, suspend};
-use crate::preview2::command::{MAX_CALL_BYTES, of_start, told};
+use crate::host::{Host, Shared, begin_turn, suspend};
+use crate::preview2::command::{Status, begin, ended};
 use crate::preview2::links::call;
-use crate::preview2::resources::{fault, max_handles};
-
-type Status = (Result<(), ()>,);
 
 /// Runs the component by the interface of this name.
 pub(crate) async fn run(pre: &InstancePre<Host>, command: &str, store: &mut Store<Host>) -> wasmtime::Result<()> {
-    store.set_hostcall_fuel(MAX_CALL_BYTES);
     let shared = Arc::clone(&store.data().shared);
-    let descriptors = {
+    {
         let mut shared = shared.lock();
         shared.begun = shared.turn;
         shared.waits = Waits::default();
-        shared.kernel().config().max_descriptors
-    };
-    store.set_max_component_handles(max_handles(descriptors));
-    let instance = pre.instantiate_async(&mut *store).await.map_err(of_start)?;
-    store.data_mut().limits.instantiated();
-    let interface = instance.get_export_index(&mut *store, None, command);
-    let run = interface.and_then(|interface| instance.get_export_index(&mut *store, Some(&interface), "run"));
-    let run = run.ok_or_else(|| fault("does not export `run`".to_owned()))?;
-    let run = instance.get_typed_func::<(), Status>(&mut *store, run);
-    let run = run.map_err(|error| fault(format!("its `run` is something else: {error}")))?;
-    let events = store.run_concurrent(async move |accessor| called(accessor, run).await);
-    match in_turns(&shared, events).await.flatten() {
-        Ok((Ok(()),)) => Ok(()),
-        Ok((Err(()),)) => Err(wasmtime::Error::new(ExitCode(1))),
-        Err(error) => Err(told(error)),
     }
+    let run = begin(pre, command, store).await?;
+    let events = store.run_concurrent(async move |accessor| called(accessor, run).await);
+    ended(in_turns(&shared, events).await.flatten())
 }
 
 /// Calls `run`, and does what is to be done with the whole store before anything else goes on.

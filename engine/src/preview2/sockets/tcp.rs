@@ -6,8 +6,8 @@ use refrain_kernel::socket::Shutdown;
 use refrain_kernel::{Errno, Stop};
 use wasmtime::component::Resource;
 
-use super::options::{self, default_options};
-use super::{SocketResult, check_bindable, check_family, check_remote, check_unicast, local_address};
+use super::properties::{self, StreamSocketKind, stream_socket};
+use super::{SocketResult, Version2, check_bindable, check_family, check_remote, check_unicast};
 use crate::preview2::links::{Call, Halt, Interface, Links};
 use crate::preview2::resources::{Input, Network, Output, Pollable, Tcp, TcpState};
 use crate::preview2::wit::{IpAddressFamily, IpSocketAddress, ShutdownType, SocketError};
@@ -24,19 +24,23 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     binding(&mut tcp)?;
     listening(&mut tcp)?;
     connecting(&mut tcp)?;
-    addresses(&mut tcp)?;
     ending(&mut tcp)?;
-    options::add_to(&mut tcp)?;
+    properties::of_streams::<Version2, Tcp>(&mut tcp)?;
     let mut create = links.interface("wasi:sockets/tcp-create-socket")?;
-    create.define("create-tcp-socket", |call, (family,): (IpAddressFamily,)| {
-        let v6 = family == IpAddressFamily::Ipv6;
-        match call.kernel.socket(v6, false) {
-            Ok(fd) => {
-                Ok(Ok(call.add(Tcp { fd, v6, state: TcpState::Unbound, ip: None, options: default_options() })?))
-            }
-            Err(errno) => Ok(Err(SocketError::from(errno))),
-        }
+    create.define("create-tcp-socket", |call, (family,): (IpAddressFamily,)| match stream_socket(call.kernel, family) {
+        Ok(socket) => Ok(Ok(call.add(socket)?)),
+        Err(errno) => Ok(Err(SocketError::from(errno))),
     })
+}
+
+impl StreamSocketKind for Tcp {
+    fn tcp(&self) -> &Tcp {
+        self
+    }
+
+    fn tcp_mut(&mut self) -> &mut Tcp {
+        self
+    }
 }
 
 /// What a call that begins something tells of a socket in this state where another is wanted.
@@ -56,7 +60,8 @@ fn binding(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {
         let bound = check_family(address.ip(), known.v6)
             .and_then(|()| check_unicast(address.ip()))
             .and_then(|()| check_bindable(address.ip()))
-            .and_then(|()| call.kernel.bind(known.fd, address.port()).map_err(SocketError::from));
+            .and_then(|()| call.kernel.bind(known.fd, address.port()))
+            .map_err(SocketError::from);
         if bound.is_ok() {
             let socket = call.resources.get_mut(&socket)?;
             (socket.state, socket.ip) = (TcpState::Binding, Some(address.ip()));
@@ -98,26 +103,6 @@ fn listening(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {
     tcp.define("[method]tcp-socket.finish-listen", |call, (socket,): Own| {
         finish(call, &socket, TcpState::ListenStarted, TcpState::Listening)
     })?;
-    tcp.define("[method]tcp-socket.set-listen-backlog-size", |call, (socket, value): (Resource<Tcp>, u64)| {
-        let known = call.resources.get_mut(&socket)?;
-        if value == 0 {
-            return Ok(Err(SocketError::InvalidArgument));
-        }
-        let backlog = u32::try_from(value).unwrap_or(u32::MAX);
-        match known.state {
-            TcpState::Unbound | TcpState::Binding | TcpState::Bound => {}
-            TcpState::ListenStarted | TcpState::Listening => {
-                if let Err(errno) = call.kernel.listen(known.fd, backlog) {
-                    return Ok(Err(SocketError::from(errno)));
-                }
-            }
-            TcpState::Connecting(_) | TcpState::Connected | TcpState::Closed => {
-                return Ok(Err(SocketError::InvalidState));
-            }
-        }
-        known.options.backlog = backlog;
-        Ok(Ok(()))
-    })?;
     tcp.waiting("[method]tcp-socket.accept", |call, (socket,): &mut Own, _| accept(call, socket))
 }
 
@@ -151,8 +136,8 @@ fn connecting(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {
         let checked = check_family(address.ip(), known.v6)
             .and_then(|()| check_unicast(address.ip()))
             .and_then(|()| check_remote(address));
-        if let Err(error) = checked {
-            return Ok(Err(error));
+        if let Err(errno) = checked {
+            return Ok(Err(errno.into()));
         }
         let begun = without_waiting(call.kernel, known.fd, |kernel| kernel.connect(known.fd, address, true));
         let (state, told) = match begun {
@@ -181,29 +166,6 @@ fn finish_connect(call: &mut Call<'_>, socket: &Resource<Tcp>) -> Result<SocketR
             Ok(Err(SocketError::from(errno)))
         }
     }
-}
-
-fn addresses(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {
-    tcp.define("[method]tcp-socket.local-address", |call, (socket,): Own| {
-        let Tcp { fd, state, ip, .. } = *call.resources.get(&socket)?;
-        Ok(match state {
-            TcpState::Unbound | TcpState::Connecting(_) | TcpState::Closed => Err(SocketError::InvalidState),
-            _ => local_address(call.kernel.local_address(fd), ip).map(IpSocketAddress::from),
-        })
-    })?;
-    tcp.define("[method]tcp-socket.remote-address", |call, (socket,): Own| {
-        let Tcp { fd, state, .. } = *call.resources.get(&socket)?;
-        if state != TcpState::Connected {
-            return Ok(Err(SocketError::InvalidState));
-        }
-        Ok(call.kernel.peer_address(fd).map(IpSocketAddress::from).map_err(SocketError::from))
-    })?;
-    tcp.define("[method]tcp-socket.is-listening", |call, (socket,): Own| {
-        Ok(call.resources.get(&socket)?.state == TcpState::Listening)
-    })?;
-    tcp.define("[method]tcp-socket.address-family", |call, (socket,): Own| {
-        Ok(if call.resources.get(&socket)?.v6 { IpAddressFamily::Ipv6 } else { IpAddressFamily::Ipv4 })
-    })
 }
 
 fn ending(tcp: &mut Interface<'_>) -> wasmtime::Result<()> {

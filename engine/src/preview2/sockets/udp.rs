@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use refrain_kernel::{Errno, Stop};
 use wasmtime::component::Resource;
 
-use super::options::positive;
-use super::{SocketResult, check_bindable, check_family, check_remote, local_address};
+use super::properties::{self, datagram_socket};
+use super::{SocketResult, Version2, check_bindable, check_family, check_remote, local_address, recipient};
 use crate::preview2::links::{Call, Halt, Interface, Links};
 use crate::preview2::resources::{IncomingDatagrams, Network, OutgoingDatagrams, Pollable, Udp, UdpState, fault};
 use crate::preview2::wit::{IncomingDatagram, IpAddressFamily, IpSocketAddress, OutgoingDatagram, SocketError};
@@ -28,20 +28,15 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     binding(&mut udp)?;
     streams(&mut udp)?;
     addresses(&mut udp)?;
-    options(&mut udp)?;
+    properties::of_datagrams::<Version2>(&mut udp)?;
     receiving(&mut udp)?;
     sending(&mut udp)?;
     let mut create = links.interface("wasi:sockets/udp-create-socket")?;
     create.define("create-udp-socket", |call, (family,): (IpAddressFamily,)| {
-        let v6 = family == IpAddressFamily::Ipv6;
-        let fd = match call.kernel.socket(v6, true) {
-            Ok(fd) => fd,
-            Err(errno) => return Ok(Err(SocketError::from(errno))),
-        };
-        let (receive_buffer_bytes, send_buffer_bytes) = (None, None);
-        let (state, ip, peer, hop_limit) = (UdpState::Unbound, None, None, 64);
-        let socket = Udp { fd, v6, state, ip, peer, hop_limit, receive_buffer_bytes, send_buffer_bytes };
-        Ok(Ok(call.add(socket)?))
+        match datagram_socket(call.kernel, family) {
+            Ok(socket) => Ok(Ok(call.add(socket)?)),
+            Err(errno) => Ok(Err(SocketError::from(errno))),
+        }
     })
 }
 
@@ -55,7 +50,8 @@ fn binding(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
         }
         let bound = check_family(address.ip(), known.v6)
             .and_then(|()| check_bindable(address.ip()))
-            .and_then(|()| call.kernel.bind(known.fd, address.port()).map_err(SocketError::from));
+            .and_then(|()| call.kernel.bind(known.fd, address.port()))
+            .map_err(SocketError::from);
         if bound.is_ok() {
             let socket = call.resources.get_mut(&socket)?;
             (socket.state, socket.ip) = (UdpState::Binding, Some(address.ip()));
@@ -83,7 +79,7 @@ fn streams(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
             None => call.kernel.disconnect_datagrams(known.fd).map_err(Stop::from),
             Some(remote) => match check_family(remote.ip(), known.v6).and_then(|()| check_remote(remote)) {
                 Ok(()) => call.kernel.connect(known.fd, remote, first),
-                Err(error) => return Ok(Err(error)),
+                Err(errno) => return Ok(Err(errno.into())),
             },
         };
         match connected {
@@ -105,14 +101,7 @@ fn addresses(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
             return Ok(Err(SocketError::InvalidState));
         }
         let local = local_address(call.kernel.local_address(fd), ip);
-        Ok(local.map(|local| IpSocketAddress::from(as_seen_by(local, peer))))
-    })?;
-    udp.define("[method]udp-socket.remote-address", |call, (socket,): Own| {
-        let peer = call.resources.get(&socket)?.peer;
-        Ok(peer.map(IpSocketAddress::from).ok_or(SocketError::InvalidState))
-    })?;
-    udp.define("[method]udp-socket.address-family", |call, (socket,): Own| {
-        Ok(if call.resources.get(&socket)?.v6 { IpAddressFamily::Ipv6 } else { IpAddressFamily::Ipv4 })
+        Ok(local.map(|local| IpSocketAddress::from(as_seen_by(local, peer))).map_err(SocketError::from))
     })?;
     udp.define("[method]udp-socket.subscribe", |call, (_,): Own| call.add(Pollable::Ready))
 }
@@ -123,46 +112,6 @@ fn as_seen_by(mut local: SocketAddr, peer: Option<SocketAddr>) -> SocketAddr {
         local.set_ip(if local.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() });
     }
     local
-}
-
-/// What is set is kept and told, and does nothing else: routes and the buffers of systems are the proxy's.
-fn options(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
-    udp.define("[method]udp-socket.unicast-hop-limit", |call, (socket,): Own| {
-        Ok(Ok::<u8, SocketError>(call.resources.get(&socket)?.hop_limit))
-    })?;
-    udp.define("[method]udp-socket.set-unicast-hop-limit", |call, (socket, hops): (Resource<Udp>, u8)| {
-        if hops == 0 {
-            return Ok(Err(SocketError::InvalidArgument));
-        }
-        call.resources.get_mut(&socket)?.hop_limit = hops;
-        Ok(Ok(()))
-    })?;
-    type Field = fn(&mut Udp) -> &mut Option<u64>;
-    let sizes: [(&str, &str, Field); 2] = [
-        ("[method]udp-socket.receive-buffer-size", "[method]udp-socket.set-receive-buffer-size", |socket| {
-            &mut socket.receive_buffer_bytes
-        }),
-        ("[method]udp-socket.send-buffer-size", "[method]udp-socket.set-send-buffer-size", |socket| {
-            &mut socket.send_buffer_bytes
-        }),
-    ];
-    for (get, set, field) in sizes {
-        udp.define(get, move |call, (socket,): Own| {
-            let own = call.kernel.config().socket_buffer_bytes;
-            Ok(Ok::<u64, SocketError>(field(call.resources.get_mut(&socket)?).unwrap_or(own)))
-        })?;
-        udp.define(set, move |call, (socket, bytes): (Resource<Udp>, u64)| {
-            let socket = call.resources.get_mut(&socket)?;
-            Ok(match positive(&bytes) {
-                Some(bytes) => {
-                    *field(socket) = Some(bytes);
-                    Ok(())
-                }
-                None => Err(SocketError::InvalidArgument),
-            })
-        })?;
-    }
-    Ok(())
 }
 
 fn receiving(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
@@ -234,10 +183,10 @@ fn send(
     };
     let mut sent = 0;
     for datagram in datagrams {
-        let to = match recipient(datagram, peer, v6) {
+        let to = match recipient(peer, datagram.remote_address.map(SocketAddr::from), v6) {
             Ok(to) => to,
             Err(_) if sent > 0 => break,
-            Err(error) => return Ok(Err(error)),
+            Err(errno) => return Ok(Err(errno.into())),
         };
         match call.kernel.send_to(fd, &datagram.data, Some(to)) {
             Ok(_) => sent += 1,
@@ -247,15 +196,4 @@ fn send(
         }
     }
     Ok(Ok(sent))
-}
-
-/// To whom a datagram goes: to whom the stream does, or to whom it names itself.
-fn recipient(datagram: &OutgoingDatagram, peer: Option<SocketAddr>, v6: bool) -> SocketResult<SocketAddr> {
-    let named = datagram.remote_address.map(SocketAddr::from);
-    let to = match (peer, named) {
-        (Some(peer), named) if named.is_none_or(|named| named == peer) => peer,
-        (None, Some(named)) => named,
-        _ => return Err(SocketError::InvalidArgument),
-    };
-    check_family(to.ip(), v6).and_then(|()| check_remote(to)).map(|()| to)
 }

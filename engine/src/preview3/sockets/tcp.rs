@@ -8,11 +8,12 @@ use refrain_kernel::{Errno, Stop};
 use wasmtime::component::{Destination, FutureReader, Resource, StreamProducer, StreamReader, StreamResult};
 use wasmtime::{AsContextMut, StoreContextMut};
 
-use super::{SocketResult, check_bindable, check_family, check_remote, check_unicast, local_address, options};
+use super::{SocketResult, Version3};
 use crate::host::Host;
 use crate::preview2::links::{Call, Halt, Interface, call};
 use crate::preview2::resources::{StreamSocket, Tcp, TcpState};
-use crate::preview2::sockets::options::default_options;
+use crate::preview2::sockets::properties::{self, StreamSocketKind, stream_socket};
+use crate::preview2::sockets::{check_bindable, check_family, check_remote, check_unicast};
 use crate::preview2::wit::{IpAddressFamily, IpSocketAddress};
 use crate::preview3::streams::{End, Keeper, Read, read, unread, unwritten, write};
 use crate::preview3::waits::{Wait, attempt};
@@ -24,12 +25,10 @@ type Addressed = (Resource<StreamSocket>, IpSocketAddress);
 pub(super) fn add_to(types: &mut Interface<'_>) -> wasmtime::Result<()> {
     types.resource::<StreamSocket>("tcp-socket")?;
     types.define("[static]tcp-socket.create", |call, (family,): (IpAddressFamily,)| {
-        let v6 = family == IpAddressFamily::Ipv6;
-        let tcp = match call.kernel.socket(v6, false) {
-            Ok(fd) => Tcp { fd, v6, state: TcpState::Unbound, ip: None, options: default_options() },
-            Err(errno) => return Ok(Err(SocketError::from(errno))),
-        };
-        Ok(Ok(call.add(StreamSocket { tcp, sends: false, receives: false })?))
+        match stream_socket(call.kernel, family) {
+            Ok(tcp) => Ok(Ok(call.add(StreamSocket { tcp, sends: false, receives: false })?)),
+            Err(errno) => Ok(Err(SocketError::from(errno))),
+        }
     })?;
     types
         .define("[method]tcp-socket.bind", |call, (socket, address): Addressed| bind(call, &socket, address.into()))?;
@@ -37,16 +36,21 @@ pub(super) fn add_to(types: &mut Interface<'_>) -> wasmtime::Result<()> {
         connect(call, socket, (*address).into(), first)
     })?;
     types.piping("[method]tcp-socket.listen", |store, (socket,): Own| listen(store, &socket))?;
-    types.define(
-        "[method]tcp-socket.set-listen-backlog-size",
-        |call, (socket, value): (Resource<StreamSocket>, u64)| set_backlog(call, &socket, value),
-    )?;
     types.piping("[method]tcp-socket.send", |store, (socket, data): (Resource<StreamSocket>, StreamReader<u8>)| {
         send(store, &socket, data)
     })?;
     types.piping("[method]tcp-socket.receive", |store, (socket,): Own| receive(store, &socket))?;
-    addresses(types)?;
-    options::add_to(types)
+    properties::of_streams::<Version3, StreamSocket>(types)
+}
+
+impl StreamSocketKind for StreamSocket {
+    fn tcp(&self) -> &Tcp {
+        &self.tcp
+    }
+
+    fn tcp_mut(&mut self) -> &mut Tcp {
+        &mut self.tcp
+    }
 }
 
 fn bind(
@@ -62,9 +66,10 @@ fn bind(
         .and_then(|()| check_unicast(address.ip()))
         .and_then(|()| check_bindable(address.ip()))
         .and_then(|()| match address.port() {
-            port if port > 0 && call.kernel.is_port_taken(port, known.v6) => Err(SocketError::AddressInUse),
-            port => call.kernel.bind(known.fd, port).map_err(SocketError::from),
-        });
+            port if port > 0 && call.kernel.is_port_taken(port, known.v6) => Err(Errno::Addrinuse),
+            port => call.kernel.bind(known.fd, port),
+        })
+        .map_err(SocketError::from);
     if bound.is_ok() {
         let tcp = &mut call.resources.get_mut(socket)?.tcp;
         (tcp.state, tcp.ip) = (TcpState::Bound, Some(address.ip()));
@@ -86,8 +91,8 @@ fn connect(
         let checked = check_family(address.ip(), known.v6)
             .and_then(|()| check_unicast(address.ip()))
             .and_then(|()| check_remote(address));
-        if checked.is_err() {
-            return Ok(checked);
+        if let Err(errno) = checked {
+            return Ok(Err(errno.into()));
         }
     }
     let (state, told) = match call.kernel.connect(known.fd, address, first) {
@@ -128,27 +133,6 @@ fn begin_listen(call: &mut Call<'_>, socket: &Resource<StreamSocket>) -> wasmtim
         }
         Err(errno) => Err(SocketError::from(errno)),
     })
-}
-
-fn set_backlog(call: &mut Call<'_>, socket: &Resource<StreamSocket>, value: u64) -> wasmtime::Result<SocketResult<()>> {
-    let tcp = &mut call.resources.get_mut(socket)?.tcp;
-    if value == 0 {
-        return Ok(Err(SocketError::InvalidArgument));
-    }
-    let backlog = u32::try_from(value).unwrap_or(u32::MAX);
-    match tcp.state {
-        TcpState::Listening => {
-            if let Err(errno) = call.kernel.listen(tcp.fd, backlog) {
-                return Ok(Err(SocketError::from(errno)));
-            }
-        }
-        TcpState::Connecting(_) | TcpState::Connected | TcpState::Closed => {
-            return Ok(Err(SocketError::InvalidState));
-        }
-        _ => {}
-    }
-    tcp.options.backlog = backlog;
-    Ok(Ok(()))
 }
 
 /// Connections as they come. It never ends by itself.
@@ -232,27 +216,4 @@ fn receive(
         Some(fd) => read(store, End::Connection(fd)),
         None => unread(store, SocketError::InvalidState),
     }
-}
-
-fn addresses(types: &mut Interface<'_>) -> wasmtime::Result<()> {
-    types.define("[method]tcp-socket.get-local-address", |call, (socket,): Own| {
-        let Tcp { fd, state, ip, .. } = call.resources.get(&socket)?.tcp;
-        Ok(match state {
-            TcpState::Unbound | TcpState::Connecting(_) | TcpState::Closed => Err(SocketError::InvalidState),
-            _ => local_address(call.kernel.local_address(fd), ip).map(IpSocketAddress::from),
-        })
-    })?;
-    types.define("[method]tcp-socket.get-remote-address", |call, (socket,): Own| {
-        let Tcp { fd, state, .. } = call.resources.get(&socket)?.tcp;
-        if state != TcpState::Connected {
-            return Ok(Err(SocketError::InvalidState));
-        }
-        Ok(call.kernel.peer_address(fd).map(IpSocketAddress::from).map_err(|errno: Errno| SocketError::from(errno)))
-    })?;
-    types.define("[method]tcp-socket.get-is-listening", |call, (socket,): Own| {
-        Ok(call.resources.get(&socket)?.tcp.state == TcpState::Listening)
-    })?;
-    types.define("[method]tcp-socket.get-address-family", |call, (socket,): Own| {
-        Ok(if call.resources.get(&socket)?.tcp.v6 { IpAddressFamily::Ipv6 } else { IpAddressFamily::Ipv4 })
-    })
 }
