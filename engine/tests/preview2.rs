@@ -3,17 +3,15 @@
 mod support;
 
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use refrain_engine::replica::{Blueprint, RunLimits};
-use refrain_engine::trace::HostCall;
-use refrain_inspect::asyncify::Reason;
 use refrain_kernel::config::{GuestConfig, GuestPort};
 use refrain_kernel::fs::{Loaded, ROOT, Times};
 use refrain_kernel::process::GuestEnd;
 use refrain_kernel::solo::{Preopen, Solo};
-use refrain_wire::{Control, EffectKind, Record, ResetReason, Serial};
-use support::{LIMITS, Pair, Rig, blueprint, config, credit, data, exit_reason, lines, open, platform, sent};
+use support::components::{is_not_saved_and_can_be_looked_at, replayed, serves_and_agrees, told_calls};
+use support::{LIMITS, Pair, Rig, blueprint, config, exit_reason, lines, platform};
 
 const ECHO: &[u8] = include_bytes!("../../examples/echo-p2/echo-p2.wasm");
 const ECHO_IN_C: &[u8] = include_bytes!("../../examples/echo-c-p2/echo-c-p2.wasm");
@@ -26,23 +24,6 @@ fn echo_config() -> GuestConfig {
     }
 }
 
-fn session() -> Vec<Vec<Record>> {
-    let large = vec![7; 200_000];
-    vec![
-        vec![],
-        vec![open(1, 7)],
-        vec![data(1, b"hello")],
-        vec![open(2, 7), data(2, b"both"), data(1, b"again")],
-        vec![credit(1, 10), Record::Shutdown(Serial(1))],
-        vec![Record::Control(Control::Audit)],
-        vec![data(2, &large)],
-        vec![credit(2, 100_000)],
-        vec![Record::Reset { serial: Serial(2), reason: ResetReason::Client }, open(3, 7)],
-        vec![data(3, b"after")],
-        vec![Record::Control(Control::Audit)],
-    ]
-}
-
 /// The same for the one in C, which takes its port alone.
 fn c_config() -> GuestConfig {
     GuestConfig { args: ["echo-c-p2", "7"].map(|argument| argument.as_bytes().to_vec()).to_vec(), ..echo_config() }
@@ -51,53 +32,19 @@ fn c_config() -> GuestConfig {
 #[test]
 fn what_clients_send_comes_back_from_a_component_and_replicas_agree() {
     for (name, component, config) in [("echo-p2", ECHO, echo_config()), ("echo-c-p2", ECHO_IN_C, c_config())] {
-        serves_and_agrees(name, Pair::new(blueprint(&platform(), component, config, LIMITS)));
+        serves_and_agrees(component, config, &format!("{name}: listening on 0.0.0.0:7"));
     }
-}
-
-fn serves_and_agrees(name: &str, mut pair: Pair) {
-    let outcomes: Vec<_> = session().iter().map(|records| pair.turn(records)).collect();
-    for outcome in &outcomes {
-        assert_eq!(exit_reason(outcome), None, "{:?}", lines(outcome));
-    }
-    assert_eq!(lines(&outcomes[0]), [format!("{name}: listening on 0.0.0.0:7")]);
-    let listens = outcomes[0].effects.effects.iter().find(|effect| effect.entry.kind == EffectKind::Listen);
-    assert_eq!(listens.map(|effect| effect.entry.offset), Some(7));
-    let answers: Vec<Vec<u8>> = outcomes.iter().map(sent).collect();
-    assert_eq!(answers[2], b"hello");
-    assert_eq!(answers[3], b"againboth", "{name}: in the order of flows, not of records");
-    assert_eq!(answers[6], vec![7; 200_000]);
-    assert_eq!(answers[9], b"after");
-    assert!(outcomes[4].effects.effects.iter().any(|effect| effect.entry.kind == EffectKind::Finish));
-    assert_eq!(outcomes.last().unwrap().flows, 1);
 }
 
 #[test]
 fn a_replay_of_the_same_batches_gives_the_same_digests() {
-    let run = |component, config| {
-        let mut rig = Rig::new(blueprint(&platform(), component, config, LIMITS), 0);
-        let turns = session();
-        turns.iter().map(|records| (rig.turn(records).fuel, rig.replica.running_digest())).collect::<Vec<_>>()
-    };
-    assert_eq!(run(ECHO, echo_config()), run(ECHO, echo_config()));
-    assert_eq!(run(ECHO_IN_C, c_config()), run(ECHO_IN_C, c_config()));
+    assert_eq!(replayed(ECHO, echo_config()), replayed(ECHO, echo_config()));
+    assert_eq!(replayed(ECHO_IN_C, c_config()), replayed(ECHO_IN_C, c_config()));
 }
 
 #[test]
 fn a_component_is_not_saved_and_can_be_looked_at() {
-    let blueprint = blueprint(&platform(), ECHO, echo_config(), LIMITS);
-    assert_eq!(blueprint.compiled.checkpointable, Err(vec![Reason::Component]));
-    let (mut one, mut two) = (Rig::new(blueprint.clone(), 0), Rig::new(blueprint, 1));
-    let turns = session();
-    for records in &turns[..4] {
-        one.turn(records);
-        two.turn(records);
-        drop(two.replica.look());
-        assert!(two.replica.capture().is_none());
-    }
-    for records in &turns[4..] {
-        assert_eq!(one.turn(records).votes, two.turn(records).votes, "nobody notices that it was looked at");
-    }
+    is_not_saved_and_can_be_looked_at(ECHO, echo_config());
 }
 
 #[test]
@@ -123,17 +70,7 @@ fn descriptors_bound_a_component() {
 
 #[test]
 fn the_calls_of_a_component_are_told_in_words_and_change_nothing() {
-    let mut plain = Rig::new(blueprint(&platform(), ECHO, echo_config(), LIMITS), 0);
-    let traced = platform().traced().unwrap();
-    let mut rig = Rig::new(blueprint(&traced, ECHO, echo_config(), LIMITS), 0);
-    let calls: Arc<Mutex<Vec<HostCall>>> = Arc::default();
-    let sink = Arc::clone(&calls);
-    rig.replica.tell_calls(Some(Box::new(move |call| sink.lock().unwrap().push(call))));
-    for records in session() {
-        let (a, b) = (plain.turn(&records), rig.turn(&records));
-        assert_eq!((a.votes, a.fuel), (b.votes, b.fuel));
-    }
-    let told: Vec<String> = calls.lock().unwrap().iter().map(ToString::to_string).collect();
+    let told = told_calls(ECHO, echo_config());
     for part in ["create-tcp-socket(Ipv4)", "start-bind(", "poll(", " waits", "[resource-drop](input-stream"] {
         assert!(told.iter().any(|call| call.contains(part)), "{part}: {told:#?}");
     }

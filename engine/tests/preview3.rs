@@ -2,16 +2,13 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
-
 use refrain_engine::replica::RunLimits;
-use refrain_engine::trace::HostCall;
-use refrain_inspect::asyncify::Reason;
 use refrain_kernel::config::{GuestConfig, GuestPort};
 use refrain_kernel::fs::{Follow, OpenFlags, ROOT};
 use refrain_kernel::solo::{Preopen, Solo};
-use refrain_wire::{Control, EffectKind, Record, ResetReason, Serial};
-use support::{LIMITS, Pair, Rig, blueprint, config, credit, data, exit_reason, lines, open, platform, sent};
+use refrain_wire::{Control, Record, Serial};
+use support::components::{is_not_saved_and_can_be_looked_at, replayed, serves_and_agrees, told_calls};
+use support::{LIMITS, Pair, Rig, blueprint, config, data, exit_reason, lines, open, platform, sent};
 
 const PROGRAM: &[u8] = include_bytes!("../../tests/guests/preview3/preview3.wasm");
 
@@ -28,51 +25,15 @@ fn served() -> GuestConfig {
     config_of(&["serve", "7"])
 }
 
-fn session() -> Vec<Vec<Record>> {
-    let large = vec![7; 200_000];
-    vec![
-        vec![],
-        vec![open(1, 7)],
-        vec![data(1, b"hello")],
-        vec![open(2, 7), data(2, b"both"), data(1, b"again")],
-        vec![credit(1, 10), Record::Shutdown(Serial(1))],
-        vec![Record::Control(Control::Audit)],
-        vec![data(2, &large)],
-        vec![credit(2, 100_000)],
-        vec![Record::Reset { serial: Serial(2), reason: ResetReason::Client }, open(3, 7)],
-        vec![data(3, b"after")],
-        vec![Record::Control(Control::Audit)],
-    ]
-}
-
 #[test]
 fn tasks_of_several_clients_answer_and_replicas_agree() {
-    let mut pair = Pair::new(blueprint(&platform(), PROGRAM, served(), LIMITS));
-    let outcomes: Vec<_> = session().iter().map(|records| pair.turn(records)).collect();
-    for outcome in &outcomes {
-        assert_eq!(exit_reason(outcome), None, "{:?}", lines(outcome));
-    }
-    assert_eq!(lines(&outcomes[0]), ["listening"]);
-    let listens = outcomes[0].effects.effects.iter().find(|effect| effect.entry.kind == EffectKind::Listen);
-    assert_eq!(listens.map(|effect| effect.entry.offset), Some(7));
-    let answers: Vec<Vec<u8>> = outcomes.iter().map(sent).collect();
-    assert_eq!(answers[2], b"hello");
-    assert_eq!(answers[3], b"againboth", "in the order of flows, not of records");
-    assert_eq!(answers[6], vec![7; 200_000]);
-    assert_eq!(answers[9], b"after");
-    assert!(outcomes[4].effects.effects.iter().any(|effect| effect.entry.kind == EffectKind::Finish));
+    let outcomes = serves_and_agrees(PROGRAM, served(), "listening");
     assert_eq!(lines(&outcomes[4]), ["ok ok"]);
-    assert_eq!(outcomes.last().unwrap().flows, 1);
 }
 
 #[test]
 fn a_replay_of_the_same_batches_gives_the_same_digests() {
-    let run = || {
-        let mut rig = Rig::new(blueprint(&platform(), PROGRAM, served(), LIMITS), 0);
-        let turns = session();
-        turns.iter().map(|records| (rig.turn(records).fuel, rig.replica.running_digest())).collect::<Vec<_>>()
-    };
-    assert_eq!(run(), run());
+    assert_eq!(replayed(PROGRAM, served()), replayed(PROGRAM, served()));
 }
 
 /// Many clients whose bytes come in an order that changes from turn to turn.
@@ -144,34 +105,12 @@ fn how_it_ends_is_told_alike_by_all_replicas() {
 
 #[test]
 fn it_is_not_saved_and_can_be_looked_at() {
-    let blueprint = blueprint(&platform(), PROGRAM, served(), LIMITS);
-    assert_eq!(blueprint.compiled.checkpointable, Err(vec![Reason::Component]));
-    let (mut one, mut two) = (Rig::new(blueprint.clone(), 0), Rig::new(blueprint, 1));
-    let turns = session();
-    for records in &turns[..4] {
-        one.turn(records);
-        two.turn(records);
-        drop(two.replica.look());
-        assert!(two.replica.capture().is_none());
-    }
-    for records in &turns[4..] {
-        assert_eq!(one.turn(records).votes, two.turn(records).votes, "nobody notices that it was looked at");
-    }
+    is_not_saved_and_can_be_looked_at(PROGRAM, served());
 }
 
 #[test]
 fn its_calls_are_told_in_words_and_change_nothing() {
-    let mut plain = Rig::new(blueprint(&platform(), PROGRAM, served(), LIMITS), 0);
-    let traced = platform().traced().unwrap();
-    let mut rig = Rig::new(blueprint(&traced, PROGRAM, served(), LIMITS), 0);
-    let calls: Arc<Mutex<Vec<HostCall>>> = Arc::default();
-    let sink = Arc::clone(&calls);
-    rig.replica.tell_calls(Some(Box::new(move |call| sink.lock().unwrap().push(call))));
-    for records in session() {
-        let (a, b) = (plain.turn(&records), rig.turn(&records));
-        assert_eq!((a.votes, a.fuel), (b.votes, b.fuel));
-    }
-    let told: Vec<String> = calls.lock().unwrap().iter().map(ToString::to_string).collect();
+    let told = told_calls(PROGRAM, served());
     for part in ["tcp-socket.create(Ipv4)", "tcp-socket.bind(", "tcp-socket.listen(", "[resource-drop](tcp-socket"] {
         assert!(told.iter().any(|call| call.contains(part)), "{part}: {told:#?}");
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod chunks;
+pub mod components;
 pub mod numbers;
 pub mod pieces;
 pub mod script;
