@@ -2,12 +2,16 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use refrain_engine::replica::RunLimits;
 use refrain_kernel::config::{GuestConfig, GuestPort};
 use refrain_kernel::fs::{Follow, OpenFlags, ROOT};
 use refrain_kernel::solo::{Preopen, Solo};
 use refrain_wire::{Control, Record, Serial};
 use support::components::{is_not_saved_and_can_be_looked_at, replayed, serves_and_agrees, told_calls};
+use support::numbers::Numbers;
+use support::seeds::seeds;
 use support::{LIMITS, Pair, Rig, blueprint, config, data, exit_reason, lines, open, platform, sent};
 
 const PROGRAM: &[u8] = include_bytes!("../../tests/guests/preview3/preview3.wasm");
@@ -60,6 +64,44 @@ fn a_crowd_of_clients_is_answered_alike_by_replicas_and_by_a_replay() {
     for (records, before) in turns.iter().zip(&outcomes) {
         let outcome = again.turn(records);
         assert_eq!((outcome.fuel, outcome.after), (before.fuel, before.after));
+    }
+}
+
+/// Clients come, send and leave in turns that are cut at random: each byte is answered in the turn that brings it.
+#[test]
+fn clients_are_answered_however_their_records_are_cut_into_turns() {
+    let program = blueprint(&platform(), PROGRAM, served(), LIMITS);
+    for seed in seeds(20) {
+        let mut numbers = Numbers(seed);
+        let mut rig = Rig::new(Arc::clone(&program), 0);
+        rig.turn(&[]);
+        let (mut connected, mut next) = (Vec::new(), 1);
+        for turn in 0..60 {
+            let (mut records, mut expected) = (Vec::new(), 0);
+            for _ in 0..numbers.below(40) {
+                match numbers.below(8) {
+                    0 | 1 if connected.len() < 30 => {
+                        records.push(open(next, 7));
+                        connected.push(next);
+                        next += 1;
+                    }
+                    2 if !connected.is_empty() => {
+                        let client = connected.swap_remove(numbers.below(connected.len() as u64) as usize);
+                        records.push(Record::Shutdown(Serial(client)));
+                    }
+                    3 if numbers.below(4) == 0 => records.push(Record::Control(Control::Audit)),
+                    _ if !connected.is_empty() => {
+                        let client = connected[numbers.below(connected.len() as u64) as usize];
+                        let bytes = vec![b'x'; 1 + numbers.below(20) as usize];
+                        expected += bytes.len();
+                        records.push(data(client, &bytes));
+                    }
+                    _ => {}
+                }
+            }
+            let outcome = rig.turn(&records);
+            assert_eq!(sent(&outcome).len(), expected, "seed {seed}, turn {turn}: {records:?}");
+        }
     }
 }
 

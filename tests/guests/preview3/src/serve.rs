@@ -1,7 +1,7 @@
 //! A server of the echo protocol: each connection is a task of its own.
 
 use wasip3::sockets::types::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, TcpSocket};
-use wasip3::wit_bindgen::StreamResult;
+use wasip3::wit_bindgen::{StreamResult, yield_async};
 use wasip3::{spawn, wit_stream};
 
 pub async fn serve(port: u16) {
@@ -12,6 +12,9 @@ pub async fn serve(port: u16) {
     println!("listening");
     while let Some(client) = clients.next().await {
         spawn(answer(client));
+        // Before 0.58 wit-bindgen polls what was spawned only when something else wakes the task
+        // (bytecodealliance/wit-bindgen, pull request 1608).
+        yield_async().await;
     }
 }
 
