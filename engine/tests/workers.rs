@@ -443,3 +443,38 @@ fn inline_workers_run_when_they_are_called_and_in_one_order() {
         assert!(turns.iter().all(|turn| turn.2 == turns[0].2 && turn.3 == (position < 3)));
     }
 }
+
+#[test]
+fn of_replicas_of_a_group_the_one_ahead_goes_on_and_none_falls_far_behind() {
+    let platform = Platform::new(None).expect("this machine runs x86-64-v2 code");
+    let log = Arc::new(Log::default());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    let sink = Arc::new(move |report| match report {
+        Report::Turn { id, .. } => telling.lock().push(id.seat.0),
+        other => panic!("{other:?}"),
+    });
+    let workers = Workers::inline(Arc::clone(&log) as Arc<dyn BatchSource>, sink, None, Box::new(|| ()));
+    let mut echo = group(&platform, 1, ECHO, LIMITS);
+    for seat in 0..3 {
+        let id = ReplicaId { group: GroupId(1), seat: Seat(seat), incarnation: Incarnation(1) };
+        workers.install(Replica::new(id, Arc::clone(&echo.blueprint)));
+    }
+    workers.work();
+    let mut seats_of = |count: usize| {
+        let batches: Vec<_> = (0..count).map(|_| Arc::new(echo.rig.batch(&[]))).collect();
+        log.batches.lock().extend(batches.iter().cloned());
+        workers.deliver(&batches);
+        workers.work();
+        std::mem::take(&mut *told.lock())
+    };
+    assert_eq!(seats_of(3), [0, 0, 0, 1, 1, 1, 2, 2, 2]);
+    let seats = seats_of(40);
+    let turns = |of: &[u8], seat| of.iter().filter(|one| **one == seat).count();
+    for until in 1..=seats.len() {
+        let [first, second, third] = [0, 1, 2].map(|seat| turns(&seats[..until], seat));
+        assert!(first >= second && second >= third, "{seats:?}");
+    }
+    let last_of_first = seats.iter().rposition(|seat| *seat == 0).expect("it had turns");
+    assert_eq!(turns(&seats[..last_of_first], 2), 40 - 15, "{seats:?}");
+}

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use refrain_wire::Position;
+
 use super::life::Life;
 use crate::replica::{Flip, Replica, TurnBatch};
 
@@ -35,6 +37,11 @@ impl Slot {
             self.waiting.clear();
         }
         self.waiting.push_back(Arc::clone(batch));
+    }
+
+    /// How far the replica is: its position, and whether it is in the turn after it.
+    pub(crate) fn progress(&self) -> (Option<Position>, bool) {
+        (self.replica.as_ref().map(|replica| replica.position()), self.in_turn.is_some())
     }
 
     /// Whether there is something to do here.

@@ -1,5 +1,9 @@
-//! One worker: turns of the replicas that are its own, one turn of each in rotation.
+//! One worker: turns of the replicas that are its own, one of each group in rotation.
+//!
+//! Of two replicas of a group that have something to do the one that is ahead goes on, until it is as far as it can be:
+//! in rotation both would be done when both are, and a client is answered when the first few agree.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +18,9 @@ use crate::replica::{Heir, Progress, Replica, ReplicaId, Retired, TurnBatch};
 
 /// How often a guest may yield in one turn before the turn goes on in the background: after about 3 ms.
 const YIELDS_IN_FOREGROUND: u32 = 8;
+
+/// Batches that wait for a replica from which on it goes on beside the one of its group that is ahead of it.
+const MAX_BEHIND: usize = 16;
 
 pub(crate) struct Worker {
     index: usize,
@@ -51,11 +58,24 @@ impl Worker {
             }
             self.command(command);
         }
-        let ready: Vec<ReplicaId> = self.slots.iter().filter(|(_, slot)| slot.is_ready()).map(|(id, _)| *id).collect();
-        for id in ready {
+        for id in self.next_steps() {
             self.step(id);
         }
         true
+    }
+
+    /// The replicas to go on with: of each group the one that is ahead, as its clients wait for the first that agree,
+    /// and those that are far behind it.
+    fn next_steps(&self) -> Vec<ReplicaId> {
+        let ready: Vec<(ReplicaId, &Slot)> =
+            self.slots.iter().filter(|(_, slot)| slot.is_ready()).map(|(id, slot)| (*id, slot)).collect();
+        let mut next = Vec::with_capacity(ready.len());
+        for group in ready.chunk_by(|(one, _), (other, _)| one.group == other.group) {
+            let ahead = group.iter().max_by_key(|(id, slot)| (slot.progress(), Reverse(id.seat))).map(|(id, _)| *id);
+            let due = group.iter().filter(|(id, slot)| Some(*id) == ahead || slot.waiting.len() >= MAX_BEHIND);
+            next.extend(due.map(|(id, _)| *id));
+        }
+        next
     }
 
     /// Whether no replica has anything to do here.
