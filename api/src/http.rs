@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::LimitStatus;
+
 /// The front end and what it sends requests to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpStatus {
@@ -65,6 +67,35 @@ pub struct HttpServiceStatus {
     /// Who answers, of a stateless one: this node and others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<HttpUpstreamStatus>,
+}
+
+/// Everything about one stateless service, as one node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpDetail {
+    /// The node that answers.
+    pub node: u64,
+    /// `namespace/name`.
+    pub service: String,
+    /// Where the node's front end listens, as URLs.
+    pub listens: Vec<String>,
+    /// Its versions, wherever they run.
+    pub versions: Vec<HttpVersionDetail>,
+    /// What of it cannot be served here, and why.
+    pub problems: Vec<HttpProblem>,
+}
+
+/// Everything about one version of a stateless service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpVersionDetail {
+    /// What the status of the server says of it.
+    #[serde(flatten)]
+    pub status: HttpServiceStatus,
+    /// The path that is asked whether it is well; absent when it is not asked.
+    pub health: Option<String>,
+    /// Where it may send requests, as the manifest writes it; empty is nowhere.
+    pub outgoing: Vec<String>,
+    /// Its limits, as the manifest has them: `instances` counts those of this node.
+    pub limits: Vec<LimitStatus>,
 }
 
 /// One that answers requests for a version of a service, as this node's front end sees it.

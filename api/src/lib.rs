@@ -25,7 +25,10 @@ pub use forensics::{
     FORENSIC_REPORT_FILE, FORENSICS_FOLDER, ForensicCheckpoint, ForensicEngine, ForensicHost, ForensicReport,
     ForensicState,
 };
-pub use http::{Deploy, HttpProblem, HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus, Weights};
+pub use http::{
+    Deploy, HttpDetail, HttpProblem, HttpServiceStatus, HttpStatus, HttpUpstreamState, HttpUpstreamStatus,
+    HttpVersionDetail, Weights,
+};
 pub use service::{
     CheckpointStatus, GUEST_LINE_BYTES_KEPT, GUEST_LINES_KEPT, GuestLine, GuestLines, LimitStatus, ServiceDetail,
 };

@@ -27,6 +27,8 @@ pub const BUNDLE: &str = "/v1/bundles/{digest}";
 pub const UPGRADE: &str = "/v1/services/{namespace}/{name}/upgrade";
 /// `POST` [`crate::Deploy`]: runs a version of a stateless service on this node. Answers [`crate::HttpStatus`].
 pub const DEPLOY: &str = "/v1/http/deploy";
+/// `GET`: [`crate::HttpDetail`].
+pub const HTTP_SERVICE: &str = "/v1/http/services/{namespace}/{name}";
 /// `POST` [`crate::Weights`]: shifts requests between versions. Answers [`crate::HttpStatus`].
 pub const WEIGHTS: &str = "/v1/http/services/{namespace}/{name}/weights";
 /// `DELETE`: sends a version no more requests and ends it. Answers [`crate::HttpStatus`].

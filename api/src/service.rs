@@ -30,13 +30,13 @@ pub struct ServiceDetail {
 /// A limit of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitStatus {
-    /// Its key in `[limits]`.
+    /// Its key in `[limits]`; of `[http]` with the table, as `http.instances`.
     pub name: String,
     /// `bytes`, `count`, `fuel` or `milliseconds`.
     pub unit: String,
     /// The limit; absent when it is off.
     pub limit: Option<u64>,
-    /// What is used of it, by the replica of this node that is farthest; absent where nobody counts it.
+    /// What is used of it, by the replica of this node that is farthest, or its instances; absent where nobody counts it.
     pub used: Option<u64>,
 }
 

@@ -1,8 +1,8 @@
 //! The JSON of the API is fixed: golden texts, and what happens with words of a later version.
 
 use refrain_api::{
-    Appended, CorruptReplica, ErrorBody, ErrorCode, GuestLines, KillReplica, PreparationStep, SeatState, ServiceDetail,
-    Status, UpgradeState, UpgradeStatus,
+    Appended, CorruptReplica, ErrorBody, ErrorCode, GuestLines, HttpDetail, KillReplica, PreparationStep, SeatState,
+    ServiceDetail, Status, UpgradeState, UpgradeStatus,
 };
 
 #[test]
@@ -16,6 +16,13 @@ fn the_status_is_golden() {
 fn the_description_of_a_service_is_golden() {
     let golden = include_str!("service.json");
     let detail: ServiceDetail = serde_json::from_str(golden).unwrap();
+    assert_eq!(format!("{}\n", serde_json::to_string_pretty(&detail).unwrap()), golden);
+}
+
+#[test]
+fn the_description_of_a_stateless_service_is_golden() {
+    let golden = include_str!("http-service.json");
+    let detail: HttpDetail = serde_json::from_str(golden).unwrap();
     assert_eq!(format!("{}\n", serde_json::to_string_pretty(&detail).unwrap()), golden);
 }
 

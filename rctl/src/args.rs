@@ -15,7 +15,7 @@ use crate::sequencer::Of;
 const EXAMPLES: &str = "\
 Examples:
   rctl status
-  rctl status -o json
+  rctl status --json
   rctl new --lang rust my-service
   rctl check image-server.wasm
   rctl service init my-service
@@ -28,9 +28,12 @@ in $XDG_RUNTIME_DIR/refrain or /tmp/refrain-<uid>.
 
 Exit codes: 0 done, 1 failed or cannot run, 2 wrong usage.";
 
+const TIMEOUT: Duration = Duration::from_secs(30);
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// Look at and act on a Refrain server.
 #[derive(Debug, Parser)]
-#[command(name = "rctl", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "rctl", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 100)]
 pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
@@ -39,11 +42,14 @@ pub struct Arguments {
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Options {
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    pub output: Format,
+    output: Format,
+    /// The same as -o json
+    #[arg(long, global = true)]
+    json: bool,
     /// Address and port of the server's admin API
     #[arg(long, global = true, env = "REFRAIN_SERVER", value_name = "ADDRESS", value_parser = address)]
     pub server: Option<String>,
@@ -54,22 +60,44 @@ pub struct Options {
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// How long an answer may take
-    #[arg(long, global = true, default_value = "30s", value_parser = duration, value_name = "TIME")]
-    pub timeout: Duration,
+    ///
+    /// [default: 30s; 10m for `service deploy` and `service dev`, which have a component compiled first]
+    #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
+    timeout: Option<Duration>,
+}
+
+impl Options {
+    /// How results are printed.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
+
+    /// How long an answer may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(TIMEOUT)
+    }
+
+    /// The same of a command that has something compiled first: tens of seconds for a component with an engine in it, or
+    /// minutes on a busy machine.
+    pub fn patient(mut self) -> Self {
+        self.timeout = self.timeout.or(Some(COMPILE_TIMEOUT));
+        self
+    }
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show the server, its services and their seats
-    #[command(after_help = "Examples:\n  rctl status\n  rctl status -o json | jq '.services[].position'")]
+    #[command(after_help = "Examples:\n  rctl status\n  rctl status --json | jq '.services[].position'")]
     Status,
     /// Make a project of an HTTP service: sources that greet, echo and build, and a service.toml
     #[command(
         after_help = "Examples:\n  rctl new --lang rust hello\n  rctl new --lang c hello --dir services/hello\n  \
         rctl new --lang rust hello --sdk ../refrain/sdk/rust\n\n\
-        Then, in the folder: `rctl service build`, `refrain up .`, `curl http://127.0.0.1:8000/`. Nothing is fetched and\n\
-        nothing is overwritten: the folder must be empty or not there. A project in Rust has a copy of refrain-sdk in it\n\
-        and depends on published crates beside it; with --sdk it uses the SDK in that folder."
+        Then, in the folder: `rctl service build`, `refrain up .`, `curl http://127.0.0.1:8000/`. Nothing is \
+        fetched and nothing is overwritten: the folder must be empty or not there. A project in Rust has a \
+        copy of refrain-sdk in it and depends on published crates beside it; with --sdk it uses the SDK in \
+        that folder."
     )]
     New {
         /// What it is written in
@@ -87,22 +115,23 @@ pub enum Command {
     /// Tell whether a module can run, what it needs, what is missing and why, and what its manifest does not allow
     #[command(after_help = "Examples:\n  rctl check image-server.wasm\n  rctl check image-server\n  \
         rctl check image-server --json\n\n\
-        A folder is checked as a service: the module that its service.toml names, and what the manifest allows of what\n\
-        the module needs. Needs no server. Exit code 1 when the module cannot run; warnings alone are no failure.")]
+        A folder is checked as a service: the module that its service.toml names, and what the manifest allows \
+        of what the module needs. Needs no server. Exit code 1 when the module cannot run; warnings alone are \
+        no failure.")]
     Check {
         /// The Wasm module, or the folder of a service
         #[arg(value_name = "MODULE|FOLDER")]
         module: PathBuf,
-        /// The same as -o json
-        #[arg(long)]
-        json: bool,
     },
     /// Write a service's manifest, or act on a running service
+    #[command(after_help = "Examples:\n  rctl service init my-service\n  rctl service show image-server\n  \
+        rctl service dev ./hello\n\nReplicated services have replicas, seats and an agreement; stateless ones have versions and weights.")]
     Service {
         #[command(subcommand)]
         command: ServiceCommand,
     },
     /// Show and change the members of the log, of each shard's where there are several
+    #[command(after_help = "Examples:\n  rctl sequencer list\n  rctl sequencer add 2 127.0.0.1:7102")]
     Sequencer {
         #[command(subcommand)]
         command: SequencerCommand,
@@ -114,6 +143,8 @@ pub enum Command {
         Needs no server, and its program `refrain` to do it. Exit code 1 when something differs.")]
     Replay(Replay),
     /// Show what a node kept of replicas that diverged
+    #[command(after_help = "Examples:\n  rctl forensics list --data-dir data1\n  \
+        rctl forensics show kv-server/1200-seat2 --data-dir data1")]
     Forensics {
         #[command(subcommand)]
         command: ForensicsCommand,
@@ -129,12 +160,11 @@ pub enum Command {
         /// How many batches; the newest
         #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=4096))]
         last: u32,
-        /// The same as -o json
-        #[arg(long)]
-        json: bool,
     },
     /// Print a completion script
-    #[command(after_help = "Example:\n  rctl completion bash > ~/.local/share/bash-completion/completions/rctl")]
+    #[command(after_help = "Examples:\n  rctl completion bash > ~/.local/share/bash-completion/completions/rctl\n  \
+        rctl completion zsh > ~/.zfunc/_rctl          with fpath=(~/.zfunc $fpath) before compinit\n  \
+        rctl completion fish > ~/.config/fish/completions/rctl.fish")]
     Completion {
         /// The shell
         shell: Shell,
@@ -213,9 +243,9 @@ pub enum ServiceCommand {
     /// Build a service's module and make its guests savable in checkpoints, with binaryen's wasm-opt
     #[command(after_help = "Examples:\n  rctl service build my-service\n  rctl service build my-service --check\n  \
         rctl service build my-service --wasm-opt /opt/binaryen/bin/wasm-opt\n\n\
-        Runs build.command of service.toml, if there is one, and instruments what it makes. wasm-opt is looked for in\n\
-        PATH and in folders node_modules from the service's upwards. Exit code 1 when the module cannot run, or is\n\
-        not instrumented for want of wasm-opt.")]
+        Runs build.command of service.toml, if there is one, and instruments what it makes. wasm-opt is looked \
+        for in PATH and in folders node_modules from the service's upwards. Exit code 1 when the module cannot \
+        run, or is not instrumented for want of wasm-opt.")]
     Build {
         /// Folder of the service
         #[arg(default_value = ".")]
@@ -228,7 +258,7 @@ pub enum ServiceCommand {
         wasm_opt: Option<PathBuf>,
     },
     /// Show everything about one service: bundle, ports, seats, readiness, limits and what is used of them
-    #[command(after_help = "Examples:\n  rctl service show image-server\n  rctl service show image-server -o json")]
+    #[command(after_help = "Examples:\n  rctl service show image-server\n  rctl service show image-server --json")]
     Show {
         /// The service: namespace/name, or the name alone when it is unique
         name: String,
@@ -236,9 +266,9 @@ pub enum ServiceCommand {
     /// Show the lines that a service's guest wrote, as this node's proxy released them since it started
     #[command(
         after_help = "Examples:\n  rctl service logs image-server\n  rctl service logs image-server --lines 20 --follow\n  \
-        rctl service logs image-server --follow -o json | jq .line\n\n\
-        The lines are agreed, so all seats have the same ones. A node keeps the newest 10,000 of each service, at most\n\
-        1 MiB. With --follow and -o json each line is an object of its own."
+        rctl service logs image-server --follow --json | jq .line\n\n\
+        The lines are agreed, so all seats have the same ones. A node keeps the newest 10,000 of each service, \
+        at most 1 MiB. With --follow and --json each line is an object of its own."
     )]
     Logs {
         /// The service: namespace/name, or the name alone when it is unique
@@ -293,8 +323,9 @@ pub enum ServiceCommand {
     },
     /// Run another version of a service: all replicas switch at one position, files stay, connections are reset
     #[command(after_help = "Example:\n  rctl service upgrade image-server ./image-server-2\n\n\
-        Every engine fetches and compiles the module first. A module that does not start (it ends, or waits before it\n\
-        listens on its ports) is rolled back on all replicas, and the former version goes on. Exit code 1 then.")]
+        Every engine fetches and compiles the module first. A module that does not start (it ends, or waits \
+        before it listens on its ports) is rolled back on all replicas, and the former version goes on. Exit \
+        code 1 then.")]
     Upgrade {
         /// The service: namespace/name, or the name alone when it is unique
         name: String,
@@ -313,7 +344,9 @@ pub enum ServiceCommand {
         weight: Option<u16>,
     },
     /// Build a stateless service and run it, again whenever its files change; requests under way are not dropped
-    #[command(after_help = "Example:\n  refrain up &\n  rctl service dev ./hello")]
+    #[command(after_help = "Example:\n  refrain up &\n  rctl service dev ./hello\n\n\
+        Not looked at are hidden files, what the build makes by service.toml, and folders called target, out, \
+        dist, build, node_modules or __pycache__: a build that writes elsewhere is built again for ever.")]
     Dev {
         /// Folder with the service.toml
         dir: PathBuf,
@@ -424,6 +457,28 @@ mod tests {
     #[test]
     fn the_arguments_do_not_contradict_each_other() {
         Arguments::command().debug_assert();
+    }
+
+    /// A command with all that is below it.
+    fn with_all_below(command: &clap::Command) -> Vec<clap::Command> {
+        let below = command.get_subcommands().filter(|of| of.get_name() != "help");
+        std::iter::once(command.clone()).chain(below.flat_map(with_all_below)).collect()
+    }
+
+    #[test]
+    fn every_help_has_an_example_and_no_line_that_is_wider_than_100_columns() {
+        let mut root = Arguments::command();
+        root.build();
+        for mut command in with_all_below(&root) {
+            let (name, after) = (command.get_name().to_owned(), command.get_after_help().map(ToString::to_string));
+            let after = after.unwrap_or_else(|| panic!("{name} has no example"));
+            assert!(after.contains("Example") && after.contains("  rctl "), "{name}: {after}");
+            let help = command.render_long_help().to_string();
+            // Paragraphs are broken where the terminal ends; examples would be torn.
+            for line in help.lines().chain(after.lines().filter(|line| line.starts_with("  "))) {
+                assert!(line.chars().count() <= 100, "{name}: {line}");
+            }
+        }
     }
 
     #[test]

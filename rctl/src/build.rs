@@ -118,7 +118,9 @@ impl Making {
 /// The manifest in a folder.
 pub(crate) fn read_manifest(dir: &Path) -> Result<Manifest, RctlError> {
     let path = dir.join(MANIFEST_FILE);
-    let text = String::from_utf8_lossy(&read(&path, MANIFEST_BYTES_MAX)?).into_owned();
+    let text = String::from_utf8(read(&path, MANIFEST_BYTES_MAX)?);
+    let at = |error: std::string::FromUtf8Error| error.utf8_error().valid_up_to();
+    let text = text.map_err(|error| RctlError::NotUtf8 { path: path.clone(), at: at(error) })?;
     Manifest::parse(&text).map_err(|faults| RctlError::Manifest { path, faults })
 }
 

@@ -41,11 +41,11 @@ impl Client {
             .proxy(None)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT.min(options.timeout)))
-            .timeout_global(Some(options.timeout))
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(options.timeout())))
+            .timeout_global(Some(options.timeout()))
             .user_agent(concat!("rctl/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { endpoint: find(&query)?, agent: config.new_agent(), timeout: options.timeout })
+        Ok(Self { endpoint: find(&query)?, agent: config.new_agent(), timeout: options.timeout() })
     }
 
     /// Address and port of the server.

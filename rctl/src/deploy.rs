@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use refrain_api::{Deploy, HttpStatus, StoredBundle, Weights, paths};
-use refrain_service::{Bundle, Name};
+use refrain_service::Bundle;
 
 use crate::client::Client;
 use crate::error::RctlError;
 use crate::output::Output;
-use crate::{service, status};
+use crate::resolve::{explained, resolve};
+use crate::status;
 
 /// Sends a service and has it run.
 pub fn run(client: &Client, dir: &Path, weight: Option<u16>) -> Result<Output, RctlError> {
@@ -22,26 +23,23 @@ pub fn run(client: &Client, dir: &Path, weight: Option<u16>) -> Result<Output, R
 
 /// Shifts requests between versions.
 pub fn weigh(client: &Client, name: &str, weights: Vec<(String, u16)>) -> Result<Output, RctlError> {
-    let (namespace, name) = resolve(client, name)?;
-    let path = paths::of_service(paths::WEIGHTS, namespace.as_str(), name.as_str());
-    let status = client.post(&path, &Weights { weights: weights.into_iter().collect() })?;
-    Ok(output(status, &format!("{namespace}/{name}")))
+    const COMMAND: &str = "service weights";
+    let service = resolve(client, name, COMMAND)?;
+    let path = paths::of_service(paths::WEIGHTS, service.0.as_str(), service.1.as_str());
+    let asked = client.post(&path, &Weights { weights: weights.into_iter().collect() });
+    Ok(output(explained(client, &service, COMMAND, asked)?, &format!("{}/{}", service.0, service.1)))
 }
 
 /// Ends a version.
 pub fn remove(client: &Client, name: &str, version: &str) -> Result<Output, RctlError> {
-    let (namespace, name) = resolve(client, name)?;
-    let status = client.delete(&paths::of_release(namespace.as_str(), name.as_str(), version))?;
-    Ok(output(status, &format!("{namespace}/{name}")))
-}
-
-/// `namespace/name` as it is; a name alone by asking the server which stateless service has it.
-fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
-    service::among(given, || Ok(service::stateless(&client.status()?.http.unwrap_or_default())))
+    const COMMAND: &str = "service remove";
+    let service = resolve(client, name, COMMAND)?;
+    let asked = client.delete(&paths::of_release(service.0.as_str(), service.1.as_str(), version));
+    Ok(output(explained(client, &service, COMMAND, asked)?, &format!("{}/{}", service.0, service.1)))
 }
 
 /// The versions of one service.
-pub fn output(mut status: HttpStatus, service: &str) -> Output {
+fn output(mut status: HttpStatus, service: &str) -> Output {
     status.services.retain(|of| of.service == service);
     let shown = status.clone();
     Output::value(&status, move |colour| status::http(&shown, colour))

@@ -11,12 +11,12 @@ use refrain_service::HostPath;
 use crate::client::Client;
 use crate::error::RctlError;
 use crate::output::Output;
-use crate::{build, deploy};
+use crate::{build, deploy, resolve};
 
 /// Between two looks at the files.
 const PACE: Duration = Duration::from_millis(300);
 /// Folders whose files are made, not written.
-const MADE: [&str; 4] = ["target", "node_modules", "__pycache__", "build"];
+const MADE: [&str; 6] = ["target", "out", "dist", "build", "node_modules", "__pycache__"];
 /// Most files that are looked at.
 const MAX_FILES: usize = 20_000;
 
@@ -25,6 +25,10 @@ type Seen = BTreeMap<PathBuf, (SystemTime, u64)>;
 
 /// Goes on until it is interrupted.
 pub fn run(client: &Client, dir: &Path, wasm_opt: Option<PathBuf>) -> Result<Output, RctlError> {
+    let manifest = build::read_manifest(dir)?;
+    if manifest.mode == refrain_service::Mode::Replicated {
+        return Err(resolve::of_replicated(&format!("{}/{}", manifest.id.namespace, manifest.id.name), "service dev"));
+    }
     let mut seen = None;
     loop {
         let now = look(dir);
@@ -86,12 +90,12 @@ mod tests {
     fn sources_are_looked_at_and_what_is_made_of_them_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
-        for path in ["src", "target", "node_modules/x"] {
+        for path in ["src", "target", "out", "node_modules/x"] {
             fs::create_dir_all(at(path)).unwrap();
         }
         let manifest = "name = \"a\"\nversion = \"1.0.0\"\nmodule = \"a.wasm\"\n[build]\noutput = \"out.wasm\"\n";
         fs::write(at("service.toml"), manifest).unwrap();
-        for path in ["src/lib.rs", "a.wasm", "out.wasm", "target/x", "node_modules/x/y", ".hidden"] {
+        for path in ["src/lib.rs", "a.wasm", "out.wasm", "target/x", "out/try.c", "node_modules/x/y", ".hidden"] {
             fs::write(at(path), "1").unwrap();
         }
         let before = look(folder.path());

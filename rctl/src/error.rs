@@ -8,6 +8,16 @@ use refrain_api::discovery::FindError;
 use refrain_instrument::InstrumentError;
 use refrain_service::{Faults, LoadError, NameError};
 
+use crate::resolve::Mode;
+
+/// The services that a command is for which is not for those of this mode.
+fn other(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Replicated => "stateless ones",
+        Mode::Stateless => "replicated ones",
+    }
+}
+
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RctlError {
@@ -27,12 +37,21 @@ pub enum RctlError {
     Api(ErrorBody),
     #[error("no service is called {name}; there are: {known}")]
     NoService { name: String, known: String },
+    #[error(
+        "{service} is a {mode} service, and `rctl {command}` is for {}; for {service} there are: {commands}",
+        other(*mode)
+    )]
+    OtherMode { service: String, mode: Mode, command: &'static str, commands: String },
+    #[error("{service} has no [[routes]], so the front end sends it no requests{instead}")]
+    NoRoute { service: String, instead: String },
+    #[error("{service} is not served: {reason}")]
+    NotServed { service: String, reason: String },
+    #[error("the front end listens nowhere in clear; it listens at {listens}")]
+    NotInClear { listens: String },
     #[error("{name} is not unique, say which: {candidates}")]
     Ambiguous { name: String, candidates: String },
     #[error("{name:?} is no name of a service, expected namespace/name or name")]
     ServiceName { name: String, source: NameError },
-    #[error("node {node} has no spans{of}: {why}")]
-    NoTrace { node: u64, of: String, why: String },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {}", path.display())]
@@ -51,6 +70,8 @@ pub enum RctlError {
     OtherService { path: PathBuf, found: String, wanted: String },
     #[error("{} has {faults}", path.display())]
     Manifest { path: PathBuf, faults: Faults },
+    #[error("{} is not UTF-8: byte {at} cannot be read", path.display())]
+    NotUtf8 { path: PathBuf, at: usize },
     #[error("no answer from {url}: {reason}")]
     Invoke { url: String, reason: String },
     #[error("build.command failed ({status}): {command}")]
@@ -106,8 +127,11 @@ impl RctlError {
             Self::NotRefrain { .. } => "not-refrain",
             Self::Unauthorized { body, .. } | Self::Api(body) => body.code.as_str(),
             Self::NoService { .. } => "service-not-found",
+            Self::OtherMode { .. } => "other-mode",
+            Self::NoRoute { .. } => "no-route",
+            Self::NotServed { .. } => "not-served",
+            Self::NotInClear { .. } => "not-in-clear",
             Self::Ambiguous { .. } => "ambiguous-name",
-            Self::NoTrace { .. } => "no-trace",
             Self::ServiceName { .. } | Self::FolderName { .. } => "bad-name",
             Self::Read { .. } => "cannot-read",
             Self::Write { .. } => "cannot-write",
@@ -117,7 +141,7 @@ impl RctlError {
             Self::Exists { .. } => "exists",
             Self::NotEmpty { .. } => "not-empty",
             Self::NoSdk => "wrong-usage",
-            Self::Manifest { .. } => "bad-manifest",
+            Self::Manifest { .. } | Self::NotUtf8 { .. } => "bad-manifest",
             Self::Invoke { .. } => "no-answer",
             Self::Command { .. } | Self::NoShell { .. } => "build-failed",
             Self::TooLarge { .. } => "too-large",

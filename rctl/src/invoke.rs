@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use refrain_api::{HttpServiceStatus, HttpStatus};
+use refrain_api::{HttpServiceStatus, ServiceStatus, Status};
 use serde::Serialize;
 use ureq::Agent;
 use ureq::http::{Request, Uri};
@@ -11,6 +11,7 @@ use crate::args::Invocation;
 use crate::client::Client;
 use crate::error::RctlError;
 use crate::output::Output;
+use crate::resolve::no_service;
 use crate::table::printable;
 
 /// Most bytes of an answer's body.
@@ -27,8 +28,7 @@ struct Answered {
 
 /// Sends it.
 pub fn run(client: &Client, invocation: &Invocation) -> Result<Output, RctlError> {
-    let http = client.status()?.http.unwrap_or_default();
-    let url = url(&http, invocation)?;
+    let url = url(&client.status()?, invocation)?;
     let failed = |reason: String| RctlError::Invoke { url: url.clone(), reason };
     let uri: Uri = url.parse().map_err(|error| failed(format!("not a URL: {error}")))?;
     let body = body(&invocation.data)?;
@@ -65,24 +65,50 @@ pub fn run(client: &Client, invocation: &Invocation) -> Result<Output, RctlError
 }
 
 /// Where the service's first route leads, and the rest of the path.
-fn url(http: &HttpStatus, invocation: &Invocation) -> Result<String, RctlError> {
-    let name = invocation.name.as_str();
-    let is_it =
-        |service: &&HttpServiceStatus| service.service == name || service.service.rsplit('/').next() == Some(name);
-    let known = || {
-        let mut known: Vec<&str> = http.services.iter().map(|service| service.service.as_str()).collect();
-        known.dedup();
-        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-    };
-    let service = http.services.iter().find(is_it);
-    let service = service.ok_or_else(|| RctlError::NoService { name: name.to_owned(), known: known() })?;
-    let base = http.listens.iter().find(|url| url.starts_with("http://"));
-    let (Some(base), Some(route)) = (base, service.routes.first()) else {
-        let reason = "it has no route, or the front end does not listen in clear".to_owned();
-        return Err(RctlError::Invoke { url: name.to_owned(), reason });
-    };
+fn url(status: &Status, invocation: &Invocation) -> Result<String, RctlError> {
+    let service = find(status, &invocation.name)?;
+    let listens = status.http.iter().flat_map(|http| &http.listens);
+    let in_clear = listens.clone().find(|url| url.starts_with("http://"));
+    let base = in_clear.ok_or_else(|| RctlError::NotInClear { listens: listed(listens.cloned()) })?;
+    let no_route = || RctlError::NoRoute { service: service.service.clone(), instead: String::new() };
+    let route = service.routes.first().ok_or_else(no_route)?;
     let path = route.find('/').map_or("/", |at| &route[at..]).trim_end_matches("...").trim_end_matches('/');
     Ok(format!("{base}{path}/{}", invocation.path.trim_start_matches('/')))
+}
+
+/// What the front end sends requests to under this name: a stateless service, or a replicated one by its routed port.
+fn find<'a>(status: &'a Status, name: &str) -> Result<&'a HttpServiceStatus, RctlError> {
+    let is_called = |of: &str| of == name || of.rsplit('/').next() == Some(name);
+    let over_http = status.http.iter().flat_map(|http| &http.services);
+    if let Some(found) = over_http.clone().find(|of| is_called(&of.service)) {
+        return Ok(found);
+    }
+    if let Some(replicated) = status.services.iter().find(|of| is_called(plain(&of.name))) {
+        let is_port_of =
+            |of: &str| replicated.ports.iter().any(|port| of == format!("{}-{}", plain(&replicated.name), port.name));
+        let routed = over_http.clone().find(|of| !of.stateless && is_port_of(&of.service));
+        return routed.ok_or_else(|| no_route(replicated));
+    }
+    let mut problems = status.http.iter().flat_map(|http| &http.problems);
+    Err(match problems.find(|problem| is_called(plain(&problem.service))) {
+        Some(problem) => RctlError::NotServed { service: problem.service.clone(), reason: problem.reason.clone() },
+        None => no_service(name, status),
+    })
+}
+
+fn plain(name: &str) -> &str {
+    name.split('@').next().unwrap_or_default()
+}
+
+fn no_route(service: &ServiceStatus) -> RctlError {
+    let ports = service.ports.iter().map(|port| format!("{} at {}", port.name, port.listen));
+    let instead = format!("; its clients connect to {}", listed(ports));
+    RctlError::NoRoute { service: plain(&service.name).to_owned(), instead }
+}
+
+fn listed(all: impl Iterator<Item = String>) -> String {
+    let all: Vec<String> = all.collect();
+    if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
 }
 
 /// The text itself, or `@FILE`.
@@ -115,14 +141,21 @@ pub fn header(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use refrain_api::{HttpProblem, HttpStatus};
 
-    fn status(route: &str) -> HttpStatus {
+    fn status(route: &str) -> Status {
         let service = serde_json::json!({
             "service": "a/web", "version": "1.0.0", "stateless": true, "weight": 100, "routes": [route],
             "in_flight": 0, "answers": [0, 0, 0, 0, 0]
         });
-        let service = serde_json::from_value(service).unwrap();
-        HttpStatus { listens: vec!["http://127.0.0.1:8000".into()], services: vec![service], ..HttpStatus::default() }
+        let mut status: Status = serde_json::from_str(include_str!("../../api/tests/status.json")).unwrap();
+        status.http = Some(HttpStatus {
+            listens: vec!["http://127.0.0.1:8000".into()],
+            services: vec![serde_json::from_value(service).unwrap()],
+            problems: vec![HttpProblem { service: "a/broken@1.0.0".into(), reason: "it is no component".into() }],
+            ..HttpStatus::default()
+        });
+        status
     }
 
     fn of(name: &str, path: &str) -> Invocation {
@@ -140,6 +173,36 @@ mod tests {
         ] {
             assert_eq!(url(&status(route), &of("web", path)).unwrap(), wanted);
         }
-        assert!(matches!(url(&status("*/..."), &of("other", "")), Err(RctlError::NoService { .. })));
+    }
+
+    #[test]
+    fn a_replicated_service_is_reached_by_its_routed_port_alone() {
+        let mut status = status("*/...");
+        let told = url(&status, &of("image-server", "/")).unwrap_err().told();
+        let expected = "examples/image-server has no [[routes]], so the front end sends it no requests; \
+                        its clients connect to http at ";
+        assert!(told.starts_with(expected), "{told}");
+        let http = status.http.as_mut().unwrap();
+        let routed = HttpServiceStatus {
+            service: "examples/image-server-http".into(),
+            stateless: false,
+            routes: vec!["*/kv/...".into()],
+            ..http.services[0].clone()
+        };
+        http.services.push(routed);
+        assert_eq!(url(&status, &of("examples/image-server", "x")).unwrap(), "http://127.0.0.1:8000/kv/x");
+    }
+
+    #[test]
+    fn what_is_not_served_is_told_with_the_reason() {
+        let told = |status: &Status, name: &str| url(status, &of(name, "")).unwrap_err().told();
+        let mut status = status("*/...");
+        assert_eq!(told(&status, "broken"), "a/broken@1.0.0 is not served: it is no component");
+        assert!(told(&status, "other").starts_with("no service is called other; there are: "));
+        status.http.as_mut().unwrap().listens = vec!["https://127.0.0.1:8443".into()];
+        assert_eq!(
+            told(&status, "web"),
+            "the front end listens nowhere in clear; it listens at https://127.0.0.1:8443"
+        );
     }
 }

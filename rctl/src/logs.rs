@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::error::RctlError;
 use crate::human::{count, moment};
 use crate::output::{Format, Output};
-use crate::service::resolve_any;
+use crate::resolve::{explained, resolve};
 use crate::table::printable;
 
 /// How long `--follow` waits before it asks again when nothing has come.
@@ -20,9 +20,11 @@ const AT_ONCE: usize = 1_000;
 
 /// Shows the newest lines; with `follow` also those that come, until it is interrupted.
 pub fn run(client: &Client, name: &str, lines: usize, follow: bool, format: Format) -> Result<Output, RctlError> {
-    let (namespace, name) = resolve_any(client, name)?;
-    let ask = |after, lines| client.get::<GuestLines>(&paths::of_logs(namespace.as_str(), name.as_str(), after, lines));
-    let newest = ask(None, lines)?;
+    const COMMAND: &str = "service logs";
+    let service = resolve(client, name, COMMAND)?;
+    let path = |after, lines| paths::of_logs(service.0.as_str(), service.1.as_str(), after, lines);
+    let ask = |after, lines| client.get::<GuestLines>(&path(after, lines));
+    let newest = explained(client, &service, COMMAND, ask(None, lines))?;
     if !follow {
         return Ok(Output::value(&newest.clone(), move |_| text(&newest)));
     }

@@ -17,6 +17,7 @@ mod logs;
 mod new;
 mod output;
 mod replay;
+mod resolve;
 mod sequencer;
 mod service;
 mod show;
@@ -37,8 +38,7 @@ use sequencer::Change;
 
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
-    let asked_json = matches!(arguments.command, Command::Trace { json: true, .. } | Command::Check { json: true, .. });
-    let format = if asked_json { Format::Json } else { arguments.options.output };
+    let format = arguments.options.format();
     match run(arguments.command, &arguments.options) {
         Ok(output) => output.print(format),
         Err(error) => {
@@ -59,7 +59,7 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
             Ok(status::output(&status, client.address()))
         }
         Command::New { lang, name, dir, sdk } => new::run(lang, &name, dir.as_deref(), sdk.as_deref()),
-        Command::Check { module, .. } => check::run(&module),
+        Command::Check { module } => check::run(&module),
         Command::Service { command } => run_service(command, options),
         Command::Sequencer { command } => {
             let client = Client::find(options)?;
@@ -77,7 +77,7 @@ fn run(command: Command, options: &Options) -> Result<Output, RctlError> {
             ForensicsCommand::List => forensics::list(options),
             ForensicsCommand::Show { bundle } => forensics::show(options, &bundle),
         },
-        Command::Trace { of, last, .. } => trace::run(&Client::find(options)?, of.as_deref(), last),
+        Command::Trace { of, last } => trace::run(&Client::find(options)?, of.as_deref(), last),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut args::Arguments::command(), "rctl", &mut script);
@@ -92,7 +92,7 @@ fn run_service(command: ServiceCommand, options: &Options) -> Result<Output, Rct
         ServiceCommand::Build { dir, check, wasm_opt } => build::run(&dir, check, wasm_opt),
         ServiceCommand::Show { name } => show::run(&Client::find(options)?, &name),
         ServiceCommand::Logs { name, lines, follow } => {
-            logs::run(&Client::find(options)?, &name, lines as usize, follow, options.output)
+            logs::run(&Client::find(options)?, &name, lines as usize, follow, options.format())
         }
         ServiceCommand::KillReplica { target } => service::kill(&Client::find(options)?, &target),
         ServiceCommand::CorruptReplica { target, address, bit } => {
@@ -102,8 +102,8 @@ fn run_service(command: ServiceCommand, options: &Options) -> Result<Output, Rct
         ServiceCommand::Resume { name } => service::resume(&Client::find(options)?, &name),
         ServiceCommand::Scale { name, replicas } => service::scale(&Client::find(options)?, &name, replicas),
         ServiceCommand::Upgrade { name, dir } => upgrade::run(&Client::find(options)?, &name, &dir, options),
-        ServiceCommand::Deploy { dir, weight } => deploy::run(&Client::find(options)?, &dir, weight),
-        ServiceCommand::Dev { dir, wasm_opt } => dev::run(&Client::find(options)?, &dir, wasm_opt),
+        ServiceCommand::Deploy { dir, weight } => deploy::run(&Client::find(&options.clone().patient())?, &dir, weight),
+        ServiceCommand::Dev { dir, wasm_opt } => dev::run(&Client::find(&options.clone().patient())?, &dir, wasm_opt),
         ServiceCommand::Invoke { invocation } => invoke::run(&Client::find(options)?, &invocation),
         ServiceCommand::Weights { name, weights } => deploy::weigh(&Client::find(options)?, &name, weights),
         ServiceCommand::Remove { name, version } => deploy::remove(&Client::find(options)?, &name, &version),

@@ -32,9 +32,6 @@ pub struct Replay {
     /// Print no turns, and find where another data folder, or a forensic bundle, differs
     #[arg(long, value_name = "DATA_DIR")]
     until_differs: Option<PathBuf>,
-    /// The same as -o json: an object a line
-    #[arg(long)]
-    json: bool,
     /// The server's program whose engine replays; the one beside rctl, or in PATH, when it is absent
     #[arg(long, value_name = "FILE", env = PROGRAM_VARIABLE)]
     refrain: Option<PathBuf>,
@@ -54,7 +51,7 @@ impl Replay {
         flag("--from", self.from.clone());
         flag("--to", self.to.map(|to| to.to_string()));
         flag("--print-from", self.print_from.map(|from| from.to_string()));
-        let json = self.json || options.output == Format::Json;
+        let json = options.format() == Format::Json;
         flag("--output", json.then(|| "json".to_owned()));
         let folders = [("--data-dir", &options.data_dir), ("--until-differs", &self.until_differs)];
         for (name, path) in folders {

@@ -3,9 +3,8 @@
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::str::FromStr;
 
-use refrain_api::{Appended, CorruptReplica, HttpStatus, KillReplica, RebuildReplica, Scale, paths};
+use refrain_api::{Appended, CorruptReplica, KillReplica, RebuildReplica, Scale, paths};
 use refrain_service::{MANIFEST_FILE, Name, template};
 use serde::Serialize;
 
@@ -13,6 +12,7 @@ use crate::args::Target;
 use crate::client::Client;
 use crate::error::RctlError;
 use crate::output::Output;
+use crate::resolve::{explained, resolve};
 
 /// What was done to a service.
 #[derive(Serialize)]
@@ -32,94 +32,46 @@ struct Written {
 
 pub fn kill(client: &Client, target: &Target) -> Result<Output, RctlError> {
     let body = KillReplica { seat: target.seat };
-    act(client, &target.name, ("kill-replica", paths::KILL_REPLICA), Some(target.seat), &body)
+    act(client, &target.name, ("service kill-replica", paths::KILL_REPLICA), Some(target.seat), &body)
 }
 
 pub fn corrupt(client: &Client, target: &Target, address: Option<u64>, bit: Option<u8>) -> Result<Output, RctlError> {
     let body = CorruptReplica { seat: target.seat, address, bit };
-    act(client, &target.name, ("corrupt-replica", paths::CORRUPT_REPLICA), Some(target.seat), &body)
+    act(client, &target.name, ("service corrupt-replica", paths::CORRUPT_REPLICA), Some(target.seat), &body)
 }
 
 pub fn rebuild(client: &Client, target: &Target) -> Result<Output, RctlError> {
     let body = RebuildReplica { seat: target.seat };
-    act(client, &target.name, ("rebuild", paths::REBUILD), Some(target.seat), &body)
+    act(client, &target.name, ("service rebuild", paths::REBUILD), Some(target.seat), &body)
 }
 
 pub fn audit(client: &Client, name: &str) -> Result<Output, RctlError> {
-    act(client, name, ("audit", paths::AUDIT), None, &serde_json::json!({}))
+    act(client, name, ("service audit", paths::AUDIT), None, &serde_json::json!({}))
 }
 
 pub fn resume(client: &Client, name: &str) -> Result<Output, RctlError> {
-    act(client, name, ("resume", paths::RESUME), None, &serde_json::json!({}))
+    act(client, name, ("service resume", paths::RESUME), None, &serde_json::json!({}))
 }
 
 pub fn scale(client: &Client, name: &str, replicas: u8) -> Result<Output, RctlError> {
-    act(client, name, ("scale", paths::SCALE), None, &Scale { replicas })
+    act(client, name, ("service scale", paths::SCALE), None, &Scale { replicas })
 }
 
 fn act(
     client: &Client,
     name: &str,
-    (action, path): (&'static str, &str),
+    (command, path): (&'static str, &str),
     seat: Option<u8>,
     body: &impl Serialize,
 ) -> Result<Output, RctlError> {
-    let (namespace, name) = resolve(client, name)?;
-    let appended: Appended = client.post(&paths::of_service(path, namespace.as_str(), name.as_str()), body)?;
-    let done = Done { service: format!("{namespace}/{name}"), action, seat, position: appended.position };
+    let service = resolve(client, name, command)?;
+    let path = paths::of_service(path, service.0.as_str(), service.1.as_str());
+    let Appended { position } = explained(client, &service, command, client.post(&path, body))?;
+    let action = command.trim_start_matches("service ");
+    let done = Done { service: format!("{}/{}", service.0, service.1), action, seat, position };
     let of = seat.map(|seat| format!(" seat {seat}")).unwrap_or_default();
-    let text = format!("{}{of}: {action} at position {}", done.service, done.position);
+    let text = format!("{}{of}: {action} at position {position}", done.service);
     Ok(Output::value(&done, move |_| text.clone()))
-}
-
-/// `namespace/name` as it is; a name alone by asking the server which service has it.
-pub fn resolve(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
-    among(given, || Ok(client.status()?.services.into_iter().map(|service| service.name).collect()))
-}
-
-/// The same, of stateless services too.
-pub fn resolve_any(client: &Client, given: &str) -> Result<(Name, Name), RctlError> {
-    among(given, || {
-        let status = client.status()?;
-        let replicated = status.services.into_iter().map(|service| service.name);
-        Ok(replicated.chain(stateless(&status.http.unwrap_or_default())).collect())
-    })
-}
-
-/// The names of stateless services, each once.
-pub fn stateless(http: &HttpStatus) -> Vec<String> {
-    let stateless = http.services.iter().filter(|of| of.stateless);
-    let mut names: Vec<String> = stateless.map(|of| of.service.clone()).collect();
-    names.dedup();
-    names
-}
-
-/// The same, of these services; they are asked for only if the namespace is not given.
-pub fn among(
-    given: &str,
-    services: impl FnOnce() -> Result<Vec<String>, RctlError>,
-) -> Result<(Name, Name), RctlError> {
-    let name =
-        |text: &str| Name::from_str(text).map_err(|source| RctlError::ServiceName { name: given.to_owned(), source });
-    // The status shows names with their versions; only one version of a name runs.
-    let given = given.split('@').next().unwrap_or(given);
-    if let Some((namespace, rest)) = given.split_once('/') {
-        return Ok((name(namespace)?, name(rest)?));
-    }
-    let wanted = name(given)?;
-    let services = services()?;
-    let known: Vec<&str> = services.iter().filter_map(|service| service.split('@').next()).collect();
-    let found: Vec<&str> =
-        known.iter().copied().filter(|n| n.split_once('/').is_some_and(|(_, n)| n == wanted.as_str())).collect();
-    match found[..] {
-        [one] => {
-            let namespace = one.split_once('/').map_or("", |(namespace, _)| namespace);
-            Ok((name(namespace)?, wanted))
-        }
-        [] if known.is_empty() => Err(RctlError::NoService { name: given.to_owned(), known: "none".to_owned() }),
-        [] => Err(RctlError::NoService { name: given.to_owned(), known: known.join(", ") }),
-        _ => Err(RctlError::Ambiguous { name: given.to_owned(), candidates: found.join(", ") }),
-    }
 }
 
 /// Writes the template; refuses to overwrite.

@@ -1,14 +1,15 @@
 //! `rctl service show`: everything about one service.
 
+mod stateless;
+
 use refrain_api::{ErrorCode, LimitStatus, PortStatus, ServiceDetail, paths};
 use refrain_service::format_duration;
 
 use crate::client::Client;
-use crate::deploy;
 use crate::error::RctlError;
 use crate::human::{count, size};
 use crate::output::Output;
-use crate::service::{resolve_any, stateless};
+use crate::resolve::{explained, resolve};
 use crate::status::{SEAT_HEADER, seat};
 use crate::table::{Cell, printable, render};
 
@@ -16,14 +17,13 @@ const LABEL: usize = 12;
 const LIMIT_HEADER: [&str; 3] = ["LIMIT", "VALUE", "USED"];
 
 pub fn run(client: &Client, name: &str) -> Result<Output, RctlError> {
-    let (namespace, name) = resolve_any(client, name)?;
-    let asked = client.get(&paths::of_service(paths::SERVICE, namespace.as_str(), name.as_str()));
-    let detail: ServiceDetail = match asked {
+    const COMMAND: &str = "service show";
+    let service = resolve(client, name, COMMAND)?;
+    let path = |template| paths::of_service(template, service.0.as_str(), service.1.as_str());
+    let detail: ServiceDetail = match client.get(&path(paths::SERVICE)) {
         Err(RctlError::Api(body)) if body.code == ErrorCode::ServiceNotFound => {
-            let http = client.status()?.http.unwrap_or_default();
-            let service = format!("{namespace}/{name}");
-            let is_stateless = stateless(&http).contains(&service);
-            return if is_stateless { Ok(deploy::output(http, &service)) } else { Err(RctlError::Api(body)) };
+            let asked = client.get(&path(paths::HTTP_SERVICE));
+            return Ok(stateless::output(explained(client, &service, COMMAND, asked)?));
         }
         asked => asked?,
     };

@@ -3,20 +3,22 @@
 use std::collections::BTreeSet;
 
 use refrain_api::{Attribute, Span, Trace, Traces, paths};
+use refrain_service::Name;
 
 use crate::client::Client;
 use crate::error::RctlError;
 use crate::human::{millis, moment, size};
 use crate::output::Output;
-use crate::service::resolve;
+use crate::resolve::{explained, resolve};
 use crate::table::{Cell, printable, render};
 
+const COMMAND: &str = "trace";
 const HEADER: [&str; 5] = ["SPAN", "NODE", "AFTER MS", "TOOK MS", "SAYS"];
 
 /// What is shown.
 enum Of {
     All,
-    Service(String),
+    Service((Name, Name)),
     Trace(String),
 }
 
@@ -26,15 +28,16 @@ impl Of {
         if given.len() == 32 && given.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(Self::Trace(given.to_ascii_lowercase()));
         }
-        let (namespace, name) = resolve(client, given)?;
-        Ok(Self::Service(format!("{namespace}/{name}")))
+        Ok(Self::Service(resolve(client, given, COMMAND)?))
     }
 
     fn query(&self, last: u32) -> String {
         match self {
             Self::All => format!("{}?last={last}", paths::TRACES),
             // Names and ids need no escaping but for the slash, which a query may have.
-            Self::Service(name) => format!("{}?last={last}&service={name}", paths::TRACES),
+            Self::Service((namespace, name)) => {
+                format!("{}?last={last}&service={namespace}/{name}", paths::TRACES)
+            }
             Self::Trace(id) => format!("{}?last={last}&trace={id}", paths::TRACES),
         }
     }
@@ -42,19 +45,28 @@ impl Of {
 
 pub fn run(client: &Client, of: Option<&str>, last: u32) -> Result<Output, RctlError> {
     let of = Of::parse(client, of)?;
-    let traces: Traces = client.get(&of.query(last))?;
-    if traces.traces.is_empty() {
-        return Err(none(&of, &traces));
-    }
-    let shown = traces.clone();
-    Ok(Output::value(&traces, move |colour| {
-        let blocks: Vec<String> = shown.traces.iter().map(|trace| block(trace, colour)).collect();
-        blocks.join("\n")
-    }))
+    let asked = client.get(&of.query(last));
+    let traces: Traces = match &of {
+        Of::Service(service) => explained(client, service, COMMAND, asked)?,
+        Of::All | Of::Trace(_) => asked?,
+    };
+    let text: Box<dyn Fn(bool) -> String> = if traces.traces.is_empty() {
+        let told = none(&of, &traces);
+        Box::new(move |_| told.clone())
+    } else {
+        let shown = traces.clone();
+        Box::new(move |colour| {
+            let blocks: Vec<String> = shown.traces.iter().map(|trace| block(trace, colour)).collect();
+            blocks.join("\n")
+        })
+    };
+    // To have no trace yet is no failure; not to have the one that was asked for is.
+    let is_missing = traces.traces.is_empty() && matches!(of, Of::Trace(_));
+    Ok(Output::value(&traces, text).with_failure(is_missing))
 }
 
 /// Why there is nothing, and what to do.
-fn none(of: &Of, traces: &Traces) -> RctlError {
+fn none(of: &Of, traces: &Traces) -> String {
     let Traces { node, ratio, slow_millis, kept_spans, .. } = *traces;
     let share = ratio * 100.0;
     let why = match of {
@@ -67,10 +79,10 @@ fn none(of: &Of, traces: &Traces) -> RctlError {
     };
     let of = match of {
         Of::All => String::new(),
-        Of::Service(name) => format!(" of {name}"),
+        Of::Service((namespace, name)) => format!(" of {namespace}/{name}"),
         Of::Trace(id) => format!(" of trace {id}"),
     };
-    RctlError::NoTrace { node, of, why }
+    format!("node {node} has no spans{of}: {why}")
 }
 
 fn block(trace: &Trace, colour: bool) -> String {
@@ -192,8 +204,8 @@ mod tests {
     #[test]
     fn where_there_is_nothing_it_is_said_why() {
         let of = |ratio| Traces { node: 2, ratio, slow_millis: 100, kept_spans: 4096, traces: Vec::new() };
-        let told = |what: &Of, ratio| none(what, &of(ratio)).told();
-        let service = Of::Service("a/b".to_owned());
+        let told = |what: &Of, ratio| none(what, &of(ratio));
+        let service = Of::Service(("a".parse().unwrap(), "b".parse().unwrap()));
         assert!(told(&service, 0.01).starts_with("node 2 has no spans of a/b: it traces 1 % of the batches"));
         assert!(told(&Of::All, 0.0).contains("it traces nothing (OTEL_SDK_DISABLED"));
         assert!(told(&Of::Trace("f9".to_owned()), 1.0).contains("of trace f9: it keeps its newest 4096 spans"));

@@ -12,24 +12,26 @@ use crate::args::Options;
 use crate::client::Client;
 use crate::error::RctlError;
 use crate::output::{Format, Output};
-use crate::service::resolve;
+use crate::resolve::{explained, resolve};
 
 /// How often the server is asked how far it is.
 const PACE: Duration = Duration::from_millis(100);
+const COMMAND: &str = "service upgrade";
 
 pub fn run(client: &Client, name: &str, dir: &Path, options: &Options) -> Result<Output, RctlError> {
     let bundle = Bundle::load(dir).map_err(|source| RctlError::Bundle { path: dir.to_owned(), source })?;
-    let (namespace, name) = resolve(client, name)?;
+    let wanted @ (namespace, name) = &resolve(client, name, COMMAND)?;
     let id = &bundle.manifest.id;
-    if (&id.namespace, &id.name) != (&namespace, &name) {
+    if (&id.namespace, &id.name) != (namespace, name) {
         let (found, wanted) = (format!("{}/{}", id.namespace, id.name), format!("{namespace}/{name}"));
         return Err(RctlError::OtherService { path: dir.to_owned(), found, wanted });
     }
     let digest = bundle.digest.to_string();
     let stored: StoredBundle = client.put(&paths::of_bundle(&digest), &bundle.pack())?;
     let path = paths::of_service(paths::UPGRADE, namespace.as_str(), name.as_str());
-    let mut status: UpgradeStatus = client.post(&path, &Upgrade { bundle: stored.bundle })?;
-    let mut shown = Shown { on: options.output == Format::Table, ..Shown::default() };
+    let asked = client.post(&path, &Upgrade { bundle: stored.bundle });
+    let mut status: UpgradeStatus = explained(client, wanted, COMMAND, asked)?;
+    let mut shown = Shown { on: options.format() == Format::Table, ..Shown::default() };
     let mut ordered = None;
     loop {
         shown.tell(&status);
@@ -39,7 +41,7 @@ pub fn run(client: &Client, name: &str, dir: &Path, options: &Options) -> Result
             }
             UpgradeState::Preparing => {}
             // The server tells only what its own proxy or engine has seen.
-            UpgradeState::Ordered if ordered.get_or_insert_with(Instant::now).elapsed() < options.timeout => {}
+            UpgradeState::Ordered if ordered.get_or_insert_with(Instant::now).elapsed() < options.timeout() => {}
             _ => return Ok(output(status)),
         }
         pause();

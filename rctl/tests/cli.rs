@@ -117,8 +117,10 @@ fn status_is_golden_as_table_and_as_json() {
     assert!(requests[0].starts_with("GET /v1/status HTTP/1.1\r\n"), "{}", requests[0]);
     let authorization = format!("authorization: Bearer {}\r\n", "01".repeat(32));
     assert!(requests[0].contains(&authorization), "{}", requests[0]);
-    let (output, _, _) = against(&["status", "-o", "json"], &[answer("200 OK", STATUS)]);
-    assert_eq!(out(&output), STATUS);
+    for json in [&["status", "-o", "json"][..], &["status", "--json"], &["--json", "status"]] {
+        let (output, _, _) = against(json, &[answer("200 OK", STATUS)]);
+        assert_eq!(out(&output), STATUS);
+    }
 }
 
 #[test]
@@ -296,13 +298,93 @@ fn trace_asks_for_what_it_is_told_and_shows_it() {
 }
 
 #[test]
-fn without_a_trace_there_is_an_error_that_says_why() {
+fn without_a_trace_it_is_said_why() {
     let none = answer("200 OK", r#"{"node":1,"ratio":0.01,"slow_millis":100,"kept_spans":4096,"traces":[]}"#);
     let (output, _, _) = against(&["trace"], std::slice::from_ref(&none));
-    assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), ""));
-    assert!(err(&output).starts_with("rctl: node 1 has no spans: it traces 1 % of the batches"), "{}", err(&output));
-    let (output, _, _) = against(&["trace", "--json"], &[none]);
-    assert_eq!(json(&err(&output))["code"], "no-trace");
+    assert!(out(&output).starts_with("node 1 has no spans: it traces 1 % of the batches"), "{}", out(&output));
+    assert_eq!((output.status.code(), err(&output).as_str()), (Some(0), ""));
+    let (output, _, _) = against(&["trace", "--json"], std::slice::from_ref(&none));
+    assert_eq!((output.status.code(), json(&out(&output))["traces"].as_array().map(Vec::len)), (Some(0), Some(0)));
+    // One that was asked for is missing.
+    let (output, _, _) = against(&["trace", "f9cdfd195e1e0a1a710c470f667e35f4"], &[none]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).contains("it keeps its newest 4096 spans"), "{}", out(&output));
+}
+
+/// The status of a server that runs a stateless service beside the replicated ones.
+fn with_stateless() -> String {
+    let mut status = json(STATUS);
+    let web = serde_json::json!({
+        "service": "default/web", "version": "1.0.0", "stateless": true, "weight": 100, "routes": ["*/..."],
+        "in_flight": 0, "answers": [0, 0, 0, 0, 0]
+    });
+    status["http"] = serde_json::json!({
+        "listens": ["http://127.0.0.1:8000"], "connections": 0, "refused": 0, "services": [web],
+        "code_cached": 0, "code_compiled": 1
+    });
+    status.to_string()
+}
+
+#[test]
+fn a_command_for_services_of_the_other_mode_says_what_the_service_is_and_what_there_is_for_it() {
+    let not_found = answer("404 Not Found", r#"{"code":"service-not-found","message":"no service is named so"}"#);
+    let status = answer("200 OK", &with_stateless());
+    let told = |of: &str, mode: &str, command: &str, other: &str, first: &str| {
+        format!(
+            "rctl: {of} is a {mode} service, and `rctl {command}` is for {other} ones; for {of} there are: \
+             rctl service show, rctl service logs, rctl service invoke, rctl service {first}"
+        )
+    };
+    // A name alone is looked up before, one with its namespace after the server did not have it.
+    for (name, answers) in [("web", vec![status.clone()]), ("default/web", vec![not_found.clone(), status.clone()])] {
+        for command in
+            [vec!["service", "audit", name], vec!["service", "scale", name, "--replicas", "1"], vec!["trace", name]]
+        {
+            let (output, _, _) = against(&command, &answers);
+            let words = if command[0] == "trace" { "trace".to_owned() } else { command[..2].join(" ") };
+            let expected = told("default/web", "stateless", &words, "replicated", "deploy, rctl service dev");
+            assert!(err(&output).starts_with(&expected), "{}", err(&output));
+            assert_eq!(output.status.code(), Some(1));
+        }
+    }
+    for (name, answers) in [("kv-server", vec![status.clone()]), ("examples/kv-server", vec![not_found, status])] {
+        for command in [vec!["service", "remove", name, "1.0.0"], vec!["service", "weights", name, "1.0.0=1"]] {
+            let (output, _, _) = against(&command, &answers);
+            let expected = told("examples/kv-server", "replicated", &command[..2].join(" "), "stateless", "audit");
+            assert!(err(&output).starts_with(&expected), "{}", err(&output));
+        }
+        let (output, _, _) = against(&["service", "remove", name, "1.0.0", "--json"], &answers);
+        assert_eq!(json(&err(&output))["code"], "other-mode");
+    }
+}
+
+#[test]
+fn a_service_that_is_nowhere_is_told_with_those_that_there_are() {
+    let not_found = answer("404 Not Found", r#"{"code":"service-not-found","message":"no service is named so"}"#);
+    let status = answer("200 OK", &with_stateless());
+    for command in ["show", "logs", "audit"] {
+        let (output, _, _) = against(
+            &["service", command, "examples/none"],
+            // The description of a stateless one is asked for too.
+            &[vec![not_found.clone(); if command == "show" { 2 } else { 1 }], vec![status.clone()]].concat(),
+        );
+        let expected = "rctl: no service is called examples/none; there are: examples/image-server, \
+                        examples/kv-server, default/web\n";
+        assert_eq!(err(&output), expected, "{command}");
+    }
+}
+
+const HTTP_SERVICE: &str = include_str!("../../api/tests/http-service.json");
+
+#[test]
+fn show_of_a_stateless_service_is_golden_as_text_and_as_json() {
+    let not_found = answer("404 Not Found", r#"{"code":"service-not-found","message":"no service is named so"}"#);
+    let answers = [not_found, answer("200 OK", HTTP_SERVICE)];
+    let (output, requests, _) = against(&["service", "show", "default/web"], &answers);
+    assert_eq!(out(&output), include_str!("golden/show-stateless.txt"), "{}", err(&output));
+    assert!(requests[1].starts_with("GET /v1/http/services/default/web HTTP/1.1\r\n"), "{}", requests[1]);
+    let (output, _, _) = against(&["service", "show", "default/web", "--json"], &answers);
+    assert_eq!(out(&output), HTTP_SERVICE);
 }
 
 const SERVICE: &str = include_str!("../../api/tests/service.json");
@@ -554,33 +636,45 @@ fn wrong_usage_exits_2() {
     }
 }
 
-#[test]
-fn every_help_has_an_example() {
-    for command in [
-        &[][..],
-        &["status"],
-        &["check"],
-        &["completion"],
-        &["service", "init"],
-        &["service", "kill-replica"],
-        &["service", "corrupt-replica"],
-        &["service", "audit"],
-        &["service", "resume"],
-        &["service", "rebuild"],
-        &["trace"],
-    ] {
-        let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
-        let help = out(&Place::new().rctl(&arguments));
-        assert!(help.contains("Example") && help.contains("rctl "), "{arguments:?}: {help}");
-    }
+/// What bash offers for the last of these words, with the script that `rctl completion bash` prints.
+fn offered(words: &[&str]) -> Vec<String> {
+    let output = Place::new().rctl(&["completion", "bash"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let (cursor, line) = (words.len() - 1, words.join(" "));
+    let before = words.get(cursor.wrapping_sub(1)).unwrap_or(&"");
+    let asked = format!(
+        "{}\nCOMP_WORDS=({line}) COMP_CWORD={cursor}\n_rctl rctl '{}' '{before}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        out(&output),
+        words[cursor]
+    );
+    let bash = Command::new("bash").args(["--norc", "-c", &asked]).output().unwrap();
+    assert!(bash.status.success() && bash.stderr.is_empty(), "{}", err(&bash));
+    out(&bash).lines().map(str::to_owned).collect()
 }
 
 #[test]
-fn completion_is_a_script() {
-    let output = Place::new().rctl(&["completion", "bash"]);
-    assert_eq!(output.status.code(), Some(0));
-    assert!(out(&output).contains("complete -F _rctl"), "{}", out(&output));
-    assert!(out(&output).contains("rctl__subcmd__trace") || out(&output).contains("rctl__trace"), "{}", out(&output));
+fn bash_completes_commands_options_and_their_values() {
+    assert_eq!(offered(&["rctl", "sta"]), ["status"]);
+    assert_eq!(offered(&["rctl", "service", "kill"]), ["kill-replica"]);
+    assert_eq!(offered(&["rctl", "service", "audit", "--jso"]), ["--json"]);
+    assert_eq!(offered(&["rctl", "new", "--lang", "r"]), ["rust"]);
+    assert_eq!(offered(&["rctl", "status", "--output", "j"]), ["json"]);
+}
+
+#[test]
+fn completion_is_a_script_for_each_shell() {
+    for (shell, words) in [("bash", "complete -F _rctl"), ("zsh", "#compdef rctl"), ("fish", "complete -c rctl")] {
+        let output = Place::new().rctl(&["completion", shell]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        assert!(out(&output).contains(words), "{shell}: {}", out(&output));
+        // A shell that is here must be able to read it.
+        if let Ok(mut reader) =
+            Command::new(shell).args(["-n", "/dev/stdin"]).stdin(std::process::Stdio::piped()).spawn()
+        {
+            reader.stdin.take().unwrap().write_all(&output.stdout).unwrap();
+            assert!(reader.wait().unwrap().success(), "{shell} cannot read it");
+        }
+    }
 }
 
 const WAITS: &str = r#"(module

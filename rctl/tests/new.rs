@@ -1,4 +1,4 @@
-//! `rctl new` as a user runs it, and its projects built by the tools of this machine.
+//! `rctl new` as a user runs it. Its projects are built and served by `tests/tests/e2e_new.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,52 +79,6 @@ fn an_empty_folder_is_filled_and_an_sdk_elsewhere_is_named() {
     let manifest = fs::read_to_string(place.path().join("hello/Cargo.toml")).unwrap();
     let named = fs::canonicalize(sdk).unwrap();
     assert!(manifest.contains(&format!("path = \"{}\"", named.display())), "{manifest}");
-}
-
-/// What a language's build needs, and the words with which its script says that it is not there.
-fn is_left_out(lang: &str, output: &Output) -> bool {
-    let complaint = told(&output.stderr);
-    let missing = complaint.lines().find(|line| line.starts_with("build: "));
-    if let Some(missing) = missing {
-        assert!(std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{missing}");
-        println!("skipped: {lang}: {missing}");
-    }
-    missing.is_some()
-}
-
-/// Makes a project and builds it; says that it was left out where a tool is not here.
-fn builds(lang: &str) {
-    let place = TempDir::new().unwrap();
-    assert_eq!(rctl(place.path(), &["new", "--lang", lang, "hello"]).status.code(), Some(0));
-    let output = rctl(place.path(), &["service", "build", "hello", "-o", "json"]);
-    if !output.status.success() && is_left_out(lang, &output) {
-        return;
-    }
-    assert_eq!(output.status.code(), Some(0), "{}{}", told(&output.stdout), told(&output.stderr));
-    let built: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(built["component"]["handler"], "0.2");
-    assert!(place.path().join("hello/hello.wasm").is_file());
-    assert_eq!(rctl(place.path(), &["check", "hello"]).status.code(), Some(0));
-}
-
-#[test]
-fn a_project_in_rust_builds() {
-    builds("rust");
-}
-
-#[test]
-fn a_project_in_c_builds() {
-    builds("c");
-}
-
-#[test]
-fn a_project_in_javascript_builds() {
-    builds("js");
-}
-
-#[test]
-fn a_project_in_python_builds() {
-    builds("python");
 }
 
 #[test]

@@ -71,6 +71,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output
         .route(paths::BUNDLE, put(store_bundle).layer(DefaultBodyLimit::max(MAX_PACKED_BYTES)))
         .route(paths::UPGRADE, get(upgrade_status).post(upgrade))
         .route(paths::DEPLOY, post(http::deploy))
+        .route(paths::HTTP_SERVICE, get(http::show))
         .route(paths::WEIGHTS, post(http::weigh))
         .route(paths::RELEASE, delete(http::remove))
         .route(paths::MEMBERS, get(members))

@@ -15,7 +15,7 @@ mod run;
 
 /// Runs ordinary Wasm servers as replicated state machines behind a transparent proxy.
 #[derive(Debug, Parser)]
-#[command(name = "refrain", version, after_help = EXAMPLES)]
+#[command(name = "refrain", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,10 +39,13 @@ enum Command {
     #[command(after_help = NODE_EXAMPLES)]
     Node(Box<NodeArgs>),
     /// Runs a node as a proxy alone: clients connect to it.
+    #[command(after_help = PROXY_EXAMPLES)]
     Proxy(Box<NodeArgs>),
     /// Runs a node as a member of the log alone.
+    #[command(after_help = SEQUENCER_EXAMPLES)]
     Sequencer(Box<NodeArgs>),
     /// Runs a node as an engine alone: replicas run on it.
+    #[command(after_help = ENGINE_EXAMPLES)]
     Engine(Box<NodeArgs>),
     /// Runs one program by itself, without log and replicas: a module of WASI preview 1, or a
     /// component of `wasi:cli/command`, under the deterministic kernel.
@@ -52,6 +55,7 @@ enum Command {
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<replay::ReplayArgs>),
     /// Prints a completion script for a shell.
+    #[command(after_help = COMPLETION_EXAMPLES)]
     Completion {
         /// The shell.
         shell: clap_complete::Shell,
@@ -68,7 +72,8 @@ Examples:
   refrain up examples/echo --print-config
 
 Flags win over the environment (REFRAIN_*), that over the file of --config, that over defaults.
-Ctrl-C or SIGTERM drains: no new connections, open ones get --drain-timeout to end; a second one ends at once.";
+Ctrl-C or SIGTERM drains: no new connections, open ones get --drain-timeout to end; a second one \
+ends at once.";
 
 const NODE_EXAMPLES: &str = "\
 Examples:
@@ -84,6 +89,31 @@ node.toml:                               cluster.toml, the same on every node:
                                            address = \"127.0.0.1:7101\"
                                            roles = [\"proxy\", \"sequencer\", \"engine\"]";
 
+const PROXY_EXAMPLES: &str = "\
+Example:
+  refrain proxy --config node.toml
+
+The same as `refrain node` with roles = [\"proxy\"] in node.toml; see `refrain node --help` for the files.";
+
+const SEQUENCER_EXAMPLES: &str = "\
+Example:
+  refrain sequencer --config node.toml
+
+The same as `refrain node` with roles = [\"sequencer\"] in node.toml; see `refrain node --help` for the \
+files.";
+
+const ENGINE_EXAMPLES: &str = "\
+Example:
+  refrain engine --config node.toml
+
+The same as `refrain node` with roles = [\"engine\"] in node.toml; see `refrain node --help` for the files.";
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  refrain completion bash > ~/.local/share/bash-completion/completions/refrain
+  refrain completion zsh > ~/.zfunc/_refrain        with fpath=(~/.zfunc $fpath) before compinit
+  refrain completion fish > ~/.config/fish/completions/refrain.fish";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   refrain run hello.wasm
@@ -92,17 +122,18 @@ Examples:
   refrain run --seed 7 --time 2026-01-31T12:00:00Z --fast game.wasm < moves
   refrain run --listen 127.0.0.1:8080 server.wasm
 
-Flags come before MODULE or directly behind it. The exit code is the program's; 134 after a trap, 128 and its number
-after a signal, 2 for a wrong command line, 1 when the program could not be started.";
+Flags come before MODULE or directly behind it. The exit code is the program's; 134 after a trap, 128 \
+and its number after a signal, 2 for a wrong command line, 1 when the program could not be started.";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   refrain replay kv-server --data-dir data1 --to 1200 --print-from 1190
   refrain replay kv-server --data-dir data1 --from newest
   refrain replay kv-server --data-dir data1 --until-differs data2
-  refrain replay kv-server --data-dir data1 --until-differs data1/forensics/examples/kv-server/1200-seat2
+  refrain replay kv-server --data-dir d --until-differs d/forensics/examples/kv-server/1200-seat2
 
-Nothing is written. Exit code 1 when something differs from what was recorded, or from the other folder.";
+Nothing is written. Exit code 1 when something differs from what was recorded, or from the other \
+folder.";
 
 /// What every server process is given; what is left out comes from the configuration file or is a default.
 #[derive(Debug, Default, Args)]
@@ -123,10 +154,10 @@ struct ProcessArgs {
     #[arg(long, value_name = "SIZE", env = "REFRAIN_MAX_LOG_BYTES")]
     max_log_bytes: Option<String>,
     /// Threads that run guests; shards have equal parts of them, one at least [default: one a core].
-    #[arg(long, value_name = "N", env = "REFRAIN_ENGINE_WORKERS")]
+    #[arg(long, value_name = "N", env = "REFRAIN_ENGINE_WORKERS", value_parser = whole::<usize>)]
     engine_workers: Option<usize>,
     /// The most client connections of all services of a shard together [default: 20000].
-    #[arg(long, value_name = "N", env = "REFRAIN_MAX_CONNECTIONS")]
+    #[arg(long, value_name = "N", env = "REFRAIN_MAX_CONNECTIONS", value_parser = whole::<u32>)]
     max_connections: Option<u32>,
     /// How long open connections may go on at the end, like 10s [default: 10s].
     #[arg(long, value_name = "TIME", env = "REFRAIN_DRAIN_TIMEOUT")]
@@ -153,7 +184,7 @@ struct ProcessArgs {
     #[arg(long, value_name = "RANGE", env = "REFRAIN_HTTP_TRUSTED", value_delimiter = ',')]
     http_trusted: Option<Vec<String>>,
     /// Threads of the HTTP front end [default: one a core].
-    #[arg(long, value_name = "N", env = "REFRAIN_HTTP_THREADS")]
+    #[arg(long, value_name = "N", env = "REFRAIN_HTTP_THREADS", value_parser = whole::<usize>)]
     http_threads: Option<usize>,
     /// Whether each HTTP request is told in the log [default: false].
     #[arg(long, value_name = "BOOL", env = "REFRAIN_ACCESS_LOG")]
@@ -175,7 +206,7 @@ struct ProcessArgs {
     #[arg(long, value_name = "TIME", env = "REFRAIN_LEASE")]
     lease: Option<String>,
     /// A service's batches after which a checkpoint of it is taken [default: 500].
-    #[arg(long, value_name = "N", env = "REFRAIN_CHECKPOINT_BATCHES")]
+    #[arg(long, value_name = "N", env = "REFRAIN_CHECKPOINT_BATCHES", value_parser = whole::<u64>)]
     checkpoint_batches: Option<u64>,
     /// The bytes of a service's batches after which a checkpoint of it is taken [default: 8MiB].
     #[arg(long, value_name = "SIZE", env = "REFRAIN_CHECKPOINT_BYTES")]
@@ -210,13 +241,13 @@ struct UpArgs {
     #[arg(value_name = "SERVICE_DIR")]
     services: Vec<PathBuf>,
     /// Replicas of each new service, instead of what its manifest says (odd, 1 to 7).
-    #[arg(long, value_name = "N", env = "REFRAIN_REPLICAS")]
+    #[arg(long, value_name = "N", env = "REFRAIN_REPLICAS", value_parser = whole::<u8>)]
     replicas: Option<u8>,
     /// Where other nodes reach this one, so that it can grow into a cluster.
     #[arg(long, value_name = "ADDR", env = "REFRAIN_PEER_LISTEN")]
     peer_listen: Option<SocketAddr>,
     /// Independent logs, 1 to 64, each with a loop thread of its own; may grow, never shrink [default: 1].
-    #[arg(long, value_name = "N", env = "REFRAIN_SHARDS")]
+    #[arg(long, value_name = "N", env = "REFRAIN_SHARDS", value_parser = whole::<u16>)]
     shards: Option<u16>,
     /// The shard of a service that is new, instead of the one that its name chooses; may be given several times.
     #[arg(long, value_name = "NAMESPACE/NAME=SHARD")]
@@ -229,7 +260,7 @@ struct UpArgs {
 #[derive(Debug, Default, Args)]
 struct NodeArgs {
     /// This node's number in the cluster file.
-    #[arg(long, value_name = "N", env = "REFRAIN_NODE")]
+    #[arg(long, value_name = "N", env = "REFRAIN_NODE", value_parser = whole::<u64>)]
     node: Option<u64>,
     /// The cluster file.
     #[arg(long, value_name = "FILE", env = "REFRAIN_CLUSTER")]
@@ -310,6 +341,13 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
+/// A number; its bounds are checked with everything else.
+fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    let number: u64 = text.parse().map_err(|_| "expected a whole number".to_owned())?;
+    let most = u64::MAX >> (u64::BITS - 8 * u32::try_from(size_of::<T>()).unwrap_or(8));
+    T::try_from(number).map_err(|_| format!("expected a whole number, at most {most}"))
+}
+
 fn node(args: NodeArgs, role: Option<Role>) -> ExitCode {
     let NodeArgs { node, cluster, join, services, process } = args;
     start(process, |settings| {
@@ -326,4 +364,66 @@ fn start(
     logging::start(process.log_format.unwrap_or_default());
     let print = process.print_config;
     exit::of(resolve(process.settings()).map_err(Into::into).and_then(|config| crate::run::run(&config, print)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A command with all that is below it.
+    fn with_all_below(command: &clap::Command) -> Vec<clap::Command> {
+        let below = command.get_subcommands().filter(|of| of.get_name() != "help");
+        std::iter::once(command.clone()).chain(below.flat_map(with_all_below)).collect()
+    }
+
+    #[test]
+    fn a_number_that_is_none_or_too_large_is_told_with_what_is_allowed() {
+        assert_eq!((whole::<u8>("255"), whole::<u64>("18446744073709551615")), (Ok(255), Ok(u64::MAX)));
+        assert_eq!(whole::<u16>("x"), Err("expected a whole number".to_owned()));
+        assert_eq!(whole::<u8>("256"), Err("expected a whole number, at most 255".to_owned()));
+        assert_eq!(whole::<u16>("65536"), Err("expected a whole number, at most 65535".to_owned()));
+    }
+
+    #[test]
+    fn bash_completes_commands_options_and_their_values() {
+        let mut script = Vec::new();
+        clap_complete::generate(clap_complete::Shell::Bash, &mut Cli::command(), "refrain", &mut script);
+        let script = String::from_utf8(script).expect("a script is text");
+        for (before, word, offered) in [
+            ("refrain", "seq", "sequencer"),
+            ("refrain up", "--dur", "--durability"),
+            ("refrain up --durability", "fs", "fsync"),
+            ("refrain run", "--fa", "--fast"),
+        ] {
+            let (at, previous) = (before.split(' ').count(), before.split(' ').next_back().unwrap_or_default());
+            let asked = format!(
+                "{script}\nCOMP_WORDS=({before} {word}) COMP_CWORD={at}\n_refrain refrain '{word}' '{previous}'\n\
+                 printf '%s ' \"${{COMPREPLY[@]}}\""
+            );
+            let bash =
+                std::process::Command::new("bash").args(["--norc", "-c", &asked]).output().expect("there is bash");
+            assert_eq!(
+                String::from_utf8_lossy(&bash.stdout).trim(),
+                offered,
+                "{}",
+                String::from_utf8_lossy(&bash.stderr)
+            );
+        }
+    }
+
+    #[test]
+    fn every_help_has_an_example_and_no_line_that_is_wider_than_100_columns() {
+        let mut root = Cli::command();
+        root.build();
+        for mut command in with_all_below(&root) {
+            let (name, after) = (command.get_name().to_owned(), command.get_after_help().map(ToString::to_string));
+            let after = after.unwrap_or_else(|| panic!("{name} has no example"));
+            assert!(after.contains("Example") && after.contains("  refrain "), "{name}: {after}");
+            let help = command.render_long_help().to_string();
+            // Paragraphs are broken where the terminal ends; examples would be torn.
+            for line in help.lines().chain(after.lines().filter(|line| line.starts_with("  "))) {
+                assert!(line.chars().count() <= 100, "{name}: {line}");
+            }
+        }
+    }
 }

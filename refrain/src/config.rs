@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use refrain_service::ByteSize;
 use refrain_wire::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
@@ -408,7 +409,8 @@ impl Config {
             faults.push(format!("replicas: {error}"));
         }
         if self.max_log_bytes < MIN_LOG_BYTES {
-            faults.push(format!("max-log-bytes: {} is below the least, {MIN_LOG_BYTES}", self.max_log_bytes));
+            let (is, least) = (ByteSize::bytes(self.max_log_bytes), ByteSize::bytes(MIN_LOG_BYTES));
+            faults.push(format!("max-log-bytes: {is} is below the least, {least}"));
         }
         if !(1..=MAX_ENGINE_WORKERS).contains(&self.engine_workers) {
             faults.push(format!("engine-workers: {} is not in 1 to {MAX_ENGINE_WORKERS}", self.engine_workers));
@@ -468,12 +470,12 @@ fn cores() -> usize {
 
 fn bytes(key: &str, text: Option<String>, default: u64, faults: &mut Vec<String>) -> u64 {
     let Some(text) = text else { return default };
-    text.parse::<refrain_service::ByteSize>().map_or_else(
+    text.parse::<ByteSize>().map_or_else(
         |error| {
             faults.push(format!("{key}: {text:?}: {error}"));
             default
         },
-        refrain_service::ByteSize::get,
+        ByteSize::get,
     )
 }
 

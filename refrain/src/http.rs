@@ -16,7 +16,7 @@
 //!
 //! What comes of it:
 //! - `versions`, `routes`: the front end's plan; `front`: how it is followed
-//! - `status`: what operators are told; `error`: why something cannot be done
+//! - `status`, `show`: what operators are told; `error`: why something cannot be done
 //!
 //! A component that cannot run is told, and the others run all the same. The front end runs on threads of its own. It
 //! begins when there is something that it could serve, and on a node of a cluster at once, as others may send requests.
@@ -35,6 +35,7 @@ mod load;
 mod log;
 mod nodes;
 mod routes;
+mod show;
 mod state;
 mod status;
 mod telling;

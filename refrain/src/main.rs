@@ -1,6 +1,7 @@
 //! `refrain`: the server. Parses the command line and hands over.
 
 mod cli;
+mod data_dir;
 mod exit;
 mod logging;
 mod run;

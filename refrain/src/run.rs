@@ -1,8 +1,6 @@
 //! A server process from start to drain, whatever its roles.
 
-use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,9 +15,11 @@ use refrain::shards::{Running, Shards, check_number, start_telemetry};
 use refrain_api::Token;
 use refrain_api::discovery::{self, AdminFile};
 use refrain_engine::Platform;
-use refrain_service::{Bundle, Manifest, Mode};
+use refrain_service::{Bundle, LoadError, MANIFEST_FILE, Manifest, Mode};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+
+use crate::data_dir;
 
 /// How long the start waits for guests to listen before it says that they do not.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -40,9 +40,7 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     }
     let traced = refrain_telemetry::Config::from_environment()?;
     raise_open_files();
-    make_data_dir(&config.data_dir)
-        .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
-    let _lock = lock(&config.data_dir)?;
+    let _lock = data_dir::take(&config.data_dir)?;
     check_number(config)?;
     let (stateless, replicated) = load_bundles(config)?;
     check_listen(config, &replicated)?;
@@ -247,7 +245,10 @@ fn load_bundles(config: &Config) -> anyhow::Result<(Vec<Bundle>, Vec<Bundle>)> {
     for dir in &config.services {
         match Bundle::load(dir) {
             Ok(bundle) => bundles.push(bundle),
-            Err(error) => faults.push(format!("{}: {:#}", dir.display(), anyhow::Error::new(error))),
+            Err(error) => {
+                let hint = hint(&error);
+                faults.push(format!("{}: {:#}{hint}", dir.display(), anyhow::Error::new(error)));
+            }
         }
     }
     for (index, bundle) in bundles.iter().enumerate() {
@@ -263,6 +264,22 @@ fn load_bundles(config: &Config) -> anyhow::Result<(Vec<Bundle>, Vec<Bundle>)> {
         bundle.store(&config.data_dir.join("bundles"))?;
     }
     Ok(bundles.into_iter().partition(|bundle| bundle.manifest.mode == Mode::Stateless))
+}
+
+/// What makes a file that is not there yet.
+fn hint(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::Read { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+            if path.extension().is_some_and(|extension| extension == "wasm") {
+                return "; `rctl service build` makes it";
+            }
+            if path.ends_with(MANIFEST_FILE) {
+                return "; a service is a folder with one, which `rctl new` and `rctl service init` make";
+            }
+            ""
+        }
+        _ => "",
+    }
 }
 
 /// Tells what `listen` says of ports that there are not. Of a service that is not among those given, the log may know.
@@ -291,29 +308,6 @@ fn is_twice(one: &Manifest, other: &Manifest) -> bool {
     let same_name = (&one.id.namespace, &one.id.name) == (&other.id.namespace, &other.id.name);
     let both_stateless = one.mode == Mode::Stateless && other.mode == Mode::Stateless;
     same_name && (!both_stateless || one.id.version == other.id.version)
-}
-
-/// Makes the data folder, which its owner alone can read: what guests hold and what their manifests say is in it. One that
-/// was made before is closed to others as well; a folder that is not Refrain's yet is left as it is.
-fn make_data_dir(path: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let mut permissions = std::fs::metadata(path)?.permissions();
-    if path.join("lock").exists() && permissions.mode() & 0o077 != 0 {
-        permissions.set_mode(0o700);
-        std::fs::set_permissions(path, permissions)?;
-    }
-    Ok(())
-}
-
-/// Takes the data folder for this process alone.
-fn lock(data_dir: &Path) -> anyhow::Result<File> {
-    let path = data_dir.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => bail!("another refrain uses the data folder {}", data_dir.display()),
-        Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
-    }
 }
 
 /// Writes the files by which `rctl` finds this server. Returns the runtime folder, if that could be used.

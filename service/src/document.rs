@@ -36,11 +36,13 @@ impl<'t> Document<'t> {
             return Some(table);
         }
         for error in errors {
+            let place = error.span().and_then(|span| self.shown(span)).filter(|text| !text.trim().is_empty());
+            let place = place.map(|text| format!(", at `{}`", text.trim())).unwrap_or_default();
             self.add(Fault {
                 key: String::new(),
                 line: error.span().map(|span| self.line(span.start)),
                 value: None,
-                problem: format!("not TOML: {}", error.message().trim().replace('\n', "; ")),
+                problem: format!("not TOML: {}{place}", error.message().trim().replace('\n', "; ")),
             });
         }
         None

@@ -490,6 +490,12 @@ fn limits_that_contradict_each_other_are_told() {
 }
 
 #[test]
+fn a_text_that_is_no_toml_is_told_with_its_place() {
+    assert_eq!(fault("name = \"b\"\n"), "line 4: not TOML: duplicate key, at `name`");
+    assert!(fault("replicas = three\n").starts_with("line 4: not TOML: "), "{}", fault("replicas = three\n"));
+}
+
+#[test]
 fn the_listener_variables_belong_to_the_engine() {
     assert!(fault("[env]\nLISTEN_FDS = \"1\"").contains("reserved"));
 }

@@ -74,6 +74,10 @@ impl Services {
     /// Has these folders and no others; nothing is removed.
     pub fn replace(&mut self, folders: &[&Path]) {
         self.folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
+        let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+        let modules = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "wasm"));
+        let bytes = modules.filter_map(|module| usize::try_from(module.metadata().ok()?.len()).ok());
+        self.largest = bytes.fold(self.largest, usize::max);
     }
 
     /// The folders, in the order in which they were added.

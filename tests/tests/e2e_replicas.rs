@@ -204,7 +204,10 @@ fn wrong_requests_are_refused_with_words_that_say_what_is_wrong() -> Result<()> 
             &["service", "kill-replica", "nothing", "--seat", "1"],
             "no service is called nothing; there are: examples/echo",
         ),
-        (&["service", "kill-replica", "examples/nothing", "--seat", "1"], "no service is named examples/nothing"),
+        (
+            &["service", "kill-replica", "examples/nothing", "--seat", "1"],
+            "no service is called examples/nothing; there are: examples/echo",
+        ),
         (&["service", "kill-replica", "echo", "--seat", "3"], "has 3 seats"),
         (&["service", "rebuild", "echo", "--seat", "200"], "has 3 seats"),
         (&["service", "resume", "echo"], "is not halted"),

@@ -90,6 +90,8 @@ fn exit_codes_are_the_programs_and_a_trap_is_134() -> Result<()> {
     for (wrong, code) in [
         (&["--no-such-flag", "x.wasm"][..], 2),
         (&["--dir", "a::b::c", "x.wasm"], 2),
+        (&["--dir", "/::/a", "x.wasm", "--dir", "/tmp::/a/"], 2),
+        (&["--env", "=1", "x.wasm"], 2),
         (&["x.wasm", "--seed", "none"], 2),
         (&[], 2),
         (&["/nowhere/x.wasm"], 1),
@@ -98,6 +100,20 @@ fn exit_codes_are_the_programs_and_a_trap_is_134() -> Result<()> {
         let ran = ran(wrong)?;
         ensure!(ran.code == Some(code) && !ran.err.is_empty() && ran.out.is_empty(), "{wrong:?}: {ran:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn what_refrain_up_serves_is_told_so() -> Result<()> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    for (version, exported) in [("p2", "wasi:http/incoming-handler"), ("p3", "wasi:http/handler")] {
+        let ran = ran(&[&format!("{root}/engine/http/tests/guests/{version}.wasm")])?;
+        ensure!(ran.code == Some(1), "{ran:?}");
+        ensure!(ran.err.contains(&format!("{version}.wasm exports {exported}: it answers HTTP requests")), "{ran:?}");
+        ensure!(ran.err.contains("serve it by `refrain up FOLDER`"), "{ran:?}");
+    }
+    let folder = ran(&[&format!("{root}/examples/echo")])?;
+    ensure!(folder.code == Some(1) && folder.err.contains("a service is run by `refrain up "), "{folder:?}");
     Ok(())
 }
 

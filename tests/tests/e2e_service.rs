@@ -166,7 +166,10 @@ fn show_tells_bundle_ports_seats_limits_and_rules_of_a_service() -> Result<()> {
         ensure!(text.contains(part), "{part} is not in:\n{text}");
     }
     let refused = server.rctl(&["service", "show", "nobody/here"])?;
-    ensure!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("no service is named"));
+    ensure!(
+        !refused.status.success()
+            && String::from_utf8_lossy(&refused.stderr).contains("no service is called nobody/here")
+    );
     drop(client);
     server.terminate()
 }

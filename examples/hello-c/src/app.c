@@ -27,8 +27,9 @@ void handle(struct http_request *request)
     fprintf(stderr, "INFO %s %s\n", request->method, request->path);
     if (strcmp(request->method, "POST") == 0) {
         echo(request);
-    } else if (strcmp(request->method, "GET") != 0) {
-        http_text(request, 404, "404 Not Found\n");
+    } else if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
+        /* The host sends no body to HEAD. */
+        http_not_allowed(request, "GET, HEAD, POST");
     } else if (strcmp(request->path, "/") == 0) {
         greeting(request->query, text, sizeof text);
         http_text(request, 200, text);

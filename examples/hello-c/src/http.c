@@ -3,6 +3,7 @@
 #include "http.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,14 +164,16 @@ ptrdiff_t http_read(struct http_request *request, void *buffer, size_t size)
     }
 }
 
-bool http_begin(struct http_request *request, int status, const char *type)
+static void append(int fields, const char *name, const char *value)
 {
-    static const char name[] = "content-type";
     struct other_result appended;
+    fields_append(fields, name, strlen(name), value, strlen(value), &appended);
+}
+
+/* The head of an answer with these headers. */
+static bool begin(struct http_request *request, int status, int fields)
+{
     struct handle_result result;
-    int fields = fields_new();
-    if (type != NULL)
-        fields_append(fields, name, sizeof name - 1, type, strlen(type), &appended);
     int response = response_new(fields);
     response_status(response, status);
     response_body(response, &result);
@@ -181,6 +184,14 @@ bool http_begin(struct http_request *request, int status, const char *type)
     outgoing_stream(request->out_body, &result);
     request->out_stream = result.handle;
     return !result.failed;
+}
+
+bool http_begin(struct http_request *request, int status, const char *type)
+{
+    int fields = fields_new();
+    if (type != NULL)
+        append(fields, "content-type", type);
+    return begin(request, status, fields);
 }
 
 bool http_write(struct http_request *request, const void *bytes, size_t size)
@@ -200,10 +211,27 @@ bool http_write(struct http_request *request, const void *bytes, size_t size)
     return true;
 }
 
+/* Plain text, whose length the head tells, besides these headers. */
+static void whole(struct http_request *request, int status, int fields, const char *text)
+{
+    char length[24];
+    snprintf(length, sizeof length, "%zu", strlen(text));
+    append(fields, "content-type", "text/plain; charset=utf-8");
+    append(fields, "content-length", length);
+    if (begin(request, status, fields))
+        http_write(request, text, strlen(text));
+}
+
 void http_text(struct http_request *request, int status, const char *text)
 {
-    if (http_begin(request, status, "text/plain; charset=utf-8"))
-        http_write(request, text, strlen(text));
+    whole(request, status, fields_new(), text);
+}
+
+void http_not_allowed(struct http_request *request, const char *methods)
+{
+    int fields = fields_new();
+    append(fields, "allow", methods);
+    whole(request, 405, fields, "405 Method Not Allowed\n");
 }
 
 static void finish(struct http_request *request)

@@ -34,4 +34,7 @@ bool http_write(struct http_request *request, const void *bytes, size_t size);
 /* The whole of an answer: plain text. */
 void http_text(struct http_request *request, int status, const char *text);
 
+/* The whole of an answer to a method that is none of these: 405. */
+void http_not_allowed(struct http_request *request, const char *methods);
+
 #endif

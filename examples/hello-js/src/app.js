@@ -2,14 +2,24 @@
 import { getEnvironment } from 'wasi:cli/environment@0.2.10';
 
 import { environment, greeting, seconds } from './answers.js';
-import { serve, text } from './http.js';
+import { notAllowed, serve, text } from './http.js';
 
 function answer(request) {
   console.error(`INFO ${request.method} ${request.path}`);
-  if (request.method === 'POST') {
-    return echo(request);
+  switch (request.method) {
+    // The host sends no body to HEAD.
+    case 'GET':
+    case 'HEAD':
+      return page(request);
+    case 'POST':
+      return echo(request);
+    default:
+      return notAllowed('GET, HEAD, POST');
   }
-  switch (request.method === 'GET' && request.path) {
+}
+
+function page(request) {
+  switch (request.path) {
     case '/':
       return text(greeting(new URLSearchParams(request.query)));
     case '/env':

@@ -32,6 +32,12 @@ export function text(body, status = 200) {
   return { status, headers: { 'content-type': 'text/plain; charset=utf-8' }, body };
 }
 
+/** To a method that is none of these. */
+export function notAllowed(methods) {
+  const { status, headers, body } = text('405 Method Not Allowed\n', 405);
+  return { status, headers: { ...headers, allow: methods }, body };
+}
+
 function read(incoming) {
   const [path, query = ''] = (incoming.pathWithQuery() ?? '/').split(/\?(.*)/s);
   const headers = incoming.headers();
@@ -67,19 +73,35 @@ function* pieces(body) {
 }
 
 function respond({ status, headers, body }, out) {
-  const entries = Object.entries(headers).map(([name, value]) => [name, new TextEncoder().encode(value)]);
+  const whole = typeof body === 'string' ? new TextEncoder().encode(body) : body;
+  const length = whole instanceof Uint8Array ? { 'content-length': String(whole.length) } : {};
+  const entries = Object.entries({ ...headers, ...length }).map(([name, value]) => [name, new TextEncoder().encode(value)]);
   const response = new OutgoingResponse(Fields.fromList(entries));
   response.setStatusCode(status);
   const outgoing = response.body();
   ResponseOutparam.set(out, { tag: 'ok', val: response });
   const stream = outgoing.write();
-  const whole = typeof body === 'string' ? new TextEncoder().encode(body) : body;
-  for (const piece of whole instanceof Uint8Array ? [whole] : whole) {
-    for (let at = 0; at < piece.length; at += PIECE_BYTES) {
-      stream.blockingWriteAndFlush(piece.subarray(at, at + PIECE_BYTES));
-    }
-  }
+  const taken = write(whole instanceof Uint8Array ? [whole] : whole, stream);
   // The host wants the stream gone before the body ends.
   stream[Symbol.dispose]();
-  OutgoingBody.finish(outgoing, undefined);
+  if (taken) {
+    OutgoingBody.finish(outgoing, undefined);
+  }
+}
+
+// Whether somebody took all of it: a client that went away is no fault of the service.
+function write(pieces, stream) {
+  for (const piece of pieces) {
+    for (let at = 0; at < piece.length; at += PIECE_BYTES) {
+      try {
+        stream.blockingWriteAndFlush(piece.subarray(at, at + PIECE_BYTES));
+      } catch (error) {
+        if (error.payload?.tag === 'closed') {
+          return false;
+        }
+        throw error;
+      }
+    }
+  }
+  return true;
 }

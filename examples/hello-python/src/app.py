@@ -11,11 +11,20 @@ from wit_world.imports.environment import get_environment
 
 def answer(request: Request) -> Response:
     print(f"INFO {request.method} {request.path}", file=sys.stderr, flush=True)
-    if request.method == "POST":
-        # The body goes back as it comes in, however long it is.
-        media_type = request.header("content-type")
-        return Response(200, {"content-type": media_type} if media_type else {}, request.pieces())
-    match request.method == "GET" and request.path:
+    match request.method:
+        case "GET" | "HEAD":
+            # The host sends no body to HEAD.
+            return page(request)
+        case "POST":
+            # The body goes back as it comes in, however long it is.
+            media_type = request.header("content-type")
+            return Response(200, {"content-type": media_type} if media_type else {}, request.pieces())
+        case _:
+            return Response.not_allowed("GET, HEAD, POST")
+
+
+def page(request: Request) -> Response:
+    match request.path:
         case "/":
             return Response.text(greeting(request.query))
         case "/env":

@@ -58,7 +58,15 @@ class Response:
     @classmethod
     def text(cls, text: str, status: int = 200) -> "Response":
         """Plain text."""
-        return cls(status, {"content-type": "text/plain; charset=utf-8"}, [text.encode()])
+        body = text.encode()
+        return cls(status, {"content-type": "text/plain; charset=utf-8", "content-length": str(len(body))}, [body])
+
+    @classmethod
+    def not_allowed(cls, methods: str) -> "Response":
+        """To a method that is none of these."""
+        response = cls.text("405 Method Not Allowed\n", 405)
+        response.headers["allow"] = methods
+        return response
 
 
 class IncomingHandler(exports.IncomingHandler):
@@ -80,8 +88,20 @@ def respond(response: Response, response_out: types.ResponseOutparam) -> None:
     body = outgoing.body()
     types.ResponseOutparam.set(response_out, Ok(outgoing))
     with body.write() as stream:
-        for piece in response.body:
-            for at in range(0, len(piece), WRITE_BYTES):
-                stream.blocking_write_and_flush(piece[at : at + WRITE_BYTES])
+        taken = write(response.body, stream)
     # The stream is gone by now, as the host wants it.
-    types.OutgoingBody.finish(body, None)
+    if taken:
+        types.OutgoingBody.finish(body, None)
+
+
+def write(pieces: Iterable[bytes], stream: streams.OutputStream) -> bool:
+    """Whether somebody took all of it: a client that went away is no fault of the service."""
+    for piece in pieces:
+        for at in range(0, len(piece), WRITE_BYTES):
+            try:
+                stream.blocking_write_and_flush(piece[at : at + WRITE_BYTES])
+            except Err as error:
+                if isinstance(error.value, streams.StreamError_Closed):
+                    return False
+                raise
+    return True

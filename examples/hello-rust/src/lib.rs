@@ -10,19 +10,27 @@ struct App;
 impl Handler for App {
     async fn handle(request: Request) -> Result<Response, Failure> {
         log::info!("{} {}", request.method(), request.uri().path());
-        Ok(match (request.method(), request.uri().path()) {
-            (&Method::GET, "/") => reply::text(greeting(request.uri().query())),
-            // The body goes back as it comes in, however long it is.
-            (&Method::POST, _) => echo(request),
-            (&Method::GET, "/env") => reply::text(environment(std::env::vars())),
-            (&Method::GET, "/time") => reply::text(format!("{}\n", seconds(SystemTime::now())?)),
-            _ => reply::status(StatusCode::NOT_FOUND),
-        })
+        match *request.method() {
+            // The host sends no body to HEAD.
+            Method::GET | Method::HEAD => page(&request),
+            Method::POST => Ok(echo(request)),
+            _ => Ok(reply::not_allowed("GET, HEAD, POST")),
+        }
     }
 }
 
 refrain_sdk::serve!(App);
 
+fn page(request: &Request) -> Result<Response, Failure> {
+    Ok(match request.uri().path() {
+        "/" => reply::text(greeting(request.uri().query())),
+        "/env" => reply::text(environment(std::env::vars())),
+        "/time" => reply::text(format!("{}\n", seconds(SystemTime::now())?)),
+        _ => reply::status(StatusCode::NOT_FOUND),
+    })
+}
+
+/// The body goes back as it comes in, however long it is.
 fn echo(request: Request) -> Response {
     let (head, body) = request.into_parts();
     let mut response = Response::new(body);
@@ -70,6 +78,18 @@ mod tests {
         assert_eq!(get("/"), (200, "Hello, world, from Rust!\n".to_owned()));
         assert_eq!(get("/?a=b&name=Ada"), (200, "Hello, Ada, from Rust!\n".to_owned()));
         assert_eq!(get("/?name="), (200, "Hello, world, from Rust!\n".to_owned()));
+    }
+
+    #[test]
+    fn head_is_answered_as_get_is_and_other_methods_are_told_what_there_is() {
+        let head = http::Request::head("/").body(Body::empty()).unwrap();
+        assert_eq!(answer(head), get("/"));
+        let put = http::Request::put("/").body(Body::empty()).unwrap();
+        let refused = run(App::handle(put)).unwrap();
+        assert_eq!(
+            (refused.status().as_u16(), &refused.headers()["allow"]),
+            (405, &"GET, HEAD, POST".parse().unwrap())
+        );
     }
 
     #[test]

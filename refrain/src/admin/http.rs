@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use refrain_api::{Deploy, ErrorCode, HttpStatus, Weights};
+use refrain_api::{Deploy, ErrorCode, HttpDetail, HttpStatus, Weights};
 use refrain_service::Bundle;
 
 use super::{Admin, Answer, Failure, Name, digest, service};
@@ -23,6 +23,13 @@ pub(super) async fn deploy(
     let bundle = opened
         .map_err(|error| Failure::of(ErrorCode::BundleNotFound, format!("bundle {digest}: {}", in_words(&error))))?;
     beside(&admin, move |http| http.deploy(&bundle, weight)).await
+}
+
+/// Describes a stateless service.
+pub(super) async fn show(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<HttpDetail> {
+    let service = service(name);
+    let detail = admin.http.detail(&service).map(Json);
+    detail.ok_or_else(|| Failure::of(ErrorCode::ServiceNotFound, format!("no stateless service is named {service}")))
 }
 
 /// Shifts requests between versions.

@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser};
 use refrain::solo::{self, Ended, Folder, Listen, Program};
+use refrain_inspect::{Handler, inspect_component, is_component};
 use refrain_kernel::process::GuestEnd;
 use refrain_service::ByteSize;
 use refrain_wire::Time;
@@ -29,10 +31,10 @@ struct Flags {
     #[arg(long, value_name = "HOST[::GUEST[::ro]]", value_parser = folder)]
     dir: Vec<Folder>,
     /// A variable of the environment; without a value it is that of this process. May be given several times.
-    #[arg(long, value_name = "KEY[=VALUE]")]
+    #[arg(long, value_name = "KEY[=VALUE]", value_parser = OsStringValueParser::new().try_map(variable))]
     env: Vec<OsString>,
     /// What the program's randomness follows from [default: random].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::whole::<u64>)]
     seed: Option<u64>,
     /// The time that it starts at, like 2026-01-31T12:00:00Z or seconds since 1970 [default: now].
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
@@ -45,7 +47,7 @@ struct Flags {
     #[arg(long, value_name = "ADDR[:GUESTPORT]", value_parser = listen)]
     listen: Vec<Listen>,
     /// What the program may compute, in units of about one instruction [default: without limit].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::whole::<u64>)]
     fuel: Option<u64>,
     /// The most linear memory [default: 4GiB].
     #[arg(long, value_name = "SIZE")]
@@ -94,7 +96,13 @@ pub(crate) fn run(args: RunArgs) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match run_with(merge(flags, behind), verbose, Path::new(&module), &arguments) {
+    let flags = merge(flags, behind);
+    if let Some((one, other)) = same_name(&flags.dir) {
+        let (name, one, other) = (String::from_utf8_lossy(&other.guest), one.host.display(), other.host.display());
+        eprintln!("error: --dir gives the program {name:?} twice, for {one} and for {other}: a name is for one folder");
+        return ExitCode::from(USAGE);
+    }
+    match run_with(flags, verbose, Path::new(&module), &arguments) {
         Ok(ended) => code(&ended),
         Err(error) => exit::of(Err(error)),
     }
@@ -149,7 +157,7 @@ fn run_with(flags: Flags, verbose: bool, module: &Path, arguments: &[OsString]) 
     let program = Program {
         module: load(module)?,
         args: std::iter::once(name).chain(arguments.iter().map(|argument| argument.as_bytes().to_vec())).collect(),
-        env: environment(flags.env)?,
+        env: environment(flags.env),
         folders: flags.dir,
         seed: *blake3::hash(&seed.to_le_bytes()).as_bytes(),
         time,
@@ -159,7 +167,8 @@ fn run_with(flags: Flags, verbose: bool, module: &Path, arguments: &[OsString]) 
         memory_bytes: flags.memory.map_or(FOUR_GIB, ByteSize::get),
         files_bytes: flags.files.map_or(FOUR_GIB, ByteSize::get),
     };
-    let ended = solo::run(&program, |addresses| tell(&program.listen, addresses, verbose))?;
+    let ended = solo::run(&program, |addresses| tell(&program.listen, addresses, verbose));
+    let ended = ended.with_context(|| format!("cannot run {}", module.display()))?;
     if verbose {
         eprintln!("refrain: used {} of fuel", ended.fuel);
     }
@@ -195,8 +204,15 @@ fn code(ended: &Ended) -> ExitCode {
 }
 
 fn load(path: &Path) -> anyhow::Result<Vec<u8>> {
+    if path.is_dir() {
+        bail!(
+            "{0} is a folder, and `refrain run` runs one module; a service is run by `refrain up {0}`",
+            path.display()
+        );
+    }
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     if bytes.starts_with(b"\0asm") {
+        refuse_handler(path, &bytes)?;
         return Ok(bytes);
     }
     let text = std::str::from_utf8(&bytes).ok().filter(|text| !text.trim().is_empty());
@@ -208,13 +224,30 @@ fn load(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(parsed?.to_vec())
 }
 
-fn environment(given: Vec<OsString>) -> anyhow::Result<Vec<Vec<u8>>> {
+/// What answers requests does not run by itself.
+fn refuse_handler(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let component = if is_component(bytes) { inspect_component(bytes).ok() } else { None };
+    let Some(component) = component.filter(|component| component.command().is_none()) else { return Ok(()) };
+    let exported = match component.handler {
+        None => return Ok(()),
+        Some(Handler::P2) => "wasi:http/incoming-handler",
+        Some(Handler::P3) => "wasi:http/handler",
+    };
+    bail!(
+        "{} exports {exported}: it answers HTTP requests and does not run by itself; put it into a folder with a \
+         service.toml of kind = \"http\" (`rctl new` makes one), and serve it by `refrain up FOLDER`",
+        path.display()
+    )
+}
+
+fn variable(given: OsString) -> Result<OsString, &'static str> {
+    if given.is_empty() || given.as_bytes().starts_with(b"=") { Err("a variable has a name") } else { Ok(given) }
+}
+
+fn environment(given: Vec<OsString>) -> Vec<Vec<u8>> {
     let mut env = Vec::new();
     for variable in given {
         let mut bytes = variable.clone().into_vec();
-        if bytes.starts_with(b"=") || bytes.is_empty() {
-            bail!("--env {}: a variable has a name", variable.display());
-        }
         if !bytes.contains(&b'=') {
             // As a variable that is not set would be for a process.
             let Some(value) = std::env::var_os(&variable) else { continue };
@@ -226,7 +259,20 @@ fn environment(given: Vec<OsString>) -> anyhow::Result<Vec<Vec<u8>>> {
         env.retain(|known: &Vec<u8>| name(known) != name(&bytes));
         env.push(bytes);
     }
-    Ok(env)
+    env
+}
+
+/// Two folders under one name of the program's.
+fn same_name(folders: &[Folder]) -> Option<(&Folder, &Folder)> {
+    let name = |folder: &Folder| {
+        let parts: Vec<Vec<u8>> = (folder.guest.split(|byte| *byte == b'/'))
+            .filter(|part| !part.is_empty() && *part != b".")
+            .map(<[u8]>::to_vec)
+            .collect();
+        (folder.guest.starts_with(b"/"), parts)
+    };
+    let is_before = |at: usize| folders[..at].iter().find(|one| name(one) == name(&folders[at]));
+    (0..folders.len()).find_map(|at| Some((is_before(at)?, &folders[at])))
 }
 
 fn folder(text: &str) -> Result<Folder, String> {
@@ -312,8 +358,19 @@ mod tests {
 
     #[test]
     fn the_last_of_two_variables_counts() {
-        let env = environment(words("A=1 B=2 A=3=4 NO_SUCH_VARIABLE_HERE")).unwrap();
+        let env = environment(words("A=1 B=2 A=3=4 NO_SUCH_VARIABLE_HERE"));
         assert_eq!(env, [b"B=2".to_vec(), b"A=3=4".to_vec()]);
-        assert!(environment(words("=1")).is_err());
+        assert!(variable("=1".into()).is_err() && variable("".into()).is_err() && variable("A".into()).is_ok());
+    }
+
+    #[test]
+    fn a_name_of_the_programs_is_for_one_folder() {
+        let all = |texts: &[&str]| texts.iter().map(|text| folder(text).unwrap()).collect::<Vec<_>>();
+        for names in [["a::/srv", "b::/srv/"], ["a::x", "b::./x"], [".", "b::."], ["a::/", "b:://"]] {
+            assert!(same_name(&all(&names)).is_some(), "{names:?}");
+        }
+        for names in [["a::/srv", "a::/data"], ["a::/x", "b::x"], ["a::/x", "b::/x/y"], ["a::/", "b::."]] {
+            assert!(same_name(&all(&names)).is_none(), "{names:?}");
+        }
     }
 }

@@ -131,3 +131,9 @@ fn a_node_without_its_files_is_told_what_is_missing() {
 fn faults_of_up(folder: &Folder) -> Vec<String> {
     faults(Config::of_up(folder.config("a.toml")))
 }
+
+#[test]
+fn a_fault_tells_sizes_with_their_units() {
+    let settings = Settings { max_log_bytes: Some("1MiB".into()), ..Settings::default() };
+    assert_eq!(faults(Config::of_up(settings)), ["max-log-bytes: 1MiB is below the least, 128MiB"]);
+}

@@ -1,6 +1,6 @@
 //! Short answers.
 
-use http::header::CONTENT_TYPE;
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use crate::{Body, Response};
@@ -28,6 +28,13 @@ pub fn status(status: StatusCode) -> Response {
     response
 }
 
+/// 405 with the methods that there are: `GET, HEAD`.
+pub fn not_allowed(allowed: &'static str) -> Response {
+    let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
 /// 200 with a body of this media type.
 pub fn typed(media_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
@@ -46,5 +53,14 @@ mod tests {
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
         assert_eq!(run(response.into_body().text(100)).unwrap(), "404 Not Found\n");
+    }
+
+    #[test]
+    fn a_method_that_is_not_there_is_told_which_are() {
+        let response = not_allowed("GET, HEAD");
+        assert_eq!(
+            (response.status(), &response.headers()[ALLOW]),
+            (StatusCode::METHOD_NOT_ALLOWED, &HeaderValue::from_static("GET, HEAD"))
+        );
     }
 }

@@ -38,19 +38,19 @@ fn rctl_shows_the_last_batches_as_trees_without_a_collector() -> Result<()> {
 
 #[test]
 fn rctl_says_why_there_is_nothing_to_show() -> Result<()> {
-    let failing = |variables: &[(&str, &str)], arguments: &[&str]| -> Result<String> {
+    let told = |variables: &[(&str, &str)], arguments: &[&str], code: i32| -> Result<String> {
         let site = site("nothing-shown", variables)?;
         let server = site.start()?;
         server.until_equal(KV)?;
         let output = server.rctl(arguments)?;
-        ensure!(output.status.code() == Some(1), "{output:?}");
-        Ok(String::from_utf8(output.stderr)?)
+        ensure!(output.status.code() == Some(code), "{output:?}");
+        Ok(String::from_utf8([output.stdout, output.stderr].concat())?)
     };
-    let off = failing(&[("OTEL_SDK_DISABLED", "true")], &["trace"])?;
-    ensure!(off.starts_with("rctl: node 1 has no spans: it traces nothing (OTEL_SDK_DISABLED"), "{off}");
-    let other = failing(&ALL, &["trace", "f9cdfd195e1e0a1a710c470f667e35f4"])?;
+    let off = told(&[("OTEL_SDK_DISABLED", "true")], &["trace"], 0)?;
+    ensure!(off.starts_with("node 1 has no spans: it traces nothing (OTEL_SDK_DISABLED"), "{off}");
+    let other = told(&ALL, &["trace", "f9cdfd195e1e0a1a710c470f667e35f4"], 1)?;
     ensure!(other.contains("no spans of trace f9cdfd195e1e0a1a710c470f667e35f4: it keeps its newest 4096"), "{other}");
-    let unknown = failing(&ALL, &["trace", "examples/nothing"])?;
-    ensure!(unknown.contains("no service is named examples/nothing"), "{unknown}");
+    let unknown = told(&ALL, &["trace", "examples/nothing"], 1)?;
+    ensure!(unknown.contains("no service is called examples/nothing; there are: examples/kv-server"), "{unknown}");
     Ok(())
 }

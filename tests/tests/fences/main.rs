@@ -3,6 +3,7 @@
 //!
 //! Everything is read with `cargo metadata`, `cargo tree` and `git ls-files`; nothing is fetched.
 
+mod configuration;
 mod features;
 mod graph;
 mod manifests;
