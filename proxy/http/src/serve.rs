@@ -22,6 +22,7 @@ mod stream;
 mod threads;
 mod tunnel;
 
+mod unix;
 pub(crate) use accept::attend;
 pub use bind::BindError;
 pub(crate) use bind::{Bound, bind};

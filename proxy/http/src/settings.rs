@@ -67,7 +67,8 @@ pub struct Listen {
 pub enum ListenAt {
     /// An address; port 0 takes a free one. Each loop thread has its own socket.
     Tcp(SocketAddr),
-    /// A Unix socket, whose clients count as 127.0.0.1. The file of a dead server is replaced.
+    /// A Unix socket, whose clients count as 127.0.0.1. The owner and the group may connect. The file of a dead server is
+    /// replaced, and it is removed when the front end drains.
     Unix(PathBuf),
 }
 

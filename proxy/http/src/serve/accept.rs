@@ -17,20 +17,21 @@ use super::bind::Listening;
 use super::connection::{Arrival, serve};
 use super::shared::{Accepting, Loop, Place, Shared};
 use super::stream::Plain;
+use super::unix::SocketFile;
 
 /// Pause after an error that the next try would meet too, such as no descriptor being free.
 const PAUSE: Duration = Duration::from_millis(50);
 
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(UnixListener, Arc<SocketFile>),
 }
 
 /// Accepts until the front end drains, and then what waits already.
 pub(crate) async fn accept(own: Rc<Loop>, listening: Listening, is_tls: bool, _accepting: Accepting) -> io::Result<()> {
     let listener = match listening {
         Listening::Tcp(socket) => Listener::Tcp(TcpListener::from_std(socket)?),
-        Listening::Unix(socket) => Listener::Unix(UnixListener::from_std(socket)?),
+        Listening::Unix(socket, file) => Listener::Unix(UnixListener::from_std(socket)?, file),
     };
     let mut drain = own.shared.drain.subscribe();
     loop {
@@ -55,7 +56,7 @@ pub(crate) async fn accept(own: Rc<Loop>, listening: Listening, is_tls: bool, _a
 fn take_backlog(own: &Rc<Loop>, listener: Listener, is_tls: bool) -> io::Result<()> {
     let listening = match listener {
         Listener::Tcp(listener) => Listening::Tcp(listener.into_std()?),
-        Listener::Unix(listener) => Listening::Unix(listener.into_std()?),
+        Listener::Unix(listener, file) => Listening::Unix(listener.into_std()?, file),
     };
     loop {
         match next_waiting(&listening) {
@@ -75,7 +76,7 @@ fn next_waiting(listening: &Listening) -> io::Result<(Plain, IpAddr)> {
             stream.set_nodelay(true)?;
             Ok((Plain::Tcp(TcpStream::from_std(stream)?), address.ip()))
         }
-        Listening::Unix(listener) => {
+        Listening::Unix(listener, _) => {
             let (stream, _) = listener.accept()?;
             stream.set_nonblocking(true)?;
             Ok((Plain::Unix(UnixStream::from_std(stream)?), Ipv4Addr::LOCALHOST.into()))
@@ -91,7 +92,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok((Plain::Tcp(stream), address.ip()))
             }
-            Self::Unix(listener) => {
+            Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Plain::Unix(stream), Ipv4Addr::LOCALHOST.into()))
             }
