@@ -210,6 +210,14 @@ fn the_access_log_tells_each_request_once_and_only_if_it_is_wanted() {
 }
 
 #[test]
+fn a_request_of_http_1_0_that_names_no_host_has_one_for_its_upstream() {
+    let front = start(plan(tells()));
+    let answer = ask(&front, "GET / HTTP/1.0\r\n\r\n");
+    let text = answer.text();
+    assert!(text.contains("\nhost: localhost\n") && !text.contains("x-forwarded-host"), "{text}");
+}
+
+#[test]
 fn a_unix_socket_serves_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(false);
