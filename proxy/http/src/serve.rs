@@ -10,6 +10,7 @@ mod bind;
 mod connection;
 mod drive;
 mod exchange;
+mod greet;
 mod guard;
 mod outgoing;
 mod preface;
@@ -21,8 +22,9 @@ mod stall;
 mod stream;
 mod threads;
 mod tunnel;
-
 mod unix;
+mod unread;
+
 pub(crate) use accept::attend;
 pub use bind::BindError;
 pub(crate) use bind::{Bound, bind};
