@@ -15,6 +15,12 @@ pub struct HttpStatus {
     pub connections: u32,
     /// Requests that it answered itself before it knew whom they concern.
     pub refused: u64,
+    /// Connections that it closed because of a limit.
+    #[serde(default)]
+    pub turned_away: u64,
+    /// What went wrong, by its code: answers that it gave itself, answers that broke off, connections that it closed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub faults: BTreeMap<String, u64>,
     /// Versions of services, sorted by name and version.
     pub services: Vec<HttpServiceStatus>,
     /// What cannot be served here, and why: versions that cannot run, and services whose routes cannot be followed.

@@ -508,6 +508,14 @@ fn check_warns_of_what_the_manifest_does_not_allow_and_of_what_nobody_uses() {
     let udp = PORT.replace("guest = 80", "guest = 80\nprotocol = \"udp\"");
     let passed = PORT.replace("guest = 80", "guest = 80\npass = true");
     let none = "[limits]\noutward = 0\n";
+    let behind = |listen: &str, from: &str| {
+        PORT.replace(
+            "guest = 80",
+            &format!("guest = 80\npass = true\nunix = \"/run/x\"\nproxy_protocol.from = [\"{from}\"]"),
+        )
+        .replace("listen = ", listen)
+    };
+    let (at_unix, at_both) = ("# ", "listen = ");
     for (module, manifest, warning) in [
         (&caller, String::new(), "imports sock_connect, sock_getaddrinfo to call outside, and outbound is empty"),
         (&caller, format!("outbound = [\"*:1\"]\n{none}"), "to call outside, and limits.outward is 0"),
@@ -523,6 +531,9 @@ fn check_warns_of_what_the_manifest_does_not_allow_and_of_what_nobody_uses() {
         (&nothing, PORT.to_owned(), "port http has clients, and the module imports nothing to accept them"),
         (&nothing, udp, "port http is of udp, and the module imports nothing to take datagrams"),
         (&nothing, String::new(), ""),
+        (&acceptor, behind(at_unix, "10.0.0.0/8"), "who count as 127.0.0.1, and proxy_protocol.from does not hold it"),
+        (&acceptor, behind(at_unix, "127.0.0.0/8"), ""),
+        (&acceptor, behind(at_both, "10.0.0.0/8"), ""),
     ] {
         let place = Place::new();
         folder(&place, module, &manifest);

@@ -183,6 +183,10 @@ struct ProcessArgs {
     /// Peers of the HTTP front end whose `forwarded` headers are believed, like 10.0.0.0/8; may be given several times.
     #[arg(long, value_name = "RANGE", env = "REFRAIN_HTTP_TRUSTED", value_delimiter = ',')]
     http_trusted: Option<Vec<String>>,
+    /// Peers of the HTTP front end that begin every connection with a PROXY protocol header, which names the client, like
+    /// 10.0.0.0/8; may be given several times.
+    #[arg(long, value_name = "RANGE", env = "REFRAIN_HTTP_PROXY_PROTOCOL", value_delimiter = ',')]
+    http_proxy_protocol: Option<Vec<String>>,
     /// Threads of the HTTP front end [default: one a core].
     #[arg(long, value_name = "N", env = "REFRAIN_HTTP_THREADS", value_parser = whole::<usize>)]
     http_threads: Option<usize>,
@@ -293,6 +297,7 @@ impl ProcessArgs {
                 tls_certificate: self.tls_certificate,
                 tls_key: self.tls_key,
                 http_trusted: self.http_trusted,
+                http_proxy_protocol: self.http_proxy_protocol,
                 http_threads: self.http_threads,
                 access_log: self.access_log,
             },

@@ -128,6 +128,7 @@ struct File {
     tls_certificate: Option<Vec<PathBuf>>,
     tls_key: Option<Vec<PathBuf>>,
     http_trusted: Option<Vec<String>>,
+    http_proxy_protocol: Option<Vec<String>>,
     http_threads: Option<usize>,
     access_log: Option<bool>,
     insecure: Option<bool>,
@@ -159,6 +160,7 @@ impl File {
             tls_certificate: self.tls_certificate.take(),
             tls_key: self.tls_key.take(),
             http_trusted: self.http_trusted.take(),
+            http_proxy_protocol: self.http_proxy_protocol.take(),
             http_threads: self.http_threads,
             access_log: self.access_log,
         }

@@ -21,6 +21,16 @@ impl AddressRange {
     pub fn prefix(self) -> u8 {
         self.prefix
     }
+
+    /// Whether the address is one of them, as which an IPv4 address that is written as one of IPv6 counts.
+    pub fn contains(self, address: IpAddr) -> bool {
+        let is_in =
+            |address: IpAddr| address.is_ipv4() == self.first.is_ipv4() && masked(address, self.prefix) == self.first;
+        match address.to_canonical() {
+            IpAddr::V4(address) => is_in(address.into()) || is_in(address.to_ipv6_mapped().into()),
+            IpAddr::V6(_) => is_in(address),
+        }
+    }
 }
 
 fn bits(ip: IpAddr) -> u8 {
@@ -80,6 +90,22 @@ mod tests {
         }
         assert_eq!("127.0.0.1/32".parse::<AddressRange>().unwrap().to_string(), "127.0.0.1");
         assert_eq!("::1/128".parse::<AddressRange>().unwrap().to_string(), "::1");
+    }
+
+    #[test]
+    fn a_range_contains_the_addresses_that_begin_as_it_does() {
+        for (range, address, expected) in [
+            ("127.0.0.0/8", "127.0.0.1", true),
+            ("127.0.0.0/8", "::ffff:127.0.0.1", true),
+            ("::ffff:127.0.0.0/104", "127.0.0.1", true),
+            ("::ffff:127.0.0.0/104", "128.0.0.1", false),
+            ("127.0.0.2", "127.0.0.1", false),
+            ("0.0.0.0/0", "::1", false),
+            ("::1", "::1", true),
+        ] {
+            let range: AddressRange = range.parse().unwrap();
+            assert_eq!(range.contains(address.parse().unwrap()), expected, "{address} in {range}");
+        }
     }
 
     #[test]

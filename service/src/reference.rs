@@ -213,7 +213,10 @@ fn ports() -> Vec<Key> {
             "list of IP addresses and ranges; tcp alone",
         )
         .default("[]")
-        .allowed(format!("at most {}; clients from elsewhere are ordinary ones", bounds::PROXY_PROTOCOL_FROM_MAX))
+        .allowed(format!(
+            "at most {}; clients from elsewhere are ordinary ones; those of a Unix socket count as 127.0.0.1",
+            bounds::PROXY_PROTOCOL_FROM_MAX
+        ))
         .effect(FREE),
     ]
 }

@@ -247,6 +247,21 @@ fn what_cannot_run_is_refused_with_its_reason_and_the_others_go_on() -> Result<(
 }
 
 #[test]
+fn a_first_version_that_is_to_have_no_share_is_refused() -> Result<()> {
+    let mut empty = Site::new("http-no-share")?;
+    empty.argument("--http").argument("127.0.0.1:0");
+    let server = empty.start()?;
+    let scratch = ScratchFolder::new("http-no-share-version")?;
+    let folder = version(scratch.path(), "1.0.0", "")?.display().to_string();
+    let refused = server.rctl(&["service", "deploy", &folder, "--weight", "0"])?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let words = "no version of tests/web would have a weight above 0";
+    ensure!(!refused.status.success() && told.contains(words), "{told}");
+    server.rctl_json(&["service", "deploy", &folder])?;
+    server.terminate()
+}
+
+#[test]
 fn a_replicated_service_is_reached_by_its_path_and_goes_on_when_a_replica_dies() -> Result<()> {
     let mut site = site("http-replicated", "")?;
     site.example(Example::ImageServer, |manifest| {

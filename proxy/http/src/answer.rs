@@ -1,6 +1,8 @@
 //! The answers that the front end gives itself: one [`Fault`] each, with a status, a stable code for machines in the
 //! header `x-refrain-error`, and a line of safe words for people.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
@@ -28,6 +30,17 @@ pub(crate) enum Fault {
     LengthAndEncoding,
     LengthTwice,
     EncodingUnknown,
+    Malformed,
+    HeadTooLarge,
+    HeadSlow,
+    HeadBroken,
+    Http2Broken,
+    PlainOnTls,
+    TlsOnPlain,
+    TlsFailed,
+    TlsSlow,
+    ProxyHeader,
+    ProxyHeaderSlow,
     ExpectationUnknown,
     VersionInvalid,
     VersionUnknown,
@@ -36,6 +49,8 @@ pub(crate) enum Fault {
     BodyTooLarge,
     BodySlow,
     BodyBroken,
+    ConnectionsFull,
+    ClientConnections,
     ClientBusy { retry_after_s: u64 },
     ClientTooFast { retry_after_s: u64 },
     ServiceBusy { retry_after_s: u64 },
@@ -69,6 +84,17 @@ impl Fault {
             }
             Self::LengthTwice => (400, "length-twice", "the request has more than one content-length"),
             Self::EncodingUnknown => (501, "encoding-unknown", "the only transfer-encoding taken is chunked"),
+            Self::Malformed => (400, "malformed", "the request is malformed"),
+            Self::HeadTooLarge => (431, "head-too-large", "the head is longer than the limit, or has more headers"),
+            Self::HeadSlow => (408, "head-slow", "the head did not come in time"),
+            Self::HeadBroken => (400, "head-broken", "the head broke off"),
+            Self::Http2Broken => (400, "http2-broken", "the rules of HTTP/2 were broken"),
+            Self::PlainOnTls => (400, "plain-on-tls", "the plain HTTP request was sent to HTTPS port"),
+            Self::TlsOnPlain => (400, "tls-on-plain", "TLS was spoken to a port of plain HTTP"),
+            Self::TlsFailed => (400, "tls-failed", "there is no agreement on TLS"),
+            Self::TlsSlow => (408, "tls-slow", "the handshake of TLS did not end in time"),
+            Self::ProxyHeader => (400, "proxy-header", "the connection has to begin with a PROXY protocol header"),
+            Self::ProxyHeaderSlow => (408, "proxy-header-slow", "the PROXY protocol header did not come in time"),
             Self::ExpectationUnknown => (417, "expectation-unknown", "the only expectation met is 100-continue"),
             Self::VersionInvalid => (400, "version-invalid", "x-refrain-version is neither a version nor a range"),
             Self::VersionUnknown => (503, "version-unknown", "no running version matches x-refrain-version"),
@@ -77,6 +103,8 @@ impl Fault {
             Self::BodyTooLarge => (413, "body-too-large", "the body is longer than the limit"),
             Self::BodySlow => (408, "body-slow", "the body did not come in time"),
             Self::BodyBroken => (400, "body-broken", "the body broke off"),
+            Self::ConnectionsFull => (503, "connections-full", "too many connections at once"),
+            Self::ClientConnections => (429, "client-connections", "too many connections at once from this address"),
             Self::ClientBusy { .. } => (429, "client-busy", "too many requests at once from this address"),
             Self::ClientTooFast { .. } => (429, "client-too-fast", "too many requests from this address"),
             Self::ServiceBusy { .. } => (503, "service-busy", "the service has too many requests at once"),
@@ -141,6 +169,18 @@ impl Fault {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// The answer in bytes, for a client whose request is none that could be read. Nothing follows it.
+    pub(crate) fn farewell(&self) -> Bytes {
+        let (status, code, words) = self.facts();
+        let (reason, date) = (self.status(), httpdate::fmt_http_date(SystemTime::now()));
+        let reason = reason.canonical_reason().unwrap_or_default();
+        let length = words.len() + 1;
+        Bytes::from(format!(
+            "HTTP/1.1 {status} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\n{ERROR_HEADER}: {code}\r\n\
+             connection: close\r\ncontent-length: {length}\r\ndate: {date}\r\n\r\n{words}\n"
+        ))
     }
 }
 

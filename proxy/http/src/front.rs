@@ -76,7 +76,7 @@ impl Front {
         let bound = bind_all(&settings.listeners, &plan, settings.threads)?;
         let addresses = bound.iter().map(|bound| bound.at.clone()).collect();
         let has_tls = bound.iter().any(|bound| bound.is_tls);
-        let shared = Shared::new(settings.connection.clone(), settings.inner.clone(), plan);
+        let shared = Shared::new(settings.clone(), plan);
         shared.tls.take(prepared);
         let threads = Threads::start(&shared, bound, settings.threads)?;
         Ok(Self { shared, threads, addresses, loops: settings.threads, has_tls })
@@ -156,6 +156,7 @@ fn check(settings: &Settings) -> Result<(), StartError> {
     let limits = &settings.connection;
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let hour = 3_600_000;
+    let proxies = settings.proxies.as_ref().map_or(hour, |proxies| millis(proxies.patience));
     for (what, value, min, max) in [
         ("threads", settings.threads as u64, 1, MAX_THREADS as u64),
         ("connections", limits.connections.into(), 1, 1 << 24),
@@ -168,6 +169,7 @@ fn check(settings: &Settings) -> Result<(), StartError> {
         ("pending resets", limits.pending_resets as u64, 1, 65_536),
         ("resets for errors", limits.error_resets as u64, 1, 65_536),
         ("milliseconds of silence of a peer", millis(settings.inner.patience), 100, hour),
+        ("milliseconds for a header of a proxy", proxies, 10, hour),
         ("milliseconds for a head", millis(limits.head), 10, hour),
         ("milliseconds between requests", millis(limits.idle), 10, hour),
         ("milliseconds without a write", millis(limits.write_idle), 10, hour),

@@ -37,5 +37,8 @@ pub use plan::{
     Route, Service, Target, Upstream,
 };
 pub use serve::{BindError, SpawnError};
-pub use settings::{ConnectionLimits, Inner, Listen, ListenAt, Settings};
+pub use settings::{
+    ClientHeader, ConnectionLimits, HeaderError, Inner, Listen, ListenAt, MAX_HEADER_BYTES, Proxies, ReadHeader,
+    Settings,
+};
 pub use tls::{CertificateError, CertificateFiles, DevelopmentError, write_development_certificate};

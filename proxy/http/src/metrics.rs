@@ -19,6 +19,9 @@ pub struct Metrics {
     pub turned_away: u64,
     /// Requests that the front end answered itself before it was known which release they concern.
     pub refused: u64,
+    /// What went wrong, by its code, in their order: answers that the front end gave itself, answers that broke off, and
+    /// connections that it closed because of a limit.
+    pub faults: Vec<(&'static str, u64)>,
     /// By release.
     pub releases: Vec<ReleaseMetrics>,
 }
@@ -81,6 +84,7 @@ impl Metrics {
             accepted: shared.gauges.accepted.load(Relaxed),
             turned_away: shared.gauges.turned_away.load(Relaxed),
             refused: shared.gauges.refused.load(Relaxed),
+            faults: shared.gauges.faults().into_iter().collect(),
             releases,
         }
     }

@@ -10,6 +10,7 @@ mod bind;
 mod connection;
 mod drive;
 mod exchange;
+mod greet;
 mod guard;
 mod outgoing;
 mod preface;
@@ -21,6 +22,8 @@ mod stall;
 mod stream;
 mod threads;
 mod tunnel;
+mod unix;
+mod unread;
 
 pub(crate) use accept::attend;
 pub use bind::BindError;

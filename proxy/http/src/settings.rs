@@ -1,12 +1,14 @@
 //! What is fixed when the front end starts: where it listens, and what a connection may do.
 
+use std::error::Error;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::handler::Handler;
+use crate::plan::Network;
 
 /// Listeners, threads and the limits of connections.
 #[derive(Debug, Clone)]
@@ -19,6 +21,44 @@ pub struct Settings {
     pub connection: ConnectionLimits,
     /// Other front ends of the cluster.
     pub inner: Inner,
+    /// Proxies in front that say whose connection each is. None: nobody is asked.
+    pub proxies: Option<Proxies>,
+}
+
+/// Proxies that begin each connection with a header, of the PROXY protocol, which names the client.
+#[derive(Debug, Clone)]
+pub struct Proxies {
+    /// Peers that have to. What others begin with is no header, whatever it looks like.
+    pub from: Vec<Network>,
+    /// Reads it.
+    pub read: ReadHeader,
+    /// How long the whole of it may take, from 10 ms. Default 5 s.
+    pub patience: Duration,
+}
+
+impl Proxies {
+    /// With the default patience.
+    #[must_use]
+    pub const fn new(from: Vec<Network>, read: ReadHeader) -> Self {
+        Self { from, read, patience: Duration::from_secs(5) }
+    }
+}
+
+/// Reads a header from the first bytes of a connection; none while more of it has to come. It is asked again with all of
+/// them then, until there are [`MAX_HEADER_BYTES`].
+pub type ReadHeader = fn(&[u8]) -> Result<Option<ClientHeader>, HeaderError>;
+/// Why bytes are no header.
+pub type HeaderError = Box<dyn Error + Send + Sync>;
+/// Most bytes of a header.
+pub const MAX_HEADER_BYTES: usize = 4096;
+
+/// What a proxy says of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientHeader {
+    /// Its bytes; what follows is the client's.
+    pub length: usize,
+    /// Whose connection it is; none if it is the proxy's own.
+    pub client: Option<IpAddr>,
 }
 
 /// How streams from and to other front ends are served.
@@ -46,7 +86,13 @@ impl fmt::Debug for Inner {
 impl Default for Settings {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        Self { listeners: Vec::new(), threads, connection: ConnectionLimits::default(), inner: Inner::default() }
+        Self {
+            listeners: Vec::new(),
+            threads,
+            connection: ConnectionLimits::default(),
+            inner: Inner::default(),
+            proxies: None,
+        }
     }
 }
 
@@ -67,7 +113,8 @@ pub struct Listen {
 pub enum ListenAt {
     /// An address; port 0 takes a free one. Each loop thread has its own socket.
     Tcp(SocketAddr),
-    /// A Unix socket, whose clients count as 127.0.0.1. The file of a dead server is replaced.
+    /// A Unix socket, whose clients count as 127.0.0.1. The owner and the group may connect. The file of a dead server is
+    /// replaced, and it is removed when the front end drains.
     Unix(PathBuf),
 }
 

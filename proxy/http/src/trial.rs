@@ -13,7 +13,7 @@ use crate::edge::{self, Framing, Peer};
 use crate::live::Live;
 use crate::plan::Plan;
 use crate::serve::{Shared, attend, prepare};
-use crate::settings::{ConnectionLimits, Inner};
+use crate::settings::{ConnectionLimits, Settings};
 
 /// What the scanner of framing says of bytes that came in pieces.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub fn converse(plan: Plan, pieces: &[&[u8]]) -> Vec<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without sockets needs nothing");
     LocalSet::new().block_on(&runtime, async {
-        let shared = Shared::new(ConnectionLimits::default(), Inner::default(), plan);
+        let shared = Shared::new(Settings::default(), plan);
         let (client, server) = duplex(PIPE_BYTES);
         let serving = tokio::task::spawn_local(attend(Arc::clone(&shared), server, Ipv4Addr::LOCALHOST.into()));
         let (mut from, mut to) = split(client);

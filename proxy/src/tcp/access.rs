@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use refrain_wire::{Epoch, FlowId, GroupId};
 
-use crate::nat::{Closed, Ending};
+use super::greet::NotGreeted;
+use crate::nat::{Client, Closed, Ending};
 
 /// Writes the event. `ending` is one of the words of [`crate::nat::Ending::as_str`]; `failure` says why a call failed.
 pub(super) fn log(epoch: Epoch, service: &str, closed: &Closed) {
@@ -40,5 +41,19 @@ pub(super) fn log_not_accepted(service: &str, group: GroupId, port: u16, peer: S
         port,
         %peer,
         ending = Ending::NotAccepted.as_str(),
+    );
+}
+
+/// Writes the event of a connection that was cut because it did not begin with the header of a proxy.
+pub(super) fn log_no_header(service: &str, group: GroupId, port: u16, proxy: Client, failure: &NotGreeted) {
+    tracing::info!(
+        target: "refrain::access",
+        protocol = if proxy == Client::Local { "unix" } else { "tcp" },
+        service,
+        group = group.0,
+        port,
+        peer = %proxy.peer(),
+        ending = "no-header",
+        %failure,
     );
 }

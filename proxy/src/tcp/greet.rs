@@ -1,7 +1,7 @@
 //! Connections of trusted proxies: each begins with a PROXY protocol header, which says whose it is.
 //!
 //! The header is read before the connection is a flow, so that limits of clients count the client and not the proxy in
-//! front. Bounded in number, bytes and time; what is no header resets the connection.
+//! front. Bounded in number, bytes and time; what is no header resets the connection, and is told.
 
 use std::future::poll_fn;
 use std::io;
@@ -26,7 +26,7 @@ const GREETING_TIME: Duration = Duration::from_secs(5);
 
 /// Why a connection of a trusted proxy is not accepted.
 #[derive(Debug, thiserror::Error)]
-enum NotGreeted {
+pub(super) enum NotGreeted {
     #[error(transparent)]
     Parse(#[from] ParseError),
     #[error("the connection broke before its PROXY protocol header was there")]
@@ -60,11 +60,17 @@ async fn greeted(shell: Rc<Shell>, stream: Box<dyn Stream>, proxy: Client, group
             tasks::admit(&shell, stream, client, unread, group, port);
         }
         Err(error) => {
-            tracing::debug!(group = group.0, proxy = %proxy.peer(), %error, "connection refused");
-            shell.counters.add_no_header();
+            shell.tell_no_header(group, port, proxy, &error);
             // A failure means that the proxy is gone already.
             let _ = stream.reset_on_close();
         }
+    }
+}
+
+impl NotGreeted {
+    /// Nothing was said: who only looks whether somebody listens does so.
+    pub(super) const fn is_silence(&self) -> bool {
+        matches!(self, Self::Ended(0))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The state behind the front end's handles, and the plain calls that work on it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -16,12 +16,13 @@ use tokio::time::Instant;
 use super::access;
 use super::connection::{Connection, Fate};
 use super::datagrams::Association;
+use super::greet::NotGreeted;
 use super::pace::Pace;
 use super::stats::Counters;
 use super::tasks;
 use super::upstream::Upstream;
 use crate::core::{Action, Outcome, Proxy};
-use crate::nat::{Closed, Ending, Limits, Nat, Submission};
+use crate::nat::{Client, Closed, Ending, Limits, Nat, Submission};
 use crate::net::Net;
 
 pub(super) struct Shell {
@@ -50,6 +51,8 @@ pub(super) struct Shell {
     pub(super) draining: Cell<bool>,
     /// Connections whose header is being read.
     pub(super) greetings: Cell<usize>,
+    /// Ports at which a connection had no header.
+    without_header: RefCell<BTreeSet<(GroupId, u16)>>,
     pub(super) asking: Cell<bool>,
     pub(super) scratch: RefCell<Box<[u8]>>,
     outcome: Cell<Outcome>,
@@ -77,6 +80,7 @@ impl Shell {
             sweeping: Cell::new(false),
             draining: Cell::new(false),
             greetings: Cell::new(0),
+            without_header: RefCell::default(),
             asking: Cell::new(false),
             scratch: RefCell::new(vec![0; MAX_RECORD_BYTES].into_boxed_slice()),
             outcome: Cell::default(),
@@ -285,6 +289,22 @@ impl Shell {
     pub(super) fn tell_not_accepted(&self, group: GroupId, port: u16, peer: SocketAddr) {
         self.counters.add_not_accepted();
         access::log_not_accepted(self.core.borrow().service(group).unwrap_or(""), group, port, peer);
+    }
+
+    /// A connection from where all begin with a header did not. The first at each port is a warning: it may be that the
+    /// proxy in front does not know that it has to send one.
+    pub(super) fn tell_no_header(&self, group: GroupId, port: u16, proxy: Client, error: &NotGreeted) {
+        self.counters.add_no_header();
+        if error.is_silence() {
+            return;
+        }
+        let core = self.core.borrow();
+        let service = core.service(group).unwrap_or("");
+        access::log_no_header(service, group, port, proxy, error);
+        if self.without_header.borrow_mut().insert((group, port)) {
+            let from = if proxy == Client::Local { "a Unix socket".to_owned() } else { proxy.peer().to_string() };
+            tracing::warn!(service, port, from, %error, "a connection is cut, as proxy_protocol.from wants a header there");
+        }
     }
 
     pub(super) fn queued_bytes(&self) -> usize {

@@ -524,6 +524,10 @@ fn logged() -> (Lines, tracing::subscriber::DefaultGuard) {
 }
 
 impl Lines {
+    fn warnings(&self) -> usize {
+        String::from_utf8_lossy(&self.0.lock().expect("no writer panics")).matches(" WARN ").count()
+    }
+
     /// The lines of the access log.
     fn of_access(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().expect("no writer panics").clone()).expect("the log is text");

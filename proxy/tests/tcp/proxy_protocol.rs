@@ -142,7 +142,8 @@ fn a_limit_of_clients_counts_the_client_behind_the_proxy() {
 }
 
 #[test]
-fn garbage_in_place_of_a_header_is_reset_and_counted() {
+fn garbage_in_place_of_a_header_is_reset_counted_and_told() {
+    let (lines, _logged) = logged();
     on_loop(async {
         let stage = Stage::begun(Limits::default());
         let addr = stage.listen_behind(port::ECHO, &from_loopback());
@@ -160,7 +161,17 @@ fn garbage_in_place_of_a_header_is_reset_and_counted() {
         stage.has_no_header(4).await;
         assert_eq!(stage.front_end.stats().accepted, 0);
         assert!(stage.guest.ordered.borrow().is_empty(), "the guest never hears of them");
+        // Who only looks whether somebody listens is no fault.
+        connect(addr).await.shutdown().await.expect("the socket is open");
+        stage.has_no_header(5).await;
     });
+    let told = lines.of_access();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told.iter().all(|line| line.contains("ending=\"no-header\"") && line.contains("service=\"test/guest\"")));
+    let (first, last) = (&told[0], &told[3]);
+    assert!(first.contains("failure=the connection begins with no PROXY protocol header"), "{first}");
+    assert!(last.contains("failure=the connection ended after 8 bytes"), "{last}");
+    assert_eq!(lines.warnings(), 1, "the first at a port is a warning");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What a module needs against what its manifest allows: what keeps it from running, and what it will miss.
 
+use std::net::Ipv4Addr;
+
 use refrain_inspect::Report;
-use refrain_service::{Manifest, Protocol};
+use refrain_service::{AddressRange, Manifest, Port, Protocol};
 
 use crate::human::size;
 
@@ -31,7 +33,24 @@ pub fn compare(report: &Report, stack: Option<u32>, manifest: &Manifest) -> Comp
     limits(report, stack, manifest, &mut compared.problems);
     outward(report, manifest, &mut compared.warnings);
     inward(report, manifest, &mut compared.warnings);
+    compared.warnings.extend(proxies(manifest));
     compared
+}
+
+/// Ports whose clients come by a Unix socket alone, and none of them from where `proxy_protocol.from` says.
+pub fn proxies(manifest: &Manifest) -> Vec<String> {
+    let is_vain = |port: &&Port| {
+        let holds = |range: &AddressRange| range.contains(Ipv4Addr::LOCALHOST.into());
+        port.listen.is_empty() && !port.proxy_protocol.is_empty() && !port.proxy_protocol.iter().any(holds)
+    };
+    let sentence = |port: &Port| {
+        format!(
+            "port {} has clients by a Unix socket, who count as 127.0.0.1, and proxy_protocol.from does not hold it: \
+             no connection begins with a header",
+            port.name
+        )
+    };
+    manifest.ports.iter().filter(is_vain).map(sentence).collect()
 }
 
 /// What counts against a limit of memory before the first instruction: all memories together, that of the stack aside.

@@ -6,7 +6,7 @@ use refrain_service::{Manifest, Protocol};
 use serde::Serialize;
 
 use super::component::{head, imports};
-use super::{LABEL, listed, not_saved, port, refused, verdicts};
+use super::{LABEL, allowed, listed, not_saved, port, refused, verdicts};
 use crate::human::size;
 use crate::output::Output;
 use crate::table::printable;
@@ -65,6 +65,7 @@ fn compare(component: &Component, manifest: &Manifest, problems: &mut Vec<String
                 .push(format!("port {name} has clients, and the component does not import wasi:sockets/{interface}"));
         }
     }
+    warnings.extend(allowed::proxies(manifest));
     let limits = &manifest.limits;
     if component.initial_memory_bytes > limits.memory.get() {
         let bytes = size(component.initial_memory_bytes);

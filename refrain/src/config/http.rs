@@ -23,6 +23,8 @@ pub struct HttpSettings {
     pub tls_key: Option<Vec<PathBuf>>,
     /// See [`HttpConfig::trusted`].
     pub http_trusted: Option<Vec<String>>,
+    /// See [`HttpConfig::proxy_protocol`].
+    pub http_proxy_protocol: Option<Vec<String>>,
     /// See [`HttpConfig::threads`].
     pub http_threads: Option<usize>,
     /// See [`HttpConfig::access_log`].
@@ -43,8 +45,11 @@ pub struct HttpConfig {
     #[serde(skip)]
     pub certificates: Vec<CertificateFiles>,
     /// Peers whose `forwarded` and `x-forwarded-*` are believed.
-    #[serde(skip)]
+    #[serde(rename = "http-trusted", serialize_with = "texts")]
     pub trusted: Vec<Network>,
+    /// Peers whose connections begin with a header of the PROXY protocol, which names the client.
+    #[serde(rename = "http-proxy-protocol", serialize_with = "texts")]
+    pub proxy_protocol: Vec<Network>,
     /// Its threads. None: as many as cores.
     #[serde(rename = "http-threads", skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
@@ -60,13 +65,9 @@ impl HttpConfig {
             let (certificates, keys) = (certificates.len(), keys.len());
             faults.push(format!("tls-certificate: {certificates} of them, and {keys} of tls-key"));
         }
-        let mut trusted = Vec::new();
-        for text in given.http_trusted.or(file.http_trusted).unwrap_or_default() {
-            match text.parse() {
-                Ok(network) => trusted.push(network),
-                Err(error) => faults.push(format!("http-trusted: {error}")),
-            }
-        }
+        let trusted = ranges("http-trusted", given.http_trusted.or(file.http_trusted), faults);
+        let proxies = given.http_proxy_protocol.or(file.http_proxy_protocol);
+        let proxy_protocol = ranges("http-proxy-protocol", proxies, faults);
         let threads = given.http_threads.or(file.http_threads);
         if let Some(threads) = threads
             && !(1..=MAX_THREADS).contains(&threads)
@@ -79,10 +80,26 @@ impl HttpConfig {
             https: given.https.or(file.https).unwrap_or_default(),
             certificates: pairs.map(|(certificate, key)| CertificateFiles { certificate, key }).collect(),
             trusted,
+            proxy_protocol,
             threads,
             access_log: given.access_log.or(file.access_log).unwrap_or(false),
         }
     }
+}
+
+fn texts<S: serde::Serializer>(ranges: &[Network], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ranges.iter().map(ToString::to_string))
+}
+
+fn ranges(key: &str, texts: Option<Vec<String>>, faults: &mut Vec<String>) -> Vec<Network> {
+    let mut ranges = Vec::new();
+    for text in texts.unwrap_or_default() {
+        match text.parse() {
+            Ok(range) => ranges.push(range),
+            Err(error) => faults.push(format!("{key}: {error}")),
+        }
+    }
+    ranges
 }
 
 #[cfg(test)]
@@ -98,20 +115,24 @@ mod tests {
             http: Some(vec![at("127.0.0.1:81")]),
             https: Some(vec![at("unix:/run/web.sock")]),
             http_trusted: Some(vec!["10.0.0.0/8".to_owned()]),
+            http_proxy_protocol: Some(vec!["10.0.0.0/8".to_owned(), "::1".to_owned()]),
             ..HttpSettings::default()
         };
         let merged = HttpConfig::merge(given, file, &mut faults);
         assert_eq!(merged.http, Some(vec![at("127.0.0.1:80")]));
-        assert_eq!((merged.https.len(), merged.trusted.len()), (1, 1));
+        assert_eq!((merged.https.len(), merged.trusted.len(), merged.proxy_protocol.len()), (1, 1, 2));
         assert!(faults.is_empty());
+        let shown = toml::to_string(&merged).unwrap();
+        assert!(shown.contains("http-proxy-protocol = [\"10.0.0.0/8\", \"::1/128\"]\n"), "{shown}");
         let wrong = HttpSettings {
             tls_certificate: Some(vec!["a.pem".into()]),
             http_trusted: Some(vec!["here".to_owned()]),
+            http_proxy_protocol: Some(vec!["10.0.0.0/33".to_owned()]),
             http_threads: Some(MAX_THREADS + 1),
             ..HttpSettings::default()
         };
         HttpConfig::merge(wrong, HttpSettings::default(), &mut faults);
-        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert_eq!(faults.len(), 4, "{faults:?}");
         let least = HttpSettings { http_threads: Some(MAX_THREADS), ..HttpSettings::default() };
         faults.clear();
         HttpConfig::merge(least, HttpSettings::default(), &mut faults);

@@ -15,7 +15,8 @@ impl Http {
             let is_first = !state.components.iter().any(|other| is_same_service(&other.manifest().id, &id));
             let default = former.unwrap_or(if is_first { WHOLE } else { 0 });
             let taken = state.try_take(component, Some(weight.unwrap_or(default)));
-            taken.map_err(|reason| HttpError::Component { service: id.to_string(), reason })
+            taken.map_err(|reason| HttpError::Component { service: id.to_string(), reason })?;
+            check_weights(state, &format!("{}/{}", id.namespace, id.name))
         })
     }
 

@@ -7,7 +7,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use refrain_front::{CertificateFiles, Front, Listen, ListenAt, Plan, StartError};
+use refrain_front::{CertificateFiles, ClientHeader, Front, HeaderError, Listen, ListenAt, Plan, Proxies, StartError};
+use refrain_proxy::proxy_protocol::{Parsed, parse};
 use tokio::sync::watch;
 
 use super::hosted::Teller;
@@ -103,6 +104,9 @@ impl Http {
     fn start(&self, plan: Plan) -> Result<Front, HttpError> {
         let mut settings = refrain_front::Settings::default();
         settings.threads = self.config.threads.unwrap_or(settings.threads);
+        if !self.config.proxy_protocol.is_empty() {
+            settings.proxies = Some(Proxies::new(self.config.proxy_protocol.clone(), read_header));
+        }
         if let Some(cluster) = self.cluster {
             settings.inner.owner = Some(Arc::new(Teller(self.everything.clone())));
             settings.inner.patience = cluster.patience;
@@ -126,6 +130,14 @@ impl Http {
             (_, listens) => Ok(listens?),
         }
     }
+}
+
+/// Reads a header of the PROXY protocol, as it is read for services.
+fn read_header(bytes: &[u8]) -> Result<Option<ClientHeader>, HeaderError> {
+    Ok(match parse(bytes)? {
+        Parsed::Incomplete => None,
+        Parsed::Header { length, source } => Some(ClientHeader { length, client: source.map(|source| source.ip()) }),
+    })
 }
 
 /// Tells operators what the plan does without, and what it has again, once each.

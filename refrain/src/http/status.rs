@@ -34,6 +34,8 @@ impl Http {
             listens: self.urls(front),
             connections: metrics.connections,
             refused: metrics.refused,
+            turned_away: metrics.turned_away,
+            faults: metrics.faults.into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
             services: stateless.chain(routed).collect(),
             problems,
             code_cached,

@@ -20,6 +20,12 @@ struct Problem {
     service: String,
 }
 
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: String,
+}
+
 /// A version of a service, and the first digit of statuses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Class {
@@ -60,8 +66,14 @@ pub fn http_exposition(status: &HttpStatus) -> String {
         registry.register(name, help, counter);
     };
     counter("refused", "Requests answered before it was known whom they concern", status.refused);
+    counter("connections_refused", "Connections closed because of a limit", status.turned_away);
     counter("code_cached", "Components whose code came from the cache", status.code_cached);
     counter("code_compiled", "Components that were compiled", status.code_compiled);
+    let faults = Family::<Code, Counter>::default();
+    for (code, count) in &status.faults {
+        faults.get_or_create(&Code { code: code.clone() }).inc_by(*count);
+    }
+    registry.register("faults", "What went wrong, by the code that the access log has", faults);
     let problems = Family::<Problem, Gauge>::default();
     for problem in &status.problems {
         problems.get_or_create(&Problem { service: problem.service.clone() }).set(1);
@@ -140,7 +152,9 @@ pub(super) mod tests {
             }],
         };
         let problems = vec![HttpProblem { service: "a/c@1.0.0".into(), reason: "no node gave its bundle".into() }];
-        HttpStatus { connections: 5, code_cached: 1, services: vec![service], problems, ..HttpStatus::default() }
+        let faults = [("head-slow".to_owned(), 4)].into();
+        let (services, turned_away) = (vec![service], 3);
+        HttpStatus { connections: 5, code_cached: 1, services, problems, faults, turned_away, ..HttpStatus::default() }
     }
 
     #[test]
@@ -149,6 +163,8 @@ pub(super) mod tests {
         for line in [
             "refrain_http_connections 5",
             "refrain_http_code_cached_total 1",
+            "refrain_http_connections_refused_total 3",
+            "refrain_http_faults_total{code=\"head-slow\"} 4",
             "refrain_http_problem{service=\"a/c@1.0.0\"} 1",
             "refrain_http_answers_total{service=\"a/b\",version=\"1.0.0\",status=\"2xx\"} 7",
             "refrain_http_in_flight{service=\"a/b\",version=\"1.0.0\"} 3",

@@ -17,20 +17,23 @@ use super::bind::Listening;
 use super::connection::{Arrival, serve};
 use super::shared::{Accepting, Loop, Place, Shared};
 use super::stream::Plain;
+use super::unix::SocketFile;
+use super::unread;
+use crate::answer::Fault;
 
 /// Pause after an error that the next try would meet too, such as no descriptor being free.
 const PAUSE: Duration = Duration::from_millis(50);
 
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(UnixListener, Arc<SocketFile>),
 }
 
 /// Accepts until the front end drains, and then what waits already.
 pub(crate) async fn accept(own: Rc<Loop>, listening: Listening, is_tls: bool, _accepting: Accepting) -> io::Result<()> {
     let listener = match listening {
         Listening::Tcp(socket) => Listener::Tcp(TcpListener::from_std(socket)?),
-        Listening::Unix(socket) => Listener::Unix(UnixListener::from_std(socket)?),
+        Listening::Unix(socket, file) => Listener::Unix(UnixListener::from_std(socket)?, file),
     };
     let mut drain = own.shared.drain.subscribe();
     loop {
@@ -55,7 +58,7 @@ pub(crate) async fn accept(own: Rc<Loop>, listening: Listening, is_tls: bool, _a
 fn take_backlog(own: &Rc<Loop>, listener: Listener, is_tls: bool) -> io::Result<()> {
     let listening = match listener {
         Listener::Tcp(listener) => Listening::Tcp(listener.into_std()?),
-        Listener::Unix(listener) => Listening::Unix(listener.into_std()?),
+        Listener::Unix(listener, file) => Listening::Unix(listener.into_std()?, file),
     };
     loop {
         match next_waiting(&listening) {
@@ -75,7 +78,7 @@ fn next_waiting(listening: &Listening) -> io::Result<(Plain, IpAddr)> {
             stream.set_nodelay(true)?;
             Ok((Plain::Tcp(TcpStream::from_std(stream)?), address.ip()))
         }
-        Listening::Unix(listener) => {
+        Listening::Unix(listener, _) => {
             let (stream, _) = listener.accept()?;
             stream.set_nonblocking(true)?;
             Ok((Plain::Unix(UnixStream::from_std(stream)?), Ipv4Addr::LOCALHOST.into()))
@@ -91,7 +94,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok((Plain::Tcp(stream), address.ip()))
             }
-            Self::Unix(listener) => {
+            Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Plain::Unix(stream), Ipv4Addr::LOCALHOST.into()))
             }
@@ -106,14 +109,25 @@ fn is_of_client(error: &io::Error) -> bool {
 
 fn take_in(own: &Rc<Loop>, stream: Plain, address: IpAddr, is_tls: bool) {
     let shared = &own.shared;
-    let place = Place::take(&own.shared);
-    let visit = place.as_ref().and_then(|_| shared.clients.visit(address, shared.limits.client_connections));
-    let (Some(place), Some(visit)) = (place, visit) else {
-        shared.gauges.turned_away.fetch_add(1, Relaxed);
-        return;
+    let Some(place) = Place::take(shared) else {
+        return turn_away(own, address, &Fault::ConnectionsFull);
+    };
+    let visit = if shared.is_proxy(address) {
+        None
+    } else {
+        let visit = shared.clients.visit(address, shared.limits.client_connections);
+        if visit.is_none() {
+            return turn_away(own, address, &Fault::ClientConnections);
+        }
+        visit
     };
     shared.gauges.accepted.fetch_add(1, Relaxed);
     tokio::task::spawn_local(serve(Rc::clone(own), Arrival { stream, address, is_tls, visit, place }));
+}
+
+/// By closing, which takes nothing of whoever else is served.
+fn turn_away(own: &Loop, address: IpAddr, fault: &Fault) {
+    unread::tell(own, address, fault, &"the connection is closed");
 }
 
 /// Serves one client that came in through a pipe, on this thread, until it goes.
@@ -122,7 +136,8 @@ pub(crate) async fn attend(shared: Arc<Shared>, pipe: DuplexStream, address: IpA
     let visit = shared.clients.visit(address, shared.limits.client_connections);
     let (Some(place), Some(visit)) = (place, visit) else { return };
     let own = Rc::new(Loop::new(shared));
-    serve(own, Arrival { stream: Plain::Pipe(pipe), address, is_tls: false, visit, place }).await;
+    let arrival = Arrival { stream: Plain::Pipe(pipe), address, is_tls: false, visit: Some(visit), place };
+    serve(own, arrival).await;
 }
 
 #[cfg(test)]
@@ -132,7 +147,7 @@ mod tests {
     use super::*;
     use crate::plan::Plan;
     use crate::serve::Shared;
-    use crate::settings::{ConnectionLimits, Inner};
+    use crate::settings::Settings;
 
     #[test]
     fn a_client_that_waits_to_be_accepted_when_the_drain_begins_is_answered() {
@@ -140,7 +155,7 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let shared = Shared::new(ConnectionLimits::default(), Inner::default(), Plan::default());
+        let shared = Shared::new(Settings::default(), Plan::default());
         let accepting = Accepting::begin(&shared);
         shared.begin_drain();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

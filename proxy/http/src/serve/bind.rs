@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::unix::{self, SocketFile};
 use crate::settings::{Listen, ListenAt};
 
 /// Connections that the kernel keeps for a loop that is busy.
@@ -36,7 +37,8 @@ pub(crate) struct Bound {
 #[derive(Debug)]
 pub(crate) enum Listening {
     Tcp(std::net::TcpListener),
-    Unix(UnixListener),
+    /// Its file is there until the last of them is gone.
+    Unix(UnixListener, Arc<SocketFile>),
 }
 
 pub(crate) fn bind(listen: &Listen, loops: usize) -> Result<Bound, BindError> {
@@ -78,23 +80,10 @@ fn open_tcp(address: SocketAddr, is_shared: bool) -> io::Result<std::net::TcpLis
 }
 
 fn bind_unix(path: &Path, loops: usize) -> io::Result<Vec<Listening>> {
-    remove_dead(path)?;
-    let first = UnixListener::bind(path)?;
-    first.set_nonblocking(true)?;
-    let more = (1..loops).map(|_| first.try_clone().map(Listening::Unix)).collect::<io::Result<Vec<_>>>()?;
-    Ok([Listening::Unix(first)].into_iter().chain(more).collect())
-}
-
-/// The socket of a server that is gone may be replaced; anything else may not.
-fn remove_dead(path: &Path) -> io::Result<()> {
-    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !found.file_type().is_socket() {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
-    if UnixStream::connect(path).is_ok() {
-        return Err(io::ErrorKind::AddrInUse.into());
-    }
-    std::fs::remove_file(path)
+    let (first, file) = unix::listen(path, BACKLOG)?;
+    let more = (1..loops).map(|_| Ok(Listening::Unix(first.try_clone()?, Arc::clone(&file))));
+    let more = more.collect::<io::Result<Vec<_>>>()?;
+    Ok([Listening::Unix(first, file)].into_iter().chain(more).collect())
 }
 
 #[cfg(test)]
@@ -110,7 +99,7 @@ mod tests {
         let bound = bind(&listen(ListenAt::Tcp("127.0.0.1:0".parse().unwrap())), 3).unwrap();
         let addresses = bound.sockets.iter().map(|socket| match socket {
             Listening::Tcp(socket) => socket.local_addr().unwrap(),
-            Listening::Unix(_) => panic!("not a Unix socket"),
+            Listening::Unix(..) => panic!("not a Unix socket"),
         });
         assert!(
             addresses.clone().count() == 3 && addresses.into_iter().all(|address| bound.at == ListenAt::Tcp(address))
@@ -121,19 +110,5 @@ mod tests {
     fn an_address_that_is_taken_is_refused_even_to_the_same_user() {
         let bound = bind(&listen(ListenAt::Tcp("127.0.0.1:0".parse().unwrap())), 1).unwrap();
         assert!(matches!(bind(&listen(bound.at.clone()), 1), Err(BindError::Tcp(..))));
-    }
-
-    #[test]
-    fn a_dead_socket_is_replaced_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s");
-        let unix = listen(ListenAt::Unix(path.clone()));
-        let bound = bind(&unix, 2).unwrap();
-        assert!(bind(&unix, 1).is_err());
-        drop(bound);
-        assert!(bind(&unix, 1).is_ok());
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, "x").unwrap();
-        assert!(bind(&unix, 1).is_err());
     }
 }

@@ -2,35 +2,31 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::drive::{Drains, drive};
+use super::greet::{Greeted, greet};
 use super::guard::Guard;
 use super::outgoing::Outgoing;
-use super::preface;
 use super::pulse::Pulse;
 use super::shared::{Loop, Place};
 use super::stall;
-use super::stream::{Plain, Stream};
+use super::stream::Plain;
+use super::unread;
 use crate::client::Visit;
 use crate::edge::Peer;
 use crate::settings::ConnectionLimits;
-use crate::tls::ALPN_HTTP2;
 
 /// What the requests of a connection have in common.
 pub(crate) struct Connection {
@@ -47,32 +43,37 @@ pub(crate) struct Arrival {
     pub(crate) stream: Plain,
     pub(crate) address: IpAddr,
     pub(crate) is_tls: bool,
-    pub(crate) visit: Visit,
+    /// None if the address is that of a proxy, which has to say whose connection it is.
+    pub(crate) visit: Option<Visit>,
     pub(crate) place: Place,
 }
 
 /// Serves it. Errors of a connection concern its client alone, who sees it end.
 pub(crate) async fn serve(own: Rc<Loop>, arrival: Arrival) {
-    let Some((stream, begun, is_http2)) = greet(&own, arrival.stream, arrival.is_tls).await else { return };
+    let is_tls = arrival.is_tls;
+    let Some((greeted, place)) = greet(&own, arrival).await else { return };
+    let Greeted { stream, begun, is_http2, client, visit } = greeted;
     let pulse = Arc::new(Pulse::new(own.shared.limits.idle, own.shared.limits.head));
     let limits = &own.shared.limits;
     let guard = TokioIo::new(Guard::new(stream, begun, is_http2, Arc::clone(&pulse), limits));
     let connection = Rc::new(Connection {
         own: Rc::clone(&own),
-        peer: Peer::new(arrival.address, arrival.is_tls),
+        peer: Peer::new(client, is_tls),
         pulse: Arc::clone(&pulse),
-        visit: arrival.visit,
+        visit,
         is_http2,
-        _place: arrival.place,
+        _place: place,
     });
     let service = service_fn(move |request: Request<Incoming>| answer(Rc::clone(&connection), request));
     if is_http2 {
         // Boxed: the state of HTTP/2 would make every idle connection of HTTP/1.1 as large.
         let served = http2_builder(limits).serve_connection(guard, service);
-        Box::pin(drive(served, &pulse, &own.shared)).await;
+        let ended = Box::pin(drive(served, &pulse, &own.shared)).await;
+        unread::tell_end_of_http2(&own, client, &ended);
     } else {
         let served = http1_builder(limits).serve_connection(guard, service).with_upgrades();
-        drive(served, &pulse, &own.shared).await;
+        let ended = drive(served, &pulse, &own.shared).await;
+        unread::tell_end(&own, client, &ended, &pulse);
     }
 }
 
@@ -82,42 +83,6 @@ fn answer(
     request: Request<Incoming>,
 ) -> Pin<Box<dyn Future<Output = Result<Response<Outgoing>, Infallible>>>> {
     Box::pin(async move { Ok(connection.answer(request).await) })
-}
-
-/// How long a client that has come before the drain has to say something. It also lets the runtime be told of bytes
-/// that are there already.
-const GRACE: Duration = Duration::from_millis(250);
-
-/// TLS, if it is spoken, and the protocol. None if the client went away, was late, or said nothing before the drain.
-async fn greet(own: &Rc<Loop>, stream: Plain, is_tls: bool) -> Option<(Stream, Bytes, bool)> {
-    let mut drain = own.shared.drain.subscribe();
-    let ended = async {
-        let _ = drain.wait_for(|is_draining| *is_draining).await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        biased;
-        greeted = open(own, stream, is_tls) => greeted.ok().filter(|(_, begun, is_http2)| *is_http2 || !begun.is_empty()),
-        () = ended => None,
-    }
-}
-
-async fn open(own: &Loop, stream: Plain, is_tls: bool) -> io::Result<(Stream, Bytes, bool)> {
-    let limits = &own.shared.limits;
-    let mut stream = if is_tls { Box::pin(secure(own, stream)).await? } else { Stream::Plain(stream) };
-    if let Stream::Tls(tls) = &stream
-        && tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2)
-    {
-        return Ok((stream, Bytes::new(), true));
-    }
-    let (begun, is_http2) = timeout(limits.idle, preface::detect(&mut stream)).await??;
-    Ok((stream, begun, is_http2))
-}
-
-async fn secure(own: &Loop, stream: Plain) -> io::Result<Stream> {
-    let acceptor = TlsAcceptor::from(Arc::clone(own.shared.tls.config()));
-    let stream = timeout(own.shared.limits.head, acceptor.accept(stream)).await??;
-    Ok(Stream::Tls(Box::new(stream)))
 }
 
 fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {

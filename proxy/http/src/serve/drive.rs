@@ -3,12 +3,12 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::pulse::Pulse;
+use super::pulse::{Late, Pulse};
 use super::shared::Shared;
 use super::stall::poll_due;
 
@@ -16,13 +16,28 @@ use super::stall::poll_due;
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection of hyper, of either protocol.
-pub(crate) trait Drains: Future {
+pub(crate) trait Drains: Future<Output = Result<(), hyper::Error>> {
     /// Lets requests under way end and takes no more.
     fn begin_drain(self: Pin<&mut Self>);
 }
 
-/// Returns when the connection is over, or has to be dropped because nothing happened in time.
-pub(crate) async fn drive<C: Drains>(connection: C, pulse: &Pulse, shared: &Shared) {
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Over,
+    Broken(hyper::Error),
+    /// It has to be dropped because something did not happen in time.
+    Late(Late),
+}
+
+impl From<Result<(), hyper::Error>> for Ended {
+    fn from(result: Result<(), hyper::Error>) -> Self {
+        result.map_or_else(Self::Broken, |()| Self::Over)
+    }
+}
+
+/// Returns when the connection is over.
+pub(crate) async fn drive<C: Drains>(connection: C, pulse: &Pulse, shared: &Shared) -> Ended {
     let mut connection = pin!(connection);
     let mut watch = shared.drain.subscribe();
     let mut drain = pin!(watch.wait_for(|is_draining| *is_draining));
@@ -30,8 +45,8 @@ pub(crate) async fn drive<C: Drains>(connection: C, pulse: &Pulse, shared: &Shar
     let mut is_draining = false;
     let mut timer = pin!(sleep_until(Instant::now() + FAR));
     poll_fn(|cx| {
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            return Poll::Ready(result.into());
         }
         // The waker of a task stays the same: to enlist once is enough.
         let must_drain = if is_enlisted {
@@ -43,12 +58,18 @@ pub(crate) async fn drive<C: Drains>(connection: C, pulse: &Pulse, shared: &Shar
         if must_drain && !is_draining {
             is_draining = true;
             connection.as_mut().begin_drain();
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(result.into());
             }
         }
-        let Some(deadline) = pulse.deadline().map(Instant::from_std) else { return Poll::Pending };
-        poll_due(timer.as_mut(), deadline, cx)
+        let Some((deadline, late)) = pulse.due() else { return Poll::Pending };
+        ready!(poll_due(timer.as_mut(), deadline.into(), cx));
+        pulse.give_up(late);
+        if late == Late::Head {
+            // The guard tells the client so when it is asked for more.
+            let _ = connection.as_mut().poll(cx);
+        }
+        Poll::Ready(Ended::Late(late))
     })
-    .await;
+    .await
 }

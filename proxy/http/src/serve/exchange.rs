@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri, Version};
 
-use super::pulse::Open;
+use super::pulse::{Late, Open};
 use super::shared::Shared;
 use crate::answer::Fault;
 use crate::balance::{Lease, ReleaseState, Share, Ticket};
@@ -24,6 +24,7 @@ pub(crate) struct Exchange {
     status: StatusCode,
     /// The code of our own answer.
     code: Option<&'static str>,
+    broke_off: Option<&'static str>,
     attempts: u32,
     bytes_out: u64,
     /// All of the answer went out.
@@ -40,12 +41,23 @@ pub(crate) struct Exchange {
     open: Open,
 }
 
+/// What the access log says of an answer that its client did not wait for.
+const CLIENT_GONE: &str = "client-gone";
+
+/// The status of a request that was not answered, as nginx has it.
+fn unanswered() -> StatusCode {
+    StatusCode::from_u16(499).expect("it is one")
+}
+
 /// What the access log tells about the request; not kept when it is off.
 struct Entry {
     method: Method,
     uri: Uri,
+    /// Over HTTP/2 the URI has it.
     host: Option<HeaderValue>,
     client: IpAddr,
+    version: Version,
+    user_agent: Option<HeaderValue>,
     id: HeaderValue,
 }
 
@@ -55,8 +67,9 @@ impl Exchange {
             began: Instant::now(),
             shared,
             release: None,
-            status: StatusCode::OK,
+            status: unanswered(),
             code: None,
+            broke_off: None,
             attempts: 0,
             bytes_out: 0,
             is_whole: false,
@@ -73,8 +86,9 @@ impl Exchange {
 
     pub(crate) fn log(&mut self, parts: &Parts, client: IpAddr, id: &HeaderValue) {
         let host = parts.headers.get(http::header::HOST).cloned();
+        let user_agent = parts.headers.get(http::header::USER_AGENT).cloned();
         let (method, uri, id) = (parts.method.clone(), parts.uri.clone(), id.clone());
-        self.entry = Some(Box::new(Entry { method, uri, host, client, id }));
+        self.entry = Some(Box::new(Entry { method, uri, host, client, version: parts.version, user_agent, id }));
     }
 
     pub(crate) fn belongs_to(&mut self, release: Arc<ReleaseState>, ticket: Ticket) {
@@ -119,6 +133,13 @@ impl Exchange {
         self.is_whole = is_whole;
     }
 
+    /// Notes bytes that the client sent beyond its request.
+    pub(crate) fn passed_in(&self, bytes: usize) {
+        if let Some(received) = &self.received {
+            received.moved(bytes as u64);
+        }
+    }
+
     /// The number of the attempt, from 1.
     pub(crate) const fn begins_attempt(&mut self) -> u32 {
         self.attempts += 1;
@@ -130,7 +151,26 @@ impl Exchange {
         self.code = code;
     }
 
-    fn count(&self, micros: u64, bytes_in: u64) {
+    /// What the answer broke off for; the first word counts.
+    pub(crate) fn broke_off(&mut self, code: &'static str) {
+        self.broke_off = self.broke_off.or(Some(code));
+    }
+
+    /// Why the answer is not that of the service, or not whole.
+    fn error(&self) -> Option<&'static str> {
+        if self.code.is_some() || self.is_whole {
+            return self.code;
+        }
+        let received = self.received.as_ref().and_then(|cell| cell.fault());
+        let late = self.open.given_up();
+        let known = received.map(|fault| fault.code()).or(self.broke_off).or_else(|| late.map(Late::code));
+        Some(known.unwrap_or(CLIENT_GONE))
+    }
+
+    fn count(&self, micros: u64, bytes_in: u64, error: Option<&'static str>) {
+        if let Some(code) = error {
+            self.shared.gauges.count_fault(code);
+        }
         let Some(release) = &self.release else {
             self.shared.gauges.refused.fetch_add(1, Relaxed);
             return;
@@ -151,7 +191,7 @@ impl Exchange {
         }
     }
 
-    fn tell(&self, entry: &Entry, micros: u64, bytes_in: u64) {
+    fn tell(&self, entry: &Entry, micros: u64, bytes_in: u64, error: Option<&'static str>) {
         let upstream = match (&self.release, &self.lease) {
             (Some(release), Some(lease)) => release.upstreams[lease.index].plan.name.as_str(),
             _ => "-",
@@ -159,14 +199,16 @@ impl Exchange {
         let service = self.release.as_ref().map(|release| (&*release.service, &release.plan.version));
         let service = service.map_or_else(|| "-".to_owned(), |(name, version)| format!("{name}@{version}"));
         let text = |value: &HeaderValue| value.to_str().unwrap_or("?").to_owned();
+        let host = entry.host.as_ref().map(text).or_else(|| entry.uri.authority().map(ToString::to_string));
         tracing::info!(
             target: "access",
             client = %entry.client,
             method = %entry.method,
-            host = entry.host.as_ref().map_or_else(|| "-".to_owned(), text),
+            host = host.as_deref().unwrap_or("-"),
             path = entry.uri.path(),
+            protocol = ?entry.version,
             status = self.status.as_u16(),
-            error = self.code.unwrap_or("-"),
+            error = error.unwrap_or("-"),
             whole = self.is_whole,
             bytes_in,
             bytes_out = self.bytes_out,
@@ -174,6 +216,7 @@ impl Exchange {
             service,
             upstream,
             attempts = self.attempts,
+            user_agent = entry.user_agent.as_ref().map_or_else(|| "-".to_owned(), text),
             request_id = text(&entry.id),
             "request"
         );
@@ -184,9 +227,10 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let bytes_in = self.received.as_ref().map_or(0, |cell| cell.bytes());
-        self.count(micros, bytes_in);
+        let error = self.error();
+        self.count(micros, bytes_in, error);
         if let Some(entry) = &self.entry {
-            self.tell(entry, micros, bytes_in);
+            self.tell(entry, micros, bytes_in, error);
         }
     }
 }

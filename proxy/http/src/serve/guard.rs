@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::pulse::Pulse;
+use super::pulse::{Late, Pulse};
 use super::stream::Stream;
+use crate::answer::Fault;
 use crate::edge::Framing;
 use crate::settings::ConnectionLimits;
 
@@ -35,6 +36,10 @@ pub(crate) struct Guard {
     head_since: Option<Instant>,
     blocked_since: Option<Instant>,
     linger: Option<usize>,
+    /// Our words instead of hyper's answer to what is no request, as far as they are not written.
+    farewell: Bytes,
+    /// How many requests had begun when everything was written and none was open.
+    settled: Option<u32>,
 }
 
 impl Guard {
@@ -55,7 +60,40 @@ impl Guard {
             head_since: None,
             blocked_since: None,
             linger: None,
+            farewell: Bytes::new(),
+            settled: Some(0),
         }
+    }
+
+    /// Whether bytes of HTTP/1.1 that are to be written are hyper's own answer to what is no request: no request is open,
+    /// and none has begun since the last answer was written.
+    fn is_own_answer(&self) -> bool {
+        self.framing.is_some()
+            && self.pulse.last_of_quiet().is_some_and(|begun| self.settled == Some(begun))
+            && !self.pulse.is_upgraded()
+    }
+
+    /// Takes hyper's answer, and writes ours with its status.
+    fn take_own_answer(&mut self, cx: &mut Context<'_>, answer: &[u8]) -> Poll<io::Result<()>> {
+        let fault = match answer.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.first_chunk()) {
+            Some(b"431") => Fault::HeadTooLarge,
+            Some(b"414") => Fault::UriTooLong,
+            _ => Fault::Malformed,
+        };
+        self.farewell = fault.farewell();
+        self.poll_farewell(cx)
+    }
+
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.farewell.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.farewell);
+            self.note_write(&written);
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.farewell.advance(bytes),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Returns how many of the bytes may go on.
@@ -135,6 +173,14 @@ impl AsyncRead for Guard {
         if self.is_broken {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
+        if self.pulse.given_up() == Some(Late::Head) {
+            self.farewell = Fault::HeadSlow.farewell();
+            // What does not go out at once does not go out: there is no time left.
+            if self.poll_farewell(cx).is_ready() {
+                let _ = Pin::new(&mut self.stream).poll_flush(cx);
+            }
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let before = buf.filled().len();
         if self.begun.is_empty() {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
@@ -162,6 +208,10 @@ impl AsyncRead for Guard {
 
 impl AsyncWrite for Guard {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_own_answer() {
+            let _ = self.take_own_answer(cx, bytes)?;
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note_write(&written);
         written
@@ -172,6 +222,11 @@ impl AsyncWrite for Guard {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.is_own_answer() {
+            let answer: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            let _ = self.take_own_answer(cx, &answer)?;
+            return Poll::Ready(Ok(answer.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.note_write(&written);
         written
@@ -182,16 +237,19 @@ impl AsyncWrite for Guard {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_farewell(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.note_write(&flushed);
         if flushed.is_ready() {
             self.pulse.flushed();
+            self.settled = self.pulse.last_of_quiet();
         }
         flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
+            ready!(self.poll_farewell(cx))?;
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         }
         self.poll_linger(cx).map(Ok)

@@ -14,7 +14,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::exchange::Exchange;
+use super::pulse::Late;
 use super::stall::Stall;
+use crate::answer::Fault;
 use crate::body::{Body, BodyError};
 use crate::edge;
 
@@ -55,6 +57,15 @@ impl Inner {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let late = self.stall.as_ref().and_then(|stall| stall.given_up());
+        if let (Some(exchange), Some(late)) = (&mut self.exchange, late) {
+            exchange.broke_off(late.code());
+        }
+    }
+}
+
 impl Outgoing {
     /// `total` ends the body with an error when it fires.
     pub(crate) fn new(body: Body, mut exchange: Exchange, total: Option<(Pin<Box<Sleep>>, Duration)>) -> Self {
@@ -76,6 +87,15 @@ impl Outgoing {
     }
 }
 
+/// What the access log says of an answer that broke off.
+const fn code_of(error: &BodyError) -> &'static str {
+    match error {
+        BodyError::Idle { .. } => Fault::UpstreamSlow.code(),
+        BodyError::Total { .. } => Late::End.code(),
+        BodyError::TooLarge { .. } | BodyError::Broken(_) | BodyError::Failed(_) => Fault::UpstreamBroken.code(),
+    }
+}
+
 impl HttpBody for Outgoing {
     type Data = Bytes;
     type Error = BodyError;
@@ -91,6 +111,9 @@ impl HttpBody for Outgoing {
             let limit = *limit;
             inner.total = None;
             (inner.body, inner.rest) = (Body::empty(), Bytes::new());
+            if let Some(exchange) = &mut inner.exchange {
+                exchange.broke_off(Late::End.code());
+            }
             return Poll::Ready(Some(Err(BodyError::Total { limit })));
         }
         let frame = ready!(inner.poll_piece(cx));
@@ -101,6 +124,9 @@ impl HttpBody for Outgoing {
         if let Some(exchange) = &mut inner.exchange {
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
             exchange.passed(data.map_or(0, Bytes::len), is_whole);
+            if let Some(Err(error)) = &frame {
+                exchange.broke_off(code_of(error));
+            }
         }
         Poll::Ready(frame.map(|frame| {
             let mut frame = frame.inspect_err(|error| tracing::debug!(%error, "the body of an answer broke off"))?;

@@ -7,7 +7,6 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::stream::Stream;
@@ -18,21 +17,19 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// is not empty before it reads on, and keep it.
 const READ_BYTES: usize = 8 * 1024;
 
-/// The bytes that came until it was told, and whether they are HTTP/2's. No bytes: the client has gone. Not
-/// cancellation-safe.
-pub(crate) async fn detect(stream: &mut Stream) -> io::Result<(Bytes, bool)> {
-    let mut begun = Vec::new();
-    while begun.len() < PREFACE.len() && PREFACE.starts_with(&begun) {
-        if read_more(stream, &mut begun).await? == 0 {
+/// Reads on, behind what was read already, until it is told whether the bytes are HTTP/2's. No bytes: the client has gone.
+/// Not cancellation-safe.
+pub(super) async fn detect(stream: &mut Stream, begun: &mut Vec<u8>) -> io::Result<bool> {
+    while begun.len() < PREFACE.len() && PREFACE.starts_with(begun) {
+        if read_more(stream, begun).await? == 0 {
             break;
         }
     }
-    let is_http2 = begun.starts_with(PREFACE);
-    Ok((begun.into(), is_http2))
+    Ok(begun.starts_with(PREFACE))
 }
 
 /// By a buffer on the stack: a client that says nothing has none.
-async fn read_more(stream: &mut Stream, begun: &mut Vec<u8>) -> io::Result<usize> {
+pub(super) async fn read_more(stream: &mut (impl AsyncRead + Unpin), begun: &mut Vec<u8>) -> io::Result<usize> {
     poll_fn(|cx| {
         let mut space = [MaybeUninit::uninit(); READ_BYTES];
         let mut buf = ReadBuf::uninit(&mut space);

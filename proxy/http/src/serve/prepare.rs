@@ -35,10 +35,9 @@ pub(crate) fn prepare(parts: &mut Parts, peer: &Peer, live: &Live, max_uri: usiz
     parts.uri = uri;
     let is_http1 = parts.version == Version::HTTP_11;
     let upgrade = edge::clean_request(&mut parts.headers).filter(|_| is_http1 || is_websocket);
-    if let Some(host) = &host
-        && !parts.headers.contains_key(HOST)
-    {
-        parts.headers.insert(HOST, host.clone());
+    if !parts.headers.contains_key(HOST) {
+        // One who speaks HTTP/1.0 may name none, and upstreams want one.
+        parts.headers.insert(HOST, host.unwrap_or_else(|| HeaderValue::from_static("localhost")));
     }
     edge::set_trace(&mut parts.headers, fastrand::u128(..));
     join_cookies(&mut parts.headers);

@@ -2,7 +2,7 @@
 //! wants what it moves to be `Send`, hence atomics.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::answer::Fault;
@@ -30,6 +30,35 @@ pub(crate) struct Pulse {
     /// The message that must not be served, and why; 0 is none.
     fault: AtomicU64,
     is_upgraded: AtomicBool,
+    /// What the connection was given up for; 0 is nothing.
+    gave_up: AtomicU8,
+}
+
+/// What did not happen in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// The end of a head.
+    Head,
+    /// Another request.
+    Request,
+    /// The taking of an answer.
+    Taking,
+    /// The end of an exchange as a whole.
+    End,
+}
+
+impl Late {
+    const ALL: [Self; 4] = [Self::Head, Self::Request, Self::Taking, Self::End];
+
+    /// As the access log has it.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::Head => "head-slow",
+            Self::Request => "idle",
+            Self::Taking => "client-slow",
+            Self::End => "too-long",
+        }
+    }
 }
 
 /// A request that is open until this is dropped.
@@ -40,6 +69,11 @@ impl Open {
     /// Over HTTP/1.1: the answer has to be with the client by then.
     pub(crate) fn ends_at(&self, total: Instant) {
         self.0.total.store(self.0.encode(total), Relaxed);
+    }
+
+    /// What the connection ended for before its time.
+    pub(crate) fn given_up(&self) -> Option<Late> {
+        self.0.given_up()
     }
 }
 
@@ -66,6 +100,7 @@ impl Pulse {
             open: AtomicU32::new(0),
             fault: AtomicU64::new(0),
             is_upgraded: AtomicBool::new(false),
+            gave_up: AtomicU8::new(0),
         }
     }
 
@@ -105,13 +140,39 @@ impl Pulse {
         }
     }
 
-    /// When the connection has to be ended.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    /// When the connection has to be ended, and for what.
+    pub(crate) fn due(&self) -> Option<(Instant, Late)> {
         let is_idle = self.is_quiet() && !self.is_within.load(Relaxed) && !self.is_upgraded();
         let idle = is_idle.then(|| self.quiet_since() + self.idle);
         let head = self.decode(&self.head_since).filter(|_| self.is_quiet());
         let head = head.map(|since| since.max(self.quiet_since()) + self.head);
-        [self.decode(&self.deadline), self.decode(&self.total), idle, head].into_iter().flatten().min()
+        let all = [head, idle, self.decode(&self.deadline), self.decode(&self.total)];
+        all.into_iter().zip(Late::ALL).filter_map(|(due, late)| Some((due?, late))).min_by_key(|(due, _)| *due)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.due().map(|(due, _)| due)
+    }
+
+    /// The connection ends because of this.
+    pub(crate) fn give_up(&self, late: Late) {
+        self.gave_up.store(late as u8 + 1, Relaxed);
+    }
+
+    /// What it ends for before its time.
+    pub(crate) fn given_up(&self) -> Option<Late> {
+        Late::ALL.get(usize::from(self.gave_up.load(Relaxed)).checked_sub(1)?).copied()
+    }
+
+    /// Whether a head has begun and not ended in the bytes.
+    pub(crate) fn is_in_head(&self) -> bool {
+        self.head_since.load(Relaxed) != 0
+    }
+
+    /// The request that began last, while none is open.
+    pub(crate) fn last_of_quiet(&self) -> Option<u32> {
+        self.is_quiet().then(|| self.begun.load(Relaxed))
     }
 
     fn encode(&self, time: Instant) -> u64 {

@@ -1,7 +1,9 @@
 //! What all loops of a front end share, and what each has for itself.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -9,13 +11,14 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::client::Clients;
 use crate::handler::Handler;
 use crate::live::{Current, Follower, Live};
 use crate::plan::Plan;
-use crate::settings::{ConnectionLimits, Inner};
+use crate::settings::{ConnectionLimits, Proxies, Settings};
 use crate::tls::Tls;
 use crate::upstream::Pool;
 
@@ -34,6 +37,19 @@ pub(crate) struct Gauges {
     pub(crate) turned_away: AtomicU64,
     /// Answers that the front end gave itself before it was known which release they concern.
     pub(crate) refused: AtomicU64,
+    /// What went wrong, by its code: answers that the front end gave itself, and connections that it ended.
+    faults: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Gauges {
+    /// Counts what is seldom: it takes a lock.
+    pub(crate) fn count_fault(&self, code: &'static str) {
+        *self.faults.lock().entry(code).or_default() += 1;
+    }
+
+    pub(crate) fn faults(&self) -> BTreeMap<&'static str, u64> {
+        self.faults.lock().clone()
+    }
 }
 
 pub(crate) struct Shared {
@@ -42,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) patience: Duration,
     /// Who answers other front ends that ask for no release.
     pub(crate) inner: Option<Arc<dyn Handler>>,
+    /// Who says by a header whose connection each is.
+    pub(crate) proxies: Option<Proxies>,
     pub(crate) current: Current,
     pub(crate) clients: Arc<Clients>,
     pub(crate) gauges: Gauges,
@@ -64,11 +82,13 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: ConnectionLimits, inner: Inner, plan: Plan) -> Arc<Self> {
+    /// The listeners and the number of threads of the settings are for others.
+    pub(crate) fn new(settings: Settings, plan: Plan) -> Arc<Self> {
         Arc::new(Self {
-            limits,
-            patience: inner.patience,
-            inner: inner.owner,
+            limits: settings.connection,
+            patience: settings.inner.patience,
+            inner: settings.inner.owner,
+            proxies: settings.proxies,
             current: Current::new(plan),
             clients: Arc::new(Clients::new()),
             gauges: Gauges::default(),
@@ -93,6 +113,11 @@ impl Shared {
             }
             emptied.await;
         }
+    }
+
+    /// Whether connections from there begin with a header that says whose they are.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.as_ref().is_some_and(|proxies| proxies.from.iter().any(|range| range.contains(address)))
     }
 
     pub(crate) fn begin_drain(&self) {

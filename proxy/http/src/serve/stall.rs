@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::pulse::Late;
+
 tokio::task_local! {
     static OWN: Rc<Stall>;
 }
@@ -25,6 +27,8 @@ pub(crate) struct Stall {
     held_since: Cell<Option<Instant>>,
     /// When the whole exchange has to be over.
     total: Cell<Option<Instant>>,
+    /// What the stream was ended for.
+    gave_up: Cell<Option<Late>>,
 }
 
 impl Stall {
@@ -48,10 +52,16 @@ impl Stall {
         self.held_since.set(None);
     }
 
+    /// What it was ended for before its time.
+    pub(crate) fn given_up(&self) -> Option<Late> {
+        self.gave_up.get()
+    }
+
     /// None while the client keeps nothing waiting: the body has limits of its own.
-    fn due(&self, write_idle: Duration) -> Option<Instant> {
-        let due = self.held_since.get()? + write_idle;
-        Some(self.total.get().map_or(due, |total| due.min(total)))
+    fn due(&self, write_idle: Duration) -> Option<(Instant, Late)> {
+        let due = (self.held_since.get()? + write_idle, Late::Taking);
+        let total = self.total.get().map(|total| (total, Late::End));
+        Some(total.filter(|(total, _)| *total < due.0).unwrap_or(due))
     }
 }
 
@@ -64,9 +74,11 @@ pub(crate) async fn watch(stream: impl Future, write_idle: Duration) {
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let Some(due) = stall.due(write_idle) else { return Poll::Pending };
+        let Some((due, late)) = stall.due(write_idle) else { return Poll::Pending };
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        poll_due(timer.as_mut(), due, cx)
+        ready!(poll_due(timer.as_mut(), due, cx));
+        stall.gave_up.set(Some(late));
+        Poll::Ready(())
     })
     .await;
 }

@@ -1,5 +1,6 @@
 //! An upgraded connection: bytes both ways, until both sides have ended, one breaks, or nothing moves for too long.
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,31 +26,52 @@ pub(crate) fn open(
     idle: Duration,
 ) {
     tokio::task::spawn_local(async move {
-        let _exchange = exchange;
+        let mut exchange = exchange;
         if let Ok((client, upstream)) = tokio::try_join!(client, upstream) {
-            let ended = carry(TokioIo::new(client), TokioIo::new(upstream), idle).await;
+            let (passed, moved) = (Passed::default(), Notify::new());
+            let ended = carry(TokioIo::new(client), TokioIo::new(upstream), idle, &passed, &moved).await;
+            exchange.passed_in(passed.up.get());
+            exchange.passed(passed.down.get(), ended.is_ok());
             if let Err(error) = ended {
+                exchange.broke_off(if error.kind() == io::ErrorKind::TimedOut { IDLE } else { BROKEN });
                 tracing::debug!(%error, peer = %connection.peer.address, "a tunnel ended");
             }
         }
     });
 }
 
-async fn carry(client: TokioIo<Upgraded>, upstream: TokioIo<Upgraded>, idle: Duration) -> io::Result<()> {
+/// What the access log says of a tunnel in which nothing moved for too long, and of one that broke.
+const IDLE: &str = "tunnel-idle";
+const BROKEN: &str = "tunnel-broken";
+
+/// Bytes that came from one side and went to the other.
+#[derive(Debug, Default)]
+struct Passed {
+    up: Cell<usize>,
+    down: Cell<usize>,
+}
+
+async fn carry(
+    client: TokioIo<Upgraded>,
+    upstream: TokioIo<Upgraded>,
+    idle: Duration,
+    passed: &Passed,
+    moved: &Notify,
+) -> io::Result<()> {
     let (from_client, to_client) = split(client);
     let (from_upstream, to_upstream) = split(upstream);
-    let moved = Notify::new();
+    let up = copy(from_client, to_upstream, &passed.up, moved);
+    let down = copy(from_upstream, to_client, &passed.down, moved);
     tokio::select! {
-        ended = async {
-            tokio::try_join!(copy(from_client, to_upstream, &moved), copy(from_upstream, to_client, &moved))
-        } => ended.map(|_| ()),
-        () = silence(&moved, idle) => Err(io::ErrorKind::TimedOut.into()),
+        ended = async { tokio::try_join!(up, down) } => ended.map(|_| ()),
+        () = silence(moved, idle) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
 async fn copy(
     mut from: ReadHalf<TokioIo<Upgraded>>,
     mut to: WriteHalf<TokioIo<Upgraded>>,
+    passed: &Cell<usize>,
     moved: &Notify,
 ) -> io::Result<()> {
     let mut space = vec![0; CHUNK_BYTES];
@@ -60,6 +82,7 @@ async fn copy(
             return to.shutdown().await;
         }
         to.write_all(&space[..read]).await?;
+        passed.set(passed.get() + read);
         moved.notify_one();
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,7 +113,19 @@ pub struct Raw(pub TcpStream);
 
 impl Raw {
     pub fn to(front: &Front) -> Self {
-        let stream = TcpStream::connect(address(front)).unwrap();
+        Self::of(TcpStream::connect(address(front)).unwrap())
+    }
+
+    /// A client of this loopback address.
+    pub fn from(source: &str, front: &Front) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let source: IpAddr = source.parse().unwrap();
+        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+        socket.connect(&address(front).into()).unwrap();
+        Self::of(socket.into())
+    }
+
+    fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(stream)

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use refrain_front::{CertificateFiles, Front, Plan, ReloadError, StartError, write_development_certificate};
+use refrain_front::{
+    CertificateFiles, ClientHeader, Front, Plan, Proxies, ReloadError, StartError, write_development_certificate,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -129,10 +131,56 @@ fn a_plan_without_a_usable_certificate_is_refused() {
 }
 
 #[test]
-fn plain_text_to_a_listener_of_tls_harms_nobody() {
+fn plain_http_at_a_listener_of_tls_is_answered_in_words_and_harms_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let files = certificate(folder.path(), "a.test");
     let front = Front::start(&settings(true), secure(vec![files.clone()])).unwrap();
-    Raw::to(&front).send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").rest();
+    let mut client = Raw::to(&front);
+    // More than is read of it: it gets its answer and no reset.
+    let long = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
+    let answer = client.send(long).answer();
+    assert_eq!((answer.status(), answer.header("x-refrain-error")), (400, Some("plain-on-tls")));
+    assert_eq!(answer.text(), "the plain HTTP request was sent to HTTPS port\n");
+    client.0.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(client.rest().is_empty());
     assert!(served(&front, "a.test", &[&files]).is_ok());
+    assert_eq!(front.metrics().faults, [("plain-on-tls", 1)]);
+}
+
+#[test]
+fn a_client_that_does_not_trust_the_certificate_is_counted_and_one_that_is_late_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [files, other] = ["a.test", "b.test"].map(|name| certificate(folder.path(), name));
+    let mut settings = settings(true);
+    settings.connection.head = std::time::Duration::from_millis(200);
+    let front = Front::start(&settings, secure(vec![files])).unwrap();
+    assert!(served(&front, "a.test", &[&other]).is_err());
+    wait_until(|| front.metrics().faults == [("tls-failed", 1)]);
+    // A record of 80 bytes, of which the first came.
+    assert!(Raw::to(&front).send(b"\x16\x03\x01\0\x50\x01").rest().is_empty());
+    assert_eq!(front.metrics().faults, [("tls-failed", 1), ("tls-slow", 1)]);
+}
+
+#[test]
+fn the_header_of_a_proxy_comes_before_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path(), "a.test");
+    let mut settings = settings(true);
+    settings.proxies = Some(Proxies::new(vec!["127.0.0.1/32".parse().unwrap()], |bytes| {
+        let client = (bytes.len() >= 4).then(|| [bytes[0], bytes[1], bytes[2], bytes[3]].into());
+        Ok(client.map(|client| ClientHeader { length: 4, client: Some(client) }))
+    }));
+    let front = Front::start(&settings, secure(vec![files.clone()])).unwrap();
+    let text = block_on(async {
+        let mut stream = tokio::net::TcpStream::connect(address(&front)).await.unwrap();
+        stream.write_all(&[203, 0, 113, 7]).await.unwrap();
+        let connector = connector(&[&files], &["http/1.1"]);
+        let name = ServerName::try_from("a.test").unwrap();
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    });
+    assert!(text.contains("forwarded: for=203.0.113.7;proto=https;"), "{text}");
 }

@@ -8,11 +8,11 @@ use refrain_front::Endpoint;
 use crate::frames::*;
 use crate::support::*;
 
-const ASK: &str =
+pub const ASK: &str =
     "GET /chat HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
 
 /// Changes the protocol and sends back what comes.
-fn echo() -> SocketAddr {
+pub fn echo() -> SocketAddr {
     raw_upstream(|_, mut stream| {
         let head = read_head(&mut stream).to_lowercase();
         assert!(head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n"), "{head}");

@@ -34,6 +34,7 @@ const CLOSE: &str = "close is final, whatever comes after it";
 const TAB: &str = "a tab beside a value is white space (RFC 9110, section 5.6.3)";
 const TOKENS: &str = "close is a word of the list, not a part of one";
 const SLASHES: &str = "a dot segment beside what a server may take for a slash is refused";
+const NO_HOST: &str = "an upstream of HTTP/1.1 wants a host, and gets localhost where the client named none";
 const QUERY: &str = "an empty query stays one";
 const EXPECT: &str = "an expectation that cannot be met is 417";
 const OPTIONS: &str = "no route leads to the server as a whole: 404, which says nothing of the framing";
@@ -114,7 +115,7 @@ const LENGTHS: &[Row] = &[
     (b"POST / HTTP/1.1|Host: a|X: y\nContent-Length: 1||a", Same),
     (b"POST / HTTP/1.1|Host: a|X: y\rContent-Length: 1||", Same),
     (b"POST / HTTP/1.1|Host: a|Content-Length: 1\n|a", Same),
-    (b"GET / HTTP/1.0|Content-Length: 1|Connection: keep-alive||aGET /b HTTP/1.0||", Same),
+    (b"GET / HTTP/1.0|Content-Length: 1|Connection: keep-alive||aGET /b HTTP/1.0||", Otherwise(NO_HOST)),
 ];
 
 const ENCODINGS: &[Row] = &[
@@ -255,7 +256,7 @@ const LINES: &[Row] = &[
 
 const HOSTS: &[Row] = &[
     (b"GET / HTTP/1.1||", Same),
-    (b"GET / HTTP/1.0||", Same),
+    (b"GET / HTTP/1.0||", Otherwise(NO_HOST)),
     (b"GET / HTTP/1.1|Host: a|Host: a||", Same),
     (b"GET / HTTP/1.1|Host: a|Host: b||", Same),
     (b"GET / HTTP/1.1|Host: a|host: a||", Same),
@@ -371,8 +372,8 @@ const FIRST: &[Row] = &[
     (b"GET /|", Stricter(OLD)),
     (b"GET /||", Stricter(OLD)),
     (b"GET / HTTP/0.9||", Same),
-    (b"GET / HTTP/1.0|Connection: keep-alive||GET /b HTTP/1.0||", Same),
-    (b"GET / HTTP/1.0||GET /b HTTP/1.0||", Same),
+    (b"GET / HTTP/1.0|Connection: keep-alive||GET /b HTTP/1.0||", Otherwise(NO_HOST)),
+    (b"GET / HTTP/1.0||GET /b HTTP/1.0||", Otherwise(NO_HOST)),
     (b"GET / HTTP/1.2|Host: a||", Stricter(VERSION)),
     (b"GET / HTTP/1.10|Host: a||", Stricter(VERSION)),
     (b"GET / HTTP/1|Host: a||", Same),
