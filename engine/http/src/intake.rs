@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST};
+use http::Uri;
+use http::header::{CONTENT_LENGTH, HOST, HeaderName};
+use http::uri::{Authority, Scheme};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error, WasiBody};
@@ -15,6 +17,9 @@ use crate::head::header_bytes;
 use crate::limits::Limits;
 use crate::moved::Moved;
 use crate::refusal::Refusal;
+
+/// By which protocol the client speaks to the front end.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What has become of a request's body.
 #[derive(Clone, Default)]
@@ -44,6 +49,24 @@ pub(crate) fn check<B: Body>(request: &http::Request<B>, limits: &Limits) -> Res
         return Err(Refusal::RequestBody { limit });
     }
     Ok(())
+}
+
+/// Gives a request's target the scheme and the host that guests are told of, where it is a path alone: the host of the
+/// header, and the scheme that a front end tells of the client's connection.
+pub(crate) fn complete<B>(request: &mut http::Request<B>) {
+    let (uri, headers) = (request.uri(), request.headers());
+    if uri.scheme().is_some() {
+        return;
+    }
+    let told = || Authority::try_from(headers.get(HOST)?.as_bytes()).ok();
+    let authority = uri.authority().cloned().or_else(told);
+    let is_tls = headers.get(FORWARDED_PROTO).is_some_and(|proto| proto == "https");
+    let mut parts = uri.clone().into_parts();
+    (parts.scheme, parts.authority) = (Some(if is_tls { Scheme::HTTPS } else { Scheme::HTTP }), authority);
+    // A target that can have neither, as CONNECT has, stays as it is.
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
 }
 
 /// Bounds a request's body.
@@ -114,5 +137,39 @@ impl<B> Bounded<B> {
                 Err(Error::HttpRequestBodySize(Some(self.limit)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn completed(target: &str, headers: &[(&str, &str)]) -> String {
+        let mut request = Request::builder().uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(()).unwrap();
+        complete(&mut request);
+        request.uri().to_string()
+    }
+
+    #[test]
+    fn a_target_has_the_scheme_and_the_host_that_its_headers_tell() {
+        let host = ("host", "example.com:8080");
+        assert_eq!(completed("/a?b", &[host]), "http://example.com:8080/a?b");
+        assert_eq!(completed("/a?b", &[host, ("x-forwarded-proto", "https")]), "https://example.com:8080/a?b");
+        assert_eq!(completed("*", &[host]), "http://example.com:8080*");
+    }
+
+    #[test]
+    fn a_target_that_tells_itself_stays_and_so_does_one_that_cannot_be_completed() {
+        let headers = [("host", "example.com"), ("x-forwarded-proto", "https")];
+        assert_eq!(completed("http://own.example/", &headers), "http://own.example/");
+        assert_eq!(completed("own.example:443", &headers), "own.example:443");
+        assert_eq!(completed("/", &[("host", "no host")]), "/");
+        assert_eq!(completed("/", &[]), "/");
     }
 }

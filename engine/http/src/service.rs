@@ -167,6 +167,8 @@ impl Service {
             Err(refusal) => return Err(Refused { refusal, request: Some(Box::new(request)) }),
         };
         let method = request.method().clone();
+        let mut request = request;
+        intake::complete(&mut request);
         let (request, taken) = intake::bound(request, &inner.limits);
         let (send, receive) = oneshot::channel();
         let call = inner.begin(found, request, send, seat);

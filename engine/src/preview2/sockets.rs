@@ -5,7 +5,7 @@ pub(crate) mod properties;
 mod tcp;
 mod udp;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use refrain_kernel::Errno;
 use wasmtime::component::Resource;
@@ -86,6 +86,15 @@ pub(crate) fn local_address(known: Result<SocketAddr, Errno>, ip: Option<IpAddr>
         known.set_ip(ip);
     }
     Ok(known)
+}
+
+/// The local address as the peer of a datagram socket sees it: what is bound to every address sends to all of loopback
+/// from the one address of loopback.
+pub(crate) fn as_seen_by(mut local: SocketAddr, peer: Option<SocketAddr>) -> SocketAddr {
+    if local.ip().is_unspecified() && peer.is_some_and(|peer| peer.ip().is_loopback()) {
+        local.set_ip(if local.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() });
+    }
+    local
 }
 
 /// To whom a datagram goes: to whom its socket is connected, or to whom it names itself.

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use refrain_kernel::Errno;
+use refrain_kernel::poll::Interest;
 use refrain_kernel::socket::Shutdown;
 use wasmtime::component::{
     ComponentType, Destination, FutureReader, Lift, Lower, Source, StreamConsumer, StreamProducer, StreamReader,
@@ -20,7 +21,7 @@ use wasmtime::component::{
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use super::verdict::Verdict;
-use super::waits::{Wait, attempt};
+use super::waits::{Wait, attempt, until_ready};
 use crate::host::Host;
 use crate::preview2::links::{Call, Halt, call, settled};
 use crate::preview2::resources::Held;
@@ -173,6 +174,23 @@ impl<E: Code> Open<E> {
         Ok(Self { end, keeper: Keeper::new(store, end.fd(), half)?, wait: Wait::default() })
     }
 
+    /// A read or a write of no bytes: it is done once one of some bytes would not wait. Files never let anybody wait.
+    fn ready(
+        &mut self,
+        store: &mut StoreContextMut<'_, Host>,
+        context: &Context<'_>,
+        interest: fn(u32) -> Interest,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        let end = self.end;
+        let ready = attempt(store, &mut self.wait, context, |call, first| match end {
+            End::File(..) => Ok(()),
+            End::Standard(fd) | End::Connection(fd) => until_ready(call, interest(fd), first),
+        });
+        // What counts as one byte is neither an end nor an error.
+        self.result(ready.map_ok(|()| Ok(1)), finish)
+    }
+
     /// Tells the guest's task what came of its call, where it need not wait for it.
     fn result(
         &mut self,
@@ -215,7 +233,7 @@ impl<E: Code> StreamProducer<Host> for Reading<E> {
     ) -> Poll<wasmtime::Result<StreamResult>> {
         let room = destination.remaining(store.as_context_mut());
         if room == Some(0) {
-            return Poll::Ready(Ok(StreamResult::Completed));
+            return self.0.ready(&mut store, context, Interest::Read, finish);
         }
         let most = room.unwrap_or(MAX_BYTES).min(MAX_BYTES);
         let Open { end, wait, .. } = &mut self.0;
@@ -249,7 +267,7 @@ impl<E: Code> StreamConsumer<Host> for Writing<E> {
             bytes[..bytes.len().min(MAX_BYTES)].to_vec()
         };
         if bytes.is_empty() {
-            return Poll::Ready(Ok(StreamResult::Completed));
+            return self.0.ready(&mut store, context, Interest::Write, finish);
         }
         let Open { end, wait, .. } = &mut self.0;
         let written = attempt(&mut store, wait, context, |call, _| end.write(call, &bytes));

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use refrain_kernel::poll::{Interest, Subscription};
 use wasmtime::StoreContextMut;
 
 use crate::host::Host;
 use crate::meter;
-use crate::preview2::links::{Call, Halt, call};
+use crate::preview2::links::{Call, Halt, call, settled};
 
 /// All waits of a guest.
 #[derive(Default)]
@@ -100,4 +101,10 @@ pub(crate) fn attempt<R>(
             Poll::Pending
         }
     }
+}
+
+/// Waits until a call with this interest would not wait. What is wrong with a descriptor is told by that call.
+pub(crate) fn until_ready(call: &mut Call<'_>, interest: Interest, first: bool) -> Result<(), Halt> {
+    let subscription = Subscription { userdata: 0, interest };
+    settled(call.kernel.poll(&[subscription], first)).map(drop)
 }

@@ -24,6 +24,23 @@ async fn a_component_of_0_3_answers() {
     assert_eq!(text(&service, "/").await.expect("a response"), "hello, world\n");
 }
 
+/// As requests come over the wire: the target is a path, and headers tell the rest.
+#[tokio::test]
+async fn a_guest_is_told_by_which_scheme_and_for_which_host_it_is_asked() {
+    for guest in [P2, P3] {
+        let service = service(guest, Limits::default());
+        for (proto, scheme) in [(None, "Http"), (Some("https"), "Https")] {
+            let mut request = http::Request::get("/target").header("host", "example.com:8080");
+            if let Some(proto) = proto {
+                request = request.header("x-forwarded-proto", proto);
+            }
+            let response = service.handle(request.body(Full::<Bytes>::default()).expect("a request")).await;
+            let told = read(response.expect("a response")).await.expect("a whole body");
+            assert!(told.contains(&format!("{scheme})")) && told.ends_with("Some(\"example.com:8080\")"), "{told}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_status_of_the_guest_is_passed_on() {
     for guest in [P2, P3] {

@@ -1,12 +1,12 @@
 //! `wasi:sockets/udp`: datagrams.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use refrain_kernel::{Errno, Stop};
 use wasmtime::component::Resource;
 
 use super::properties::{self, datagram_socket};
-use super::{SocketResult, Version2, check_bindable, check_family, check_remote, local_address, recipient};
+use super::{SocketResult, Version2, as_seen_by, check_bindable, check_family, check_remote, local_address, recipient};
 use crate::preview2::links::{Call, Halt, Interface, Links};
 use crate::preview2::resources::{IncomingDatagrams, Network, OutgoingDatagrams, Pollable, Udp, UdpState, fault};
 use crate::preview2::wit::{IncomingDatagram, IpAddressFamily, IpSocketAddress, OutgoingDatagram, SocketError};
@@ -104,14 +104,6 @@ fn addresses(udp: &mut Interface<'_>) -> wasmtime::Result<()> {
         Ok(local.map(|local| IpSocketAddress::from(as_seen_by(local, peer))).map_err(SocketError::from))
     })?;
     udp.define("[method]udp-socket.subscribe", |call, (_,): Own| call.add(Pollable::Ready))
-}
-
-/// What is bound to every address and connected to loopback is on loopback.
-fn as_seen_by(mut local: SocketAddr, peer: Option<SocketAddr>) -> SocketAddr {
-    if local.ip().is_unspecified() && peer.is_some_and(|peer| peer.ip().is_loopback()) {
-        local.set_ip(if local.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() });
-    }
-    local
 }
 
 fn receiving(udp: &mut Interface<'_>) -> wasmtime::Result<()> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use refrain_kernel::poll::Interest;
 use refrain_kernel::{Errno, Stop};
 use wasmtime::component::{Destination, FutureReader, Resource, StreamProducer, StreamReader, StreamResult};
 use wasmtime::{AsContextMut, StoreContextMut};
@@ -16,7 +17,7 @@ use crate::preview2::sockets::properties::{self, StreamSocketKind, stream_socket
 use crate::preview2::sockets::{check_bindable, check_family, check_remote, check_unicast};
 use crate::preview2::wit::{IpAddressFamily, IpSocketAddress};
 use crate::preview3::streams::{End, Keeper, Read, read, unread, unwritten, write};
-use crate::preview3::waits::{Wait, attempt};
+use crate::preview3::waits::{Wait, attempt, until_ready};
 use crate::preview3::wit::SocketError;
 
 type Own = (Resource<StreamSocket>,);
@@ -115,7 +116,7 @@ fn listen(
         Err(error) => return Ok(Err(error)),
     };
     let keeper = Keeper::new(store, listener.fd, None)?;
-    let accepting = Accepting { _keeper: keeper, listener, wait: Wait::default() };
+    let accepting = Accepting { _keeper: keeper, socket: socket.rep(), listener, wait: Wait::default() };
     Ok(Ok(StreamReader::new(&mut *store, accepting)?))
 }
 
@@ -138,12 +139,22 @@ fn begin_listen(call: &mut Call<'_>, socket: &Resource<StreamSocket>) -> wasmtim
 /// Connections as they come. It never ends by itself.
 struct Accepting {
     _keeper: Keeper<SocketError>,
+    /// The entry of the listening socket, as long as the guest keeps that.
+    socket: u32,
+    /// The listening socket, as it was known last.
     listener: Tcp,
     wait: Wait,
 }
 
 impl Accepting {
-    fn next(&self, call: &mut Call<'_>) -> Result<Resource<StreamSocket>, Halt> {
+    fn next(&mut self, call: &mut Call<'_>) -> Result<Resource<StreamSocket>, Halt> {
+        // What is accepted has the options that the socket has now. This stream holds the socket's descriptor, so what
+        // has another one is not that socket.
+        if let Ok(socket) = call.resources.get(&Resource::<StreamSocket>::new_borrow(self.socket))
+            && socket.tcp.fd == self.listener.fd
+        {
+            self.listener = socket.tcp;
+        }
         match call.kernel.accept(self.listener.fd, 0) {
             Ok(fd) => {
                 let tcp = Tcp { fd, state: TcpState::Connected, ip: None, ..self.listener };
@@ -166,18 +177,23 @@ impl StreamProducer<Host> for Accepting {
         mut destination: Destination<'a, Self::Item, Self::Buffer>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
-        if destination.remaining(store.as_context_mut()) == Some(0) {
-            return Poll::Ready(Ok(StreamResult::Completed));
-        }
+        // A read of no connection is done once there is one.
+        let asks = destination.remaining(store.as_context_mut()) == Some(0);
         let mut wait = std::mem::take(&mut self.wait);
-        match attempt(&mut store, &mut wait, context, |call, _| self.next(call)) {
+        let accepted = attempt(&mut store, &mut wait, context, |call, first| match asks {
+            true => until_ready(call, Interest::Read(self.listener.fd), first).map(|()| None),
+            false => self.next(call).map(Some),
+        });
+        match accepted {
             Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
             Poll::Pending => {
                 self.wait = wait;
                 Poll::Pending
             }
             Poll::Ready(accepted) => Poll::Ready(accepted.map(|accepted| {
-                destination.set_buffer(Some(accepted));
+                if accepted.is_some() {
+                    destination.set_buffer(accepted);
+                }
                 StreamResult::Completed
             })),
         }

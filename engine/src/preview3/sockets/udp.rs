@@ -9,7 +9,7 @@ use super::{SocketResult, Version3};
 use crate::preview2::links::{Call, Halt, Interface, settled};
 use crate::preview2::resources::{Udp, UdpState};
 use crate::preview2::sockets::properties::{self, datagram_socket};
-use crate::preview2::sockets::{check_bindable, check_family, check_remote, local_address, recipient};
+use crate::preview2::sockets::{as_seen_by, check_bindable, check_family, check_remote, local_address, recipient};
 use crate::preview2::wit::{IpAddressFamily, IpSocketAddress};
 use crate::preview3::wit::SocketError;
 
@@ -139,12 +139,4 @@ fn local_addresses(types: &mut Interface<'_>) -> wasmtime::Result<()> {
         let local = local_address(call.kernel.local_address(fd), ip);
         Ok(local.map(|local| IpSocketAddress::from(as_seen_by(local, peer))).map_err(SocketError::from))
     })
-}
-
-/// What is bound to every address and connected to loopback is on loopback.
-fn as_seen_by(mut local: SocketAddr, peer: Option<SocketAddr>) -> SocketAddr {
-    if let Some(peer) = peer.filter(|peer| local.ip().is_unspecified() && peer.ip().is_loopback()) {
-        local.set_ip(peer.ip());
-    }
-    local
 }

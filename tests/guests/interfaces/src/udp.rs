@@ -130,6 +130,15 @@ fn datagrams(family: Family) {
     let (_, outgoing) = client.stream(None).unwrap();
     assert_eq!(send(&outgoing, &[datagram(b"unconnected", Some(address))]).unwrap(), 1);
     assert_eq!(receive(&incoming, 1)[0].data, b"unconnected");
+    drop(outgoing);
+    if family == Family::Ipv4 {
+        // It has for its peer the address from which that hears it, whatever it calls the peer.
+        let again = at(IpAddress::Ipv4((127, 0, 0, 2)), port(address));
+        let (_, outgoing) = client.stream(Some(again)).unwrap();
+        assert_eq!(send(&outgoing, &[datagram(b"again", None)]).unwrap(), 1);
+        assert_eq!(words(receive(&incoming, 1)[0].remote_address), words(client.local_address().unwrap()));
+    }
+    let (_, outgoing) = client.stream(None).unwrap();
     // As many as are permitted at once, all of which come, and one after the other as they are asked for.
     let permitted = outgoing.check_send().unwrap();
     let many: Vec<_> = (0..permitted).map(|number| datagram(&[number as u8], Some(address))).collect();

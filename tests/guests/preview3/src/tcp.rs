@@ -1,6 +1,8 @@
 //! Stream sockets of `wasi:sockets`, with the program's own loopback.
 
-use futures::join;
+use std::cell::RefCell;
+
+use futures::{FutureExt, join};
 use wasip3::sockets::types::{
     ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, Ipv6SocketAddress, TcpSocket,
 };
@@ -16,7 +18,9 @@ pub async fn check() {
         connecting(family).await;
         states(family).await;
         options(family);
+        inherited(family).await;
         both_ways(family).await;
+        readiness(family).await;
         halves(family).await;
         much(family).await;
         crowd(family).await;
@@ -247,6 +251,71 @@ fn options(family: IpAddressFamily) {
         set(&socket, 0x10000).unwrap();
         assert_eq!(get(&socket).unwrap(), 0x10000);
     }
+}
+
+/// What is accepted has the options that the listening socket has by then, and keeps them.
+async fn inherited(family: IpAddressFamily) {
+    let listener = bound(family);
+    let mut clients = listener.listen().unwrap();
+    let mut accepted = Vec::new();
+    for number in [5, 6] {
+        listener.set_keep_alive_enabled(number == 5).unwrap();
+        listener.set_keep_alive_interval(u64::from(number) * SECOND).unwrap();
+        listener.set_hop_limit(number).unwrap();
+        listener.set_send_buffer_size(u64::from(number) << 16).unwrap();
+        accepted.push((number, pair(&listener, &mut clients).await));
+    }
+    for (number, (_, far)) in &accepted {
+        assert_eq!(far.get_keep_alive_enabled().unwrap(), *number == 5);
+        assert_eq!(far.get_keep_alive_interval().unwrap(), u64::from(*number) * SECOND);
+        assert_eq!(far.get_hop_limit().unwrap(), *number);
+        assert_eq!(far.get_send_buffer_size().unwrap(), u64::from(*number) << 16);
+    }
+}
+
+/// To read or write nothing is to wait until something can be read or written.
+async fn readiness(family: IpAddressFamily) {
+    let listener = bound(family);
+    let mut clients = listener.listen().unwrap();
+    let (near, address) = (fresh(family), listener.get_local_address().unwrap());
+    let happened = RefCell::new(Vec::new());
+    let note = |what| happened.borrow_mut().push(what);
+    let accept = async {
+        assert!(clients.read(Vec::new()).await.0 == StreamResult::Complete(0));
+        note("there is a client");
+        clients.next().now_or_never().expect("it is there").expect("a client")
+    };
+    let connect = async {
+        note("connects");
+        near.connect(address).await.expect("it listens");
+    };
+    let (far, ()) = join!(accept, connect);
+    let (mut stream, _ended) = far.receive();
+    let (mut writer, reader) = wit_stream::new();
+    let _sent = near.send(reader);
+    let read = async {
+        assert_eq!(stream.read(Vec::new()).await, (StreamResult::Complete(0), Vec::new()));
+        note("there are bytes");
+        let read = stream.read(Vec::with_capacity(9)).now_or_never();
+        assert_eq!(read, Some((StreamResult::Complete(5), b"hello".to_vec())));
+    };
+    let write = async {
+        note("writes");
+        assert_eq!(writer.write(b"hello".to_vec()).await.0, StreamResult::Complete(5));
+    };
+    join!(read, write);
+    while writer.write(vec![0; 65_536]).now_or_never().is_some() {}
+    let write = async {
+        assert_eq!(writer.write(Vec::new()).await.0, StreamResult::Complete(0));
+        note("there is room");
+    };
+    let read = async {
+        note("reads");
+        while stream.read(Vec::with_capacity(65_536)).now_or_never().is_some() {}
+    };
+    join!(write, read);
+    let order = ["connects", "there is a client", "writes", "there are bytes", "reads", "there is room"];
+    assert_eq!(*happened.borrow(), order);
 }
 
 async fn both_ways(family: IpAddressFamily) {

@@ -4,7 +4,7 @@ use futures::join;
 use wasip3::sockets::ip_name_lookup::resolve_addresses;
 use wasip3::sockets::types::{ErrorCode, IpAddressFamily, IpSocketAddress, UdpSocket};
 
-use crate::tcp::{loopback, other, port_of, unspecified};
+use crate::tcp::{loopback, other, port_of, unspecified, v4};
 
 pub async fn check() {
     for family in [IpAddressFamily::Ipv4, IpAddressFamily::Ipv6] {
@@ -14,6 +14,7 @@ pub async fn check() {
         receiving(family).await;
         options(family);
     }
+    own_address().await;
 }
 
 fn fresh(family: IpAddressFamily) -> UdpSocket {
@@ -79,6 +80,17 @@ async fn sending(family: IpAddressFamily) {
         assert_eq!(bytes, text);
         assert_eq!(port_of(from), port_of(socket.get_local_address().unwrap()));
     }
+}
+
+/// A socket of every address has for its peer the address from which that hears it, whatever it calls the peer.
+async fn own_address() {
+    let (receiver, address) = bound(IpAddressFamily::Ipv4);
+    let socket = fresh(IpAddressFamily::Ipv4);
+    socket.connect(v4((127, 0, 0, 2), port_of(address))).expect("it is known at once");
+    let told = socket.get_local_address().expect("it is bound by that");
+    socket.send(b"hello".to_vec(), None).await.expect("it is connected");
+    let (_, from) = receiver.receive().await.expect("it is there");
+    assert_eq!(format!("{told:?}"), format!("{from:?}"));
 }
 
 async fn receiving(family: IpAddressFamily) {

@@ -33,6 +33,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
         match path {
             "/" => text(out, "hello, world\n"),
             "/served" => text(out, &served.to_string()),
+            "/target" => text(out, &format!("{:?} {:?}", request.scheme(), request.authority())),
             "/echo" => echo(request, out),
             "/late-head" => late_head(out, number()),
             "/early-body" => early_body(request, out),

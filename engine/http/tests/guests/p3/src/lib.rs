@@ -31,6 +31,7 @@ impl wasip3::exports::http::handler::Guest for Guest {
         match path {
             "/" => Ok(text("hello, world\n".into())),
             "/served" => Ok(text(served.to_string())),
+            "/target" => Ok(text(format!("{:?} {:?}", request.get_scheme(), request.get_authority()))),
             "/echo" => Ok(echo(request)),
             "/length" => Ok(length(request).await),
             "/bytes" => Ok(bytes(number())),
