@@ -35,7 +35,7 @@ const OPEN_FILES: u64 = 1 << 20;
 /// Runs until a signal.
 pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     if print {
-        print!("{}", toml::to_string_pretty(config)?);
+        print!("{}", config.printed());
         return Ok(());
     }
     let traced = refrain_telemetry::Config::from_environment()?;
