@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use refrain_sequencer::flush::{Exec, Wake};
 use refrain_sequencer::log::{AppendError, OrderedLog};
 use refrain_sequencer::raft::{BeginError, Bootstrap, MemberError};
+use refrain_wire::limits::MAX_STATE_BYTES;
 use refrain_wire::stream::{Hello, HelloAnswer, Role};
 use refrain_wire::{ClusterId, Generation, NodeId, Position};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -358,6 +359,25 @@ fn a_member_behind_the_cut_gets_the_state_in_pieces_and_goes_on_from_there() {
         cluster.disks[&3].crash(5);
         cluster.start(3, initial(&[1, 2, 3])).await.unwrap();
         assert_eq!(*cluster.hosts[&3].restored.lock(), Some((at, state)), "the snapshot is on its disk");
+        cluster.append().await;
+        cluster.agree(&[1, 2, 3]).await;
+    });
+}
+
+#[test]
+fn a_state_at_the_limit_is_cut_and_given_and_a_larger_one_is_refused() {
+    simulated(async {
+        let largest = Bytes::from(vec![6; MAX_STATE_BYTES]);
+        let (mut cluster, at) = cut_while_3_is_away(&largest).await;
+        cluster.start(3, initial(&[1, 2, 3])).await.unwrap();
+        cluster.append_many(5).await;
+        cluster.agree(&[1, 2, 3]).await;
+        assert!(*cluster.hosts[&3].restored.lock() == Some((at, largest)));
+        let (last, first) = (cluster.acknowledged[180].0, cluster.log(1).first());
+        let error = cluster.log(1).cut(last, Bytes::from(vec![6; MAX_STATE_BYTES + 1])).await.unwrap_err();
+        let told = "the shard's state has 67108865 bytes, the limit is 67108864: entries are kept instead";
+        assert_eq!(error.to_string(), told);
+        assert_eq!(cluster.log(1).first(), first, "nothing was given up");
         cluster.append().await;
         cluster.agree(&[1, 2, 3]).await;
     });
