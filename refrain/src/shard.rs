@@ -4,7 +4,7 @@
 //! nothing else does. Every node runs this loop, whatever its roles: what is committed is applied to the same pure state
 //! everywhere, and what follows from it is done here as far as it concerns this node.
 //!
-//! This module is the loop's state; `command` is what other threads ask; `start` brings it up, `services` adopts groups, `commit` acts on
+//! This module is the loop's state; `command` is what other threads ask; `start` brings it up, `services` adopts groups, `listening` opens their ports, `commit` acts on
 //! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `catalog` has the bundles,
 //! `placement` knows which shard has which service, `deployed` which stateless ones there are, `upgrade` changes what groups run. `member` is this node's member of the log. `uplink` tells the leader, `waiting` has who waits for it, `leader` is what the leader's node does, `epoch` keeps
 //! the proxy's epoch and lease. `peers` connects nodes, `follow`
@@ -27,6 +27,7 @@ mod histories;
 mod join;
 mod leader;
 mod lease;
+mod listening;
 mod member;
 mod peers;
 mod placement;

@@ -215,7 +215,9 @@ pub(super) struct Group {
 pub(super) struct Listening {
     /// The port's name.
     pub(super) port: String,
-    /// Where, or why not there.
+    /// Where it should be.
+    pub(super) wanted: Endpoint,
+    /// Where it is, or why it is not.
     pub(super) at: Result<Endpoint, String>,
     /// Connections from these begin with a header, as the listener was told when it was made.
     pub(super) proxies: Vec<IpRange>,
