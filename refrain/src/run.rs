@@ -17,7 +17,7 @@ use refrain_api::discovery::{self, AdminFile};
 use refrain_engine::Platform;
 use refrain_service::{Bundle, LoadError, MANIFEST_FILE, Manifest, Mode};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::data_dir;
 
@@ -75,6 +75,7 @@ async fn serve(config: &Config, mut running: Running, http: Arc<Http>) -> anyhow
     let listener = admin::bind(config.admin_listen).await?;
     let address = listener.local_addr().context("the admin API has no address")?;
     let file = AdminFile { address: address.to_string(), token: Token::of(random()?) };
+    let (ending, is_ending) = watch::channel(false);
     let admin = Admin {
         shards: running.shards.clone(),
         token: file.token.clone(),
@@ -82,6 +83,8 @@ async fn serve(config: &Config, mut running: Running, http: Arc<Http>) -> anyhow
         bundles: config.data_dir.join("bundles"),
         http: Arc::clone(&http),
         node: config.cluster.node,
+        data_dir: config.data_dir.clone(),
+        ending: is_ending,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(admin::serve(listener, admin, async move { drop(stopped.await) }));
@@ -89,7 +92,10 @@ async fn serve(config: &Config, mut running: Running, http: Arc<Http>) -> anyhow
     let mut signals = Signals::new()?;
     let announcing = announce(config, running.shards.clone(), running.refused.clone(), &http, &file);
     let ended = match until_stopped(&mut running, &mut signals, announcing).await {
-        Ok(()) => drain(config, running, http, &mut signals).await,
+        Ok(()) => {
+            ending.send_replace(true);
+            drain(config, running, http, &mut signals).await
+        }
         failed => failed,
     };
     let _ = stop.send(());

@@ -402,6 +402,7 @@ impl OrderedLog for RaftLog {
         LogStats {
             bytes: self.log.bytes(),
             max_bytes: self.space.max_log_bytes(),
+            disk_full: self.space.is_full(),
             durability: self.log.durability(),
             generation: self.generation(),
             term: metrics.current_term,
