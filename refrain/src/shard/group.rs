@@ -307,6 +307,12 @@ impl Group {
         counting >= usize::from(self.service.agreement.quorum(self.seats.len() as u8))
     }
 
+    /// Whether enough seats follow the log for anything to be agreed on now, as far as this node knows.
+    pub(super) fn follows(&self) -> bool {
+        let active = self.seats.iter().filter(|seat| seat.state == SeatState::Active).count();
+        active >= usize::from(self.service.agreement.quorum(self.seats.len() as u8))
+    }
+
     /// The first port that the guest does not listen on.
     pub(super) fn not_listening(&self, guest: &Guest) -> Option<u16> {
         let told = |port: &ServedPort| match port.protocol {
