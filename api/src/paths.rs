@@ -1,5 +1,9 @@
 //! The paths of the API, as templates for the server's router and filled in for the client.
 
+/// `GET`, without a token: `ok`, or 503 with what does not answer.
+pub const HEALTHY: &str = "/healthz";
+/// `GET`, without a token: `ok`, or 503 with why the node is not ready.
+pub const READY: &str = "/readyz";
 /// `GET`: [`crate::Status`].
 pub const STATUS: &str = "/v1/status";
 /// `GET`: [`crate::ServiceDetail`].

@@ -18,6 +18,9 @@ pub struct Status {
     pub data_dir: String,
     /// What an acknowledged write survives.
     pub durability: Durability,
+    /// What an operator should see to, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// The log; with several shards that of the first one.
     pub log: LogStatus,
     /// The proxy; with several shards its epoch in the first one, and the flows of all.
@@ -58,6 +61,9 @@ pub struct LogStatus {
     pub bytes: u64,
     /// Bytes at which it takes no more.
     pub max_bytes: u64,
+    /// The disk had no room when something was last to be written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disk_full: bool,
     /// Term of its leader.
     pub term: u64,
     /// Member that leads, if one does.

@@ -138,6 +138,8 @@ fn head(status: &Status, address: &str) -> String {
         printable(&status.data_dir),
         status.durability,
     );
+    let problem = |problem: &String| format!("problem     {}\n", printable(problem));
+    let head = status.problems.iter().fold(head, |head, text| head + &problem(text));
     if !status.shards.is_empty() {
         return head + &status.shards.iter().map(shard).collect::<String>();
     }
@@ -270,6 +272,14 @@ mod tests {
         let text = text(&status, "a:1", false);
         assert!(text.contains("none (a loss of power loses acknowledged writes)"), "{text}");
         assert!(text.contains("no leader") && text.contains("(80 %: nearly full)"), "{text}");
+    }
+
+    #[test]
+    fn problems_of_the_node_are_said_first() {
+        let mut status = example();
+        status.problems = vec!["the disk of /data is full".to_owned()];
+        let text = text(&status, "a:1", false);
+        assert_eq!(text.lines().nth(3), Some("problem     the disk of /data is full"), "{text}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The admin API `/v1`: checks the token, hands commands to the loop thread, answers in JSON.
 //!
 //! The types are those of `refrain-api`; the handlers here and in `telemetry` are all that is HTTP. Runs on the cold
-//! runtime. `/metrics` alone needs no token.
+//! runtime. `/metrics`, `/healthz` and `/readyz` alone need no token.
 
+mod health;
 mod http;
 mod telemetry;
 
@@ -22,7 +23,8 @@ use axum::routing::{delete, get, post, put};
 use axum::{Json, Router, middleware};
 use refrain_api::{
     AddMember, Appended, CorruptReplica, ErrorBody, ErrorCode, GUEST_LINES_KEPT, GuestLines, KillReplica, Members,
-    NameMember, RebuildReplica, Scale, ServiceDetail, ShardStatus, StoredBundle, Token, Upgrade, UpgradeStatus, paths,
+    NameMember, RebuildReplica, Scale, ServiceDetail, ShardStatus, Status, StoredBundle, Token, Upgrade, UpgradeStatus,
+    paths,
 };
 use refrain_engine::replica::Flip;
 use refrain_service::{Bundle, BundleDigest, MAX_PACKED_BYTES};
@@ -30,6 +32,7 @@ use refrain_wire::message::uplink::MemberChange;
 use refrain_wire::{NodeId, Seat, ShardId};
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::shard::Command;
 use crate::shards::{Handle, Shards};
@@ -53,6 +56,10 @@ pub struct Admin {
     pub http: crate::http::Shared,
     /// This node.
     pub node: NodeId,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Whether the process is being ended.
+    pub ending: watch::Receiver<bool>,
 }
 
 /// Serves the API until `stop`.
@@ -83,7 +90,9 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: impl Future<Output
         .method_not_allowed_fallback(async || Failure::of(ErrorCode::MethodNotAllowed, "not with this method"))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), authorize))
-        // After the check of the token: who scrapes does not know the one of this start.
+        // After the check of the token: who scrapes or watches does not know the one of this start.
+        .route(paths::HEALTHY, get(health::healthy))
+        .route(paths::READY, get(health::ready))
         .route(paths::METRICS, get(telemetry::metrics))
         .with_state(admin);
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
@@ -198,12 +207,18 @@ fn service((namespace, name): (String, String)) -> String {
     format!("{namespace}/{name}")
 }
 
-async fn status(State(admin): State<Arc<Admin>>) -> Answer<refrain_api::Status> {
+async fn status(State(admin): State<Arc<Admin>>) -> Answer<Status> {
     let Json(mut status) = admin.ask(admin.shards.first(), Command::Status).await?;
     status.http = admin.http.status();
-    if admin.shards.count() == 1 {
-        return Ok(Json(status));
+    if admin.shards.count() > 1 {
+        add_shards(&admin, &mut status).await?;
     }
+    status.problems.extend(health::disk_problems(&admin.data_dir, &status));
+    Ok(Json(status))
+}
+
+/// Adds what the other shards say to the status of the first one.
+async fn add_shards(admin: &Admin, status: &mut Status) -> Result<(), Failure> {
     status.shards.push(ShardStatus { shard: 0, log: status.log.clone(), proxy: status.proxy.clone() });
     for handle in admin.shards.iter().skip(1) {
         let Json(other) = admin.ask(handle, Command::Status).await?;
@@ -212,7 +227,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Answer<refrain_api::Status> 
         status.shards.push(ShardStatus { shard: handle.id.0, log: other.log, proxy: other.proxy });
     }
     status.services.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Json(status))
+    Ok(())
 }
 
 async fn show(State(admin): State<Arc<Admin>>, Path(name): Name) -> Answer<ServiceDetail> {

@@ -9,6 +9,7 @@ use refrain_wire::{NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
 mod cluster;
+mod file;
 mod http;
 mod listen;
 mod shards;
@@ -17,6 +18,8 @@ pub use cluster::{Cluster, Node, Role, Roles};
 pub use http::{HttpConfig, HttpSettings};
 pub use listen::{Endpoint, ListenAt};
 pub use shards::{MAX_SHARDS, PlaceAt, Shards, further_shards, shard_dir};
+
+use file::File;
 
 /// Whether an answer waits for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -107,81 +110,18 @@ pub struct Settings {
     pub config: Option<PathBuf>,
 }
 
-/// The file, as written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct File {
-    services: Option<Vec<PathBuf>>,
-    replicas: Option<u8>,
-    data_dir: Option<PathBuf>,
-    durability: Option<Durability>,
-    admin_listen: Option<SocketAddr>,
-    allow_fault_injection: Option<bool>,
-    max_log_bytes: Option<String>,
-    engine_workers: Option<usize>,
-    max_connections: Option<u32>,
-    drain_timeout: Option<String>,
-    #[serde(default)]
-    listen: Vec<ListenAt>,
-    http: Option<Vec<Endpoint>>,
-    https: Option<Vec<Endpoint>>,
-    tls_certificate: Option<Vec<PathBuf>>,
-    tls_key: Option<Vec<PathBuf>>,
-    http_trusted: Option<Vec<String>>,
-    http_proxy_protocol: Option<Vec<String>>,
-    http_threads: Option<usize>,
-    access_log: Option<bool>,
-    insecure: Option<bool>,
-    election_timeout: Option<String>,
-    heartbeat_interval: Option<String>,
-    peer_timeout: Option<String>,
-    lease: Option<String>,
-    checkpoint_batches: Option<u64>,
-    checkpoint_bytes: Option<String>,
-    checkpoint_interval: Option<String>,
-    log_cut_interval: Option<String>,
-    rebuild: Option<bool>,
-    outward: Option<bool>,
-    peer_listen: Option<SocketAddr>,
-    shards: Option<u16>,
-    #[serde(default)]
-    place: Vec<PlaceAt>,
-    node: Option<u64>,
-    cluster: Option<PathBuf>,
-    roles: Option<Vec<Role>>,
-    join: Option<bool>,
-}
-
-impl File {
-    fn http(&mut self) -> HttpSettings {
-        HttpSettings {
-            http: self.http.take(),
-            https: self.https.take(),
-            tls_certificate: self.tls_certificate.take(),
-            tls_key: self.tls_key.take(),
-            http_trusted: self.http_trusted.take(),
-            http_proxy_protocol: self.http_proxy_protocol.take(),
-            http_threads: self.http_threads,
-            access_log: self.access_log,
-        }
-    }
-}
-
 /// What holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Folders with a `service.toml` each.
     pub services: Vec<PathBuf>,
     /// Replicas of new services, instead of what their manifests say.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u8>,
     /// Where log, bundles and compiled code are kept.
     pub data_dir: PathBuf,
     /// Whether an answer waits for the disk.
     pub durability: Durability,
     /// Where the admin API listens. None: the default port, or a free one when that is taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_listen: Option<SocketAddr>,
     /// Whether replicas may be damaged on purpose.
     pub allow_fault_injection: bool,
@@ -192,31 +132,24 @@ pub struct Config {
     /// The most client connections of all services of a shard together.
     pub max_connections: u32,
     /// How long open connections may go on at the end.
-    #[serde(serialize_with = "duration_text")]
     pub drain_timeout: Duration,
     /// Whether nodes may listen for each other beyond loopback.
     pub insecure: bool,
     /// How long a member waits for its leader before it stands for election; random up to twice that.
-    #[serde(serialize_with = "duration_text")]
     pub election_timeout: Duration,
     /// How often a leader shows that it lives.
-    #[serde(serialize_with = "duration_text")]
     pub heartbeat_interval: Duration,
     /// How long another node may be silent on a stream before the stream is given up.
-    #[serde(serialize_with = "duration_text")]
     pub peer_timeout: Duration,
     /// How long a proxy's connections live on without word from the leader.
-    #[serde(serialize_with = "duration_text")]
     pub lease: Duration,
     /// Batches of a service after which a checkpoint is taken.
     pub checkpoint_batches: u64,
     /// Bytes of a service's batches after which a checkpoint is taken.
     pub checkpoint_bytes: u64,
     /// The least time between two checkpoints of a service.
-    #[serde(serialize_with = "duration_text")]
     pub checkpoint_interval: Duration,
     /// How often a leader has the log cut behind checkpoints.
-    #[serde(serialize_with = "duration_text")]
     pub log_cut_interval: Duration,
     /// Whether a replica that diverged is rebuilt from the agreed checkpoint by itself.
     pub rebuild: bool,
@@ -225,14 +158,9 @@ pub struct Config {
     /// Where ports of services listen, instead of what their manifests say.
     pub listen: Vec<ListenAt>,
     /// The HTTP front end.
-    #[serde(flatten)]
     pub http: HttpConfig,
     /// The cluster, and which of its nodes this is.
     pub cluster: Cluster,
-}
-
-fn duration_text<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&refrain_service::format_duration(*duration))
 }
 
 /// What is wrong with a configuration: every fault, not the first alone.
@@ -333,8 +261,20 @@ impl Config {
         }
         let roles = settings.roles.clone().or(file.roles.clone());
         let join = settings.join.or(file.join).unwrap_or(false);
-        let cluster = Cluster::of(read(&path)?, NodeId(node), roles, join, &mut faults);
+        let mut cluster = Cluster::of(read(&path)?, NodeId(node), roles, join, &mut faults);
+        // Wherever the process is, or a file that names it.
+        cluster.file = Some(std::path::absolute(&path).unwrap_or(path));
         Self::merge(settings, file, cluster, faults)
+    }
+
+    /// The configuration as a file from which the same results; what the cluster file says is a comment in it.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        let file = toml::to_string_pretty(&File::of(self)).expect("what was read from TOML can be written so");
+        let Some(path) = &self.cluster.file else { return file };
+        let cluster = toml::to_string_pretty(&self.cluster).expect("what was read from TOML can be written so");
+        let comment: String = cluster.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+        format!("{file}\n# As {} has it:\n{comment}", path.display())
     }
 
     /// The configuration of one of the process's shards.

@@ -17,7 +17,7 @@ use refrain_api::discovery::{self, AdminFile};
 use refrain_engine::Platform;
 use refrain_service::{Bundle, LoadError, MANIFEST_FILE, Manifest, Mode};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::data_dir;
 
@@ -27,6 +27,8 @@ const SETTLE: Duration = Duration::from_secs(10);
 const JOIN_NOTICE: Duration = Duration::from_secs(3);
 /// Between two looks at which ports the front end can send requests to.
 const FOLLOW: Duration = Duration::from_secs(1);
+/// How long all that follows the end of connections may take: the lead goes to another member, the log is closed.
+const END_GRACE: Duration = Duration::from_secs(15);
 /// How long the last spans may take to be exported at the end.
 const EXPORT_GRACE: Duration = Duration::from_secs(2);
 /// Open files wanted: two for each of many connections, and some.
@@ -35,7 +37,7 @@ const OPEN_FILES: u64 = 1 << 20;
 /// Runs until a signal.
 pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     if print {
-        print!("{}", toml::to_string_pretty(config)?);
+        print!("{}", config.printed());
         return Ok(());
     }
     let traced = refrain_telemetry::Config::from_environment()?;
@@ -68,13 +70,28 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     if lost > 0 {
         tracing::warn!(spans = lost, "the collector did not take the last spans in time");
     }
+    // What is under way beside the loops, as a program that is compiled, is of use to nobody now.
+    cold.shutdown_background();
+    hurry_threads();
     ended
+}
+
+/// Gives threads of the background their priority back, where that is allowed: the process is gone, and its locks with
+/// it, when the last of them had a moment to end, which on a busy machine those at nice 19 wait long for.
+fn hurry_threads() {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return };
+    let numbers = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+    for thread in numbers.filter_map(rustix::process::Pid::from_raw) {
+        // Without the right to do so it only takes longer.
+        let _ = rustix::process::setpriority_process(Some(thread), 0);
+    }
 }
 
 async fn serve(config: &Config, mut running: Running, http: Arc<Http>) -> anyhow::Result<()> {
     let listener = admin::bind(config.admin_listen).await?;
     let address = listener.local_addr().context("the admin API has no address")?;
     let file = AdminFile { address: address.to_string(), token: Token::of(random()?) };
+    let (ending, is_ending) = watch::channel(false);
     let admin = Admin {
         shards: running.shards.clone(),
         token: file.token.clone(),
@@ -82,6 +99,8 @@ async fn serve(config: &Config, mut running: Running, http: Arc<Http>) -> anyhow
         bundles: config.data_dir.join("bundles"),
         http: Arc::clone(&http),
         node: config.cluster.node,
+        data_dir: config.data_dir.clone(),
+        ending: is_ending,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let api = tokio::spawn(admin::serve(listener, admin, async move { drop(stopped.await) }));
@@ -89,7 +108,10 @@ async fn serve(config: &Config, mut running: Running, http: Arc<Http>) -> anyhow
     let mut signals = Signals::new()?;
     let announcing = announce(config, running.shards.clone(), running.refused.clone(), &http, &file);
     let ended = match until_stopped(&mut running, &mut signals, announcing).await {
-        Ok(()) => drain(config, running, http, &mut signals).await,
+        Ok(()) => {
+            ending.send_replace(true);
+            drain(config, running, http, &mut signals).await
+        }
         failed => failed,
     };
     let _ = stop.send(());
@@ -208,14 +230,15 @@ async fn drain(config: &Config, running: Running, http: Arc<Http>, signals: &mut
     let drained = async {
         let _ = front.await;
         running.shards.drain(until.saturating_duration_since(Instant::now())).await;
+        running.all_ended().await
     };
     tokio::select! {
-        () = drained => {}
+        failure = drained => match failure {
+            Some(failure) => bail!(failure),
+            None => Ok(()),
+        },
         () = signals.one() => bail!("ended before the drain was over"),
-    }
-    match running.all_ended().await {
-        Some(failure) => bail!(failure),
-        None => Ok(()),
+        () = tokio::time::sleep(limit + END_GRACE) => bail!("the drain was not over {END_GRACE:?} after its time limit"),
     }
 }
 

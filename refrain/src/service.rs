@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use refrain_engine::replica::{Blueprint, RunLimits};
@@ -14,7 +14,7 @@ use refrain_kernel::{Outbound, outbound};
 use refrain_proxy::net::SocketOptions;
 use refrain_proxy::tcp::ListenOptions;
 use refrain_service::{
-    AddressRange, Bundle, FuelPerTurn, IdleLimit, Keepalive, Manifest, OutboundHost, Port, Protocol,
+    AddressRange, Bundle, FuelPerTurn, IdleLimit, Keepalive, Manifest, OutboundHost, Port, Protocol, ServiceId,
 };
 use refrain_wire::control::Agreement;
 use refrain_wire::{GroupId, IpRange};
@@ -78,12 +78,32 @@ pub(crate) enum Refused {
     Passed(String),
 }
 
+/// From so many bytes on a program may take minutes to be compiled.
+const LARGE_PROGRAM_BYTES: usize = 1 << 20;
+/// What took so long is told when it is over.
+const LONG: Duration = Duration::from_secs(2);
+
+/// Has a program made ready to run, and tells what takes long, at its beginning and its end.
+pub(crate) fn preparing<T>(service: &ServiceId, bytes: usize, work: impl FnOnce() -> T) -> T {
+    let (is_large, began) = (bytes >= LARGE_PROGRAM_BYTES, Instant::now());
+    if is_large {
+        tracing::info!(%service, bytes, "a large program is made ready: it is compiled unless it was before");
+    }
+    let made = work();
+    let took = began.elapsed();
+    if is_large || took >= LONG {
+        tracing::info!(%service, took = ?took, "the program is ready to run");
+    }
+    made
+}
+
 impl Service {
     /// Prepares a bundle; its module is compiled, or taken from the cache.
     #[must_use]
     pub fn prepare(bundle: Bundle, platform: &Platform, replicas: Option<u8>) -> Self {
         let Bundle { manifest, module, files, digest, .. } = bundle;
-        let code = platform.load(&module).map(Arc::new).map_err(Refused::from);
+        let code = preparing(&manifest.id, module.len(), || platform.load(&module));
+        let code = code.map(Arc::new).map_err(Refused::from);
         let passed = manifest.ports.iter().find(|port| port.pass);
         let code = code.and_then(|code| match passed.filter(|_| code.is_component()) {
             Some(port) => Err(Refused::Passed(port.name.to_string())),

@@ -4,9 +4,9 @@
 //! nothing else does. Every node runs this loop, whatever its roles: what is committed is applied to the same pure state
 //! everywhere, and what follows from it is done here as far as it concerns this node.
 //!
-//! This module is the loop's state; `command` is what other threads ask; `start` brings it up, `services` adopts groups, `commit` acts on
+//! This module is the loop's state; `command` is what other threads ask; `start` brings it up, `services` adopts groups, `listening` opens their ports, `commit` acts on
 //! what is committed, `report` on what replicas say, `upstream` on what the proxy says. `catalog` has the bundles,
-//! `placement` knows which shard has which service, `deployed` which stateless ones there are, `upgrade` changes what groups run. `uplink` tells the leader, `leader` is what the leader's node does, `epoch` keeps
+//! `placement` knows which shard has which service, `deployed` which stateless ones there are, `upgrade` changes what groups run. `member` is this node's member of the log. `uplink` tells the leader, `waiting` has who waits for it, `leader` is what the leader's node does, `epoch` keeps
 //! the proxy's epoch and lease. `peers` connects nodes, `follow`
 //! carries entries to nodes without a member, `fetch` older ones, `voting` the votes. `checkpoints` cuts the log behind
 //! checkpoints, `histories` keeps what stands for it where there are none, `join` begins replicas with them, `restored` goes on from a state. `status` describes it all, `traces`
@@ -27,6 +27,8 @@ mod histories;
 mod join;
 mod leader;
 mod lease;
+mod listening;
+mod member;
 mod peers;
 mod placement;
 mod ready;
@@ -43,6 +45,7 @@ mod uplink;
 mod upstream;
 mod view;
 mod voting;
+mod waiting;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -50,12 +53,11 @@ use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
 
-use refrain_api::{Appended, ErrorBody, ErrorCode};
+use refrain_api::{ErrorBody, ErrorCode};
 use refrain_engine::Workers;
 use refrain_engine::replica::ReplicaId;
 use refrain_proxy::tcp::FrontEnd;
 use refrain_sequencer::watch;
-use refrain_wire::message::uplink::{MemberChange, ToLeader};
 use refrain_wire::{ClusterId, Control, Digest, Epoch, GroupId, Incarnation, NodeId, Position, Seat};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -67,7 +69,7 @@ use catalog::Catalog;
 use checkpoints::Checkpoints;
 pub use command::{Command, Commands, Nodes, Reply};
 pub use deployed::{Deployed, Said};
-use group::{Group, SeatState};
+use group::Group;
 use leader::Leader;
 use lease::Lease;
 pub use placement::Places;
@@ -80,35 +82,11 @@ use upgrade::Upgrades;
 use uplink::Link;
 use view::View;
 use voting::Voting;
+use waiting::Waiting;
 
 fn failure(code: ErrorCode, message: impl Into<String>) -> ErrorBody {
     ErrorBody { code, message: message.into() }
 }
-
-/// An answer that waits until its control is committed, or until the leader says what came of it.
-struct Waiting {
-    request: u64,
-    /// None for a change of the log's members, which the leader answers.
-    control: Option<(GroupId, Control)>,
-    reply: Reply<Appended>,
-}
-
-impl Waiting {
-    fn is_for(&self, group: GroupId, control: &Control) -> bool {
-        let same = |wanted: &Control| match (wanted, control) {
-            // The leader says what the replica begins with.
-            (
-                Control::TakeSeat { seat, incarnation, node, .. },
-                Control::TakeSeat { seat: taken, incarnation: next, node: at, .. },
-            ) => (seat, incarnation, node) == (taken, next, at),
-            _ => wanted == control,
-        };
-        self.control.as_ref().is_some_and(|(waits, wanted)| *waits == group && same(wanted))
-    }
-}
-
-/// The most answers that may wait.
-const MAX_WAITING: usize = 1024;
 
 /// This node's engine, as the leader knows it.
 struct Engine {
@@ -149,8 +127,6 @@ struct Inner {
     requests: Cell<u64>,
     /// The number of the last session of another node with the leader here.
     sessions: Cell<u64>,
-    /// The request that asked for another leader, and whom it wants.
-    transferring: Cell<Option<(u64, NodeId)>>,
     /// When this member last passed the lead on because its disk was full.
     passed_on: Cell<Option<Duration>>,
     /// It is passing the lead on.
@@ -304,106 +280,6 @@ impl Inner {
             }
             (false, true) => Err(failure(ErrorCode::NotHalted, format!("{} is not halted", group.service.name))),
             _ => Ok(()),
-        }
-    }
-
-    /// Has a control ordered and answers with its position when it is committed.
-    fn append(&self, group: GroupId, control: Control, reply: Reply<Appended>) {
-        if let Some(request) = self.await_leader(Some((group, control.clone())), reply) {
-            self.tell_leader(ToLeader::Control { request, group, control });
-        }
-    }
-
-    /// Has the members of the log changed and answers when that is done.
-    fn change_members(&self, change: MemberChange, reply: Reply<Appended>) {
-        let Some(request) = self.await_leader(None, reply) else { return };
-        if let MemberChange::Transfer(node) = &change {
-            self.transferring.set(Some((request, *node)));
-        }
-        self.tell_leader(ToLeader::Members { request, change });
-    }
-
-    /// The leader is another one than before: what was asked of the one before is not answered any more, but that it
-    /// should be this one.
-    fn answer_transfer(&self, leader: NodeId) {
-        // The one before may be met once more on the way.
-        if let Some((request, _)) = self.transferring.get().filter(|(_, wanted)| *wanted == leader) {
-            self.transferring.set(None);
-            self.answer_request(request, self.view.position());
-        }
-    }
-
-    /// Has somebody wait for the leader; returns the number of the request, or refuses when there is no leader.
-    fn await_leader(&self, control: Option<(GroupId, Control)>, reply: Reply<Appended>) -> Option<u64> {
-        self.waiting.borrow_mut().retain(|waiting| !waiting.reply.is_closed());
-        let refusal = if self.waiting.borrow().len() >= MAX_WAITING {
-            Some(format!("{MAX_WAITING} commands wait for the log already"))
-        } else if !self.link_is_up() {
-            Some("no leader of the log can be reached: nothing was ordered".to_owned())
-        } else {
-            None
-        };
-        if let Some(text) = refusal {
-            let _ = reply.send(Err(failure(ErrorCode::LogUnavailable, text)));
-            return None;
-        }
-        let request = self.requests.get() + 1;
-        self.requests.set(request);
-        self.waiting.borrow_mut().push(Waiting { request, control, reply });
-        Some(request)
-    }
-
-    /// Fails whoever waits for one of these.
-    fn fail_where(&self, why: &str, fails: impl Fn(&Waiting) -> bool) {
-        let failed: Vec<Waiting> = {
-            let mut waiting = self.waiting.borrow_mut();
-            waiting.extract_if(.., |waiting| fails(waiting)).collect()
-        };
-        for waiting in failed {
-            let _ = waiting.reply.send(Err(failure(ErrorCode::LogUnavailable, why)));
-            if let Some((group, Control::TakeSeat { seat, .. })) = waiting.control {
-                self.tell_dropped(group, seat);
-            }
-        }
-    }
-
-    /// A replica that was dropped here for another one that was not ordered: the leader has its seat taken anew.
-    fn tell_dropped(&self, id: GroupId, seat: Seat) {
-        let dropped = {
-            let groups = self.groups.borrow();
-            let group = groups.get(&id);
-            let holder = |group: &Group| group.seats.get(usize::from(seat.0)).map(|holder| holder.state.clone());
-            let dead = |group: &&Group| matches!(holder(group), Some(SeatState::Dead(_)));
-            group.filter(dead).and_then(|group| group.local_replica(seat))
-        };
-        if let Some(ReplicaId { group, seat, incarnation }) = dropped {
-            self.tell_leader(ToLeader::Lost { group, seat, incarnation, reason: "dropped by an operator".into() });
-        }
-    }
-
-    fn fail_request(&self, request: u64, why: &str) {
-        self.fail_where(why, |waiting| waiting.request == request);
-    }
-
-    fn fail_waiting(&self, group: GroupId, control: &Control, why: &str) {
-        self.fail_where(why, |waiting| waiting.is_for(group, control));
-    }
-
-    /// The leader did what was asked.
-    fn answer_request(&self, request: u64, at: Position) {
-        let mut waiting = self.waiting.borrow_mut();
-        let found = waiting.iter().position(|waiting| waiting.request == request);
-        if let Some(found) = found {
-            let _ = waiting.swap_remove(found).reply.send(Ok(Appended { position: at.0 }));
-        }
-    }
-
-    /// Answers whoever waits for a control that was committed at `at`.
-    fn answer(&self, group: GroupId, control: &Control, at: Position) {
-        let mut waiting = self.waiting.borrow_mut();
-        let found = waiting.iter().position(|waiting| waiting.is_for(group, control));
-        if let Some(found) = found {
-            let _ = waiting.swap_remove(found).reply.send(Ok(Appended { position: at.0 }));
         }
     }
 }

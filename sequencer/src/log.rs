@@ -132,6 +132,8 @@ pub struct LogStats {
     pub bytes: u64,
     /// The most that there may be; `None` without a limit.
     pub max_bytes: Option<u64>,
+    /// The disk had no room when something was last to be written.
+    pub disk_full: bool,
     /// Whether acknowledged entries survive the loss of power.
     pub durability: Durability,
     /// The identity of the log's history.

@@ -109,6 +109,7 @@ impl OrderedLog for MemoryLog {
         LogStats {
             bytes: self.content.lock().bytes,
             max_bytes: self.max_bytes,
+            disk_full: false,
             durability: Durability::None,
             generation: self.generation,
             term: 1,

@@ -1,7 +1,7 @@
 //! The ordered log by Raft: openraft over the segment log. This module is the only one that knows openraft.
 //!
 //! Read [`options`](RaftOptions), then `begin` (how a log begins), `storage` and `machine` (openraft's view of our
-//! files and of the sink), `message`, `link`, `network` and `serve` (members talking), `leadership`, `members`, `snapshots`; `archive` reads the files of a member that does not run.
+//! files and of the sink), `message`, `link`, `network` and `serve` (members talking), `leadership`, `members`, `standing`, `snapshots`; `archive` reads the files of a member that does not run.
 //!
 //! A draft is encoded once, when the leader appends it; the same bytes go to disk, to the cache, to the other members
 //! and to the sink. Space for entries is reserved before openraft sees them, because openraft takes any storage error
@@ -48,6 +48,7 @@ mod runtime;
 mod serve;
 mod snapshots;
 mod space;
+mod standing;
 mod storage;
 mod types;
 
@@ -58,6 +59,7 @@ pub use message::comes_back;
 pub use options::{ElectionTimes, OpenRaftError, RaftOptions};
 pub use serve::RaftServer;
 pub use snapshots::CutError;
+pub use standing::Removed;
 
 use begin::Beginning;
 use leadership::View;
@@ -67,6 +69,7 @@ use network::Peers;
 use runtime::Runtime;
 use snapshots::{Kept, Snapshots};
 use space::Space;
+use standing::Heard;
 use storage::{RaftStore, completed, completion, known_committed, votes_alone};
 use types::{Member, Proposal, Raft, RaftLogEntry, StoredMembers, Types};
 
@@ -86,6 +89,7 @@ pub struct RaftLog {
     follower: AbortHandle,
     peers: Peers,
     beginning: Arc<Beginning>,
+    heard: Heard,
     server: RaftServer,
     election: ElectionTimes,
     elections: Arc<AtomicU64>,
@@ -154,7 +158,8 @@ impl RaftLog {
         let (publish, leadership) = watch::channel(view.now());
         let follower = tokio::spawn(view.clone().follow(publish, options.election.heartbeat)).abort_handle();
         let space = Arc::new(Space::new(log.clone(), options.max_log_bytes));
-        let server = RaftServer::new(raft.clone(), beginning.clone(), space.clone());
+        let heard = Heard::now();
+        let server = RaftServer::new(raft.clone(), beginning.clone(), space.clone(), heard.clone());
         let this = Self {
             raft,
             log,
@@ -167,6 +172,7 @@ impl RaftLog {
             follower,
             peers,
             beginning,
+            heard,
             server,
             election: options.election,
             elections,
@@ -396,6 +402,7 @@ impl OrderedLog for RaftLog {
         LogStats {
             bytes: self.log.bytes(),
             max_bytes: self.space.max_log_bytes(),
+            disk_full: self.space.is_full(),
             durability: self.log.durability(),
             generation: self.generation(),
             term: metrics.current_term,

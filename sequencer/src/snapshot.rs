@@ -16,8 +16,8 @@ use crate::recovery::{OpenError, io_error};
 pub(crate) const SNAPSHOT_FILE: &str = "snapshot";
 /// Its name while it is written.
 pub(crate) const NEW_SNAPSHOT_FILE: &str = "snapshot.new";
-/// The largest state, in bytes.
-pub const MAX_SNAPSHOT_BYTES: u64 = 1024 * 1024 * 1024;
+/// The largest state of a shard, in bytes: what nodes without a member take, too.
+pub const MAX_SNAPSHOT_BYTES: u64 = refrain_wire::limits::MAX_STATE_BYTES as u64;
 
 const MAGIC: &[u8; 8] = b"RFRNSNAP";
 const VERSION: u32 = 1;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use refrain_sequencer::flush::{Exec, Wake};
 use refrain_sequencer::log::{AppendError, OrderedLog};
 use refrain_sequencer::raft::{BeginError, Bootstrap, MemberError};
+use refrain_wire::limits::MAX_STATE_BYTES;
 use refrain_wire::stream::{Hello, HelloAnswer, Role};
 use refrain_wire::{ClusterId, Generation, NodeId, Position};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -251,6 +252,52 @@ fn three_members_shrink_to_one_and_that_one_leads_alone_after_a_restart() {
 }
 
 #[test]
+fn a_member_that_was_removed_learns_of_it_and_the_others_do_not() {
+    simulated(async {
+        for (removed, others) in [(1, [2, 3]), (3, [2, 1])] {
+            let mut cluster = Cluster::of(&[1, 2, 3]).await;
+            cluster.append_many(5).await;
+            let leader = cluster.leader().await;
+            in_time("removing", cluster.log(leader).remove_member(NodeId(removed))).await.unwrap();
+            let told = in_time("to be told", cluster.log(removed).until_removed()).await;
+            assert_eq!((told.node, told.generation), (NodeId(removed), cluster.log(2).generation()));
+            cluster.append_many(5).await;
+            cluster.agree(&others).await;
+            cluster.kill(removed);
+            cluster.kill(others[1]);
+            // Nobody answers the one that is left, which is no reason to think so.
+            tokio::time::timeout(TIMES.timeout * 40, cluster.log(2).until_removed()).await.unwrap_err();
+            cluster.start(others[1], Bootstrap::Join).await.unwrap();
+            cluster.append_many(5).await;
+            // One that was away when others could tell is told when it comes back.
+            cluster.start(removed, Bootstrap::Join).await.unwrap();
+            in_time("to be told again", cluster.log(removed).until_removed()).await;
+        }
+    });
+}
+
+#[test]
+fn a_member_that_is_taken_in_again_reads_of_its_removal_and_stays() {
+    simulated(async {
+        let mut cluster = Cluster::of(&[1, 2, 3]).await;
+        cluster.append_many(5).await;
+        let leader = cluster.log(cluster.leader().await);
+        in_time("removing", leader.remove_member(NodeId(3))).await.unwrap();
+        in_time("adding", leader.add_member(NodeId(3), &address(3))).await.unwrap();
+        let kept = cluster.log(3);
+        let (stays, ()) = join(tokio::time::timeout(TIMES.timeout * 20, kept.until_removed()), async {
+            for _ in 0..10 {
+                cluster.append_many(3).await;
+                tokio::time::sleep(TIMES.timeout).await;
+            }
+        })
+        .await;
+        stays.unwrap_err();
+        cluster.agree(&[1, 2, 3]).await;
+    });
+}
+
+#[test]
 fn the_lead_goes_round_under_load_and_nothing_is_lost() {
     simulated(async {
         let mut cluster = Cluster::of(&[1, 2, 3]).await;
@@ -358,6 +405,25 @@ fn a_member_behind_the_cut_gets_the_state_in_pieces_and_goes_on_from_there() {
         cluster.disks[&3].crash(5);
         cluster.start(3, initial(&[1, 2, 3])).await.unwrap();
         assert_eq!(*cluster.hosts[&3].restored.lock(), Some((at, state)), "the snapshot is on its disk");
+        cluster.append().await;
+        cluster.agree(&[1, 2, 3]).await;
+    });
+}
+
+#[test]
+fn a_state_at_the_limit_is_cut_and_given_and_a_larger_one_is_refused() {
+    simulated(async {
+        let largest = Bytes::from(vec![6; MAX_STATE_BYTES]);
+        let (mut cluster, at) = cut_while_3_is_away(&largest).await;
+        cluster.start(3, initial(&[1, 2, 3])).await.unwrap();
+        cluster.append_many(5).await;
+        cluster.agree(&[1, 2, 3]).await;
+        assert!(*cluster.hosts[&3].restored.lock() == Some((at, largest)));
+        let (last, first) = (cluster.acknowledged[180].0, cluster.log(1).first());
+        let error = cluster.log(1).cut(last, Bytes::from(vec![6; MAX_STATE_BYTES + 1])).await.unwrap_err();
+        let told = "the shard's state has 67108865 bytes, the limit is 67108864: entries are kept instead";
+        assert_eq!(error.to_string(), told);
+        assert_eq!(cluster.log(1).first(), first, "nothing was given up");
         cluster.append().await;
         cluster.agree(&[1, 2, 3]).await;
     });

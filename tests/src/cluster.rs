@@ -252,6 +252,11 @@ impl Cluster {
         self.take(id)?.terminate().with_context(|| format!("node {id}"))
     }
 
+    /// Waits until a node that runs has ended by itself with an error; returns what it said.
+    pub fn failed(&mut self, id: u64) -> Result<String> {
+        self.take(id)?.failed().with_context(|| format!("node {id}"))
+    }
+
     /// A node that runs.
     pub fn server(&self, id: u64) -> &Server {
         self.node(id).server.as_ref().unwrap_or_else(|| panic!("node {id} does not run"))

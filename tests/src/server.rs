@@ -157,11 +157,8 @@ impl Starting {
     }
 
     /// Waits until it has ended by itself, which must be with an error; returns what it said.
-    pub fn refused(mut self) -> Result<String> {
-        let ended = wait::until("the end of a server that must not start", || Ok(self.0.child.try_wait()?))?;
-        ensure!(!ended.success(), "it ended with {ended}");
-        self.0.log.until_end()?;
-        Ok(self.0.log.so_far().join("\n"))
+    pub fn refused(self) -> Result<String> {
+        self.0.failed()
     }
 }
 
@@ -260,6 +257,14 @@ impl Server {
         let status = self.child.wait()?;
         ensure!(status.success(), "it ended with {status}");
         Ok(())
+    }
+
+    /// Waits until it has ended by itself, which must be with an error; returns what it said.
+    pub fn failed(mut self) -> Result<String> {
+        let ended = wait::until("the end of a server that must fail", || Ok(self.child.try_wait()?))?;
+        ensure!(!ended.success(), "it ended with {ended}");
+        self.log.until_end()?;
+        Ok(self.log.so_far().join("\n"))
     }
 
     /// Runs `rctl` against it.

@@ -63,6 +63,11 @@ fn a_full_disk_of_a_follower_is_told_and_stops_nobody() -> Result<()> {
         cluster.server(1).rctl_json(&["sequencer", "transfer", "1"])?;
     }
     let traffic = fill(&cluster, 3)?;
+    let problems = |id: u64| cluster.server(id).rctl_json(&["status"]).map(|status| status["problems"].to_string());
+    let told = problems(3)?;
+    ensure!(told.contains("is full, ") && told.contains("the log takes no entries here"), "{told}");
+    let shown = cluster.server(3).rctl(&["status"])?;
+    ensure!(String::from_utf8_lossy(&shown.stdout).contains("\nproblem     the disk of "), "{shown:?}");
     goes_on(&cluster, &disk, traffic, 3)
 }
 

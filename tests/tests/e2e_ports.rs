@@ -156,7 +156,7 @@ fn a_service_at_a_path_is_shown_probed_and_served_and_two_nodes_of_a_machine_eac
 }
 
 #[test]
-fn an_address_that_is_taken_keeps_nobody_from_serving_the_rest() -> Result<()> {
+fn an_address_that_is_taken_keeps_nobody_from_serving_the_rest_and_is_used_when_it_is_free() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let mut site = Site::new("ports-taken")?;
     for name in ["talker", "other"] {
@@ -169,6 +169,13 @@ fn an_address_that_is_taken_keeps_nobody_from_serving_the_rest() -> Result<()> {
     ensure!(reason.starts_with(&format!("cannot listen on {}", taken.local_addr()?)), "{other:#}");
     server.until("talker", "ready", is_ready)?;
     ensure!(told(server.address("talker"), "x")?.0 == "PONG");
+    let shown = server.rctl(&["service", "show", "other"])?;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    ensure!(shown.contains("not ready: cannot listen on") && shown.contains("on nowhere"), "{shown}");
+    let address = taken.local_addr()?;
+    drop(taken);
+    server.until("other", "ready", is_ready)?;
+    ensure!(told(address, "x")?.0 == "PONG");
     server.terminate()
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use refrain_wire::{ClusterId, NodeId, ProxyId, ShardId};
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ impl Roles {
     /// Every role.
     pub const ALL: Self = Self { proxy: true, sequencer: true, engine: true };
 
-    fn list(self) -> Vec<Role> {
+    pub(super) fn list(self) -> Vec<Role> {
         let all = [(self.proxy, Role::Proxy), (self.sequencer, Role::Sequencer), (self.engine, Role::Engine)];
         all.into_iter().filter(|(has, _)| *has).map(|(_, role)| role).collect()
     }
@@ -120,6 +121,9 @@ pub struct Cluster {
     /// The one of them that this configuration is for.
     #[serde(skip)]
     pub shard: ShardId,
+    /// Where the file is; none of `refrain up`, which has none.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// All nodes that the file names.
     pub nodes: Vec<Node>,
 }
@@ -137,6 +141,7 @@ impl Cluster {
             join: false,
             shards: Shards::default(),
             shard: ShardId::FIRST,
+            file: None,
             nodes: nodes.into_iter().collect(),
         }
     }
@@ -159,6 +164,7 @@ impl Cluster {
             join,
             shards: Shards::merge((file.shards, file.place), (None, &[]), faults),
             shard: ShardId::FIRST,
+            file: None,
             nodes: file.nodes,
         }
     }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use refrain_front::{CertificateFiles, Network};
-use serde::Serialize;
 
 use super::Endpoint;
 
@@ -32,26 +31,20 @@ pub struct HttpSettings {
 }
 
 /// What holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpConfig {
     /// Where it listens in clear. None: the default port, or a free one when that is taken, if there is anything to
     /// serve.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Vec<Endpoint>>,
     /// Where it listens with TLS.
     pub https: Vec<Endpoint>,
     /// The certificates for it. None: one for development, kept in the data folder.
-    #[serde(skip)]
     pub certificates: Vec<CertificateFiles>,
     /// Peers whose `forwarded` and `x-forwarded-*` are believed.
-    #[serde(rename = "http-trusted", serialize_with = "texts")]
     pub trusted: Vec<Network>,
     /// Peers whose connections begin with a header of the PROXY protocol, which names the client.
-    #[serde(rename = "http-proxy-protocol", serialize_with = "texts")]
     pub proxy_protocol: Vec<Network>,
     /// Its threads. None: as many as cores.
-    #[serde(rename = "http-threads", skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// Whether each request is told in the log, at the target `access`.
     pub access_log: bool,
@@ -87,10 +80,6 @@ impl HttpConfig {
     }
 }
 
-fn texts<S: serde::Serializer>(ranges: &[Network], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(ranges.iter().map(ToString::to_string))
-}
-
 fn ranges(key: &str, texts: Option<Vec<String>>, faults: &mut Vec<String>) -> Vec<Network> {
     let mut ranges = Vec::new();
     for text in texts.unwrap_or_default() {
@@ -122,8 +111,6 @@ mod tests {
         assert_eq!(merged.http, Some(vec![at("127.0.0.1:80")]));
         assert_eq!((merged.https.len(), merged.trusted.len(), merged.proxy_protocol.len()), (1, 1, 2));
         assert!(faults.is_empty());
-        let shown = toml::to_string(&merged).unwrap();
-        assert!(shown.contains("http-proxy-protocol = [\"10.0.0.0/8\", \"::1/128\"]\n"), "{shown}");
         let wrong = HttpSettings {
             tls_certificate: Some(vec!["a.pem".into()]),
             http_trusted: Some(vec!["here".to_owned()]),

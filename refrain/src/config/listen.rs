@@ -92,8 +92,9 @@ pub(super) fn merge(flags: &[String], file: Vec<ListenAt>, faults: &mut Vec<Stri
             )),
         }
     }
+    let flagged = listen.len();
     for at in file {
-        if !listen.iter().any(|known| (&known.service, &known.port) == (&at.service, &at.port)) {
+        if !listen[..flagged].iter().any(|known| (&known.service, &known.port) == (&at.service, &at.port)) {
             listen.push(at);
         }
     }

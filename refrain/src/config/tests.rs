@@ -137,3 +137,67 @@ fn a_fault_tells_sizes_with_their_units() {
     let settings = Settings { max_log_bytes: Some("1MiB".into()), ..Settings::default() };
     assert_eq!(faults(Config::of_up(settings)), ["max-log-bytes: 1MiB is below the least, 128MiB"]);
 }
+
+/// What is printed, read as a file by itself.
+fn read_again(printed: &str, read: fn(Settings) -> Result<Config, ConfigError>) -> Config {
+    let folder = Folder::with(&[("printed.toml", printed)]);
+    read(folder.config("printed.toml")).unwrap_or_else(|error| panic!("{error:?}\n{printed}"))
+}
+
+#[test]
+fn what_is_printed_of_up_means_the_same_as_a_file() {
+    let text = |text: &str| Some(text.to_owned());
+    let everything = Settings {
+        services: vec!["examples/echo".into(), "with \"quotes\"".into()],
+        replicas: Some(5),
+        data_dir: Some("elsewhere".into()),
+        durability: Some(Durability::None),
+        admin_listen: Some("127.0.0.1:7171".parse().unwrap()),
+        allow_fault_injection: Some(true),
+        max_log_bytes: text("1000000001"),
+        engine_workers: Some(3),
+        max_connections: Some(17),
+        drain_timeout: text("1500ms"),
+        listen: vec!["a/b/c=127.0.0.1:9000".into(), "a/b/c=unix:/run/c".into()],
+        http: HttpSettings {
+            http: Some(vec!["127.0.0.1:8080".parse().unwrap()]),
+            https: Some(vec!["unix:/run/tls".parse().unwrap()]),
+            tls_certificate: Some(vec!["a.pem".into()]),
+            tls_key: Some(vec!["b.pem".into()]),
+            http_trusted: Some(vec!["10.0.0.0/8".into(), "::1/128".into()]),
+            http_proxy_protocol: Some(vec!["10.0.0.0/8".into()]),
+            http_threads: Some(2),
+            access_log: Some(true),
+        },
+        insecure: Some(true),
+        election_timeout: text("1s"),
+        heartbeat_interval: text("50ms"),
+        peer_timeout: text("4s"),
+        lease: text("10s"),
+        checkpoint_batches: Some(7),
+        checkpoint_bytes: text("3MB"),
+        checkpoint_interval: text("1m"),
+        log_cut_interval: text("1h"),
+        rebuild: Some(false),
+        outward: Some(false),
+        peer_listen: Some("127.0.0.1:7272".parse().unwrap()),
+        shards: Some(4),
+        place: vec!["a/b=3".into()],
+        ..Settings::default()
+    };
+    for settings in [Settings::default(), everything] {
+        let config = Config::of_up(settings).unwrap();
+        assert_eq!(read_again(&config.printed(), Config::of_up), config);
+    }
+}
+
+#[test]
+fn what_is_printed_of_a_node_means_the_same_as_a_file_wherever_that_is() {
+    let folder = Folder::with(&[("node.toml", "node = 2\ncluster = \"cluster.toml\"\n"), ("cluster.toml", CLUSTER)]);
+    for roles in [None, Some(vec![Role::Engine, Role::Proxy])] {
+        let config = Config::of_node(Settings { roles, join: Some(true), ..folder.config("node.toml") }).unwrap();
+        let printed = config.printed();
+        assert_eq!(read_again(&printed, Config::of_node), config);
+        assert!(printed.contains("\n# [[nodes]]\n# id = 1\n"), "{printed}");
+    }
+}

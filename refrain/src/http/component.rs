@@ -12,7 +12,7 @@ use refrain_service::{Bundle, BundleDigest, Manifest};
 use refrain_wire::Position;
 
 use super::{lines, routes};
-use crate::service::in_words;
+use crate::service::{in_words, preparing};
 
 /// Where compiled components are kept, in the data folder.
 const CODE_FOLDER: &str = "code/components";
@@ -46,8 +46,10 @@ impl Component {
         }
         let permissions = permissions(&manifest)?;
         let name = manifest.id.to_string();
-        let service =
-            host.load(&bundle.module, &name, limits(&manifest), permissions).map_err(|error| in_words(&error))?;
+        let service = preparing(&manifest.id, bundle.module.len(), || {
+            host.load(&bundle.module, &name, limits(&manifest), permissions)
+        });
+        let service = service.map_err(|error| in_words(&error))?;
         Ok(Self {
             service: format!("{}/{}", manifest.id.namespace, manifest.id.name),
             manifest: Arc::new(manifest),

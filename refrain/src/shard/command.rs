@@ -21,6 +21,8 @@ pub type Commands = mpsc::Sender<Command>;
 pub enum Command {
     /// Describe everything.
     Status(Reply<Status>),
+    /// Say why this node does not take part, if it does not.
+    Missing(oneshot::Sender<Option<String>>),
     /// Describe one service.
     Show {
         /// `namespace/name`.
@@ -157,6 +159,7 @@ impl Inner {
     pub(super) fn command(&self, command: Command) {
         match command {
             Command::Status(reply) => drop(reply.send(Ok(self.status()))),
+            Command::Missing(reply) => drop(reply.send(self.missing_for_readiness())),
             Command::Show { service, reply } => drop(reply.send(self.detail(&service))),
             Command::Lines { service, after, count, reply } => {
                 let lines = self.find(&service).map(|id| self.lines.borrow().read(&id, after, count, self.node.0));

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use refrain_wire::message::uplink::ToLeader;
-use refrain_wire::{Control, Epoch, GroupId, ShardControl};
+use refrain_wire::{Control, Epoch, GroupId, NodeId, ShardControl};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::start::Ended;
@@ -50,11 +50,12 @@ impl Inner {
         }
     }
 
-    /// Audits every group that runs, and waits until the answers are agreed on.
+    /// Audits every group that runs, and waits until the answers are agreed on. One that too few replicas follow, as
+    /// others still read the log, answers nobody soon.
     async fn audit_all(&self) {
         let running: Vec<GroupId> = {
             let groups = self.groups.borrow();
-            groups.values().filter(|group| !group.halted).map(|group| group.id).collect()
+            groups.values().filter(|group| !group.halted && group.follows()).map(|group| group.id).collect()
         };
         let audits: Vec<_> = running
             .into_iter()
@@ -103,7 +104,7 @@ impl Inner {
     /// If this node leads, has another member lead: clients of other proxies notice nothing of this node's end.
     pub(super) async fn hand_over(&self) {
         let Some(member) = self.view.member() else { return };
-        for node in self.member_nodes() {
+        for node in self.heirs() {
             if member.leading().is_none() {
                 return;
             }
@@ -113,6 +114,15 @@ impl Inner {
                 Err(_) => tracing::warn!(%node, "it did not take over in {HAND_OVER_GRACE:?}"),
             }
         }
+    }
+
+    /// The other members, those first that have most of the log: one that is away has not.
+    fn heirs(&self) -> Vec<NodeId> {
+        let Some(member) = self.view.member() else { return Vec::new() };
+        let mut others: Vec<_> = member.log().members();
+        others.retain(|other| other.node != self.node && other.voter);
+        others.sort_by_key(|other| std::cmp::Reverse(other.matched));
+        others.into_iter().map(|other| other.node).collect()
     }
 
     /// Ends the proxy's epoch: its flows are over, and nobody has to wait for its lease.

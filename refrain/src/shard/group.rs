@@ -215,7 +215,9 @@ pub(super) struct Group {
 pub(super) struct Listening {
     /// The port's name.
     pub(super) port: String,
-    /// Where, or why not there.
+    /// Where it should be.
+    pub(super) wanted: Endpoint,
+    /// Where it is, or why it is not.
     pub(super) at: Result<Endpoint, String>,
     /// Connections from these begin with a header, as the listener was told when it was made.
     pub(super) proxies: Vec<IpRange>,
@@ -303,6 +305,12 @@ impl Group {
     pub(super) fn has_quorum(&self) -> bool {
         let counting = self.seats.iter().filter(|seat| seat.incarnation.0 > 0 && seat.counts()).count();
         counting >= usize::from(self.service.agreement.quorum(self.seats.len() as u8))
+    }
+
+    /// Whether enough seats follow the log for anything to be agreed on now, as far as this node knows.
+    pub(super) fn follows(&self) -> bool {
+        let active = self.seats.iter().filter(|seat| seat.state == SeatState::Active).count();
+        active >= usize::from(self.service.agreement.quorum(self.seats.len() as u8))
     }
 
     /// The first port that the guest does not listen on.

@@ -25,6 +25,7 @@ use super::Inner;
 use super::group::Group;
 use super::start::LIMITS;
 use super::uplink::Link;
+use super::waiting::NOT_LED;
 use crate::link::{Inbox, LinkError, Outbox};
 
 /// One way in: this node's own, or the stream of another node.
@@ -403,7 +404,10 @@ impl Inner {
         error: &AppendError,
     ) {
         for (group, control) in controls {
-            self.fail_waiting(*group, control, &error.to_string());
+            match error {
+                AppendError::NotLeader { .. } => self.control_not_led(*group, control),
+                _ => self.fail_waiting(*group, control, &error.to_string()),
+            }
         }
         self.answer_asked(controls, error);
         let full = match error {
@@ -464,7 +468,8 @@ impl Inner {
             None => return,
         };
         for Asked { from, request, .. } in failed {
-            self.say(from, FromLeader::Answer { request, result: Err((0, error.to_string())) });
+            let code = if matches!(error, AppendError::NotLeader { .. }) { NOT_LED } else { 0 };
+            self.say(from, FromLeader::Answer { request, result: Err((code, error.to_string())) });
         }
     }
 

@@ -1,10 +1,9 @@
-//! The services of a shard: the log's groups and the bundles of this node put together, and ports opened.
+//! The services of a shard: the log's groups and the bundles of this node put together.
 //!
 //! A group begins with its record. From then on every node's proxy follows it, as kernels choose the owners of calls
 //! among all proxies. A node adopts it when it has the group's bundle prepared: with the bundles given at the start at
 //! once, with others when they were found in the data folder or fetched from another node.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +17,8 @@ use refrain_wire::message::uplink::ToLeader;
 use refrain_wire::{Epoch, GroupId, Position, Seat};
 
 use super::Inner;
-use super::group::{Group, Listening};
-use super::start::Served;
-use crate::config::{Endpoint, ListenAt};
-use crate::service::{ServedPort, Service};
+use super::group::Group;
+use crate::service::Service;
 
 impl Inner {
     /// At the start: adopts the groups that the log has. One whose bundle is not here waits until another node gave it.
@@ -81,11 +78,15 @@ impl Inner {
             return Ok(());
         }
         bail!(
-            "{} is in {} already, made from bundle {runs}; the bundle given now is {given_now}. Give the former and \
-             change it with `rctl service upgrade {} FOLDER`, or use another --data-dir",
-            group.service,
-            self.config.data_dir.display(),
-            group.service
+            "{name} is in {data_dir} already and runs bundle {runs}; the folder given now is another one, bundle \
+             {given_now}. To change what runs, start without that folder ({start}), then `rctl service upgrade {name} \
+             FOLDER`; to begin with nothing, use another --data-dir",
+            name = group.service,
+            data_dir = self.config.data_dir.display(),
+            start = match self.config.cluster.file {
+                None => format!("`refrain up --data-dir {}`", self.config.data_dir.display()),
+                Some(_) => "what the log has runs all the same".to_owned(),
+            },
         )
     }
 
@@ -187,87 +188,6 @@ impl Inner {
                 self.install_replica(ReplicaId { group: id, seat, incarnation: state.incarnation }, state.from);
             }
         }
-    }
-
-    /// Listens for clients of a group, wherever it can: an address or a path that is taken keeps no node from running.
-    fn listen(&self, id: GroupId) {
-        if !self.config.cluster.roles.proxy {
-            return;
-        }
-        let service = Arc::clone(&self.groups.borrow()[&id].service);
-        for port in &service.ports {
-            for wanted in self.wanted_endpoints(&service.name, port) {
-                let at = self.listen_at(id, port, &wanted).map_err(|error| {
-                    let (service, port) = (&service.full_name, &port.name);
-                    tracing::error!(service, port, at = %wanted, %error, "cannot listen");
-                    format!("cannot listen on {wanted} for port {port:?}: {error}")
-                });
-                let listening =
-                    Listening { port: port.name.clone(), at, proxies: port.options.proxy_protocol_from.clone() };
-                if let Some(group) = self.groups.borrow_mut().get_mut(&id) {
-                    group.listeners.push(listening);
-                }
-            }
-        }
-    }
-
-    /// Has the proxy listen for a port somewhere; where it does.
-    fn listen_at(&self, id: GroupId, port: &ServedPort, wanted: &Endpoint) -> io::Result<Endpoint> {
-        let (front, options) = (self.front(), &port.options);
-        match wanted {
-            Endpoint::Address(address) => match port.protocol {
-                Protocol::Tcp => front.listen(*address, id, port.guest, options),
-                Protocol::Udp => front.listen_udp(*address, id, port.guest, options),
-            }
-            .map(Endpoint::Address),
-            Endpoint::Path(path) => front.listen_unix(path, id, port.guest, options).map(|()| wanted.clone()),
-        }
-    }
-
-    /// Where a port is to listen: what this node's configuration has for it takes the place of the manifest's, addresses
-    /// that of addresses and a path that of the path.
-    fn wanted_endpoints(&self, service: &str, port: &ServedPort) -> Vec<Endpoint> {
-        let here = self.config.listen.iter().filter(|at| at.service == service && at.port == port.name);
-        let mut wanted: Vec<Endpoint> = here.map(|at| at.address.clone()).collect();
-        let has = |is_path: bool| wanted.iter().any(|at| matches!(at, Endpoint::Path(_)) == is_path);
-        let (addresses, path) = (!has(false), !has(true));
-        wanted.extend(port.listen.iter().filter(|_| addresses).map(|address| Endpoint::Address(*address)));
-        wanted.extend(port.unix.iter().filter(|_| path).cloned().map(Endpoint::Path));
-        wanted
-    }
-
-    /// Where this node listens for clients, as configuration that takes the place of what manifests say.
-    pub(super) fn listens(&self) -> Vec<ListenAt> {
-        let groups = self.groups.borrow();
-        let mut listens = self.config.listen.clone();
-        for group in groups.values() {
-            for port in &group.service.ports {
-                let (service, port) = (group.service.name.clone(), port.name.clone());
-                let open: Vec<Endpoint> = group.endpoints_of(&port).cloned().collect();
-                if open.is_empty() {
-                    continue;
-                }
-                listens.retain(|known| known.service != service || known.port != port);
-                let at = |address| ListenAt { service: service.clone(), port: port.clone(), address };
-                listens.extend(open.into_iter().map(at));
-            }
-        }
-        listens
-    }
-
-    /// What this node serves, and where, in no particular order.
-    pub(super) fn served(&self) -> Vec<Served> {
-        let groups = self.groups.borrow();
-        let of_group = |group: &Group| -> Vec<Served> {
-            let served = group.listeners.iter().map(|listening| Served {
-                service: group.service.full_name.clone(),
-                port: listening.port.clone(),
-                seats: group.seats.len() as u8,
-                at: listening.at.clone(),
-            });
-            served.collect()
-        };
-        groups.values().flat_map(of_group).collect()
     }
 
     /// Whether every group that can be adopted was.

@@ -19,7 +19,7 @@ use refrain_sequencer::batcher::Limits;
 use refrain_sequencer::clock::{Clock, SystemClock};
 use refrain_sequencer::disk::{Disk, Entropy, RealDisk, os_entropy};
 use refrain_sequencer::flush::{Exec, FlushThread};
-use refrain_sequencer::log::{Durability, OrderedLog as _};
+use refrain_sequencer::log::Durability;
 use refrain_sequencer::net::{Net, Tcp};
 use refrain_sequencer::observe::Observer;
 use refrain_sequencer::raft::{Bootstrap, ElectionTimes, RaftLog, RaftOptions};
@@ -40,8 +40,8 @@ use super::turns::Turns;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{
-    Command, Commands, Deployed, Engine, Inner, Places, epoch, fetch, follow, histories, leader, peers, placement,
-    uplink,
+    Command, Commands, Deployed, Engine, Inner, Places, epoch, fetch, follow, histories, leader, member, peers,
+    placement, uplink,
 };
 use crate::config::{Config, Endpoint, ListenAt};
 use crate::feed::{MAX_QUESTIONS, Questions, Recent};
@@ -373,7 +373,6 @@ fn make(
         waiting: RefCell::default(),
         requests: Cell::new(0),
         sessions: Cell::new(0),
-        transferring: Cell::new(None),
         passed_on: Cell::new(None),
         asking_another: Cell::new(false),
         upgrades: RefCell::default(),
@@ -529,8 +528,9 @@ fn spawn(inner: &Rc<Inner>, listener: Option<Box<dyn refrain_sequencer::net::Lis
         tokio::task::spawn_local(peers::accept(Rc::clone(inner), listener));
     }
     if inner.view.member().is_some() {
-        tokio::task::spawn_local(begin(Rc::clone(inner)));
-        tokio::task::spawn_local(drive(Rc::clone(inner)));
+        tokio::task::spawn_local(member::begin(Rc::clone(inner)));
+        tokio::task::spawn_local(member::until_removed(Rc::clone(inner)));
+        tokio::task::spawn_local(member::drive(Rc::clone(inner)));
         tokio::task::spawn_local(leader::run(Rc::clone(inner)));
         tokio::task::spawn_local(checkpoints::run(Rc::clone(inner), inner.config.log_cut_interval));
         tokio::task::spawn_local(histories::run(Rc::clone(inner)));
@@ -546,25 +546,6 @@ fn spawn(inner: &Rc<Inner>, listener: Option<Box<dyn refrain_sequencer::net::Lis
     tokio::task::spawn_local(epoch::run(Rc::clone(inner)));
 }
 
-/// Begins the log with its other first members, if it has not begun.
-async fn begin(inner: Rc<Inner>) {
-    let Some(member) = inner.view.member() else { return };
-    if let Err(error) = member.log().begin().await {
-        *inner.failure.borrow_mut() = Some(format!("{:#}", anyhow::Error::new(error)));
-        inner.ended.send_replace(true);
-    }
-}
-
-/// Runs the sequencer; when it ends by itself, the whole loop ends with it.
-async fn drive(inner: Rc<Inner>) {
-    let Some(member) = inner.view.member() else { return };
-    if let Err(error) = member.run().await {
-        let words = format!("{:#}", anyhow::Error::new(error));
-        *inner.failure.borrow_mut() = Some(words);
-    }
-    inner.ended.send_replace(true);
-}
-
 impl Inner {
     /// How long the loop has run.
     pub(super) fn monotonic(&self) -> Duration {
@@ -578,13 +559,5 @@ impl Inner {
         nodes.sort_unstable();
         nodes.dedup();
         nodes
-    }
-
-    /// Makes everything durable and ends the log.
-    pub(super) async fn close_log(&self) {
-        let Some(member) = self.view.member() else { return };
-        if let Err(error) = member.log().close().await {
-            tracing::error!(%error, "the log was not closed cleanly");
-        }
     }
 }

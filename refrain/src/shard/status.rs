@@ -31,6 +31,7 @@ impl Inner {
                 crate::config::Durability::Fsync => Durability::Fsync,
                 crate::config::Durability::None => Durability::None,
             },
+            problems: Vec::new(),
             log: self.log_status(),
             proxy: ProxyStatus { epoch: u64::from(self.epoch.get().0), flows: self.front().stats().connections as u64 },
             shards: Vec::new(),
@@ -56,6 +57,20 @@ impl Inner {
         Members { shard, shards, leader: log.leader, term: log.term, members }
     }
 
+    /// Why this node does not take part, in words; none when it does.
+    pub(super) fn missing_for_readiness(&self) -> Option<String> {
+        let reason = if self.draining.get() {
+            "connections are being ended"
+        } else if !self.link_is_up() {
+            "no leader of the log can be reached"
+        } else if !self.has_joined() {
+            "this node does not follow the log yet, or lacks one of its services"
+        } else {
+            return None;
+        };
+        Some(reason.to_owned())
+    }
+
     fn log_status(&self) -> LogStatus {
         let Some(member) = self.view.member() else {
             let position = self.view.position().0;
@@ -66,6 +81,7 @@ impl Inner {
                 committed: position,
                 bytes: 0,
                 max_bytes: self.config.max_log_bytes,
+                disk_full: false,
                 term: self.view.with_shard(ShardState::term),
                 leader: self.leader().map(|node| node.0),
                 members: self.member_nodes().iter().map(|node| node.0).collect(),
@@ -79,6 +95,7 @@ impl Inner {
             committed: log.committed.0,
             bytes: log.bytes,
             max_bytes: log.max_bytes.unwrap_or(u64::MAX),
+            disk_full: log.disk_full,
             term: log.term,
             // Not the last one that the member heard of: there is a way to it.
             leader: self.leader().map(|node| node.0),

@@ -71,9 +71,6 @@ impl Inner {
     pub(super) fn link_up(&self, link: Link) {
         *self.link.borrow_mut() = link;
         self.traces.leader_found();
-        if let Some(leader) = self.leader() {
-            self.answer_transfer(leader);
-        }
         if let Some(engine) = &self.engine {
             self.tell_leader(ToLeader::Engine { session: engine.session, key: engine.key });
             // Empty or not: what is not reported does not run here.
@@ -86,6 +83,9 @@ impl Inner {
         self.resend();
         self.create_missing();
         self.want_again();
+        if let Some(leader) = self.leader() {
+            self.ask_again(leader);
+        }
         self.tell_upgrades();
         self.tell_joined();
     }
@@ -94,9 +94,7 @@ impl Inner {
     pub(super) fn link_down(&self) {
         self.traces.leader_lost(self.link_is_up());
         *self.link.borrow_mut() = Link::Down;
-        let kept = self.transferring.get().map(|(request, _)| request);
-        let text = "the leader of the log has changed; it may still happen";
-        self.fail_where(text, |waiting| Some(waiting.request) != kept);
+        self.wait_for_leader();
     }
 
     /// Orders a submission of the front end.
@@ -133,7 +131,7 @@ impl Inner {
             FromLeader::Answer { request, result } => match result {
                 Ok(position) => self.answer_request(request, position),
                 Err((code, text)) if self.upgrade_refused(request, code, &text) => {}
-                Err((_, text)) => self.fail_request(request, &text),
+                Err((code, text)) => self.request_refused(request, code, &text),
             },
             FromLeader::Prepare { group, bundle } => self.prepare(group, bundle),
             FromLeader::Preparing { group, bundle, node, preparation } => {

@@ -23,6 +23,7 @@ mod kind {
     pub(super) const BEGIN: u8 = 7;
     pub(super) const ADOPT: u8 = 8;
     pub(super) const PING: u8 = 9;
+    pub(super) const STANDING: u8 = 10;
     pub(super) const APPENDED: u8 = 65;
     pub(super) const VOTED: u8 = 66;
     pub(super) const DONE: u8 = 67;
@@ -65,6 +66,11 @@ pub(crate) enum Request {
     Adopt {
         generation: Generation,
         voter: bool,
+    },
+    /// Whether the caller is a member yet: it was one after this entry, and is refused when a later one, which is
+    /// committed, has removed it.
+    Standing {
+        after: u64,
     },
     /// Say that the stream lives.
     Ping,
@@ -142,6 +148,13 @@ impl Request {
                 };
                 out.frame_with(kind::ADOPT, fill, no_bulk);
             }
+            Self::Standing { after } => {
+                let fill = |out: &mut Vec<u8>| {
+                    out.extend_from_slice(&number.to_le_bytes());
+                    out.extend_from_slice(&after.to_le_bytes());
+                };
+                out.frame_with(kind::STANDING, fill, no_bulk);
+            }
             Self::Ping => out.frame(kind::PING, &[]),
         }
     }
@@ -164,6 +177,7 @@ impl Request {
             kind::PIECE => Self::Piece(take_piece(&mut cursor)?),
             kind::BEGIN => Self::Begin { generation: Generation(cursor.array()?), members: cursor.rest() },
             kind::ADOPT => Self::Adopt { generation: Generation(cursor.array()?), voter: cursor.flag()? },
+            kind::STANDING => Self::Standing { after: cursor.u64()? },
             _ => return None,
         };
         cursor.end()?;

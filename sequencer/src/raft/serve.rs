@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use super::begin::{Beginning, NotBegun};
 use super::message::{Piece, Request, Response};
 use super::space::Space;
+use super::standing::{self, Heard};
 use super::types::{Payload, Raft, RaftLogEntry, Types};
 use crate::frame::FRAME_BYTES;
 use crate::net::Listener;
@@ -47,14 +48,15 @@ pub struct RaftServer {
     raft: Raft,
     beginning: Arc<Beginning>,
     space: Arc<Space>,
+    heard: Heard,
     streams: Arc<Mutex<BTreeMap<NodeId, VecDeque<Arc<Notify>>>>>,
 }
 
 type Working = Pin<Box<dyn Future<Output = (u64, Response)> + Send>>;
 
 impl RaftServer {
-    pub(super) fn new(raft: Raft, beginning: Arc<Beginning>, space: Arc<Space>) -> Self {
-        Self { raft, beginning, space, streams: Arc::default() }
+    pub(super) fn new(raft: Raft, beginning: Arc<Beginning>, space: Arc<Space>, heard: Heard) -> Self {
+        Self { raft, beginning, space, heard, streams: Arc::default() }
     }
 
     /// Serves one stream whose role is Raft, until it ends. Dropping the future closes it.
@@ -223,6 +225,7 @@ impl RaftServer {
             return Response::Failed(error.to_string());
         }
         let snapshot = Snapshot { meta: piece.meta, snapshot: state };
+        self.heard.leader();
         match self.raft.install_full_snapshot(piece.vote, snapshot).await {
             Ok(response) => Response::Installed(response.vote),
             Err(error) => Response::Failed(error.to_string()),
@@ -255,6 +258,7 @@ impl RaftServer {
         let failed = |error: &dyn std::error::Error| Response::Failed(error.to_string());
         match request {
             Request::Append(rpc) => {
+                self.heard.leader();
                 let bytes: usize = rpc.entries.iter().map(frame_bytes).sum();
                 let _in_flight = match self.space.admit_led(bytes as u64, self.cuts(&rpc)).await {
                     Ok(in_flight) => in_flight,
@@ -269,6 +273,7 @@ impl RaftServer {
                 Ok(Err(error)) => failed(&error),
                 Err(error) => failed(&error),
             },
+            Request::Standing { after } => standing::answer(&self.raft, caller, after),
             Request::Piece(_) | Request::Begin { .. } | Request::Adopt { .. } | Request::Ping => {
                 unreachable!("answered before")
             }

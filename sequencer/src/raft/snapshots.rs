@@ -32,7 +32,7 @@ pub enum CutError {
         committed: Position,
     },
     /// The state is too large.
-    #[error("the state has {bytes} bytes, the limit is {MAX_SNAPSHOT_BYTES}")]
+    #[error("the shard's state has {bytes} bytes, the limit is {MAX_SNAPSHOT_BYTES}: entries are kept instead")]
     TooLarge {
         /// Its size.
         bytes: u64,

@@ -21,7 +21,7 @@ pub(crate) struct Space {
     /// Frame bytes of appends that are on their way.
     in_flight: AtomicU64,
     warned: AtomicBool,
-    /// The disk had no space for the last entries of another leader.
+    /// The disk had no space for what was last to be written.
     full: AtomicBool,
 }
 
@@ -47,6 +47,11 @@ impl Space {
         self.max_log_bytes
     }
 
+    /// Whether the disk had no space for what was last to be written.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
     /// The last entry that the log has.
     pub(crate) fn last(&self) -> Option<EntryId> {
         self.log.last()
@@ -56,7 +61,10 @@ impl Space {
     pub(crate) async fn admit(&self, bytes: u64) -> Result<InFlight<'_>, AppendError> {
         let in_flight = self.count(bytes);
         self.check_limit(self.in_flight.load(Ordering::Acquire))?;
-        self.reserve().await?;
+        let reserved = self.reserve().await;
+        // Whoever wanted it ordered tells.
+        self.full.store(matches!(reserved, Err(WriteError::DiskFull { .. })), Ordering::Relaxed);
+        reserved?;
         Ok(in_flight)
     }
 

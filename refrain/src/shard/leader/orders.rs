@@ -1,10 +1,14 @@
 //! Controls that nodes and the office want ordered: checked, completed, remembered until they are in the log.
 
+use refrain_sequencer::batcher::Refused;
+use refrain_sequencer::log::AppendError;
+use refrain_sequencer::raft::MemberError;
 use refrain_sequencer::shard::ShardState;
 use refrain_wire::message::uplink::{FromLeader, MemberChange};
 use refrain_wire::{Control, GroupId, ShardControl};
 
 use super::super::Inner;
+use super::super::waiting::{NOT_A_MEMBER, NOT_LED};
 use super::{Asked, MAX_ASKED, SessionId};
 
 impl Inner {
@@ -47,7 +51,8 @@ impl Inner {
             Ok(()) => self.remember(Asked { from, request, group, control }),
             Err(refused) => {
                 self.no_longer_creating(&control);
-                let result = Err((0, refused.to_string()));
+                let code = if refused == Refused::NotLeader { NOT_LED } else { 0 };
+                let result = Err((code, refused.to_string()));
                 self.say(from, FromLeader::Answer { request, result });
             }
         }
@@ -120,9 +125,18 @@ impl Inner {
             };
             let result = match outcome {
                 Ok(()) => Ok(inner.view.position()),
-                Err(error) => Err((0, format!("{:#}", anyhow::Error::new(error)))),
+                Err(error) => Err((code_of(&error), format!("{:#}", anyhow::Error::new(error)))),
             };
             inner.say(from, FromLeader::Answer { request, result });
         });
+    }
+}
+
+/// What whoever asked for a change of members needs to know besides the words.
+fn code_of(error: &MemberError) -> u8 {
+    match error {
+        MemberError::Append(AppendError::NotLeader { .. }) => NOT_LED,
+        MemberError::NotAMember { .. } => NOT_A_MEMBER,
+        _ => 0,
     }
 }

@@ -36,6 +36,7 @@ fn requests() -> Vec<Request> {
         Request::Piece(Piece { vote, meta, total_bytes: 9, offset: 4, bytes: Bytes::from_static(b"state") }),
         Request::Begin { generation, members: Bytes::from_static(b"members") },
         Request::Adopt { generation, voter: true },
+        Request::Standing { after: 12 },
         Request::Ping,
     ]
 }
