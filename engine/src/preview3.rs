@@ -29,8 +29,9 @@ pub(crate) use command::run;
 pub(crate) use streams::Endings;
 pub(crate) use waits::Waits;
 
-/// Counts the changes of what components see, for the compatibility key.
-pub(crate) const BEHAVIOUR: u32 = 1;
+/// Counts the changes of what components see, for the compatibility key. 2: reads and writes of nothing wait, accepted
+/// sockets have the listener's present options, datagram sockets on loopback say 127.0.0.1.
+pub(crate) const BEHAVIOUR: u32 = 2;
 
 /// The version of every interface. A component may import any 0.3.
 const VERSION: &str = "0.3.0";
