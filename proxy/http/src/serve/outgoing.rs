@@ -55,6 +55,11 @@ impl Inner {
     fn is_end(&self) -> bool {
         self.rest.is_empty() && self.body.is_end_stream()
     }
+
+    /// All that was declared is out: over HTTP/1.1 nobody asks for more then.
+    fn has_all(&self) -> bool {
+        self.rest.is_empty() && self.body.size_hint().exact() == Some(0)
+    }
 }
 
 impl Drop for Inner {
@@ -117,7 +122,7 @@ impl HttpBody for Outgoing {
             return Poll::Ready(Some(Err(BodyError::Total { limit })));
         }
         let frame = ready!(inner.poll_piece(cx));
-        let is_whole = frame.is_none() || (matches!(frame, Some(Ok(_))) && inner.is_end());
+        let is_whole = frame.is_none() || (matches!(frame, Some(Ok(_))) && (inner.is_end() || inner.has_all()));
         if let Some(stall) = &inner.stall {
             stall.holds();
         }

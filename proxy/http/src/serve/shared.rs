@@ -1,6 +1,6 @@
 //! What all loops of a front end share, and what each has for itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -196,12 +196,28 @@ pub(crate) struct Loop {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Arc<Pool>,
     follower: RefCell<Follower>,
+    /// Since when connections that are turned away are told in this second, and how many were.
+    told: Cell<(Instant, u32)>,
 }
+
+/// How many connections that are turned away a loop tells in a second: whoever makes them is not to hold up the log.
+const TOLD_PER_SECOND: u32 = 10;
 
 impl Loop {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let follower = RefCell::new(Follower::new(&shared.current));
-        Self { shared, pool: Arc::default(), follower }
+        Self { shared, pool: Arc::default(), follower, told: Cell::new((Instant::now(), 0)) }
+    }
+
+    /// Whether one more connection that is turned away is told.
+    pub(crate) fn may_tell(&self) -> bool {
+        let (since, told) = self.told.get();
+        if since.elapsed() >= Duration::from_secs(1) {
+            self.told.set((Instant::now(), 1));
+            return true;
+        }
+        self.told.set((since, told.saturating_add(1)));
+        told < TOLD_PER_SECOND
     }
 
     /// The plan in force.

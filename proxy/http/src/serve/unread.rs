@@ -17,7 +17,7 @@ pub(super) fn tell(own: &Loop, client: IpAddr, fault: &Fault, reason: &dyn Displ
     let counter = if is_closed { &gauges.turned_away } else { &gauges.refused };
     counter.fetch_add(1, Relaxed);
     gauges.count_fault(fault.code());
-    if own.live().plan.access_log {
+    if own.live().plan.access_log && (!is_closed || own.may_tell()) {
         tracing::info!(
             target: "access",
             %client,

@@ -4,11 +4,15 @@
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Response;
-use refrain_front::{Body, Endpoint, Front, Plan, Settings};
+use http_body::{Frame, SizeHint};
+use refrain_front::{Body, BodyError, Endpoint, Front, Plan, Settings};
 
 use crate::frames;
 use crate::support::*;
@@ -54,6 +58,35 @@ fn front(change: impl FnOnce(&mut Settings, &mut Plan)) -> Front {
     plan.access_log = true;
     change(&mut settings, &mut plan);
     Front::start(&settings, plan).unwrap()
+}
+
+/// A body of a declared length that does not say with its last bytes that it is over.
+struct Declared(Option<Bytes>);
+
+impl http_body::Body for Declared {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+#[test]
+fn an_answer_of_which_all_that_was_declared_went_out_is_whole() {
+    let declared = handler(|_| async { Ok(Response::new(Body::stream(Declared(Some(Bytes::from_static(b"12345")))))) });
+    let front = front(|_, plan| *plan = Plan { access_log: true, ..crate::support::plan(declared) });
+    let mut client = Raw::to(&front);
+    client.send("GET / HTTP/1.1\r\nHost: log.test\r\nX-Request-Id: declared\r\n\r\n").answer();
+    let line = line_with(&["declared"]);
+    for field in ["\"whole\":true", "\"bytes_out\":5", "\"error\":\"-\""] {
+        assert!(line.contains(field), "{field}: {line}");
+    }
+    assert_eq!(front.metrics().faults, []);
 }
 
 #[test]
