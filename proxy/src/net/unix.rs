@@ -62,12 +62,11 @@ fn make_way(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(io::Error::new(ErrorKind::AlreadyExists, format!("{} is there and no socket", path.display())));
     }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Without it a server whose backlog is full would be waited for.
-    socket.set_nonblocking(true)?;
+    // A socket of another type connects to nobody, and is told whether there is one.
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::PROTOTYPE.raw_os_error()) => Err(error),
         _ => Err(io::Error::new(ErrorKind::AddrInUse, format!("a server listens at {} already", path.display()))),
     }
 }

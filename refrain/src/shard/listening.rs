@@ -15,8 +15,9 @@ use super::start::Served;
 use crate::config::{Endpoint, ListenAt};
 use crate::service::ServedPort;
 
-/// How long after a failed try to listen the next one is made.
+/// How long after a failed try to listen the next one is made: twice as long each time, up to the second.
 const RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY: Duration = Duration::from_secs(30);
 
 impl Inner {
     /// Listens for clients of a group, wherever it can; where it cannot now, as soon as it can.
@@ -139,8 +140,10 @@ fn why_not(wanted: &Endpoint, port: &str, error: &io::Error) -> String {
 
 /// Tries until a group is listened for wherever it should be, or the node ends.
 async fn listen_at_last(inner: Weak<Inner>, id: GroupId) {
+    let mut pause = RETRY;
     loop {
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(pause).await;
+        pause = MAX_RETRY.min(pause * 2);
         let Some(inner) = inner.upgrade().filter(|inner| !inner.draining.get()) else { return };
         if inner.listen_again(id) {
             return;
