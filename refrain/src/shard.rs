@@ -72,6 +72,7 @@ pub use deployed::{Deployed, Said};
 use group::Group;
 use leader::Leader;
 use lease::Lease;
+pub use member::Removals;
 pub use placement::Places;
 use ready::Watches;
 pub(crate) use start::note;
@@ -148,6 +149,10 @@ struct Inner {
     /// A submission was refused because its group is busy; it goes again when replicas have caught up.
     stalled: Cell<bool>,
     draining: Cell<bool>,
+    /// Of all shards of the process.
+    removals: Removals,
+    /// This node's member of this shard's log was removed.
+    is_removed: Cell<bool>,
     /// Questions of replicas for old entries and turns that are not here.
     questions: RefCell<Option<mpsc::Receiver<Older>>>,
     /// What is told of batches.

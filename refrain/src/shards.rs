@@ -18,7 +18,7 @@ use crate::config::{Config, further_shards};
 use crate::exchange::{self, Exchange};
 use crate::http::Http;
 use crate::service::Service;
-use crate::shard::{self, Command, Commands, Options, Places, Seams, Served};
+use crate::shard::{self, Command, Commands, Options, Places, Removals, Seams, Served};
 
 /// One shard, for who asks something of it. Cheap to clone.
 #[derive(Clone)]
@@ -152,7 +152,7 @@ impl Running {
             Some(address) => Some(bind(address, config).await?),
             None => None,
         };
-        let places = Places::default();
+        let (places, removals) = (Places::default(), Removals::default());
         let (mut handles, mut refused) = (Vec::new(), Vec::new());
         let (end, ended) = mpsc::channel(usize::from(config.cluster.shards.count));
         for (id, telemetry) in config.cluster.shards.all().zip(telemetry) {
@@ -163,9 +163,17 @@ impl Running {
             }
             let (platform, places, for_shard) = (platform.clone(), places.clone(), Arc::clone(&telemetry));
             let services = services.to_vec();
-            let deployed = http.deployed().clone();
-            let options =
-                Options { config: of_shard, platform, services, seams, telemetry: for_shard, places, deployed };
+            let (deployed, removals) = (http.deployed().clone(), removals.clone());
+            let options = Options {
+                config: of_shard,
+                platform,
+                services,
+                seams,
+                telemetry: for_shard,
+                places,
+                deployed,
+                removals,
+            };
             let started = shard::start(options).await;
             let started = if several { started.with_context(|| format!("shard {id}")) } else { started }?;
             handles.push(Handle { id, commands: started.commands, telemetry });

@@ -158,7 +158,7 @@ impl RaftLog {
         let (publish, leadership) = watch::channel(view.now());
         let follower = tokio::spawn(view.clone().follow(publish, options.election.heartbeat)).abort_handle();
         let space = Arc::new(Space::new(log.clone(), options.max_log_bytes));
-        let heard = Heard::now();
+        let heard = Heard::now(options.election.lease());
         let server = RaftServer::new(raft.clone(), beginning.clone(), space.clone(), heard.clone());
         let this = Self {
             raft,

@@ -1,6 +1,8 @@
 //! This node's member of the log: its beginning, its work, and its end.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use refrain_sequencer::log::OrderedLog as _;
 
@@ -15,10 +17,21 @@ pub(super) async fn begin(inner: Rc<Inner>) {
     }
 }
 
-/// A member that was removed applies nothing any more: the loop ends, as an operator decides what the node is now.
+/// From the logs of how many shards this node's members were removed. Clones share it.
+#[derive(Clone, Default)]
+pub struct Removals(Arc<AtomicU16>);
+
+/// A member that was removed applies nothing any more: the loop ends, as an operator decides what the node is now. While
+/// the node is a member of another shard's log it goes on there, and is not ready.
 pub(super) async fn until_removed(inner: Rc<Inner>) {
     let Some(member) = inner.view.member() else { return };
     let removed = member.log().until_removed().await;
+    inner.is_removed.set(true);
+    let shards = inner.removals.0.fetch_add(1, Ordering::Relaxed) + 1;
+    if shards < inner.config.cluster.shards.count {
+        let shard = inner.shard();
+        return tracing::error!(%shard, "{removed}; it goes on as a member of other shards' logs: remove it there too");
+    }
     let words = format!(
         "{removed}. Start it with `roles` without `sequencer` to have it go on as another node, or with a new number \
          and an empty data folder to have it join anew"

@@ -40,8 +40,8 @@ use super::turns::Turns;
 use super::upstream::ToLeaderOrOperator;
 use super::view::{Feed, View};
 use super::{
-    Command, Commands, Deployed, Engine, Inner, Places, epoch, fetch, follow, histories, leader, member, peers,
-    placement, uplink,
+    Command, Commands, Deployed, Engine, Inner, Places, Removals, epoch, fetch, follow, histories, leader, member,
+    peers, placement, uplink,
 };
 use crate::config::{Config, Endpoint, ListenAt};
 use crate::feed::{MAX_QUESTIONS, Questions, Recent};
@@ -127,6 +127,8 @@ pub struct Options {
     pub places: Places,
     /// Which stateless services there are, likewise.
     pub deployed: Deployed,
+    /// From how many logs the node's members were removed, likewise.
+    pub removals: Removals,
 }
 
 /// One served port.
@@ -242,7 +244,7 @@ pub async fn run_here(
 }
 
 async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<Inner>> {
-    let Options { config, platform, services, seams, telemetry, places, deployed } = options;
+    let Options { config, platform, services, seams, telemetry, places, deployed, removals } = options;
     let seams = Seams { net: Metered::over(seams.net, telemetry.metrics().streams.clone()), ..seams };
     let traces = Traces::new(&telemetry);
     let history = Arc::new(History::default());
@@ -277,7 +279,18 @@ async fn bring_up(options: Options, local: &Rc<LocalSet>) -> anyhow::Result<Rc<I
     history.set_epochs(&view.with_shard(open_epochs));
     traces.begin_after(view.position());
     let checkpoints = Checkpoints::new(open_checkpoints(&config)?);
-    let inner = make(config, platform, services, (places, deployed), seams, view, traces, history, checkpoints, asked)?;
+    let inner = make(
+        config,
+        platform,
+        services,
+        (places, deployed, removals),
+        seams,
+        view,
+        traces,
+        history,
+        checkpoints,
+        asked,
+    )?;
     inner.history.attach(inner.view.source());
     assert!(handle.set(Rc::downgrade(&inner)).is_ok(), "set once, here");
     start_front(&inner);
@@ -326,7 +339,7 @@ fn make(
     config: Config,
     platform: Platform,
     services: Vec<Arc<Service>>,
-    (places, deployed): (Places, Deployed),
+    (places, deployed, removals): (Places, Deployed, Removals),
     seams: Seams,
     view: View,
     traces: Traces,
@@ -386,6 +399,8 @@ fn make(
         started_at: Cell::new(started_at),
         stalled: Cell::new(false),
         draining: Cell::new(false),
+        removals,
+        is_removed: Cell::new(false),
         questions: RefCell::new(Some(questions)),
         lines: RefCell::default(),
         ready: RefCell::default(),

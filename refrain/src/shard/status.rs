@@ -61,6 +61,12 @@ impl Inner {
     pub(super) fn missing_for_readiness(&self) -> Option<String> {
         let reason = if self.draining.get() {
             "connections are being ended"
+        } else if self.is_unused() {
+            return None;
+        } else if self.is_removed.get() {
+            "this node is no member of the log of this shard any more"
+        } else if self.view.member().is_some_and(|member| member.log().stats().disk_full) {
+            "the disk is full: this node takes no entries"
         } else if !self.link_is_up() {
             "no leader of the log can be reached"
         } else if !self.has_joined() {

@@ -273,7 +273,7 @@ impl RaftServer {
                 Ok(Err(error)) => failed(&error),
                 Err(error) => failed(&error),
             },
-            Request::Standing { after } => standing::answer(&self.raft, caller, after),
+            Request::Standing { after } => standing::answer(&self.raft, &self.heard, caller, after),
             Request::Piece(_) | Request::Begin { .. } | Request::Adopt { .. } | Request::Ping => {
                 unreachable!("answered before")
             }

@@ -35,26 +35,35 @@ pub struct Removed {
 
 /// When a leader was heard last. Clones share it.
 #[derive(Clone)]
-pub(super) struct Heard(Arc<Mutex<Instant>>);
+pub(super) struct Heard {
+    last: Arc<Mutex<Instant>>,
+    lease: Duration,
+}
 
 impl Heard {
-    pub(super) fn now() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+    pub(super) fn now(lease: Duration) -> Self {
+        Self { last: Arc::new(Mutex::new(Instant::now())), lease }
     }
 
     pub(super) fn leader(&self) {
-        *self.0.lock() = Instant::now();
+        *self.last.lock() = Instant::now();
     }
 
-    fn ago(&self) -> Duration {
-        self.0.lock().elapsed()
+    /// Whether that was within so many leases.
+    fn within(&self, leases: u32) -> bool {
+        self.last.lock().elapsed() < self.lease * leases
     }
 }
 
-/// Answers a member that asks whether it is one still: it was after the entry `after`.
-pub(super) fn answer(raft: &Raft, caller: NodeId, after: u64) -> Response {
+/// Answers a member that asks whether it is one still: it was after the entry `after`. Who leads, or has heard a leader
+/// within a lease, knows; who is behind may lack the entry that takes the caller in again.
+pub(super) fn answer(raft: &Raft, heard: &Heard, caller: NodeId, after: u64) -> Response {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
+    let leads = metrics.current_leader == Some(metrics.id);
+    if !leads && !heard.within(1) {
+        return Response::Done;
+    }
     let members = &metrics.membership_config;
     let applied = metrics.last_applied.map_or(0, |id| id.index);
     let since = members.log_id().map_or(0, |id| id.index);
@@ -71,13 +80,15 @@ impl RaftLog {
         let lease = self.lease();
         loop {
             tokio::time::sleep(lease).await;
-            if !self.beginning.begun() || self.leading().is_some() || self.heard.ago() < lease * SILENT_LEASES {
+            if !self.beginning.begun() || self.leading().is_some() || self.heard.within(SILENT_LEASES) {
                 continue;
             }
             let (after, others) = self.own_standing();
             for (node, address) in others {
-                let link = self.peers.link(node, &address, Lane::Urgent);
-                if let Ok(Response::Refused(_)) = link.call(Request::Standing { after }).await {
+                // A member of an older version closes the stream on this question: that of votes is another.
+                let link = self.peers.link(node, &address, Lane::Bulk);
+                let answer = tokio::time::timeout(lease, link.call(Request::Standing { after })).await;
+                if let Ok(Ok(Response::Refused(_))) = answer {
                     return Removed { node: self.node, generation: self.generation(), by: node };
                 }
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use refrain::config::{Cluster, Config, Durability, HttpConfig, Node, Roles, Shards};
-use refrain::shard::{self, Commands, Deployed, Places, Seams, Turns};
+use refrain::shard::{self, Commands, Deployed, Places, Removals, Seams, Turns};
 use refrain_sequencer::disk::RealDisk;
 use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sim::sim_entropy;
@@ -139,6 +139,7 @@ impl NodeHost {
             telemetry: Arc::new(Telemetry::off(&identity)),
             places: Places::default(),
             deployed: Deployed::default(),
+            removals: Removals::default(),
         };
         // Each run has a folder of its own, which is no part of what happens.
         let folder = format!("{}/", self.folder.display());
@@ -206,6 +207,7 @@ impl NodeHost {
                 shards: Shards::default(),
                 shard: ShardId::FIRST,
                 nodes: self.nodes.iter().map(node).collect(),
+                file: None,
             },
         }
     }
