@@ -45,7 +45,10 @@ fn make(path: &Path) -> io::Result<()> {
     let mut permissions = fs::metadata(path)?.permissions();
     if is_ours(path) && permissions.mode() & 0o077 != 0 {
         permissions.set_mode(0o700);
-        fs::set_permissions(path, permissions)?;
+        // On a volume of somebody else's it stays as it was given.
+        if let Err(error) = fs::set_permissions(path, permissions) {
+            tracing::warn!(%error, path = %path.display(), "others may read the data folder");
+        }
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     }
     let traced = refrain_telemetry::Config::from_environment()?;
     raise_open_files();
-    let _lock = data_dir::take(&config.data_dir)?;
+    let lock = data_dir::take(&config.data_dir)?;
     check_number(config)?;
     let (stateless, replicated) = load_bundles(config)?;
     check_listen(config, &replicated)?;
@@ -73,6 +73,8 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     // What is under way beside the loops, as a program that is compiled, is of use to nobody now.
     cold.shutdown_background();
     hurry_threads();
+    // Threads that write to the folder may be there until the process is gone; until then nobody else has it.
+    std::mem::forget(lock);
     ended
 }
 

@@ -1,8 +1,8 @@
 //! Commands that wait for the leader: told to whoever leads, told again to the next one, answered when the log has
 //! what was asked.
 //!
-//! A control that two leaders order counts once, or is done twice without harm; a change of members that is done
-//! already answers as the first one would. What finds no leader for a while is given up, with the truth about whether
+//! A control that two leaders order counts once, or is done twice without harm; of which neither is true is told again
+//! only when no leader has ordered it. A change of members that is done already answers as the first one would. What finds no leader for a while is given up, with the truth about whether
 //! it may still happen. Whoever has ended its own wait is not told to a leader any more.
 
 use std::rc::Rc;
@@ -67,6 +67,12 @@ impl Waiting {
         self.control().is_some_and(|(waits, wanted)| waits == group && same(wanted))
     }
 
+    /// Whether the next leader may be told though the one before may have ordered it: not of what would undo, done late,
+    /// what was done since.
+    fn may_be_repeated(&self) -> bool {
+        !self.may_happen || !matches!(self.wanted, Wanted::Control(_, Control::Resume | Control::Resize { .. }))
+    }
+
     fn wants_as_leader(&self, node: NodeId) -> bool {
         matches!(&self.wanted, Wanted::Members(MemberChange::Transfer(wanted)) if *wanted == node)
     }
@@ -124,7 +130,9 @@ impl Inner {
             waiting.retain(|waiting| !waiting.reply.is_closed());
             let led: Vec<u64> =
                 waiting.iter().filter(|one| one.wants_as_leader(leader)).map(|one| one.request).collect();
-            let unled = waiting.iter_mut().filter(|waiting| waiting.unled.is_some() && !led.contains(&waiting.request));
+            let unled = waiting.iter_mut().filter(|waiting| {
+                waiting.unled.is_some() && waiting.may_be_repeated() && !led.contains(&waiting.request)
+            });
             let messages: Vec<ToLeader> = unled
                 .map(|waiting| {
                     waiting.unled = None;
