@@ -38,8 +38,6 @@ pub(crate) struct Guard {
     linger: Option<usize>,
     /// Our words instead of hyper's answer to what is no request, as far as they are not written.
     farewell: Bytes,
-    /// An answer of ours took the place of what was to come: the client may be sending still.
-    has_said: bool,
     /// How many requests had begun when everything was written and none was open.
     settled: Option<u32>,
 }
@@ -63,7 +61,6 @@ impl Guard {
             blocked_since: None,
             linger: None,
             farewell: Bytes::new(),
-            has_said: false,
             settled: Some(0),
         }
     }
@@ -83,7 +80,7 @@ impl Guard {
             Some(b"414") => Fault::UriTooLong,
             _ => Fault::Malformed,
         };
-        (self.farewell, self.has_said) = (fault.farewell(), true);
+        self.farewell = fault.farewell();
         self.poll_farewell(cx)
     }
 
@@ -145,7 +142,7 @@ impl Guard {
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_waited_for = match &self.framing {
             _ if self.pulse.is_upgraded() => false,
-            Some(framing) => framing.is_in_body() || self.has_said,
+            Some(framing) => framing.is_in_body(),
             None => true,
         };
         let is_first = self.linger.is_none();
@@ -157,7 +154,7 @@ impl Guard {
         while let Some(left) = self.linger.filter(|left| *left > 0) {
             let mut buf = ReadBuf::new(&mut space);
             let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buf) else {
-                if is_first && left == LINGER_BYTES && (self.framing.is_none() || self.has_said) {
+                if is_first && left == LINGER_BYTES && self.framing.is_none() {
                     self.linger = Some(0);
                     return Poll::Ready(());
                 }

@@ -51,9 +51,10 @@ pub fn http_head(data: &[u8]) {
     let headers = parts.headers.clone();
     let target = parts.uri.clone();
     assert_eq!(route(&mut parts, peer, plan()).as_deref(), Ok("fuzz/0"), "{target}");
-    // The node of a trusted peer is added each time.
+    // The node of a trusted peer is added each time, and a host that the client did not name the second time.
+    let host = (!headers.contains_key("x-forwarded-host")).then_some("x-forwarded-host");
     let without = |mut headers: HeaderMap| {
-        for name in ["forwarded", "x-forwarded-for"] {
+        for name in ["forwarded", "x-forwarded-for"].into_iter().chain(host) {
             headers.remove(name);
         }
         headers
