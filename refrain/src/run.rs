@@ -1,6 +1,7 @@
 //! A server process from start to drain, whatever its roles.
 
 use std::io::Write as _;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +43,8 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     }
     let traced = refrain_telemetry::Config::from_environment()?;
     raise_open_files();
-    let lock = data_dir::take(&config.data_dir)?;
+    // Threads that write to the folder may be there until the process is gone; until then nobody else has it.
+    let _lock = ManuallyDrop::new(data_dir::take(&config.data_dir)?);
     check_number(config)?;
     let (stateless, replicated) = load_bundles(config)?;
     check_listen(config, &replicated)?;
@@ -73,8 +75,6 @@ pub(crate) fn run(config: &Config, print: bool) -> anyhow::Result<()> {
     // What is under way beside the loops, as a program that is compiled, is of use to nobody now.
     cold.shutdown_background();
     hurry_threads();
-    // Threads that write to the folder may be there until the process is gone; until then nobody else has it.
-    std::mem::forget(lock);
     ended
 }
 

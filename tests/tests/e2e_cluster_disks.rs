@@ -64,8 +64,11 @@ fn a_full_disk_of_a_follower_is_told_and_stops_nobody() -> Result<()> {
     }
     let traffic = fill(&cluster, 3)?;
     let problems = |id: u64| cluster.server(id).rctl_json(&["status"]).map(|status| status["problems"].to_string());
-    let told = problems(3)?;
-    ensure!(told.contains("is full, ") && told.contains("the log takes no entries here"), "{told}");
+    // While entries come: a member that is asked for none has nothing to refuse.
+    wait::within(wait::PATIENCE, "the status of a member with a full disk", || {
+        let told = problems(3)?;
+        Ok((told.contains("is full, ") && told.contains("the log takes no entries here")).then_some(()))
+    })?;
     let shown = cluster.server(3).rctl(&["status"])?;
     ensure!(String::from_utf8_lossy(&shown.stdout).contains("\nproblem     the disk of "), "{shown:?}");
     goes_on(&cluster, &disk, traffic, 3)
