@@ -203,7 +203,7 @@ struct ProcessArgs {
     #[arg(long, value_name = "TIME", env = "REFRAIN_HEARTBEAT_INTERVAL")]
     heartbeat_interval: Option<String>,
     /// How long another node may be silent before streams to it are given up [default: six election timeouts, at most
-    /// three fifths of the lease].
+    /// two fifths of the lease].
     #[arg(long, value_name = "TIME", env = "REFRAIN_PEER_TIMEOUT")]
     peer_timeout: Option<String>,
     /// How long a proxy's connections live on without word from the leader [default: 5s].
