@@ -59,6 +59,17 @@ pub(super) enum DialError {
     Link(LinkError),
 }
 
+impl DialError {
+    /// Whether the node said nothing, as one that is gone or stopped does.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => source.kind() == io::ErrorKind::TimedOut,
+            Self::Link(error) => matches!(error, LinkError::Silent(_)),
+            Self::NobodyKnown | Self::NoAddress(_) | Self::Greeting { .. } => false,
+        }
+    }
+}
+
 /// A stream that was dialled: frames in, and where frames out are written.
 pub(super) type Dialled = (Inbox, Writer);
 

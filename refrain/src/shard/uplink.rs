@@ -13,6 +13,7 @@ use refrain_wire::message::Message as _;
 use refrain_wire::message::uplink::{FromLeader, Progress, ToLeader, Why};
 use refrain_wire::stream::Role;
 use refrain_wire::{Control, Epoch, GroupId, NodeId, SubmissionId};
+use tokio::time::Instant;
 
 use super::Inner;
 use super::leader::SessionId;
@@ -244,6 +245,8 @@ const MAX_INSISTED: usize = 1024;
 pub(super) async fn run(inner: Rc<Inner>) {
     let mut leadership = inner.view.member().map(|member| member.log().leadership());
     let (mut wait, mut hint, mut lost) = (RETRY, None, None);
+    // One that was given up because it was silent: others may name it as the leader until they have noticed.
+    let mut silent: Option<(NodeId, Instant)> = None;
     let mut turn = 0;
     loop {
         let known = leadership.as_mut().map(|leadership| *leadership.borrow_and_update());
@@ -264,8 +267,10 @@ pub(super) async fn run(inner: Rc<Inner>) {
             return;
         }
         let candidates = inner.member_nodes();
-        let next = hint.take().or(known.as_ref().and_then(|known| known.leader)).filter(|node| *node != inner.node);
-        let candidate = next.or_else(|| in_turn(&candidates, turn, lost.take()));
+        let passed_over = silent.filter(|(_, until)| Instant::now() < *until).map(|(node, _)| node);
+        let next = hint.take().or(known.as_ref().and_then(|known| known.leader));
+        let next = next.filter(|node| *node != inner.node && Some(*node) != passed_over);
+        let candidate = next.or_else(|| in_turn(&candidates, turn, lost.take().or(passed_over)));
         turn += 1;
         let changed = async {
             match &mut leadership {
@@ -282,12 +287,16 @@ pub(super) async fn run(inner: Rc<Inner>) {
         match outcome {
             None => wait = RETRY,
             Some(Ok(leader)) => {
-                if leader.is_none() || leader == candidate {
+                if leader.is_none() || leader == candidate || leader == passed_over {
                     tokio::time::sleep(RETRY).await;
                 }
                 (hint, wait) = (leader, RETRY);
             }
             Some(Err(error)) => {
+                if error.is_silence() {
+                    let others_notice = Instant::now() + inner.config.election_timeout * 2;
+                    silent = candidate.map(|node| (node, others_notice));
+                }
                 tracing::debug!(error = %anyhow::Error::new(error), ?candidate, "no way to the leader");
                 tokio::time::sleep(wait).await;
                 (lost, wait) = (candidate, (wait * 2).min(MAX_RETRY));
