@@ -33,8 +33,10 @@ pub(crate) struct Member {
 }
 
 struct State {
-    /// None once no more requests are taken.
+    /// None once no more requests come.
     jobs: Option<mpsc::Sender<Job>>,
+    /// No more places are reserved; requests for those that are reserved still come.
+    closed: bool,
     /// Requests that may still be taken.
     left: u32,
     next: u64,
@@ -71,8 +73,12 @@ pub(super) enum Until {
 }
 
 impl State {
-    /// Notes whether the instance is still wanted.
+    /// Notes whether requests still come, and whether the instance is still wanted.
     fn settle(&mut self) {
+        self.closed |= self.left == 0 && self.reserved == 0;
+        if self.closed && self.reserved == 0 {
+            self.jobs = None;
+        }
         if self.jobs.is_none() && self.waiting.is_empty() && self.reserved == 0 {
             self.unwanted.get_or_insert_with(Instant::now);
         }
@@ -104,6 +110,7 @@ impl Member {
     pub(super) fn new(jobs: mpsc::Sender<Job>, left: u32, afterwards: Duration, room: Arc<Room>) -> Self {
         let state = State {
             jobs: Some(jobs),
+            closed: false,
             left,
             next: 0,
             waiting: HashMap::new(),
@@ -117,7 +124,7 @@ impl Member {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.state.lock().jobs.is_some()
+        !self.state.lock().closed
     }
 
     pub(super) fn is_idle(&self, limit: Duration) -> bool {
@@ -125,14 +132,14 @@ impl Member {
     }
 
     pub(super) fn close(&self) {
-        self.change(|state| state.jobs = None);
+        self.change(|state| state.closed = true);
     }
 
     /// Makes room for one more request, if there is some.
     pub(super) fn reserve(self: &Arc<Self>, concurrency: usize) -> Option<Reserved> {
         let mut state = self.state.lock();
         let active = state.waiting.len() + state.reserved + state.abandoned.len();
-        let room = state.jobs.is_some() && state.left > 0 && active < concurrency;
+        let room = !state.closed && state.left > 0 && active < concurrency;
         if room {
             state.left -= 1;
             state.reserved += 1;
@@ -153,9 +160,6 @@ impl Member {
             if !sent {
                 state.waiting.remove(&id);
             }
-            if state.left == 0 {
-                state.jobs = None;
-            }
             id
         });
         Beside { member: self, id, over: receiver }
@@ -171,7 +175,7 @@ impl Member {
             state.abandoned.remove(&id);
             // Asked under the lock: who waits for slots looks here once more after it is known to wait.
             if state.rest() && !may_idle() {
-                state.jobs = None;
+                state.closed = true;
             }
         });
         self.room.change();
@@ -190,6 +194,7 @@ impl Member {
     /// The instance is over, and with it all its requests.
     pub(super) fn end(&self, result: &Result<(), Fault>) {
         let mut state = self.state.lock();
+        state.closed = true;
         state.jobs = None;
         for (_, over) in state.waiting.drain() {
             let _ = over.send(result.clone());
@@ -210,7 +215,7 @@ impl Member {
     fn abandon(&self, id: u64) {
         self.change(|state| {
             if state.waiting.remove(&id).is_some() {
-                state.jobs = None;
+                state.closed = true;
                 state.abandoned.insert(id);
             }
         });
@@ -272,5 +277,62 @@ impl Clock {
             clock.as_mut().reset(until);
         }
         clock.as_mut().poll(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http_body_util::{BodyExt as _, Empty};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn member(left: u32) -> (Arc<Member>, mpsc::Receiver<Job>) {
+        let (sender, jobs) = mpsc::channel(8);
+        (Arc::new(Member::new(sender, left, Duration::ZERO, Room::new(1))), jobs)
+    }
+
+    fn hand(reserved: Reserved) -> Beside {
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let seat = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is the only one");
+        reserved.hand(http::Request::new(body), oneshot::channel().0, seat)
+    }
+
+    /// As many requests as were reserved come, and then no more.
+    fn takes(jobs: &mut mpsc::Receiver<Job>, requests: usize) {
+        (0..requests).for_each(|_| drop(jobs.try_recv().expect("a request")));
+        assert_eq!(jobs.try_recv().err(), Some(mpsc::error::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn the_last_requests_are_taken_in_whatever_order_they_come() {
+        let (member, mut jobs) = member(2);
+        let [one, other] = [8, 8].map(|most| member.reserve(most).expect("room"));
+        assert!(member.reserve(8).is_none());
+        let _first = hand(other);
+        let _second = hand(one);
+        assert!(!member.is_open());
+        takes(&mut jobs, 2);
+    }
+
+    #[test]
+    fn who_goes_away_takes_no_place_from_those_that_have_one() {
+        let (member, mut jobs) = member(9);
+        let first = hand(member.reserve(8).expect("room"));
+        let reserved = member.reserve(8).expect("room");
+        drop(first);
+        assert!(member.reserve(8).is_none());
+        let _second = hand(reserved);
+        takes(&mut jobs, 2);
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_is_there_for_another() {
+        let (member, mut jobs) = member(1);
+        drop(member.reserve(8));
+        let _only = hand(member.reserve(8).expect("room"));
+        takes(&mut jobs, 1);
     }
 }
