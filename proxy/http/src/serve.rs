@@ -12,6 +12,7 @@ mod drive;
 mod exchange;
 mod greet;
 mod guard;
+mod linger;
 mod outgoing;
 mod preface;
 mod prepare;

@@ -15,9 +15,10 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::drive::{Drains, drive};
+use super::drive::{Drains, Ended, drive};
 use super::greet::{Greeted, greet};
 use super::guard::Guard;
+use super::linger::linger;
 use super::outgoing::Outgoing;
 use super::pulse::Pulse;
 use super::shared::{Loop, Place};
@@ -67,13 +68,18 @@ pub(crate) async fn serve(own: Rc<Loop>, arrival: Arrival) {
     let service = service_fn(move |request: Request<Incoming>| answer(Rc::clone(&connection), request));
     if is_http2 {
         // Boxed: the state of HTTP/2 would make every idle connection of HTTP/1.1 as large.
-        let served = http2_builder(limits).serve_connection(guard, service);
-        let ended = Box::pin(drive(served, &pulse, &own.shared)).await;
+        let mut served = Box::pin(http2_builder(limits).serve_connection(guard, service));
+        let ended = drive(served.as_mut(), &pulse, &own.shared).await;
         unread::tell_end_of_http2(&own, client, &ended);
     } else {
-        let served = http1_builder(limits).serve_connection(guard, service).with_upgrades();
-        let ended = drive(served, &pulse, &own.shared).await;
+        let mut served = http1_builder(limits).serve_connection(guard, service).with_upgrades();
+        let ended = drive(Pin::new(&mut served), &pulse, &own.shared).await;
         unread::tell_end(&own, client, &ended, &pulse);
+        // A head that could not be read has no end that is known.
+        let still_sends = matches!(&ended, Ended::Broken(error) if error.is_parse());
+        if let Some(parts) = served.into_parts().filter(|_| still_sends) {
+            Box::pin(linger(parts.io.into_inner().into_stream())).await;
+        }
     }
 }
 

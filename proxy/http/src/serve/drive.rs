@@ -36,9 +36,8 @@ impl From<Result<(), hyper::Error>> for Ended {
     }
 }
 
-/// Returns when the connection is over.
-pub(crate) async fn drive<C: Drains>(connection: C, pulse: &Pulse, shared: &Shared) -> Ended {
-    let mut connection = pin!(connection);
+/// Returns when the connection is over. It is not closed before it is dropped.
+pub(crate) async fn drive<C: Drains>(mut connection: Pin<&mut C>, pulse: &Pulse, shared: &Shared) -> Ended {
     let mut watch = shared.drain.subscribe();
     let mut drain = pin!(watch.wait_for(|is_draining| *is_draining));
     let mut is_enlisted = false;

@@ -4,18 +4,18 @@
 //! spoken, or the other way round, is told so in plain HTTP, as nginx does. All of it is bounded in bytes and time. A
 //! client that has said nothing is no fault.
 
-use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::Arrival;
+use super::linger::{LINGER, linger};
 use super::preface::{detect, read_more};
 use super::shared::{Loop, Place};
 use super::stream::{Plain, Prefixed, Stream};
@@ -32,10 +32,6 @@ const GRACE: Duration = Duration::from_millis(250);
 const TLS_HANDSHAKE: u8 = 0x16;
 /// What the version of every such record begins with.
 const TLS_MAJOR: u8 = 3;
-/// How long, and for how many bytes, a client that is turned away is listened to, so that it gets the answer and no
-/// reset.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1 << 20;
 
 /// A client of which is known who it is and what it speaks.
 pub(super) struct Greeted {
@@ -51,18 +47,8 @@ pub(super) struct Greeted {
 enum Missed {
     /// It went away, was late, or said nothing before the drain.
     Gone,
-    Fault {
-        fault: Fault,
-        reason: String,
-        /// Who can be told in plain HTTP.
-        stream: Option<Plain>,
-    },
-}
-
-impl Missed {
-    fn fault(fault: Fault, reason: impl ToString, stream: Option<Plain>) -> Self {
-        Self::Fault { fault, reason: reason.to_string(), stream }
-    }
+    /// What was told of it, and who can be answered in plain HTTP.
+    Fault(Fault, Option<Plain>),
 }
 
 /// What is known so far.
@@ -73,7 +59,6 @@ struct Greeting {
     begun: Vec<u8>,
 }
 
-/// Tells faults to whom they concern.
 pub(super) async fn greet(own: &Rc<Loop>, arrival: Arrival) -> Option<(Greeted, Place)> {
     let Arrival { stream, address, is_tls, visit, place } = arrival;
     let mut greeting = Greeting { own: Rc::clone(own), client: address, visit, begun: Vec::new() };
@@ -93,11 +78,9 @@ pub(super) async fn greet(own: &Rc<Loop>, arrival: Arrival) -> Option<(Greeted, 
             Some((Greeted { stream, begun: begun.into(), is_http2, client, visit: visit? }, place))
         }
         Err(Missed::Gone) => None,
-        Err(Missed::Fault { fault, reason, stream }) => {
-            unread::tell(own, greeting.client, &fault, &reason);
-            if let Some(stream) = stream {
-                Box::pin(say_farewell(stream, &fault)).await;
-            }
+        Err(Missed::Fault(_, None)) => None,
+        Err(Missed::Fault(fault, Some(stream))) => {
+            Box::pin(say_farewell(stream, &fault)).await;
             None
         }
     }
@@ -120,7 +103,7 @@ impl Greeting {
         match stream {
             _ if self.begun.is_empty() => Err(Missed::Gone),
             Stream::Plain(plain) if self.begun.starts_with(&[TLS_HANDSHAKE, TLS_MAJOR]) => {
-                Err(Missed::fault(Fault::TlsOnPlain, "a hello of TLS", Some(plain)))
+                Err(Missed::Fault(self.tell(Fault::TlsOnPlain, "a hello of TLS"), Some(plain)))
             }
             stream => Ok((stream, is_http2)),
         }
@@ -135,7 +118,7 @@ impl Greeting {
             Err(_) if self.begun.is_empty() => return Err(Missed::Gone),
             Err((fault, reason)) => {
                 let is_plain = !(is_tls && self.begun.first() == Some(&TLS_HANDSHAKE));
-                return Err(Missed::fault(fault, reason, is_plain.then_some(stream)));
+                return Err(Missed::Fault(self.tell(fault, reason), is_plain.then_some(stream)));
             }
         };
         if let Some(client) = told {
@@ -144,7 +127,7 @@ impl Greeting {
         let shared = &self.own.shared;
         self.visit = shared.clients.visit(self.client, shared.limits.client_connections);
         if self.visit.is_none() {
-            return Err(Missed::fault(Fault::ClientConnections, "the connection is closed", None));
+            return Err(Missed::Fault(self.tell(Fault::ClientConnections, "the connection is closed"), None));
         }
         Ok(stream)
     }
@@ -158,15 +141,23 @@ impl Greeting {
             }
         }
         if self.begun.first() != Some(&TLS_HANDSHAKE) {
-            return Err(Missed::fault(Fault::PlainOnTls, "no hello of TLS", Some(stream)));
+            return Err(Missed::Fault(self.tell(Fault::PlainOnTls, "no hello of TLS"), Some(stream)));
         }
         let acceptor = TlsAcceptor::from(Arc::clone(self.own.shared.tls.config()));
         let begun = Prefixed::new(std::mem::take(&mut self.begun).into(), stream);
-        match timeout(limit, acceptor.accept(begun)).await {
+        // A failure gives the stream back, as does a limit.
+        let mut accepting = acceptor.accept(begun).into_fallible();
+        match timeout(limit, &mut accepting).await {
             Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
-            Ok(Err(error)) => Err(Missed::fault(Fault::TlsFailed, error, None)),
-            Err(_) => Err(Missed::fault(Fault::TlsSlow, format!("{limit:?} are over"), None)),
+            Ok(Err((error, _stream))) => Err(Missed::Fault(self.tell(Fault::TlsFailed, error), None)),
+            Err(_) => Err(Missed::Fault(self.tell(Fault::TlsSlow, format!("{limit:?} are over")), None)),
         }
+    }
+
+    /// Tells a fault to whom it concerns, while the connection is still open: who has seen it end finds it in the log.
+    fn tell(&self, fault: Fault, reason: impl ToString) -> Fault {
+        unread::tell(&self.own, self.client, &fault, &reason.to_string());
+        fault
     }
 }
 
@@ -198,17 +189,10 @@ async fn read_header(
 async fn say_farewell(mut stream: Plain, fault: &Fault) {
     let said = async {
         stream.write_all(&fault.farewell()).await?;
-        stream.shutdown().await?;
-        let mut space = [0; 4096];
-        let mut left = LINGER_BYTES;
-        while left > 0 {
-            match stream.read(&mut space).await? {
-                0 => break,
-                bytes => left = left.saturating_sub(bytes),
-            }
-        }
-        Ok::<_, io::Error>(())
+        stream.shutdown().await
     };
     // A failure means that the client is gone already.
-    let _ = timeout(LINGER, said).await;
+    if let Ok(Ok(())) = timeout(LINGER, said).await {
+        linger(stream).await;
+    }
 }

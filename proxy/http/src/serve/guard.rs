@@ -12,16 +12,12 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::linger::{LINGER, LINGER_BYTES};
 use super::pulse::{Late, Pulse};
 use super::stream::Stream;
 use crate::answer::Fault;
 use crate::edge::Framing;
 use crate::settings::ConnectionLimits;
-
-/// How long, and for how many bytes, a client that still sends is listened to after the last answer, so that it gets
-/// the answer and no reset.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 16 << 20;
 
 pub(crate) struct Guard {
     stream: Stream,
@@ -94,6 +90,10 @@ impl Guard {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn into_stream(self) -> Stream {
+        self.stream
     }
 
     /// Returns how many of the bytes may go on.

@@ -198,6 +198,20 @@ fn what_is_no_request_is_answered_in_words_and_told_with_its_client() {
 }
 
 #[test]
+fn a_head_above_the_limit_is_told_at_once_and_its_client_may_go_on_sending() {
+    let front = front(|settings, _| settings.connection.head_bytes = 8192);
+    let mut client = Raw::from("127.0.1.8", &front);
+    let answer = client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}", "y".repeat(9000))).answer();
+    assert_eq!(answer.status(), 431);
+    line_with(&["\"client\":\"127.0.1.8\"", "head-too-large"]);
+    for _ in 0..10 {
+        client.send("y".repeat(10_000));
+    }
+    client.0.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.0.read_to_end(&mut Vec::new()).unwrap(), 0, "it ends, and is not reset");
+}
+
+#[test]
 fn what_follows_a_good_request_and_is_none_is_answered_in_words_too() {
     let front = front(|_, _| {});
     let mut client = Raw::from("127.0.2.1", &front);

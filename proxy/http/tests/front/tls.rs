@@ -155,6 +155,7 @@ fn a_client_that_does_not_trust_the_certificate_is_counted_and_one_that_is_late_
     settings.connection.head = std::time::Duration::from_millis(200);
     let front = Front::start(&settings, secure(vec![files])).unwrap();
     assert!(served(&front, "a.test", &[&other]).is_err());
+    // The alert is read before the connection is closed.
     wait_until(|| front.metrics().faults == [("tls-failed", 1)]);
     // A record of 80 bytes, of which the first came.
     assert!(Raw::to(&front).send(b"\x16\x03\x01\0\x50\x01").rest().is_empty());
