@@ -53,6 +53,11 @@ impl Client {
         &self.endpoint.address
     }
 
+    /// How long an answer may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The server's status.
     pub fn status(&self) -> Result<Status, RctlError> {
         self.get(paths::STATUS)

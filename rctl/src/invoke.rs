@@ -1,5 +1,6 @@
 //! `rctl service invoke`: one request to a service through the node's front end.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use refrain_api::{HttpServiceStatus, ServiceStatus, Status};
@@ -11,7 +12,7 @@ use crate::args::Invocation;
 use crate::client::Client;
 use crate::error::RctlError;
 use crate::output::Output;
-use crate::resolve::no_service;
+use crate::resolve::{no_service, plain};
 use crate::table::printable;
 
 /// Most bytes of an answer's body.
@@ -26,9 +27,17 @@ struct Answered {
     body: String,
 }
 
+/// Where a request goes.
+#[derive(Debug, PartialEq)]
+struct Destination {
+    url: String,
+    /// The one host that the route is for.
+    host: Option<String>,
+}
+
 /// Sends it.
 pub fn run(client: &Client, invocation: &Invocation) -> Result<Output, RctlError> {
-    let url = url(&client.status()?, invocation)?;
+    let Destination { url, host } = destination(&client.status()?, invocation)?;
     let failed = |reason: String| RctlError::Invoke { url: url.clone(), reason };
     let uri: Uri = url.parse().map_err(|error| failed(format!("not a URL: {error}")))?;
     let body = body(&invocation.data)?;
@@ -38,6 +47,10 @@ pub fn run(client: &Client, invocation: &Invocation) -> Result<Output, RctlError
         (None, false) => "POST",
     };
     let mut request = Request::builder().method(method).uri(uri);
+    let says_host = invocation.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
+    if let Some(host) = host.filter(|_| !says_host) {
+        request = request.header("host", host);
+    }
     for (name, value) in &invocation.headers {
         request = request.header(name, value);
     }
@@ -45,8 +58,14 @@ pub fn run(client: &Client, invocation: &Invocation) -> Result<Output, RctlError
         request = request.header("x-refrain-version", version);
     }
     let request = request.body(body).map_err(|error| failed(error.to_string()))?;
-    let agent = Agent::new_with_config(Agent::config_builder().http_status_as_error(false).build());
-    let mut response = agent.run(request).map_err(|error| failed(error.to_string()))?;
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_global(Some(client.timeout()))
+        .build();
+    let mut response = config.new_agent().run(request).map_err(|error| failed(error.to_string()))?;
     let mut body = Vec::new();
     let read = response.body_mut().as_reader().take(BODY_BYTES_MAX).read_to_end(&mut body);
     read.map_err(|error| failed(error.to_string()))?;
@@ -65,23 +84,29 @@ pub fn run(client: &Client, invocation: &Invocation) -> Result<Output, RctlError
 }
 
 /// Where the service's first route leads, and the rest of the path.
-fn url(status: &Status, invocation: &Invocation) -> Result<String, RctlError> {
+fn destination(status: &Status, invocation: &Invocation) -> Result<Destination, RctlError> {
     let service = find(status, &invocation.name)?;
     let listens = status.http.iter().flat_map(|http| &http.listens);
     let in_clear = listens.clone().find(|url| url.starts_with("http://"));
     let base = in_clear.ok_or_else(|| RctlError::NotInClear { listens: listed(listens.cloned()) })?;
     let no_route = || RctlError::NoRoute { service: service.service.clone(), instead: String::new() };
     let route = service.routes.first().ok_or_else(no_route)?;
-    let path = route.find('/').map_or("/", |at| &route[at..]).trim_end_matches("...").trim_end_matches('/');
-    Ok(format!("{base}{path}/{}", invocation.path.trim_start_matches('/')))
+    let (host, path) = route.split_at(route.find('/').unwrap_or(route.len()));
+    let path = path.trim_end_matches("...").trim_end_matches('/');
+    let url = format!("{base}{path}/{}", invocation.path.trim_start_matches('/'));
+    Ok(Destination { url, host: (!host.contains('*')).then(|| host.to_owned()) })
 }
 
 /// What the front end sends requests to under this name: a stateless service, or a replicated one by its routed port.
 fn find<'a>(status: &'a Status, name: &str) -> Result<&'a HttpServiceStatus, RctlError> {
     let is_called = |of: &str| of == name || of.rsplit('/').next() == Some(name);
     let over_http = status.http.iter().flat_map(|http| &http.services);
-    if let Some(found) = over_http.clone().find(|of| is_called(&of.service)) {
-        return Ok(found);
+    let routed: Vec<&HttpServiceStatus> = over_http.clone().filter(|of| is_called(&of.service)).collect();
+    if let Some(found) = routed.first() {
+        let services: BTreeSet<&str> = routed.iter().map(|of| of.service.as_str()).collect();
+        let candidates = || listed(services.iter().map(|name| (*name).to_owned()));
+        let ambiguous = || RctlError::Ambiguous { name: name.to_owned(), candidates: candidates() };
+        return if services.len() == 1 { Ok(found) } else { Err(ambiguous()) };
     }
     if let Some(replicated) = status.services.iter().find(|of| is_called(plain(&of.name))) {
         let is_port_of =
@@ -94,10 +119,6 @@ fn find<'a>(status: &'a Status, name: &str) -> Result<&'a HttpServiceStatus, Rct
         Some(problem) => RctlError::NotServed { service: problem.service.clone(), reason: problem.reason.clone() },
         None => no_service(name, status),
     })
-}
-
-fn plain(name: &str) -> &str {
-    name.split('@').next().unwrap_or_default()
 }
 
 fn no_route(service: &ServiceStatus) -> RctlError {
@@ -171,14 +192,31 @@ mod tests {
             ("*/web/...", "a", "http://127.0.0.1:8000/web/a"),
             ("*.example.com/web/...", "/", "http://127.0.0.1:8000/web/"),
         ] {
-            assert_eq!(url(&status(route), &of("web", path)).unwrap(), wanted);
+            let wanted = Destination { url: wanted.to_owned(), host: None };
+            assert_eq!(destination(&status(route), &of("web", path)).unwrap(), wanted);
         }
+        let found = destination(&status("a.example.com/web/..."), &of("web", "b")).unwrap();
+        assert_eq!((&*found.url, found.host.as_deref()), ("http://127.0.0.1:8000/web/b", Some("a.example.com")));
+    }
+
+    #[test]
+    fn one_of_several_services_of_a_name_has_to_be_named_whole() {
+        let mut status = status("*/...");
+        let http = status.http.as_mut().unwrap();
+        let other_version = HttpServiceStatus { version: "2.0.0".into(), ..http.services[0].clone() };
+        http.services.push(other_version);
+        assert!(destination(&status, &of("web", "")).is_ok());
+        let http = status.http.as_mut().unwrap();
+        http.services.push(HttpServiceStatus { service: "b/web".into(), ..http.services[0].clone() });
+        let told = destination(&status, &of("web", "")).unwrap_err().told();
+        assert!(told.contains("a/web, b/web"), "{told}");
+        assert!(destination(&status, &of("b/web", "")).is_ok());
     }
 
     #[test]
     fn a_replicated_service_is_reached_by_its_routed_port_alone() {
         let mut status = status("*/...");
-        let told = url(&status, &of("image-server", "/")).unwrap_err().told();
+        let told = destination(&status, &of("image-server", "/")).unwrap_err().told();
         let expected = "examples/image-server has no [[routes]], so the front end sends it no requests; \
                         its clients connect to http at ";
         assert!(told.starts_with(expected), "{told}");
@@ -190,12 +228,13 @@ mod tests {
             ..http.services[0].clone()
         };
         http.services.push(routed);
-        assert_eq!(url(&status, &of("examples/image-server", "x")).unwrap(), "http://127.0.0.1:8000/kv/x");
+        let found = destination(&status, &of("examples/image-server", "x")).unwrap();
+        assert_eq!(found.url, "http://127.0.0.1:8000/kv/x");
     }
 
     #[test]
     fn what_is_not_served_is_told_with_the_reason() {
-        let told = |status: &Status, name: &str| url(status, &of(name, "")).unwrap_err().told();
+        let told = |status: &Status, name: &str| destination(status, &of(name, "")).unwrap_err().told();
         let mut status = status("*/...");
         assert_eq!(told(&status, "broken"), "a/broken@1.0.0 is not served: it is no component");
         assert!(told(&status, "other").starts_with("no service is called other; there are: "));

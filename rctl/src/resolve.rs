@@ -61,8 +61,7 @@ impl fmt::Display for Mode {
 /// The service that is meant, for a command as `service audit`: `namespace/name` as it is; a name alone by asking the
 /// server which service of the command's mode has it.
 pub fn resolve(client: &Client, given: &str, command: &'static str) -> Result<(Name, Name), RctlError> {
-    // The status shows names with their versions; only one version of a name runs.
-    let given = given.split('@').next().unwrap_or(given);
+    let given = plain(given);
     if let Some((namespace, name)) = given.split_once('/') {
         return Ok((named(namespace, given)?, named(name, given)?));
     }
@@ -71,6 +70,11 @@ pub fn resolve(client: &Client, given: &str, command: &'static str) -> Result<(N
     let one = among(given, command, &services)?;
     let (namespace, name) = one.split_once('/').unwrap_or(("", one));
     Ok((named(namespace, one)?, named(name, one)?))
+}
+
+/// A name as the status shows it without its version; only one version of a name runs.
+pub fn plain(name: &str) -> &str {
+    name.split('@').next().unwrap_or(name)
 }
 
 fn named(text: &str, whole: &str) -> Result<Name, RctlError> {
@@ -117,15 +121,14 @@ pub fn explained<T>(
 
 /// All services of the server by `namespace/name`, each once: replicated ones first.
 fn services(status: &Status) -> Vec<(String, Mode)> {
-    let plain = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
-    let replicated = status.services.iter().map(|service| (plain(&service.name), Mode::Replicated));
+    let replicated = status.services.iter().map(|service| (plain(&service.name).to_owned(), Mode::Replicated));
     let http = status.http.iter();
     let stateless = http.clone().flat_map(|http| http.services.iter().filter(|of| of.stateless).map(|of| &of.service));
     let unserved = http.flat_map(|http| http.problems.iter().map(|problem| &problem.service));
     let mut services: Vec<(String, Mode)> = replicated.collect();
     for service in stateless.chain(unserved).map(|name| plain(name)) {
-        if !services.iter().any(|(known, _)| *known == service) {
-            services.push((service, Mode::Stateless));
+        if !services.iter().any(|(known, _)| known == service) {
+            services.push((service.to_owned(), Mode::Stateless));
         }
     }
     services

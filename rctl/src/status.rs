@@ -10,6 +10,7 @@ use refrain_api::{
 
 use crate::human::size;
 use crate::output::Output;
+use crate::resolve::plain;
 use crate::table::{Cell, Tone, printable, render};
 
 /// Characters of a digest that the table shows; JSON has it whole.
@@ -213,7 +214,7 @@ fn port(port: &PortStatus) -> String {
 
 /// The name without the version.
 fn plain_name(service: &ServiceStatus) -> &str {
-    service.name.split('@').next().unwrap_or_default()
+    plain(&service.name)
 }
 
 fn history(service: &ServiceStatus, history: &HistoryStatus) -> Vec<Cell> {
