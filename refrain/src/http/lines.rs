@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use refrain_api::GuestLine;
@@ -14,6 +14,9 @@ use crate::lines::Lines;
 
 /// Most lines that wait; more are dropped and counted.
 const MAX_WAITING: usize = 4_096;
+/// How long the thread lets lines gather once it has written some: to wake it for each costs the threads that serve more
+/// than the lines themselves.
+const GATHERING: Duration = Duration::from_millis(2);
 
 /// The newest lines of each service, by `namespace/name`.
 pub(super) type Kept = Arc<Mutex<Lines<String>>>;
@@ -51,18 +54,31 @@ fn push(send: &SyncSender<Waiting>, dropped: &AtomicU64, line: &Line<'_>) {
 
 /// Until the last sink is gone.
 fn write(receive: &Receiver<Waiting>, dropped: &AtomicU64, kept: &Kept) {
-    while let Ok(Waiting { service, time_micros, output, text }) = receive.recv() {
-        match output {
-            Output::Stdout => tracing::info!(service, "{text}"),
-            Output::Stderr => tracing::info!(service, stream = "stderr", "{text}"),
-            Output::Host => tracing::warn!(service, "{text}"),
-        }
-        keep(kept, &service, time_micros, output, text);
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            tracing::warn!(lines = lost, "guests of components wrote faster than the log is written: lines are lost");
+    while let Ok(first) = receive.recv() {
+        tell(first, kept);
+        loop {
+            let lost = dropped.swap(0, Ordering::Relaxed);
+            if lost > 0 {
+                tracing::warn!(
+                    lines = lost,
+                    "guests of components wrote faster than the log is written: lines are lost"
+                );
+            }
+            std::thread::park_timeout(GATHERING);
+            if receive.try_iter().map(|waiting| tell(waiting, kept)).count() == 0 {
+                break;
+            }
         }
     }
+}
+
+fn tell(Waiting { service, time_micros, output, text }: Waiting, kept: &Kept) {
+    match output {
+        Output::Stdout => tracing::info!(service, "{text}"),
+        Output::Stderr => tracing::info!(service, stream = "stderr", "{text}"),
+        Output::Host => tracing::warn!(service, "{text}"),
+    }
+    keep(kept, &service, time_micros, output, text);
 }
 
 fn keep(kept: &Kept, service: &str, time_micros: u64, output: Output, line: String) {
