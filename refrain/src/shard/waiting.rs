@@ -2,10 +2,10 @@
 //! what was asked.
 //!
 //! A control that two leaders order counts once, or is done twice without harm; of which neither is true is told again
-//! only when no leader has ordered it. A change of members that is done already answers as the first one would. What finds no leader for a while is given up, with the truth about whether
-//! it may still happen. Whoever has ended its own wait is not told to a leader any more.
+//! only when no leader has ordered it. A change of members that is done already answers as the first one would. What
+//! finds no leader for a while is given up, with the truth about whether it may still happen. Whoever has ended its own
+//! wait is not told to a leader any more.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use refrain_api::{Appended, ErrorCode};
@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use super::group::{Group, SeatState};
 use super::{Inner, Reply, failure};
 
-/// The code of the answer that the asked node does not lead any more: nothing was ordered.
+/// The code of the answer that the asked node does not lead any more: no control was ordered; a change of members may have
+/// begun.
 pub(super) const NOT_LED: u8 = 2;
 /// The code of the answer that the node to be removed is no member.
 pub(super) const NOT_A_MEMBER: u8 = 3;
@@ -43,8 +44,10 @@ pub(super) struct Waiting {
     reply: Reply<Appended>,
     /// Since when no leader has it; none when one has.
     unled: Option<Instant>,
-    /// A leader that is none any more had it, and did not answer.
+    /// A leader that is none any more had it, and did not say that it had done nothing.
     may_happen: bool,
+    /// It is the removal of a node that was no member when it was asked for.
+    of_a_stranger: bool,
 }
 
 impl Waiting {
@@ -114,12 +117,23 @@ impl Inner {
         let request = self.requests.get() + 1;
         self.requests.set(request);
         let unled = (!self.link_is_up()).then(Instant::now);
-        let waiting = Waiting { request, wanted, reply, unled, may_happen: false };
+        let of_a_stranger = self.is_of_a_stranger(&wanted);
+        let waiting = Waiting { request, wanted, reply, unled, may_happen: false, of_a_stranger };
         let message = waiting.message();
         self.waiting.borrow_mut().push(waiting);
         match unled {
             None => self.tell_leader(message),
             Some(_) => self.give_up_later(),
+        }
+    }
+
+    /// As far as this node knows, which a node that is no member does not.
+    fn is_of_a_stranger(&self, wanted: &Wanted) -> bool {
+        match (wanted, self.view.member()) {
+            (Wanted::Members(MemberChange::Remove(node)), Some(member)) => {
+                member.log().members().iter().all(|known| known.node != *node)
+            }
+            _ => false,
         }
     }
 
@@ -155,9 +169,13 @@ impl Inner {
         });
     }
 
-    /// The leader that was asked leads no more, and has not ordered a request.
+    /// The leader that was asked leads no more.
     pub(super) fn not_led(&self, request: u64) {
-        self.unled(|waiting| waiting.request == request);
+        self.unled(|waiting| {
+            let is_it = waiting.request == request;
+            waiting.may_happen |= is_it && matches!(waiting.wanted, Wanted::Members(_));
+            is_it
+        });
     }
 
     /// The same of a control.
@@ -185,21 +203,15 @@ impl Inner {
 
     /// What no leader has taken by then is given up.
     fn give_up_later(&self) {
-        let Some(inner) = self.me.upgrade() else { return };
+        let (me, patience) = (self.me.clone(), self.patience());
         tokio::task::spawn_local(async move {
-            let inner: Rc<Self> = inner;
-            let patience = inner.patience();
             tokio::time::sleep(patience).await;
-            inner.give_up(|waiting| waiting.unled.is_some_and(|since| since.elapsed() >= patience));
+            let Some(inner) = me.upgrade() else { return };
+            for waiting in inner.take_waiting(|one| one.unled.is_some_and(|since| since.elapsed() >= patience)) {
+                let why = waiting.why_given_up();
+                inner.refuse_waiting(waiting, why);
+            }
         });
-    }
-
-    fn give_up(&self, which: impl Fn(&Waiting) -> bool) {
-        let given_up = self.take_waiting(which);
-        for waiting in given_up {
-            let why = waiting.why_given_up();
-            self.refuse_waiting(waiting, why);
-        }
     }
 
     fn take_waiting(&self, which: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
@@ -236,7 +248,7 @@ impl Inner {
     pub(super) fn request_refused(&self, request: u64, code: u8, why: &str) {
         let done_before = |waiting: &Waiting| {
             let removal = matches!(waiting.wanted, Wanted::Members(MemberChange::Remove(_)));
-            waiting.request == request && removal && waiting.may_happen
+            waiting.request == request && removal && waiting.may_happen && !waiting.of_a_stranger
         };
         match code {
             NOT_LED => self.not_led(request),
