@@ -40,6 +40,13 @@ pub struct LimitStatus {
     pub used: Option<u64>,
 }
 
+impl From<(&str, &str, Option<u64>, Option<u64>)> for LimitStatus {
+    /// Its name, its unit, the limit, and what is used.
+    fn from((name, unit, limit, used): (&str, &str, Option<u64>, Option<u64>)) -> Self {
+        Self { name: name.to_owned(), unit: unit.to_owned(), limit, used }
+    }
+}
+
 /// A checkpoint that was agreed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointStatus {

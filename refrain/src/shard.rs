@@ -151,8 +151,6 @@ struct Inner {
     draining: Cell<bool>,
     /// Of all shards of the process.
     removals: Removals,
-    /// This node's member of this shard's log was removed.
-    is_removed: Cell<bool>,
     /// Questions of replicas for old entries and turns that are not here.
     questions: RefCell<Option<mpsc::Receiver<Older>>>,
     /// What is told of batches.

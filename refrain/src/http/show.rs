@@ -53,11 +53,5 @@ fn limits(manifest: &Manifest, instances: Option<u64>) -> Vec<LimitStatus> {
         ("http.request_body", "bytes", Some(http.request_body.get()), None),
         ("http.response_body", "bytes", Some(http.response_body.get()), None),
     ];
-    let limit = |(name, unit, limit, used): (&str, &str, Option<u64>, Option<u64>)| LimitStatus {
-        name: name.to_owned(),
-        unit: unit.to_owned(),
-        limit,
-        used,
-    };
-    all.into_iter().map(limit).collect()
+    all.into_iter().map(LimitStatus::from).collect()
 }

@@ -1,10 +1,12 @@
 //! This node's member of the log: its beginning, its work, and its end.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 
+use parking_lot::Mutex;
 use refrain_sequencer::log::OrderedLog as _;
+use refrain_wire::ShardId;
 
 use super::Inner;
 
@@ -17,19 +19,30 @@ pub(super) async fn begin(inner: Rc<Inner>) {
     }
 }
 
-/// From the logs of how many shards this node's members were removed. Clones share it.
+/// From the logs of which shards this node's members were removed. Clones share it.
 #[derive(Clone, Default)]
-pub struct Removals(Arc<AtomicU16>);
+pub struct Removals(Arc<Mutex<BTreeSet<ShardId>>>);
+
+impl Removals {
+    pub(super) fn has(&self, shard: ShardId) -> bool {
+        self.0.lock().contains(&shard)
+    }
+
+    /// Notes one more; how many there are.
+    fn add(&self, shard: ShardId) -> usize {
+        let mut shards = self.0.lock();
+        shards.insert(shard);
+        shards.len()
+    }
+}
 
 /// A member that was removed applies nothing any more: the loop ends, as an operator decides what the node is now. While
 /// the node is a member of another shard's log it goes on there, and is not ready.
 pub(super) async fn until_removed(inner: Rc<Inner>) {
     let Some(member) = inner.view.member() else { return };
     let removed = member.log().until_removed().await;
-    inner.is_removed.set(true);
-    let shards = inner.removals.0.fetch_add(1, Ordering::Relaxed) + 1;
-    if shards < inner.config.cluster.shards.count {
-        let shard = inner.shard();
+    let shard = inner.shard();
+    if inner.removals.add(shard) < usize::from(inner.config.cluster.shards.count) {
         return tracing::error!(%shard, "{removed}; it goes on as a member of other shards' logs: remove it there too");
     }
     let words = format!(

@@ -93,11 +93,5 @@ fn limits(limits: &Limits, replica: Option<&SeatRuntime>, history: Option<u64>) 
         ("log_lines_per_second", "count", count(limits.log_lines_per_second), None),
         ("history", "bytes", Some(limits.history.get()), history),
     ];
-    let limit = |(name, unit, limit, used): (&str, &str, Option<u64>, Option<u64>)| LimitStatus {
-        name: name.to_owned(),
-        unit: unit.to_owned(),
-        limit,
-        used,
-    };
-    all.into_iter().map(limit).collect()
+    all.into_iter().map(LimitStatus::from).collect()
 }

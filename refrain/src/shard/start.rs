@@ -127,7 +127,7 @@ pub struct Options {
     pub places: Places,
     /// Which stateless services there are, likewise.
     pub deployed: Deployed,
-    /// From how many logs the node's members were removed, likewise.
+    /// From which logs the node's members were removed, likewise.
     pub removals: Removals,
 }
 
@@ -400,7 +400,6 @@ fn make(
         stalled: Cell::new(false),
         draining: Cell::new(false),
         removals,
-        is_removed: Cell::new(false),
         questions: RefCell::new(Some(questions)),
         lines: RefCell::default(),
         ready: RefCell::default(),

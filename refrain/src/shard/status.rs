@@ -63,7 +63,7 @@ impl Inner {
             "connections are being ended"
         } else if self.is_unused() {
             return None;
-        } else if self.is_removed.get() {
+        } else if self.removals.has(self.shard()) {
             "this node is no member of the log of this shard any more"
         } else if self.view.member().is_some_and(|member| member.log().stats().disk_full) {
             "the disk is full: this node takes no entries"
