@@ -146,6 +146,23 @@ async fn an_instance_of_0_3_serves_several_requests_at_once() {
     assert_eq!(service.counted().instances, 2);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_request_is_lost_where_instances_end_and_others_begin() {
+    for reuse in [1, 2, 3] {
+        let service = service(P3, Limits { reuse: Reuse::between(reuse, reuse), ..Limits::default() });
+        let clients = (0..8).map(|_| {
+            let service = service.clone();
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    assert!((1..=reuse).contains(&served(&service).await));
+                }
+            })
+        });
+        let ended = join_all(clients).await;
+        assert!(ended.iter().all(Result::is_ok), "{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_trap_of_one_request_fails_those_beside_it_and_no_others() {
     let limits = Limits { instances: 2, concurrency: 2, reuse: Reuse::between(100, 100), ..Limits::default() };
