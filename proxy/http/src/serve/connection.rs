@@ -75,8 +75,8 @@ pub(crate) async fn serve(own: Rc<Loop>, arrival: Arrival) {
         let mut served = http1_builder(limits).serve_connection(guard, service).with_upgrades();
         let ended = drive(Pin::new(&mut served), &pulse, &own.shared).await;
         unread::tell_end(&own, client, &ended, &pulse);
-        // A head that could not be read has no end that is known.
-        let still_sends = matches!(&ended, Ended::Broken(error) if error.is_parse());
+        // What could not be read was answered, and has no end that is known; a preface of HTTP/2 in the midst was not.
+        let still_sends = matches!(&ended, Ended::Broken(error) if error.is_parse() && !error.is_parse_version_h2());
         if let Some(parts) = served.into_parts().filter(|_| still_sends) {
             Box::pin(linger(parts.io.into_inner().into_stream())).await;
         }

@@ -34,6 +34,8 @@ pub(crate) struct Guard {
     linger: Option<usize>,
     /// Our words instead of hyper's answer to what is no request, as far as they are not written.
     farewell: Bytes,
+    /// They were said. Whoever serves the connection tells of it, and then listens on.
+    said_farewell: bool,
     /// How many requests had begun when everything was written and none was open.
     settled: Option<u32>,
 }
@@ -57,6 +59,7 @@ impl Guard {
             blocked_since: None,
             linger: None,
             farewell: Bytes::new(),
+            said_farewell: false,
             settled: Some(0),
         }
     }
@@ -77,6 +80,7 @@ impl Guard {
             _ => Fault::Malformed,
         };
         self.farewell = fault.farewell();
+        self.said_farewell = true;
         self.poll_farewell(cx)
     }
 
@@ -141,7 +145,7 @@ impl Guard {
     /// body. Over HTTP/2 a client that still sends is one whose bytes wait already.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_waited_for = match &self.framing {
-            _ if self.pulse.is_upgraded() => false,
+            _ if self.pulse.is_upgraded() || self.said_farewell => false,
             Some(framing) => framing.is_in_body(),
             None => true,
         };

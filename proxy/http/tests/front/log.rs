@@ -199,16 +199,27 @@ fn what_is_no_request_is_answered_in_words_and_told_with_its_client() {
 
 #[test]
 fn a_head_above_the_limit_is_told_at_once_and_its_client_may_go_on_sending() {
-    let front = front(|settings, _| settings.connection.head_bytes = 8192);
-    let mut client = Raw::from("127.0.1.8", &front);
-    let answer = client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}", "y".repeat(9000))).answer();
-    assert_eq!(answer.status(), 431);
-    line_with(&["\"client\":\"127.0.1.8\"", "head-too-large"]);
-    for _ in 0..10 {
-        client.send("y".repeat(10_000));
+    // As far as the limit is what one read takes in, and further than that: then what is left of a read is not believed.
+    for (limit, source) in [(8192, "127.0.1.8"), (64 * 1024, "127.0.1.9")] {
+        let front = front(|settings, _| settings.connection.head_bytes = limit);
+        let mut client = Raw::from(source, &front);
+        let answer = client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}", "y".repeat(limit + 5_000))).answer();
+        assert_eq!(answer.status(), 431);
+        line_with(&[&format!("\"client\":\"{source}\""), "head-too-large"]);
+        assert_eq!(front.metrics().faults, [("head-too-large", 1)]);
+        for _ in 0..10 {
+            client.send("y".repeat(10_000));
+        }
     }
-    client.0.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(client.0.read_to_end(&mut Vec::new()).unwrap(), 0, "it ends, and is not reset");
+}
+
+#[test]
+fn no_request_with_a_body_under_way_is_told_at_once() {
+    let front = front(|_, _| {});
+    let mut client = Raw::from("127.0.1.10", &front);
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nx y: z\r\n\r\n";
+    assert_eq!(client.send(format!("{head}and so on")).answer().status(), 400);
+    line_with(&["\"client\":\"127.0.1.10\"", "malformed"]);
 }
 
 #[test]
