@@ -307,6 +307,7 @@ impl Config {
         let election_timeout = duration("election-timeout", election, DEFAULT_ELECTION, faults_of);
         let lease = duration("lease", lease, DEFAULT_LEASE, faults_of);
         let patience = election_timeout.saturating_mul(ELECTIONS_PER_PEER_TIMEOUT).min(lease / 5 * 2);
+        let patience = patience.max(election_timeout);
         let config = Self {
             services: if given.services.is_empty() { file.services.unwrap_or_default() } else { given.services },
             replicas: given.replicas.or(file.replicas),

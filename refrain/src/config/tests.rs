@@ -78,6 +78,8 @@ fn the_patience_with_other_nodes_follows_elections_and_the_lease() {
     assert_eq!(patience(None, None, None).unwrap(), 2000);
     assert_eq!(patience(Some("150ms"), None, None).unwrap(), 900);
     assert_eq!(patience(Some("500ms"), Some("2s"), None).unwrap(), 800);
+    assert_eq!(patience(Some("2500ms"), None, None).unwrap(), 2500);
+    assert_eq!(patience(None, Some("1s"), None).unwrap(), 500);
     assert_eq!(patience(None, None, Some("500ms")).unwrap(), 500);
     let Err(ConfigError::Faults(below)) = patience(None, None, Some("499ms")) else { panic!("it is refused") };
     assert_eq!(below, ["peer-timeout: 499ms must not be below election-timeout, which is 500ms"]);
