@@ -127,8 +127,10 @@ impl Member {
         !self.state.lock().closed
     }
 
+    /// Whether it takes requests, and has had none for so long.
     pub(super) fn is_idle(&self, limit: Duration) -> bool {
-        self.state.lock().idle.is_some_and(|since| since.elapsed() >= limit)
+        let state = self.state.lock();
+        !state.closed && state.idle.is_some_and(|since| since.elapsed() >= limit)
     }
 
     pub(super) fn close(&self) {
