@@ -65,7 +65,7 @@ fn write(receive: &Receiver<Waiting>, dropped: &AtomicU64, kept: &Kept) {
                 );
             }
             std::thread::park_timeout(GATHERING);
-            if receive.try_iter().map(|waiting| tell(waiting, kept)).count() == 0 {
+            if receive.try_iter().take(MAX_WAITING).map(|waiting| tell(waiting, kept)).count() == 0 {
                 break;
             }
         }
