@@ -64,6 +64,7 @@ impl DialError {
     pub(super) fn is_silence(&self) -> bool {
         match self {
             Self::Connect { source, .. } => source.kind() == io::ErrorKind::TimedOut,
+            Self::Greeting { source: GreetingError::Io(source), .. } => source.kind() == io::ErrorKind::TimedOut,
             Self::Link(error) => matches!(error, LinkError::Silent(_)),
             Self::NobodyKnown | Self::NoAddress(_) | Self::Greeting { .. } => false,
         }
@@ -76,8 +77,12 @@ pub(super) type Dialled = (Inbox, Writer);
 impl Inner {
     /// Opens a stream to a node.
     pub(super) async fn dial(&self, node: NodeId, role: Role) -> Result<Dialled, DialError> {
+        self.dial_within(node, role, self.config.peer_timeout).await
+    }
+
+    /// The same with another patience for the connection, and for the greeting.
+    pub(super) async fn dial_within(&self, node: NodeId, role: Role, patience: Duration) -> Result<Dialled, DialError> {
         let address = self.address_of(node).ok_or(DialError::NoAddress(node))?;
-        let patience = self.config.peer_timeout;
         let connecting = timeout(CONNECT_PATIENCE.min(patience), self.seams.net.connect(&address)).await;
         let connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let stream = connected.map_err(|source| DialError::Connect { node, address: address.clone(), source })?;
@@ -88,7 +93,7 @@ impl Inner {
         let greeted = greeted.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         let outgoing = greeted.map_err(|source| DialError::Greeting { node, address, source })?;
         self.learn_generation(outgoing.generation);
-        Ok(open(outgoing.framed, patience))
+        Ok(open(outgoing.framed, self.config.peer_timeout))
     }
 
     fn learn_generation(&self, generation: Generation) {

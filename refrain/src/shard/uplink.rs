@@ -245,7 +245,8 @@ const MAX_INSISTED: usize = 1024;
 pub(super) async fn run(inner: Rc<Inner>) {
     let mut leadership = inner.view.member().map(|member| member.log().leadership());
     let (mut wait, mut hint, mut lost) = (RETRY, None, None);
-    // One that was given up because it was silent: others may name it as the leader until they have noticed.
+    // One that was given up because it was silent. Others may name it as the leader until they have noticed; it may also
+    // be there again.
     let mut silent: Option<(NodeId, Instant)> = None;
     let mut turn = 0;
     loop {
@@ -267,11 +268,13 @@ pub(super) async fn run(inner: Rc<Inner>) {
             return;
         }
         let candidates = inner.member_nodes();
-        let passed_over = silent.filter(|(_, until)| Instant::now() < *until).map(|(node, _)| node);
-        let next = hint.take().or(known.as_ref().and_then(|known| known.leader));
-        let next = next.filter(|node| *node != inner.node && Some(*node) != passed_over);
-        let candidate = next.or_else(|| in_turn(&candidates, turn, lost.take().or(passed_over)));
+        let quiet = silent.filter(|(_, until)| Instant::now() < *until).map(|(node, _)| node);
+        let named = [hint.take(), known.as_ref().and_then(|known| known.leader)];
+        let candidate = named_leader(named, inner.node, quiet);
+        let candidate = candidate.or_else(|| in_turn(&candidates, turn, [lost.take(), quiet]));
         turn += 1;
+        let was_quiet = candidate.is_some() && candidate == quiet;
+        let patience = if was_quiet { inner.config.election_timeout / 2 } else { inner.config.peer_timeout };
         let changed = async {
             match &mut leadership {
                 Some(leadership) => leadership.changed().await.is_ok(),
@@ -281,13 +284,13 @@ pub(super) async fn run(inner: Rc<Inner>) {
         let outcome = tokio::select! {
             biased;
             goes_on = changed => if goes_on { None } else { return inner.link_down() },
-            outcome = follow(&inner, candidate) => Some(outcome),
+            outcome = follow(&inner, candidate, patience) => Some(outcome),
         };
         inner.link_down();
         match outcome {
             None => wait = RETRY,
             Some(Ok(leader)) => {
-                if leader.is_none() || leader == candidate || leader == passed_over {
+                if leader.is_none() || leader == candidate || leader == quiet {
                     tokio::time::sleep(RETRY).await;
                 }
                 (hint, wait) = (leader, RETRY);
@@ -305,17 +308,25 @@ pub(super) async fn run(inner: Rc<Inner>) {
     }
 }
 
-/// Whom to ask next: not at once the one that did not answer, as to connect to a machine that is gone takes most of a lease.
-fn in_turn(members: &[NodeId], turn: usize, lost: Option<NodeId>) -> Option<NodeId> {
-    let from = turn % members.len().max(1);
-    let (before, after) = members.split_at(from);
-    after.iter().chain(before).copied().find(|node| Some(*node) != lost).or(lost)
+/// The first other node that is named; one that was quiet only when no other is.
+fn named_leader(named: [Option<NodeId>; 2], own: NodeId, quiet: Option<NodeId>) -> Option<NodeId> {
+    let mut others = named.into_iter().flatten().filter(|node| *node != own);
+    let first = others.next()?;
+    if Some(first) == quiet { others.next().or(Some(first)) } else { Some(first) }
 }
 
-/// Follows a node as long as it leads; returns whom it names instead.
-async fn follow(inner: &Inner, leader: Option<NodeId>) -> Result<Option<NodeId>, DialError> {
+/// Whom to ask next: not at once one that did not answer, as to connect to a machine that is gone takes most of a lease.
+fn in_turn(members: &[NodeId], turn: usize, skipped: [Option<NodeId>; 2]) -> Option<NodeId> {
+    let from = turn % members.len().max(1);
+    let (before, after) = members.split_at(from);
+    let found = after.iter().chain(before).copied().find(|node| !skipped.contains(&Some(*node)));
+    found.or(skipped[0]).or(skipped[1])
+}
+
+/// Follows a node as long as it leads; returns whom it names instead. Gives up when it does not answer in time.
+async fn follow(inner: &Inner, leader: Option<NodeId>, patience: Duration) -> Result<Option<NodeId>, DialError> {
     let Some(leader) = leader else { return Err(DialError::NobodyKnown) };
-    let (mut inbox, writer) = inner.dial(leader, Role::Uplink).await?;
+    let (mut inbox, writer) = inner.dial_within(leader, Role::Uplink, patience).await?;
     let outbox = Outbox::default();
     let _guard = EndOnDrop(outbox.clone());
     let (writing, reading) = (outbox.write_to(writer), read(inner, leader, &mut inbox, &outbox));
@@ -376,10 +387,28 @@ mod tests {
         for (turn, lost, asked) in
             [(0, None, 1), (4, None, 2), (3, Some(1), 2), (5, Some(3), 1), (3, Some(2), 1), (3, Some(9), 1)]
         {
-            assert_eq!(in_turn(&members, turn, lost.map(NodeId)), Some(NodeId(asked)), "{turn} {lost:?}");
+            let lost = lost.map(NodeId);
+            assert_eq!(in_turn(&members, turn, [lost, None]), Some(NodeId(asked)), "{turn} {lost:?}");
+            assert_eq!(in_turn(&members, turn, [None, lost]), Some(NodeId(asked)), "{turn} {lost:?}");
         }
-        assert_eq!(in_turn(&members[..1], 7, Some(NodeId(1))), Some(NodeId(1)), "there is no other");
-        assert_eq!(in_turn(&[], 7, None), None);
+        let both = [Some(NodeId(1)), Some(NodeId(2))];
+        assert_eq!(in_turn(&members, 0, both), Some(NodeId(3)));
+        assert_eq!(in_turn(&members[..1], 7, [Some(NodeId(1)), None]), Some(NodeId(1)), "there is no other");
+        assert_eq!(in_turn(&[], 7, [None, None]), None);
+    }
+
+    #[test]
+    fn a_quiet_node_is_asked_when_no_other_is_named() {
+        let named = |hint: u64, known: u64, quiet: u64| {
+            let node = |number: u64| (number > 0).then_some(NodeId(number));
+            named_leader([node(hint), node(known)], NodeId(4), node(quiet)).map(|node| node.0)
+        };
+        assert_eq!(named(1, 2, 0), Some(1));
+        assert_eq!(named(1, 2, 1), Some(2));
+        assert_eq!(named(1, 1, 1), Some(1));
+        assert_eq!(named(1, 0, 1), Some(1));
+        assert_eq!(named(4, 2, 1), Some(2));
+        assert_eq!(named(4, 0, 0), None);
     }
 
     #[test]
