@@ -127,14 +127,10 @@ impl Inner {
         }
     }
 
-    /// As far as this node knows, which a node that is no member does not.
+    /// As far as this node knows. One that is no member knows none.
     fn is_of_a_stranger(&self, wanted: &Wanted) -> bool {
-        match (wanted, self.view.member()) {
-            (Wanted::Members(MemberChange::Remove(node)), Some(member)) => {
-                member.log().members().iter().all(|known| known.node != *node)
-            }
-            _ => false,
-        }
+        let Wanted::Members(MemberChange::Remove(node)) = wanted else { return false };
+        self.view.member().is_none_or(|member| member.log().members().iter().all(|known| known.node != *node))
     }
 
     /// There is a leader: it is told what waits.
