@@ -90,8 +90,9 @@ fn destination(status: &Status, invocation: &Invocation) -> Result<Destination, 
     let in_clear = listens.clone().find(|url| url.starts_with("http://"));
     let base = in_clear.ok_or_else(|| RctlError::NotInClear { listens: listed(listens.cloned()) })?;
     let no_route = || RctlError::NoRoute { service: service.service.clone(), instead: String::new() };
-    let route = service.routes.first().ok_or_else(no_route)?;
-    let (host, path) = route.split_at(route.find('/').unwrap_or(route.len()));
+    // A route for hosts that are not named is the last choice: then the caller has to name one.
+    let parts = service.routes.iter().map(|route| route.split_at(route.find('/').unwrap_or(route.len())));
+    let (host, path) = parts.min_by_key(|(host, _)| host.len() > 1 && host.contains('*')).ok_or_else(no_route)?;
     let path = path.trim_end_matches("...").trim_end_matches('/');
     let url = format!("{base}{path}/{}", invocation.path.trim_start_matches('/'));
     Ok(Destination { url, host: (!host.contains('*')).then(|| host.to_owned()) })
@@ -101,12 +102,15 @@ fn destination(status: &Status, invocation: &Invocation) -> Result<Destination, 
 fn find<'a>(status: &'a Status, name: &str) -> Result<&'a HttpServiceStatus, RctlError> {
     let is_called = |of: &str| of == name || of.rsplit('/').next() == Some(name);
     let over_http = status.http.iter().flat_map(|http| &http.services);
-    let routed: Vec<&HttpServiceStatus> = over_http.clone().filter(|of| is_called(&of.service)).collect();
-    if let Some(found) = routed.first() {
-        let services: BTreeSet<&str> = routed.iter().map(|of| of.service.as_str()).collect();
-        let candidates = || listed(services.iter().map(|name| (*name).to_owned()));
-        let ambiguous = || RctlError::Ambiguous { name: name.to_owned(), candidates: candidates() };
-        return if services.len() == 1 { Ok(found) } else { Err(ambiguous()) };
+    let named = over_http.clone().map(|of| of.service.as_str());
+    let named: BTreeSet<&str> = named.chain(status.services.iter().map(|of| plain(&of.name))).collect();
+    let called: Vec<&str> = named.into_iter().filter(|of| is_called(of)).collect();
+    if called.len() > 1 {
+        let candidates = listed(called.into_iter().map(str::to_owned));
+        return Err(RctlError::Ambiguous { name: name.to_owned(), candidates });
+    }
+    if let Some(found) = over_http.clone().find(|of| is_called(&of.service)) {
+        return Ok(found);
     }
     if let Some(replicated) = status.services.iter().find(|of| is_called(plain(&of.name))) {
         let is_port_of =
@@ -211,6 +215,10 @@ mod tests {
         let told = destination(&status, &of("web", "")).unwrap_err().told();
         assert!(told.contains("a/web, b/web"), "{told}");
         assert!(destination(&status, &of("b/web", "")).is_ok());
+        let replicated = ServiceStatus { name: "b/image-server@1.0.0".into(), ..status.services[0].clone() };
+        status.services.push(replicated);
+        let told = destination(&status, &of("image-server", "")).unwrap_err().told();
+        assert!(told.contains("b/image-server, examples/image-server"), "{told}");
     }
 
     #[test]
