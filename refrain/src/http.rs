@@ -165,25 +165,14 @@ impl Http {
         taken.then_some(()).ok_or_else(|| std::io::Error::other("the HTTP front end takes no more streams"))
     }
 
-    /// Sends requests to ports of replicated services from now on where these listen. What cannot be followed now is
-    /// tried again when it is asked for again.
+    /// Sends requests to ports of replicated services from now on where these listen, by the routes that they have now.
+    /// What cannot be followed now is tried again when it is asked for again.
     pub fn follow(&self, served: &[Served]) {
-        let of = |served: &Served| Some(((served.service.clone(), served.port.clone()), served.at.clone().ok()?));
-        let served: BTreeMap<_, _> = served.iter().filter_map(of).collect();
         let mut state = self.state.lock();
-        if state.served == served && !state.has_stale_plan {
-            return;
-        }
-        state.served = served;
-        if state.front.is_some() {
+        let has_changed = state.take_served(served);
+        if (has_changed || state.has_stale_plan) && (state.front.is_some() || self.should_listen(&state)) {
             self.follow_or_warn(&mut state);
         }
-    }
-
-    /// Whether it sends requests to replicated services.
-    #[must_use]
-    pub fn follows_others(&self) -> bool {
-        !self.state.lock().routed.is_empty()
     }
 
     /// Runs a version beside the others of its service, or instead of the one of its number; in a cluster on every node.

@@ -152,9 +152,7 @@ async fn follow(shards: &Shards, http: &Http) -> anyhow::Result<()> {
     let mut look = tokio::time::interval(FOLLOW);
     loop {
         look.tick().await;
-        if http.follows_others() {
-            http.follow(&shards.served().await);
-        }
+        http.follow(&shards.served().await);
     }
 }
 
@@ -167,7 +165,8 @@ fn tell(
     admin: &AdminFile,
 ) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    for Served { service, port, seats, at } in served {
+    for Served { manifest, port, seats, at } in served {
+        let service = &manifest.id;
         match at {
             Ok(at) => writeln!(out, "serving {service} ({port}, {seats} replicas) on {at}")?,
             Err(reason) => writeln!(out, "not serving {service} ({port}): {reason}")?,

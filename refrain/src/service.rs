@@ -51,7 +51,7 @@ pub struct Service {
     /// The limit of its history, where its guests cannot be saved.
     pub(crate) history_bytes: u64,
     /// What it was made of.
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: Arc<Manifest>,
     pub(crate) parts: Parts,
 }
 
@@ -136,7 +136,7 @@ impl Service {
             },
             history_bytes: limits.history.get(),
             parts: Parts { config: guest_config(&manifest), files, limits: run_limits(&manifest), code },
-            manifest,
+            manifest: Arc::new(manifest),
         }
     }
 

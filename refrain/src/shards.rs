@@ -121,7 +121,7 @@ impl Shards {
 
 fn in_order(all: Vec<Vec<Served>>) -> Vec<Served> {
     let mut served: Vec<Served> = all.into_iter().flatten().collect();
-    served.sort_by(|a, b| (&a.service, &a.port).cmp(&(&b.service, &b.port)));
+    served.sort_by(|a, b| (&a.manifest.id, &a.port).cmp(&(&b.manifest.id, &b.port)));
     served
 }
 

@@ -9,6 +9,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use refrain_tests::native::{Example, ScratchFolder};
 use refrain_tests::server::{Server, Site};
+use refrain_tests::services::other_version;
 use refrain_tests::transcript::noise;
 use refrain_tests::wait;
 use serde_json::Value;
@@ -264,14 +265,17 @@ fn a_first_version_that_is_to_have_no_share_is_refused() -> Result<()> {
     server.terminate()
 }
 
+/// Sends requests below a path to the image server's port.
+fn route(manifest: &mut toml::Table, path: &str) {
+    let route = [("path", path), ("rewrite", "/"), ("port", "http")];
+    let route: toml::Table = route.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    manifest.insert("routes".to_owned(), vec![toml::Value::Table(route)].into());
+}
+
 #[test]
 fn a_replicated_service_is_reached_by_its_path_and_goes_on_when_a_replica_dies() -> Result<()> {
     let mut site = site("http-replicated", "")?;
-    site.example(Example::ImageServer, |manifest| {
-        let route = [("path", "/pictures/..."), ("rewrite", "/"), ("port", "http")];
-        let route: toml::Table = route.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
-        manifest.insert("routes".to_owned(), vec![toml::Value::Table(route)].into());
-    })?;
+    site.example(Example::ImageServer, |manifest| route(manifest, "/pictures/..."))?;
     let server = site.start()?;
     let (clear, _) = urls(&server)?;
     let picture = site.scratch().join("picture");
@@ -288,4 +292,41 @@ fn a_replicated_service_is_reached_by_its_path_and_goes_on_when_a_replica_dies()
         Ok(seats.iter().all(|seat| seat["state"] == "active").then_some(()))
     })?;
     server.terminate()
+}
+
+#[test]
+fn routes_of_a_replicated_service_are_those_of_the_version_that_runs() -> Result<()> {
+    let mut site = site("http-upgraded", "")?;
+    site.example(Example::ImageServer, |manifest| route(manifest, "/pictures/..."))?;
+    let server = site.start()?;
+    let picture = site.scratch().join("picture");
+    std::fs::write(&picture, noise(7, 1000))?;
+    let at = format!("{}/pictures/one.jpg", urls(&server)?.0);
+    ensure!((200..300).contains(&curl(&["-T", &picture.display().to_string(), &at])?.0));
+    for (version, path) in [("0.2.0", "/pictures"), ("0.3.0", "/photos")] {
+        let next = other_version(site.scratch(), Example::ImageServer, version, |manifest| {
+            route(manifest, &format!("{path}/..."));
+        })?;
+        server.rctl_json(&["service", "upgrade", "image-server", &next.display().to_string()])?;
+        until_routed(&server, version, path)?;
+    }
+    ensure!(curl(&[&at])?.0 == 404);
+    server.terminate()?;
+    // The folder is still the first version's.
+    let server = site.start()?;
+    until_routed(&server, "0.3.0", "/photos")?;
+    server.terminate()
+}
+
+/// Waits until a version's picture is reached below a path, and the status says that it is that version.
+fn until_routed(server: &Server, version: &str, path: &str) -> Result<()> {
+    let at = format!("{}{path}/one.jpg", urls(server)?.0);
+    wait::until(&format!("{version} at {path}"), || {
+        let status = http(server)?;
+        let services = status["services"].as_array().into_iter().flatten();
+        let is_told =
+            services.into_iter().any(|one| one["service"] == "examples/image-server-http" && one["version"] == version);
+        let asked = ["-H", &format!("x-refrain-version: {version}"), &at];
+        Ok((is_told && curl(&asked)? == (200, noise(7, 1000))).then_some(()))
+    })
 }

@@ -1,5 +1,7 @@
 //! What a node has at its start: what it is given, and what was deployed before.
 
+use std::sync::Arc;
+
 use refrain_service::{Bundle, Manifest};
 use refrain_wire::Position;
 
@@ -76,7 +78,7 @@ impl State {
         if !faults.is_empty() {
             return Err((title, faults.join("; ")));
         }
-        self.routed.push(manifest);
+        self.routed.push(Arc::new(manifest));
         match routes::plan(&self.known()).left_out.remove(&name) {
             None => Ok(()),
             Some(fault) => {

@@ -5,6 +5,7 @@
 //! whose part of the plan cannot be followed is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -32,8 +33,8 @@ pub(super) struct Known<'a> {
     pub(super) components: &'a [Component],
     pub(super) nodes: &'a Nodes,
     pub(super) deployed: &'a Deployments,
-    pub(super) routed: &'a [Manifest],
-    /// Where ports of replicated services listen, by full name and port.
+    pub(super) routed: &'a [Arc<Manifest>],
+    /// Where ports of replicated services listen, by `namespace/name` and port.
     pub(super) served: &'a BTreeMap<(String, String), Endpoint>,
 }
 
@@ -142,7 +143,7 @@ fn stateless(versions: &[Version<'_>], deployed: &Deployments) -> Plan {
 fn routed(manifest: &Manifest, served: &BTreeMap<(String, String), Endpoint>) -> Plan {
     let mut part = Plan::default();
     for port in ports(manifest) {
-        let at = served.get(&(manifest.id.to_string(), port.to_string()));
+        let at = served.get(&(service(manifest), port.to_string()));
         let upstreams = at.map(|at| Upstream::new(port.to_string(), upstream_at(at))).into_iter().collect();
         add(&mut part, manifest, of_port(manifest, port), upstreams, ReleaseLimits::default());
     }
@@ -205,7 +206,8 @@ pub(super) fn ports(manifest: &Manifest) -> BTreeSet<&Name> {
     manifest.routes.iter().filter_map(|route| route.port.as_ref()).collect()
 }
 
-fn service(manifest: &Manifest) -> String {
+/// `namespace/name`.
+pub(super) fn service(manifest: &Manifest) -> String {
     format!("{}/{}", manifest.id.namespace, manifest.id.name)
 }
 
@@ -297,8 +299,6 @@ pub(super) fn faults(manifest: &Manifest) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use refrain_sequencer::shard::Deployment;
     use refrain_service::BundleDigest;
     use refrain_wire::control::Release as InLog;

@@ -1,6 +1,7 @@
 //! What runs on this node and what is known of others: what plans are made of.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use refrain_front::Front;
 use refrain_service::{Manifest, ServiceId};
@@ -13,7 +14,7 @@ use super::nodes::Nodes;
 use super::routes::{self, Known};
 use super::{HttpError, WHOLE};
 use crate::config::Endpoint;
-use crate::shard::Said;
+use crate::shard::{Said, Served};
 
 /// What cannot be served, by name, and why, in words.
 pub(super) type Problems = BTreeMap<String, String>;
@@ -23,9 +24,11 @@ pub(super) struct State {
     pub(super) components: Vec<Component>,
     /// What was deployed before and cannot run now: it is remembered, and tried again at the next start.
     pub(super) kept: Vec<Deployment>,
-    /// Replicated services that have routes.
-    pub(super) routed: Vec<Manifest>,
-    /// Where ports of theirs listen, by full name and port.
+    /// Replicated services that have routes, as they are now.
+    pub(super) routed: Vec<Arc<Manifest>>,
+    /// Those whose routes are none that can be followed, by `namespace/name@version`.
+    pub(super) unroutable: Problems,
+    /// Where ports of replicated services listen, by `namespace/name` and port.
     pub(super) served: BTreeMap<(String, String), Endpoint>,
     pub(super) nodes: Nodes,
     /// What the log says.
@@ -49,6 +52,35 @@ impl State {
     pub(super) fn known(&self) -> Known<'_> {
         let Self { components, nodes, said, routed, served, .. } = self;
         Known { components, nodes, deployed: &said.services, routed, served }
+    }
+
+    /// Takes in where replicated services listen and which routes they have now, whatever they had when they were given
+    /// or before an upgrade. Whether anything has changed.
+    pub(super) fn take_served(&mut self, all: &[Served]) -> bool {
+        let place = |one: &Served| Some(((routes::service(&one.manifest), one.port.clone()), one.at.clone().ok()?));
+        let served = all.iter().filter_map(place).collect();
+        let mut routed = self.routed.clone();
+        for Served { manifest, .. } in all {
+            match routed.iter_mut().find(|known| is_same_service(&known.id, &manifest.id)) {
+                Some(known) => *known = Arc::clone(manifest),
+                None => routed.push(Arc::clone(manifest)),
+            }
+        }
+        routed.retain(|manifest| !manifest.routes.is_empty());
+        let mut unroutable = Problems::new();
+        routed.retain(|manifest| {
+            let faults = routes::faults(manifest);
+            if !faults.is_empty() {
+                unroutable.insert(manifest.id.to_string(), faults.join("; "));
+            }
+            faults.is_empty()
+        });
+        for (service, reason) in unroutable.iter().filter(|(service, _)| !self.unroutable.contains_key(*service)) {
+            tracing::error!(service, reason, "the routes of a service cannot be followed");
+        }
+        let has_changed = self.served != served || self.routed != routed;
+        (self.served, self.routed, self.unroutable) = (served, routed, unroutable);
+        has_changed
     }
 
     /// Takes a component in, if there is room and its routes can be followed; else why not, in words.

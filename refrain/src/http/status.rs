@@ -78,12 +78,12 @@ impl Http {
 
 /// What cannot run here, and what the front end does without.
 fn problems(state: &State) -> Vec<HttpProblem> {
-    let all = state.left_out.iter().chain(&state.shadowed).chain(&state.not_hosted);
+    let all = state.left_out.iter().chain(&state.shadowed).chain(&state.not_hosted).chain(&state.unroutable);
     all.map(|(service, reason)| HttpProblem { service: service.clone(), reason: reason.clone() }).collect()
 }
 
 fn manifests(state: &State) -> impl Iterator<Item = &Manifest> {
-    state.components.iter().map(Component::manifest).chain(&state.routed)
+    state.components.iter().map(Component::manifest).chain(state.routed.iter().map(AsRef::as_ref))
 }
 
 /// Where a service is found.

@@ -27,6 +27,7 @@ use refrain_sequencer::segment_log::SegmentOptions;
 use refrain_sequencer::sequencer::{self, Event, Sequencer};
 use refrain_sequencer::shard::{Applied, ShardState};
 use refrain_sequencer::watch;
+use refrain_service::Manifest;
 use refrain_telemetry::Telemetry;
 use refrain_wire::{Control, Epoch, NodeId, Position, ShardId};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -134,8 +135,8 @@ pub struct Options {
 /// One served port.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// `namespace/name@version`.
-    pub service: String,
+    /// What the service is now: an upgrade changes it.
+    pub manifest: Arc<Manifest>,
     /// The port's name.
     pub port: String,
     /// How many replicas the service has.
