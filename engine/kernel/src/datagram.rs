@@ -255,8 +255,12 @@ impl Kernel {
         }
         self.permit(peer, Protocol::Udp)?;
         self.has_room_for_call()?;
-        // Datagrams wait for nobody.
-        let id = self.tables.outward.next_id()?.ok_or(Errno::Netunreach)?;
+        let id = match self.tables.outward.next_id()? {
+            Some(id) => id,
+            None if self.tables.outward.is_opening() => return Err(self.turn_is_full()),
+            // Datagrams wait for nobody else.
+            None => return Err(Errno::Netunreach.into()),
+        };
         if self.tables.datagrams.known(slot).bound.is_none() {
             self.bind_datagram(slot, 0)?;
         }

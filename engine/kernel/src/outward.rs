@@ -64,6 +64,11 @@ impl Outward {
         self.opening.push(owner);
     }
 
+    /// Whether an epoch may be given calls in the next turn that may not in this one.
+    pub(crate) fn is_opening(&self) -> bool {
+        !self.opening.is_empty()
+    }
+
     /// An epoch is over.
     pub(crate) fn ended(&mut self, epoch: Epoch) {
         self.owners.retain(|owner, _| owner.epoch != epoch);
@@ -243,10 +248,10 @@ impl Kernel {
         let connect = outward.waiting.front().map(|waiting| waiting.until_ns);
         let lookup = outward.lookup.as_ref().and_then(Lookup::owner_awaited_until_ns);
         let Some(until_ns) = [connect, lookup].into_iter().flatten().min() else { return };
-        if outward.opening.is_empty() {
-            self.wait_until(until_ns);
-        } else {
+        if outward.is_opening() {
             self.wait_for_next_turn();
+        } else {
+            self.wait_until(until_ns);
         }
     }
 

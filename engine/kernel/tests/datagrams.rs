@@ -238,6 +238,21 @@ fn a_halt_leaves_no_association_behind() {
 }
 
 #[test]
+fn the_first_thing_that_a_program_does_may_be_to_send_a_datagram() {
+    let mut rig = Rig::new(outward());
+    let mut fd = 0;
+    let owner = ShardEvent::EpochOpened(Owner { proxy: ProxyId(1), epoch: EPOCH });
+    let end = rig.events(&[owner], &[], |kernel| {
+        fd = kernel.socket(false, true).unwrap();
+        assert_eq!(kernel.send_to(fd, b"?", Some(peer(9))), Err(Stop::Block));
+    });
+    assert!(effects(&end).iter().all(|effect| effect.0 == EffectKind::Timer), "{:?}", effects(&end));
+    assert_eq!(end.wants, Some(Time::from_micros(rig.micros)), "it goes on at once");
+    let end = rig.turn(&[], |kernel| assert_eq!(kernel.send_to(fd, b"?", Some(peer(9))), Ok(1)));
+    assert!(effects(&end).contains(&(EffectKind::Datagram, FIRST, 0, 1)), "{:?}", effects(&end));
+}
+
+#[test]
 fn an_address_that_sent_nothing_takes_a_rule_and_counts_as_a_call() {
     let (mut rig, fd) = bound(outward());
     let end = rig.turn(&[], |kernel| {
