@@ -115,6 +115,8 @@ fn a_connection_that_is_refused_or_not_allowed_says_so_in_the_familys_numbers() 
 fn a_socket_that_does_not_wait_learns_by_its_option_what_came_of_its_connect() {
     for (family, connect, arguments, error, at) in [
         ("v1", "v1.sock_connect", "32 5432", ("v1.sock_getsockopt", "@0 0 2 512 516"), 512),
+        // The length by value, as Go's library has it.
+        ("v1", "v1.sock_connect", "32 5432", ("v1.sock_getsockopt", "@0 0 2 512 4"), 512),
         ("wasix", "wasix.sock_connect", "32", ("wasix.sock_get_opt_size", "@0 11 512"), 512),
     ] {
         let mut script = prepared(family);
