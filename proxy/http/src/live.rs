@@ -68,6 +68,10 @@ impl Catalogue for Live {
         let releases = self.releases.get(service).map_or(&[][..], Vec::as_slice);
         releases.iter().map(|release| (&release.plan.version, release))
     }
+
+    fn is_well(&self, release: &Arc<ReleaseState>) -> bool {
+        release.upstreams.iter().any(|upstream| !upstream.plan.is_draining && upstream.is_ready())
+    }
 }
 
 /// Where the loops look for the plan in force.

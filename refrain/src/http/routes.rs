@@ -241,6 +241,8 @@ fn component_limits(manifest: &Manifest) -> ReleaseLimits {
         client_wait: http.queue_wait,
         body_bytes: http.request_body.get(),
         answer: http.queue_wait + http.deadline + SLACK,
+        // The host's own limit holds, wherever the component runs: a stream of events may be silent.
+        answer_idle: http.lifetime + SLACK,
         total: Some(http.queue_wait + http.lifetime + SLACK),
         ..ReleaseLimits::default()
     }

@@ -111,8 +111,10 @@ pub struct ReleaseLimits {
     pub body_bytes: u64,
     /// From the request to the head of the answer; then 504. Default 60 s.
     pub answer: Duration,
-    /// Between two frames of a body, either way; a request then gets 408, an answer breaks off. Default 60 s.
+    /// Between two frames of a request's body; then it gets 408. Default 60 s.
     pub body_idle: Duration,
+    /// Between two frames of an answer's body, of upstreams that are not in this process; then it breaks off. Default 60 s.
+    pub answer_idle: Duration,
     /// From the request to the last byte of the answer, upgrades excepted; then it breaks off. Default: none, so that
     /// streams of events live.
     pub total: Option<Duration>,
@@ -135,6 +137,7 @@ impl Default for ReleaseLimits {
             body_bytes: 1 << 30,
             answer: Duration::from_secs(60),
             body_idle: Duration::from_secs(60),
+            answer_idle: Duration::from_secs(60),
             total: None,
             tunnel_idle: Duration::from_secs(600),
             connect: Duration::from_secs(2),

@@ -1,4 +1,5 @@
-//! Which release of a route's targets a request means: by the version that it names, else by the weights.
+//! Which release of a route's targets a request means: by the version that it names, else by the weights. A release of
+//! which nobody is well leaves its share to the others.
 
 use semver::Version;
 
@@ -12,6 +13,8 @@ pub(crate) trait Catalogue {
     type Release: Clone;
     /// All releases of a service, the highest version first.
     fn releases<'a>(&'a self, service: &str) -> impl Iterator<Item = (&'a Version, &'a Self::Release)>;
+    /// Whether anybody takes requests of it.
+    fn is_well(&self, release: &Self::Release) -> bool;
 }
 
 /// `random` decides between targets by their weights.
@@ -24,14 +27,24 @@ pub(crate) fn choose<C: Catalogue>(
     match wanted {
         Some(wanted) => by_version(catalogue, targets, wanted),
         None => {
-            let target = by_weight(targets, random).ok_or(Fault::NoUpstream { retry_after_s: 1 })?;
-            let release = match &target.version {
-                Some(version) => catalogue.releases(&target.service).find(|(running, _)| *running == version),
-                None => default_release(catalogue, &target.service),
-            };
-            release.map(|(_, release)| release.clone()).ok_or(Fault::NoUpstream { retry_after_s: 1 })
+            let drawn = by_weight(targets, random, |_| true).and_then(|target| meant(catalogue, target));
+            let is_well = |release: &C::Release| targets.len() == 1 || catalogue.is_well(release);
+            let release = drawn.filter(|release| is_well(release)).or_else(|| {
+                let has_well = |target: &Target| meant(catalogue, target).is_some_and(is_well);
+                by_weight(targets, random, has_well).and_then(|target| meant(catalogue, target))
+            });
+            release.or(drawn).cloned().ok_or(Fault::NoUpstream { retry_after_s: 1 })
         }
     }
+}
+
+/// The release that a target leads to, if it runs.
+fn meant<'a, C: Catalogue>(catalogue: &'a C, target: &Target) -> Option<&'a C::Release> {
+    let found = match &target.version {
+        Some(version) => catalogue.releases(&target.service).find(|(running, _)| *running == version),
+        None => default_release(catalogue, &target.service),
+    };
+    found.map(|(_, release)| release)
 }
 
 /// The highest version over all services that the targets name.
@@ -46,13 +59,14 @@ fn default_release<'a, C: Catalogue>(catalogue: &'a C, service: &str) -> Option<
     stable.or_else(|| catalogue.releases(service).next())
 }
 
-fn by_weight(targets: &[Target], random: u32) -> Option<&Target> {
+fn by_weight(targets: &[Target], random: u32, counts: impl Fn(&Target) -> bool) -> Option<&Target> {
     if let [target] = targets {
         return Some(target);
     }
-    let total: u32 = targets.iter().map(|target| u32::from(target.weight)).sum();
+    let counted = || targets.iter().filter(|target| target.weight > 0 && counts(target));
+    let total: u32 = counted().map(|target| u32::from(target.weight)).sum();
     let mut point = random.checked_rem(total)?;
-    targets.iter().find(|target| {
+    counted().find(|target| {
         let weight = u32::from(target.weight);
         let is_here = point < weight;
         point = point.saturating_sub(weight);
@@ -65,8 +79,8 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    /// Versions by service, highest first; a release is its place.
-    struct Versions(Vec<(&'static str, Vec<Placed>)>);
+    /// Versions by service, highest first, and those of which nobody is well; a release is its place.
+    struct Versions(Vec<(&'static str, Vec<Placed>)>, Vec<(usize, usize)>);
 
     type Placed = (Version, (usize, usize));
 
@@ -77,6 +91,10 @@ mod tests {
             let found = self.0.iter().find(|(name, _)| *name == service);
             found.into_iter().flat_map(|(_, versions)| versions.iter().map(|(version, place)| (version, place)))
         }
+
+        fn is_well(&self, release: &(usize, usize)) -> bool {
+            !self.1.contains(release)
+        }
     }
 
     fn versions() -> Versions {
@@ -84,7 +102,7 @@ mod tests {
             texts.iter().enumerate().map(|(index, text)| (text.parse().unwrap(), (service, index))).collect()
         };
         let (one, two) = (["2.0.0-rc.1", "1.1.0", "1.0.0"], ["0.2.0-b", "0.1.0-a"]);
-        Versions(vec![("a/one", list(0, &one)), ("a/two", list(1, &two))])
+        Versions(vec![("a/one", list(0, &one)), ("a/two", list(1, &two))], Vec::new())
     }
 
     fn target(service: &str, version: Option<&str>, weight: u16) -> Target {
@@ -119,6 +137,22 @@ mod tests {
             let hits = (0..100).filter(|point| choose_by(&targets, None, *point) == Ok((0, 1))).count();
             assert_eq!(hits, usize::from(new));
         }
+    }
+
+    #[test]
+    fn a_version_of_which_nobody_is_well_leaves_its_share_to_the_others() {
+        let targets = [target("a/one", Some("1.0.0"), 50), target("a/one", Some("1.1.0"), 50)];
+        let ill = |ill: &[(usize, usize)], point| {
+            choose(&Versions(versions().0, ill.to_vec()), &targets, None, point).unwrap()
+        };
+        for point in 0..100 {
+            assert_eq!(ill(&[(0, 1)], point), (0, 2));
+            assert_eq!(ill(&[(0, 2)], point), (0, 1));
+        }
+        assert_eq!(ill(&[(0, 1), (0, 2)], 0), (0, 2), "whoever is drawn says why");
+        let dark = [target("a/one", Some("1.0.0"), 0), target("a/one", Some("1.1.0"), 100)];
+        let none_is_well = Versions(versions().0, vec![(0, 1)]);
+        assert_eq!(choose(&none_is_well, &dark, None, 7), Ok((0, 1)), "no share is no share");
     }
 
     #[test]

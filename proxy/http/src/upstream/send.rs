@@ -113,7 +113,7 @@ async fn send_many(
         };
         match sender.try_send_request(request).await {
             Ok(response) => {
-                let bounds = Bounds { bytes: u64::MAX, idle: limits.body_idle, fault: None };
+                let bounds = Bounds { bytes: u64::MAX, idle: limits.answer_idle, fault: None };
                 let give_back = Some(GiveBack::Many { _stream: stream });
                 return Ok(response.map(|incoming| Body::answer(incoming, bounds, give_back)));
             }
@@ -182,6 +182,6 @@ fn take_over(
         address: address.clone(),
         pool: Arc::downgrade(pool),
     });
-    let bounds = Bounds { bytes: u64::MAX, idle: limits.body_idle, fault: None };
+    let bounds = Bounds { bytes: u64::MAX, idle: limits.answer_idle, fault: None };
     response.map(|incoming| Body::answer(incoming, bounds, give_back))
 }
