@@ -24,7 +24,9 @@ const SLACK: Duration = Duration::from_secs(1);
 /// Upstreams that are tried for a request that failed at one, where a version runs on several nodes.
 const ATTEMPTS: u32 = 3;
 
-/// A client may have half of a component's instances; of a small one so many, even if these are all.
+/// What one client leaves to others of the requests that a component serves at once: one in so many.
+const LEFT_TO_OTHERS: u32 = 8;
+/// A client may have so many of a small one, even if these are all.
 const LEAST_SHARE: u32 = 16;
 
 /// What a plan is made of.
@@ -126,7 +128,7 @@ fn stateless(versions: &[Version<'_>], deployed: &Deployments) -> Plan {
     for version in versions {
         let upstreams = version.upstreams.clone();
         let attempts = if upstreams.len() > 1 { ATTEMPTS } else { 1 };
-        let limits = ReleaseLimits { attempts, ..component_limits(version.manifest) };
+        let limits = ReleaseLimits { attempts, ..component_limits(version.manifest, version.places()) };
         add(&mut part, version.manifest, version.service.clone(), upstreams, limits);
     }
     let absent = absent(versions, deployed);
@@ -234,10 +236,11 @@ fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {
     address
 }
 
-fn component_limits(manifest: &Manifest) -> ReleaseLimits {
+/// `places` are the requests that its instances serve at once.
+fn component_limits(manifest: &Manifest, places: u32) -> ReleaseLimits {
     let http = &manifest.http;
     ReleaseLimits {
-        client_requests: Some((http.instances / 2).max(LEAST_SHARE)),
+        client_requests: Some((places - places / LEFT_TO_OTHERS).max(LEAST_SHARE)),
         client_wait: http.queue_wait,
         body_bytes: http.request_body.get(),
         answer: http.queue_wait + http.deadline + SLACK,
@@ -314,6 +317,9 @@ mod tests {
         BundleDigest::new([bundle; 32])
     }
 
+    /// What a version serves at once on a node, besides what waits.
+    const REQUESTS: u32 = 40;
+
     /// What a node hosts: versions with their bundles and shares, and how they are.
     fn node(id: u64, hosts: &[(&str, u8, u16, Condition)]) -> (NodeId, Node) {
         let there = |(version, bundle, weight, condition): &(&str, u8, u16, Condition)| {
@@ -323,9 +329,9 @@ mod tests {
             );
             let manifest = Arc::new(Manifest::parse(&text).unwrap());
             let (bundle, weight, condition) = (digest(*bundle), *weight, *condition);
-            let told = bundle.to_string();
+            let (told, requests) = (bundle.to_string(), REQUESTS + manifest.http.queue);
             let hosted =
-                Hosted { bundle: told, weight, requests: 9, condition, in_log: 0, manifest: text.as_str().into() };
+                Hosted { bundle: told, weight, requests, condition, in_log: 0, manifest: text.as_str().into() };
             (manifest.id.to_string(), There { hosted, bundle, manifest })
         };
         let hello = Hello::new(Role::Http, ClusterId([0; 16]), Generation([0; 16]), NodeId(1));
@@ -342,15 +348,27 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_have_half_of_the_instances_of_a_component_and_sixteen_of_a_small_one() {
-        for (instances, expected) in [(1, 16), (33, 16), (34, 17), (8192, 4096)] {
-            let text = format!(
-                "name = \"web\"\nnamespace = \"tests\"\nversion = \"1.0.0\"\nmodule = \"web.wasm\"\n\
-                 kind = \"http\"\nmode = \"stateless\"\n[http]\ninstances = {instances}\n"
-            );
-            let limits = component_limits(&Manifest::parse(&text).unwrap());
-            assert_eq!(limits.client_requests, Some(expected), "{instances}");
+    fn a_client_leaves_an_eighth_of_the_places_of_a_component_to_others_and_has_sixteen_of_a_small_one() {
+        let manifest = Manifest::parse(
+            "name = \"web\"\nnamespace = \"tests\"\nversion = \"1.0.0\"\nmodule = \"web.wasm\"\n\
+             kind = \"http\"\nmode = \"stateless\"\n",
+        );
+        let manifest = manifest.unwrap();
+        for (places, expected) in [(0, 16), (1, 16), (18, 16), (24, 21), (1200, 1050), (19_200, 16_800)] {
+            assert_eq!(component_limits(&manifest, places).client_requests, Some(expected), "{places}");
         }
+    }
+
+    #[test]
+    fn the_places_of_a_component_are_those_of_all_nodes_that_take_new_requests() {
+        let nodes: Nodes = [
+            node(1, &[("1.0.0", 1, 100, Ready)]),
+            node(2, &[("1.0.0", 1, 100, Ready)]),
+            node(3, &[("1.0.0", 1, 100, Draining)]),
+        ]
+        .into();
+        let plan = planned(&nodes, &Deployments::new());
+        assert_eq!(plan.services[0].releases[0].limits.client_requests, Some(2 * REQUESTS - 2 * REQUESTS / 8));
     }
 
     /// The upstreams of each version that take new requests, and the shares of the first route.
