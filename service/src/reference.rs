@@ -269,8 +269,12 @@ fn limits() -> Vec<Key> {
         key("limits.flows", "open connections", "count").count(bounds::FLOWS),
         key("limits.flows_per_client", "open connections from one client address; at most limits.flows", "count")
             .count(bounds::FLOWS_PER_CLIENT),
-        key("limits.outward", "connections, associations and look-ups outward that are under way", "count")
-            .count(bounds::OUTWARD),
+        key(
+            "limits.outward",
+            "connections, associations and look-ups outward that are under way; of kind http requests, of all instances on a node together, and at most 64 of one",
+            "count",
+        )
+        .count(bounds::OUTWARD),
         key(
             "limits.descriptors",
             "open descriptors of the guest, sockets included; more than 4 and one a passed port",

@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) forbidden_headers: ForbiddenHeaderFilter,
     /// Connections to upstreams.
     pub(crate) kept: Kept,
+    /// Places for outgoing calls of all instances.
+    pub(crate) calls: Arc<Semaphore>,
     /// Permits to look a name up.
     pub(crate) lookups: Arc<Semaphore>,
     slots: u32,
@@ -86,6 +88,7 @@ impl Service {
             crowd: Crowd::new(limits.instances),
             places,
             seats: Admission::new(places, limits.queue, limits.queue_wait),
+            calls: Arc::new(Semaphore::new(limits.outgoing_calls.min(Semaphore::MAX_PERMITS))),
             limits,
             permissions,
             pre: loaded.pre,
