@@ -146,7 +146,10 @@ fn routed(manifest: &Manifest, served: &BTreeMap<(String, String), Endpoint>) ->
     let mut part = Plan::default();
     for port in ports(manifest) {
         let at = served.get(&(service(manifest), port.to_string()));
-        let upstreams = at.map(|at| Upstream::new(port.to_string(), upstream_at(at))).into_iter().collect();
+        // The proxy counts connections of the front end as those of one client.
+        let requests = manifest.limits.flows_per_client;
+        let upstream = |at| Upstream { requests, ..Upstream::new(port.to_string(), upstream_at(at)) };
+        let upstreams = at.map(upstream).into_iter().collect();
         add(&mut part, manifest, of_port(manifest, port), upstreams, ReleaseLimits::default());
     }
     add_routes(&mut part, manifest, |written| {
@@ -315,6 +318,20 @@ mod tests {
 
     fn digest(bundle: u8) -> BundleDigest {
         BundleDigest::new([bundle; 32])
+    }
+
+    #[test]
+    fn a_port_with_routes_takes_as_many_requests_as_its_service_takes_connections_of_a_client() {
+        for (limits, expected) in [("", 20_000), ("flows = 7", 7), ("flows = 30000\nflows_per_client = 30000", 30_000)] {
+            let manifest = Manifest::parse(&format!(
+                "name = \"web\"\nversion = \"1.0.0\"\nmodule = \"web.wasm\"\n[limits]\n{limits}\n\
+                 [[ports]]\nname = \"main\"\nguest = 80\nlisten = \"127.0.0.1:0\"\n[[routes]]\nport = \"main\"\n"
+            ));
+            let (manifest, at) = (manifest.unwrap(), "127.0.0.1:9".parse().unwrap());
+            let served = [((service(&manifest), "main".to_owned()), at)].into();
+            let part = routed(&manifest, &served);
+            assert_eq!(part.services[0].releases[0].upstreams[0].requests, expected, "{limits}");
+        }
     }
 
     /// What a version serves at once on a node, besides what waits.
