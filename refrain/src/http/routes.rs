@@ -154,7 +154,7 @@ fn routed(manifest: &Manifest, served: &BTreeMap<(String, String), Endpoint>) ->
     }
     add_routes(&mut part, manifest, |written| {
         let service = written.port.as_ref().map_or_else(|| service(manifest), |port| of_port(manifest, port));
-        vec![Target { service, version: None, weight: 1 }]
+        vec![Target { service, version: None, weight: 1, rewrite: None }]
     });
     part
 }
@@ -192,6 +192,7 @@ fn shares(versions: &[Version<'_>], absent: Option<&semver::Version>) -> Vec<Tar
         service: version.service.clone(),
         version: Some(number.clone()),
         weight,
+        rewrite: None,
     };
     let known =
         versions.iter().map(|version| target(version, version.manifest.id.version.as_semver(), weight(version)));
@@ -261,21 +262,32 @@ fn add(plan: &mut Plan, manifest: &Manifest, name: String, upstreams: Vec<Upstre
     }
 }
 
+/// A route that several versions have is there once, each of whose targets has its own version's rewrite; those of
+/// versions that do not have it have that of the first.
 fn add_routes(plan: &mut Plan, manifest: &Manifest, targets: impl Fn(&Written) -> Vec<Target>) {
+    let version = Some(manifest.id.version.as_semver());
+    let mut own = BTreeSet::new();
     for written in &manifest.routes {
         let Ok(route) = route(written, targets(written)) else { continue };
         let same = |other: &Route| {
             (&other.host, &other.path, &other.methods, &other.headers, &other.targets[0].service)
                 == (&route.host, &route.path, &route.methods, &route.headers, &route.targets[0].service)
         };
-        if !plan.routes.iter().any(same) {
+        let index = plan.routes.iter().position(same).unwrap_or(plan.routes.len());
+        if index == plan.routes.len() {
             plan.routes.push(route);
+        } else if !own.contains(&index) {
+            let targets = plan.routes[index].targets.iter_mut();
+            let targets = targets.filter(|target| target.version.as_ref() == version);
+            targets.for_each(|target| target.rewrite.clone_from(&written.rewrite));
         }
+        own.insert(index);
     }
 }
 
 /// A route as the front end knows it; what is wrong with it, in words, when it is none.
-fn route(written: &Written, targets: Vec<Target>) -> Result<Route, String> {
+fn route(written: &Written, mut targets: Vec<Target>) -> Result<Route, String> {
+    targets.iter_mut().for_each(|target| target.rewrite.clone_from(&written.rewrite));
     let headers: Result<Vec<_>, String> = (written.headers.iter())
         .map(|(name, value)| {
             let wrong = || format!("routes.headers: {name} = {value:?} is no header");
@@ -293,7 +305,6 @@ fn route(written: &Written, targets: Vec<Target>) -> Result<Route, String> {
         path: written.path.parse().map_err(|error| format!("routes.path: {error}"))?,
         methods: methods?,
         headers: headers?,
-        rewrite: written.rewrite.clone(),
         targets,
     })
 }
@@ -322,7 +333,8 @@ mod tests {
 
     #[test]
     fn a_port_with_routes_takes_as_many_requests_as_its_service_takes_connections_of_a_client() {
-        for (limits, expected) in [("", 20_000), ("flows = 7", 7), ("flows = 30000\nflows_per_client = 30000", 30_000)] {
+        for (limits, expected) in [("", 20_000), ("flows = 7", 7), ("flows = 30000\nflows_per_client = 30000", 30_000)]
+        {
             let manifest = Manifest::parse(&format!(
                 "name = \"web\"\nversion = \"1.0.0\"\nmodule = \"web.wasm\"\n[limits]\n{limits}\n\
                  [[ports]]\nname = \"main\"\nguest = 80\nlisten = \"127.0.0.1:0\"\n[[routes]]\nport = \"main\"\n"
@@ -416,6 +428,38 @@ mod tests {
         let expected = [("1.0.0".to_owned(), vec!["node 1"], 100), ("1.1.0".to_owned(), vec!["node 1", "node 2"], 10)];
         assert_eq!(shown(&plan), expected, "another bundle is another program");
         assert_eq!(plan.routes.len(), 2, "routes of all versions");
+    }
+
+    #[test]
+    fn versions_with_one_route_have_a_rewrite_each() {
+        let manifest = |version: &str, routes: &[(&str, &str)]| {
+            let routes = routes.iter().map(|(path, to)| format!("[[routes]]\npath = \"{path}\"\nrewrite = \"{to}\"\n"));
+            let text = format!(
+                "name = \"web\"\nversion = \"{version}\"\nmodule = \"web.wasm\"\nkind = \"http\"\n\
+                 mode = \"stateless\"\n{}",
+                routes.collect::<String>()
+            );
+            Manifest::parse(&text).unwrap()
+        };
+        let manifests = [
+            manifest("1.0.0", &[("/a/...", "/one"), ("/b/...", "/b1")]),
+            manifest("1.1.0", &[("/a/...", "/two"), ("/a/...", "/never")]),
+            manifest("1.2.0", &[("/a/...", "")]),
+        ];
+        let target = |manifest: &Manifest| Target {
+            service: service(manifest),
+            version: Some(manifest.id.version.as_semver().clone()),
+            weight: 1,
+            rewrite: None,
+        };
+        let mut part = Plan::default();
+        for manifest in &manifests {
+            add_routes(&mut part, manifest, |_| manifests.iter().map(target).collect());
+        }
+        let rewrites = |route: &Route| route.targets.iter().map(|of| of.rewrite.clone()).collect::<Vec<_>>();
+        let all = |texts: [&str; 3]| texts.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty())).to_vec();
+        let found: Vec<_> = part.routes.iter().map(rewrites).collect();
+        assert_eq!(found, [all(["/one", "/two", ""]), all(["/b1", "/b1", "/b1"])]);
     }
 
     #[test]
