@@ -249,9 +249,13 @@ fn limits() -> Vec<Key> {
         "time, or \"off\"",
     );
     vec![
-        key("limits.memory", "the guest's linear memories together; growing beyond it fails in the guest", "bytes")
-            .size(bounds::MEMORY)
-            .effect("reserved on every replica"),
+        key(
+            "limits.memory",
+            "the guest's linear memories together; growing beyond it fails in the guest; a service of kind http has memory, tables and outward alone of these",
+            "bytes",
+        )
+        .size(bounds::MEMORY)
+        .effect("reserved on every replica"),
         key("limits.tables", "elements of all tables of the guest; growing beyond it fails in the guest", "count")
             .count(bounds::TABLES)
             .effect("16 bytes of memory an element on every replica"),

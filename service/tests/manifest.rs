@@ -168,6 +168,33 @@ fn a_component_is_stateless_and_has_nothing_of_what_is_replicated() {
 }
 
 #[test]
+fn a_limit_that_does_nothing_for_a_component_is_refused() {
+    let limits = |key: &str, value: &str| with(&format!("{STATELESS}[limits]\n{key} = {value}\n"));
+    for (key, value) in [
+        ("files", "\"1MiB\""),
+        ("inodes", "7"),
+        ("fuel_per_turn", "\"off\""),
+        ("flows", "30000"),
+        ("flows_per_client", "7"),
+        ("descriptors", "100"),
+        ("socket_buffer", "\"1MiB\""),
+        ("socket_buffers", "\"256MiB\""),
+        ("idle", "\"off\""),
+        ("log_lines_per_second", "7"),
+        ("history", "\"1MiB\""),
+    ] {
+        let told = limits(key, value).expect_err(key).to_string();
+        assert!(
+            told.contains(&format!("limits.{key}")) && told.contains("does nothing for a stateless service"),
+            "{told}"
+        );
+    }
+    for (key, value) in [("memory", "\"64MiB\""), ("tables", "7"), ("outward", "7")] {
+        assert!(limits(key, value).is_ok(), "{key}");
+    }
+}
+
+#[test]
 fn a_component_says_what_it_may_use_and_which_requests_are_its() {
     let silent = with(STATELESS).unwrap();
     let http = &silent.http;
