@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use refrain::config::{Config, Durability, Endpoint, HttpSettings, LogFormat, Role, Settings};
+use refrain::config::{Config, Durability, LogFormat, Role, Settings};
 
 use crate::{exit, logging};
+use http::HttpArgs;
 
+mod http;
 mod replay;
 mod run;
 
@@ -166,33 +168,8 @@ struct ProcessArgs {
     /// several times.
     #[arg(long, value_name = "NAMESPACE/NAME/PORT=ADDR")]
     listen: Vec<String>,
-    /// Where the HTTP front end listens in clear: an address, or unix:/path; may be given several times [default:
-    /// 127.0.0.1:8000, or a free port when that is taken, if any service has routes].
-    #[arg(long, value_name = "ADDR", env = "REFRAIN_HTTP", value_delimiter = ',')]
-    http: Option<Vec<Endpoint>>,
-    /// Where it listens with TLS; may be given several times. Without --tls-certificate it has one for development.
-    #[arg(long, value_name = "ADDR", env = "REFRAIN_HTTPS", value_delimiter = ',')]
-    https: Option<Vec<Endpoint>>,
-    /// A certificate with its chain (PEM), chosen by the names in it; read again when it changes. May be given several
-    /// times, each with its --tls-key.
-    #[arg(long, value_name = "FILE", env = "REFRAIN_TLS_CERTIFICATE", value_delimiter = ',')]
-    tls_certificate: Option<Vec<PathBuf>>,
-    /// The key of a certificate (PEM), in the order of these.
-    #[arg(long, value_name = "FILE", env = "REFRAIN_TLS_KEY", value_delimiter = ',')]
-    tls_key: Option<Vec<PathBuf>>,
-    /// Peers of the HTTP front end whose `forwarded` headers are believed, like 10.0.0.0/8; may be given several times.
-    #[arg(long, value_name = "RANGE", env = "REFRAIN_HTTP_TRUSTED", value_delimiter = ',')]
-    http_trusted: Option<Vec<String>>,
-    /// Peers of the HTTP front end that begin every connection with a PROXY protocol header, which names the client, like
-    /// 10.0.0.0/8; may be given several times.
-    #[arg(long, value_name = "RANGE", env = "REFRAIN_HTTP_PROXY_PROTOCOL", value_delimiter = ',')]
-    http_proxy_protocol: Option<Vec<String>>,
-    /// Threads of the HTTP front end [default: one a core].
-    #[arg(long, value_name = "N", env = "REFRAIN_HTTP_THREADS", value_parser = whole::<usize>)]
-    http_threads: Option<usize>,
-    /// Whether each HTTP request is told in the log [default: false].
-    #[arg(long, value_name = "BOOL", env = "REFRAIN_ACCESS_LOG")]
-    access_log: Option<bool>,
+    #[command(flatten)]
+    http: HttpArgs,
     /// Lets nodes listen for each other on addresses that are not loopback, unencrypted.
     #[arg(long, env = "REFRAIN_INSECURE")]
     insecure: bool,
@@ -291,16 +268,7 @@ impl ProcessArgs {
             max_connections: self.max_connections,
             drain_timeout: self.drain_timeout,
             listen: self.listen,
-            http: HttpSettings {
-                http: self.http,
-                https: self.https,
-                tls_certificate: self.tls_certificate,
-                tls_key: self.tls_key,
-                http_trusted: self.http_trusted,
-                http_proxy_protocol: self.http_proxy_protocol,
-                http_threads: self.http_threads,
-                access_log: self.access_log,
-            },
+            http: self.http.settings(),
             insecure: self.insecure.then_some(true),
             election_timeout: self.election_timeout,
             heartbeat_interval: self.heartbeat_interval,

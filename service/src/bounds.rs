@@ -70,8 +70,9 @@ pub const BACKOFF: Bound<Duration> =
 pub const BACKOFF_MAX: Bound<Duration> =
     Bound { min: Duration::from_millis(1), default: Duration::from_secs(10), max: Duration::from_secs(24 * 3600) };
 
-/// Instances of a stateless service that serve requests at once.
-pub const HTTP_INSTANCES: Bound<u64> = Bound { min: 1, default: 256, max: 8_192 };
+/// Instances of a stateless service that serve requests at once. The default lets one client, who leaves an eighth to
+/// others, have a thousand requests in as many instances; the top is what a node has slots for.
+pub const HTTP_INSTANCES: Bound<u64> = Bound { min: 1, default: 1_200, max: 2_048 };
 /// Requests that one instance of a 0.3 component serves at once.
 pub const HTTP_CONCURRENCY: Bound<u64> = Bound { min: 1, default: 16, max: 1_024 };
 /// Requests that wait for an instance.

@@ -249,9 +249,13 @@ fn limits() -> Vec<Key> {
         "time, or \"off\"",
     );
     vec![
-        key("limits.memory", "the guest's linear memories together; growing beyond it fails in the guest", "bytes")
-            .size(bounds::MEMORY)
-            .effect("reserved on every replica"),
+        key(
+            "limits.memory",
+            "the guest's linear memories together; growing beyond it fails in the guest; a service of kind http has memory, tables and outward alone of these",
+            "bytes",
+        )
+        .size(bounds::MEMORY)
+        .effect("reserved on every replica"),
         key("limits.tables", "elements of all tables of the guest; growing beyond it fails in the guest", "count")
             .count(bounds::TABLES)
             .effect("16 bytes of memory an element on every replica"),
@@ -269,8 +273,12 @@ fn limits() -> Vec<Key> {
         key("limits.flows", "open connections", "count").count(bounds::FLOWS),
         key("limits.flows_per_client", "open connections from one client address; at most limits.flows", "count")
             .count(bounds::FLOWS_PER_CLIENT),
-        key("limits.outward", "connections, associations and look-ups outward that are under way", "count")
-            .count(bounds::OUTWARD),
+        key(
+            "limits.outward",
+            "connections, associations and look-ups outward that are under way; of kind http requests, of all instances on a node together, and at most 64 of one",
+            "count",
+        )
+        .count(bounds::OUTWARD),
         key(
             "limits.descriptors",
             "open descriptors of the guest, sockets included; more than 4 and one a passed port",

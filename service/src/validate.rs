@@ -67,7 +67,7 @@ fn root(section: &Section<'_>) -> Option<Manifest> {
     let restart = restart(section.section("restart").as_ref());
     let ready = ready::ready(section.section("ready").as_ref(), &ports);
     let build = build(section.section("build").as_ref());
-    http::kind_and_mode(section, kind, mode);
+    http::kind_and_mode(section, limits_section.as_ref(), kind, mode);
     let routes = http::routes(section, kind, &ports);
     let http = http::http(section.section("http").as_ref());
     Some(Manifest {

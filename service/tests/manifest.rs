@@ -168,16 +168,43 @@ fn a_component_is_stateless_and_has_nothing_of_what_is_replicated() {
 }
 
 #[test]
+fn a_limit_that_does_nothing_for_a_component_is_refused() {
+    let limits = |key: &str, value: &str| with(&format!("{STATELESS}[limits]\n{key} = {value}\n"));
+    for (key, value) in [
+        ("files", "\"1MiB\""),
+        ("inodes", "7"),
+        ("fuel_per_turn", "\"off\""),
+        ("flows", "30000"),
+        ("flows_per_client", "7"),
+        ("descriptors", "100"),
+        ("socket_buffer", "\"1MiB\""),
+        ("socket_buffers", "\"256MiB\""),
+        ("idle", "\"off\""),
+        ("log_lines_per_second", "7"),
+        ("history", "\"1MiB\""),
+    ] {
+        let told = limits(key, value).expect_err(key).to_string();
+        assert!(
+            told.contains(&format!("limits.{key}")) && told.contains("does nothing for a stateless service"),
+            "{told}"
+        );
+    }
+    for (key, value) in [("memory", "\"64MiB\""), ("tables", "7"), ("outward", "7")] {
+        assert!(limits(key, value).is_ok(), "{key}");
+    }
+}
+
+#[test]
 fn a_component_says_what_it_may_use_and_which_requests_are_its() {
     let silent = with(STATELESS).unwrap();
     let http = &silent.http;
     assert_eq!((silent.kind, silent.mode), (Kind::Http, Mode::Stateless));
-    assert_eq!((http.instances, http.reuse, http.cpu, http.deadline), (256, (1, 1), None, Duration::from_secs(30)));
+    assert_eq!((http.instances, http.reuse, http.cpu, http.deadline), (1200, (1, 1), None, Duration::from_secs(30)));
     assert_eq!(http.health, None);
     let told = with(&format!(
         "{STATELESS}[[routes]]\nhost = \"*.example.com\"\npath = \"/api/...\"\nmethods = [\"GET\", \"PURGE\"]\n\
          rewrite = \"/v1\"\nheaders = {{ x-beta = \"1\" }}\n[[routes]]\n[http]\nreuse = \"64-128\"\ncpu = \"2ms\"\n\
-         instances = 8192\nqueue = 0\nhealth = \"/__health\"\nrequest_body = \"1TiB\"\noutgoing = [\"GET https://api.example.com\"]\n"
+         instances = 2048\nqueue = 0\nhealth = \"/__health\"\nrequest_body = \"1TiB\"\noutgoing = [\"GET https://api.example.com\"]\n"
     ))
     .unwrap();
     let first = &told.routes[0];
@@ -206,7 +233,7 @@ fn a_route_to_sockets_names_a_port_of_tcp_and_one_to_a_component_none() {
 fn what_a_component_may_use_is_bounded_at_both_ends() {
     for (good, bad) in [
         ("instances = 1", "instances = 0"),
-        ("instances = 8192", "instances = 8193"),
+        ("instances = 2048", "instances = 2049"),
         ("concurrency = 1024", "concurrency = 1025"),
         ("queue = 65536", "queue = 65537"),
         ("queue_wait = \"5m\"", "queue_wait = \"301s\""),

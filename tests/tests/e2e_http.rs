@@ -1,12 +1,14 @@
 //! HTTP at a whole server: stateless components and replicated services behind the front end, versions that come and go
 //! under load, guests that fail.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use refrain_tests::http::HttpClient;
 use refrain_tests::native::{Example, ScratchFolder};
 use refrain_tests::server::{Server, Site};
 use refrain_tests::services::other_version;
@@ -16,6 +18,8 @@ use serde_json::Value;
 
 /// A component of `wasi:http` 0.2 that does what the path says; its source is beside it.
 const GUEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/http/tests/guests/p2.wasm");
+/// One of 0.3 that does the same.
+const GUEST_P3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/http/tests/guests/p3.wasm");
 /// Requests of one round of traffic.
 const ROUND: usize = 50;
 
@@ -106,6 +110,31 @@ fn a_component_answers_over_every_version_of_http_and_bodies_of_any_size_come_ba
     let status = http(&server)?;
     let web = &status["services"][0];
     ensure!(web["stateless"] == true && web["weight"] == 100 && web["answers"][1] == 13, "{status:#}");
+    server.terminate()
+}
+
+#[test]
+fn a_thousand_requests_of_one_client_to_a_component_that_sleeps_are_all_answered() -> Result<()> {
+    let mut site = Site::new("http-thousand")?;
+    for (name, guest) in [("p2", GUEST), ("p3", GUEST_P3)] {
+        let guest = std::fs::read(guest).with_context(|| format!("cannot read {guest}"))?;
+        site.service(&manifest(name, "1.0.0", ""), &guest)?;
+    }
+    site.argument("--http").argument("127.0.0.1:0");
+    let server = site.start()?;
+    let status = http(&server)?;
+    let url = status["listens"][0].as_str().and_then(|url| url.strip_prefix("http://"));
+    let address: SocketAddr = url.with_context(|| format!("{status:#}"))?.parse()?;
+    for name in ["p2", "p3"] {
+        let mut clients = (0..1000).map(|_| HttpClient::connect(address)).collect::<Result<Vec<_>>>()?;
+        for client in &mut clients {
+            client.send(format!("HEAD /{name}/sleep?3000 HTTP/1.1\r\nHost: a\r\n\r\n"))?;
+        }
+        for client in &mut clients {
+            let reply = client.reply(true)?;
+            ensure!(reply.status == 200, "{name}: {}", String::from_utf8_lossy(&reply.bytes));
+        }
+    }
     server.terminate()
 }
 

@@ -186,6 +186,23 @@ fn who_speaks_tls_or_http_at_the_wrong_port_is_told_so_and_counted() -> Result<(
 }
 
 #[test]
+fn what_clients_may_do_is_said_in_the_configuration() -> Result<()> {
+    let headers = ["--http-headers", "5", "--http-idle-timeout", "200ms"];
+    let rate = ["--http-client-rate", "1", "--http-client-burst", "2"];
+    let server = site("http-limits", &[&BOTH[..], &headers, &rate].concat())?.start()?;
+    let (clear, _) = addresses(&server)?;
+    let get = |headers: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+    let refused = told(clear, get(&"X-A: b\r\n".repeat(6)).as_bytes())?;
+    ensure!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
+    // Its connection is closed before the reader's patience ends.
+    let answer = told(clear, get("").as_bytes())?;
+    ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let answers = told(clear, get("").repeat(20).as_bytes())?;
+    ensure!(answers.contains("HTTP/1.1 429 ") && answers.contains("client-too-fast"), "{answers}");
+    server.terminate()
+}
+
+#[test]
 fn who_asks_for_http_2_by_an_upgrade_is_answered_over_http_1_1() -> Result<()> {
     let server = site("http-h2c", &BOTH)?.start()?;
     let (clear, _) = addresses(&server)?;

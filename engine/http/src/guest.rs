@@ -7,7 +7,6 @@ use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 use http::HeaderName;
-use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -17,7 +16,7 @@ use wasmtime_wasi_http::{
     WasiHttpHooks, WasiHttpView,
 };
 
-use crate::outgoing;
+use crate::outgoing::{self, Calls};
 use crate::service::Inner;
 use crate::stdio::{Log, Output};
 
@@ -121,13 +120,12 @@ impl ResourceLimiter for Sizes {
 struct Hooks {
     service: Arc<Inner>,
     /// Places for outgoing calls, once there was one.
-    calls: OnceLock<Arc<Semaphore>>,
+    calls: OnceLock<Calls>,
 }
 
 impl Hooks {
-    fn calls(&self) -> &Arc<Semaphore> {
-        self.calls
-            .get_or_init(|| Arc::new(Semaphore::new(self.service.limits.outgoing_calls.min(Semaphore::MAX_PERMITS))))
+    fn calls(&self) -> &Calls {
+        self.calls.get_or_init(|| Calls::new(Arc::clone(&self.service.calls)))
     }
 }
 

@@ -84,8 +84,8 @@ pub struct Limits {
     /// Lines of the log per request; requests that are in an instance at once put theirs together. Beyond they are
     /// dropped, and the number of those is logged.
     pub log_lines: usize,
-    /// Outgoing calls under way at once per instance: until the request is sent and the response received. Beyond, the
-    /// guest gets `connection-limit-reached`.
+    /// Outgoing calls under way at once of all instances together, and at most 64 of one: until the request is sent and
+    /// the response received. Beyond, the guest gets `connection-limit-reached`.
     pub outgoing_calls: usize,
     /// Time to connect to an upstream, with name look-up (8 at once per service; others wait) and TLS. Beyond, the
     /// guest gets `connection-timeout`. A guest may ask for less.
@@ -131,7 +131,7 @@ impl Default for Limits {
             response_body_bytes: 1 << 34,
             log_line_bytes: 8 * 1024,
             log_lines: 1000,
-            outgoing_calls: 64,
+            outgoing_calls: 1024,
             connect: Duration::from_secs(10),
             first_byte: Duration::from_secs(60),
             between_bytes: Duration::from_secs(60),

@@ -49,9 +49,12 @@ pub(crate) struct Inner {
     pub(crate) forbidden_headers: ForbiddenHeaderFilter,
     /// Connections to upstreams.
     pub(crate) kept: Kept,
+    /// Places for outgoing calls of all instances.
+    pub(crate) calls: Arc<Semaphore>,
     /// Permits to look a name up.
     pub(crate) lookups: Arc<Semaphore>,
     slots: u32,
+    places: usize,
     seats: Admission,
     /// Instances that wait for a request, the one used last at the end.
     idle: Mutex<Vec<(Cell, Instant)>>,
@@ -78,12 +81,14 @@ impl Service {
         loaded: Loaded,
     ) -> Self {
         let per_instance = if matches!(loaded.pre, Pre::P3(_)) { limits.beside() } else { 1 };
-        let seats = limits.instances.saturating_mul(per_instance);
+        let places = limits.instances.saturating_mul(per_instance);
         let inner = Inner {
             host,
             name: name.to_owned(),
             crowd: Crowd::new(limits.instances),
-            seats: Admission::new(seats, limits.queue, limits.queue_wait),
+            places,
+            seats: Admission::new(places, limits.queue, limits.queue_wait),
+            calls: Arc::new(Semaphore::new(limits.outgoing_calls.min(Semaphore::MAX_PERMITS))),
             limits,
             permissions,
             pre: loaded.pre,
@@ -140,6 +145,12 @@ impl Service {
     #[must_use]
     pub fn counted(&self) -> Counted {
         self.inner.counters.read()
+    }
+
+    /// Requests that its instances serve at once; others wait in the queue.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.inner.places
     }
 
     /// The service's name, as it was given.

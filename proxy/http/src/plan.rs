@@ -54,7 +54,7 @@ pub struct Plan {
 /// What one client, that is one address (of IPv6 a /64), may do over all loops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {
-    /// Requests at once; above it 429. Default 1,024.
+    /// Requests at once; above it 429. Each may hold its head and a window of its body (64 KiB) in memory. Default 12,000.
     pub requests: u32,
     /// Requests per second in the long run; above it 429. Default: no limit.
     pub rate: Option<Rate>,
@@ -62,7 +62,7 @@ pub struct ClientLimits {
 
 impl Default for ClientLimits {
     fn default() -> Self {
-        Self { requests: 1024, rate: None }
+        Self { requests: 12_000, rate: None }
     }
 }
 

@@ -30,6 +30,16 @@ pub(super) struct File {
     pub(super) http_trusted: Option<Vec<String>>,
     pub(super) http_proxy_protocol: Option<Vec<String>>,
     pub(super) http_threads: Option<usize>,
+    pub(super) http_connections: Option<u32>,
+    pub(super) http_client_connections: Option<u32>,
+    pub(super) http_client_requests: Option<u32>,
+    pub(super) http_client_rate: Option<u32>,
+    pub(super) http_client_burst: Option<u32>,
+    pub(super) http_head_timeout: Option<String>,
+    pub(super) http_idle_timeout: Option<String>,
+    pub(super) http_write_timeout: Option<String>,
+    pub(super) http_head_bytes: Option<String>,
+    pub(super) http_headers: Option<usize>,
     pub(super) access_log: Option<bool>,
     pub(super) insecure: Option<bool>,
     pub(super) election_timeout: Option<String>,
@@ -65,6 +75,16 @@ impl File {
             http_trusted: self.http_trusted.take(),
             http_proxy_protocol: self.http_proxy_protocol.take(),
             http_threads: self.http_threads,
+            http_connections: self.http_connections,
+            http_client_connections: self.http_client_connections,
+            http_client_requests: self.http_client_requests,
+            http_client_rate: self.http_client_rate,
+            http_client_burst: self.http_client_burst,
+            http_head_timeout: self.http_head_timeout.take(),
+            http_idle_timeout: self.http_idle_timeout.take(),
+            http_write_timeout: self.http_write_timeout.take(),
+            http_head_bytes: self.http_head_bytes.take(),
+            http_headers: self.http_headers,
             access_log: self.access_log,
         }
     }
@@ -72,6 +92,7 @@ impl File {
     /// The file from which a configuration results, of `refrain up` or of a node.
     pub(super) fn of(config: &Config) -> Self {
         let (http, cluster) = (&config.http, &config.cluster);
+        let (client, connection) = (&http.client, &http.connection);
         let bytes = |bytes| Some(ByteSize::bytes(bytes).to_string());
         let time = |time: Duration| Some(format_duration(time));
         let is_node = cluster.file.is_some();
@@ -93,6 +114,16 @@ impl File {
             http_trusted: Some(http.trusted.iter().map(ToString::to_string).collect()),
             http_proxy_protocol: Some(http.proxy_protocol.iter().map(ToString::to_string).collect()),
             http_threads: http.threads,
+            http_connections: Some(connection.connections),
+            http_client_connections: Some(connection.client_connections),
+            http_client_requests: Some(client.requests),
+            http_client_rate: client.rate.map(|rate| rate.per_second),
+            http_client_burst: client.rate.map(|rate| rate.burst),
+            http_head_timeout: time(connection.head),
+            http_idle_timeout: time(connection.idle),
+            http_write_timeout: time(connection.write_idle),
+            http_head_bytes: bytes(connection.head_bytes as u64),
+            http_headers: Some(connection.headers),
             access_log: Some(http.access_log),
             insecure: Some(config.insecure),
             election_timeout: time(config.election_timeout),

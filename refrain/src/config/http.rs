@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use refrain_front::{CertificateFiles, Network};
+use refrain_front::{CertificateFiles, ClientLimits, ConnectionLimits, Network};
 
 use super::Endpoint;
+
+mod limits;
 
 /// Most threads of the front end.
 const MAX_THREADS: usize = 256;
@@ -26,6 +28,26 @@ pub struct HttpSettings {
     pub http_proxy_protocol: Option<Vec<String>>,
     /// See [`HttpConfig::threads`].
     pub http_threads: Option<usize>,
+    /// See [`ConnectionLimits::connections`].
+    pub http_connections: Option<u32>,
+    /// See [`ConnectionLimits::client_connections`].
+    pub http_client_connections: Option<u32>,
+    /// See [`ClientLimits::requests`].
+    pub http_client_requests: Option<u32>,
+    /// See [`ClientLimits::rate`].
+    pub http_client_rate: Option<u32>,
+    /// The burst of the rate.
+    pub http_client_burst: Option<u32>,
+    /// A time with its unit; see [`ConnectionLimits::head`].
+    pub http_head_timeout: Option<String>,
+    /// A time with its unit; see [`ConnectionLimits::idle`].
+    pub http_idle_timeout: Option<String>,
+    /// A time with its unit; see [`ConnectionLimits::write_idle`].
+    pub http_write_timeout: Option<String>,
+    /// A size with its unit; see [`ConnectionLimits::head_bytes`].
+    pub http_head_bytes: Option<String>,
+    /// See [`ConnectionLimits::headers`].
+    pub http_headers: Option<usize>,
     /// See [`HttpConfig::access_log`].
     pub access_log: Option<bool>,
 }
@@ -46,12 +68,17 @@ pub struct HttpConfig {
     pub proxy_protocol: Vec<Network>,
     /// Its threads. None: as many as cores.
     pub threads: Option<usize>,
+    /// What one client may do.
+    pub client: ClientLimits,
+    /// What a connection may do.
+    pub connection: ConnectionLimits,
     /// Whether each request is told in the log, at the target `access`.
     pub access_log: bool,
 }
 
 impl HttpConfig {
     pub(super) fn merge(given: HttpSettings, file: HttpSettings, faults: &mut Vec<String>) -> Self {
+        let (client, connection) = limits::merge(&given, &file, faults);
         let certificates = given.tls_certificate.or(file.tls_certificate).unwrap_or_default();
         let keys = given.tls_key.or(file.tls_key).unwrap_or_default();
         if certificates.len() != keys.len() {
@@ -75,6 +102,8 @@ impl HttpConfig {
             trusted,
             proxy_protocol,
             threads,
+            client,
+            connection,
             access_log: given.access_log.or(file.access_log).unwrap_or(false),
         }
     }

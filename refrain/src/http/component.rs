@@ -100,6 +100,12 @@ impl Component {
         self.in_log = at;
     }
 
+    /// Requests that it takes at once, those that wait for an instance included.
+    pub(super) fn requests_at_once(&self) -> u32 {
+        let places = u32::try_from(self.handler.0.places()).unwrap_or(u32::MAX);
+        places.saturating_add(self.manifest.http.queue)
+    }
+
     pub(super) fn counted(&self) -> Counted {
         self.handler.0.counted()
     }

@@ -61,6 +61,7 @@ impl Http {
         let routes::Planned { mut plan, left_out, shadowed } = routes::plan(&state.known());
         plan.certificates = self.certificates()?;
         plan.trusted.clone_from(&self.config.trusted);
+        plan.client = self.config.client;
         plan.access_log = self.config.access_log;
         let should_listen = self.should_listen(state) && !state.listens;
         let front = match &mut state.front {
@@ -104,6 +105,7 @@ impl Http {
     fn start(&self, plan: Plan) -> Result<Front, HttpError> {
         let mut settings = refrain_front::Settings::default();
         settings.threads = self.config.threads.unwrap_or(settings.threads);
+        settings.connection.clone_from(&self.config.connection);
         if !self.config.proxy_protocol.is_empty() {
             settings.proxies = Some(Proxies::new(self.config.proxy_protocol.clone(), read_header));
         }

@@ -24,7 +24,9 @@ const SLACK: Duration = Duration::from_secs(1);
 /// Upstreams that are tried for a request that failed at one, where a version runs on several nodes.
 const ATTEMPTS: u32 = 3;
 
-/// A client may have half of a component's instances; of a small one so many, even if these are all.
+/// What one client leaves to others of the requests that a component serves at once: one in so many.
+const LEFT_TO_OTHERS: u32 = 8;
+/// A client may have so many of a small one, even if these are all.
 const LEAST_SHARE: u32 = 16;
 
 /// What a plan is made of.
@@ -126,7 +128,7 @@ fn stateless(versions: &[Version<'_>], deployed: &Deployments) -> Plan {
     for version in versions {
         let upstreams = version.upstreams.clone();
         let attempts = if upstreams.len() > 1 { ATTEMPTS } else { 1 };
-        let limits = ReleaseLimits { attempts, ..component_limits(version.manifest) };
+        let limits = ReleaseLimits { attempts, ..component_limits(version.manifest, version.places()) };
         add(&mut part, version.manifest, version.service.clone(), upstreams, limits);
     }
     let absent = absent(versions, deployed);
@@ -144,12 +146,15 @@ fn routed(manifest: &Manifest, served: &BTreeMap<(String, String), Endpoint>) ->
     let mut part = Plan::default();
     for port in ports(manifest) {
         let at = served.get(&(service(manifest), port.to_string()));
-        let upstreams = at.map(|at| Upstream::new(port.to_string(), upstream_at(at))).into_iter().collect();
+        // The proxy counts connections of the front end as those of one client.
+        let requests = manifest.limits.flows_per_client;
+        let upstream = |at| Upstream { requests, ..Upstream::new(port.to_string(), upstream_at(at)) };
+        let upstreams = at.map(upstream).into_iter().collect();
         add(&mut part, manifest, of_port(manifest, port), upstreams, ReleaseLimits::default());
     }
     add_routes(&mut part, manifest, |written| {
         let service = written.port.as_ref().map_or_else(|| service(manifest), |port| of_port(manifest, port));
-        vec![Target { service, version: None, weight: 1 }]
+        vec![Target { service, version: None, weight: 1, rewrite: None }]
     });
     part
 }
@@ -187,6 +192,7 @@ fn shares(versions: &[Version<'_>], absent: Option<&semver::Version>) -> Vec<Tar
         service: version.service.clone(),
         version: Some(number.clone()),
         weight,
+        rewrite: None,
     };
     let known =
         versions.iter().map(|version| target(version, version.manifest.id.version.as_semver(), weight(version)));
@@ -234,10 +240,11 @@ fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {
     address
 }
 
-fn component_limits(manifest: &Manifest) -> ReleaseLimits {
+/// `places` are the requests that its instances serve at once.
+fn component_limits(manifest: &Manifest, places: u32) -> ReleaseLimits {
     let http = &manifest.http;
     ReleaseLimits {
-        client_requests: Some((http.instances / 2).max(LEAST_SHARE)),
+        client_requests: Some((places - places / LEFT_TO_OTHERS).max(LEAST_SHARE)),
         client_wait: http.queue_wait,
         body_bytes: http.request_body.get(),
         answer: http.queue_wait + http.deadline + SLACK,
@@ -257,21 +264,32 @@ fn add(plan: &mut Plan, manifest: &Manifest, name: String, upstreams: Vec<Upstre
     }
 }
 
+/// A route that several versions have is there once, each of whose targets has its own version's rewrite; those of
+/// versions that do not have it have that of the first.
 fn add_routes(plan: &mut Plan, manifest: &Manifest, targets: impl Fn(&Written) -> Vec<Target>) {
+    let version = Some(manifest.id.version.as_semver());
+    let mut own = BTreeSet::new();
     for written in &manifest.routes {
         let Ok(route) = route(written, targets(written)) else { continue };
         let same = |other: &Route| {
             (&other.host, &other.path, &other.methods, &other.headers, &other.targets[0].service)
                 == (&route.host, &route.path, &route.methods, &route.headers, &route.targets[0].service)
         };
-        if !plan.routes.iter().any(same) {
+        let index = plan.routes.iter().position(same).unwrap_or(plan.routes.len());
+        if index == plan.routes.len() {
             plan.routes.push(route);
+        } else if !own.contains(&index) {
+            let targets = plan.routes[index].targets.iter_mut();
+            let targets = targets.filter(|target| target.version.as_ref() == version);
+            targets.for_each(|target| target.rewrite.clone_from(&written.rewrite));
         }
+        own.insert(index);
     }
 }
 
 /// A route as the front end knows it; what is wrong with it, in words, when it is none.
-fn route(written: &Written, targets: Vec<Target>) -> Result<Route, String> {
+fn route(written: &Written, mut targets: Vec<Target>) -> Result<Route, String> {
+    targets.iter_mut().for_each(|target| target.rewrite.clone_from(&written.rewrite));
     let headers: Result<Vec<_>, String> = (written.headers.iter())
         .map(|(name, value)| {
             let wrong = || format!("routes.headers: {name} = {value:?} is no header");
@@ -289,7 +307,6 @@ fn route(written: &Written, targets: Vec<Target>) -> Result<Route, String> {
         path: written.path.parse().map_err(|error| format!("routes.path: {error}"))?,
         methods: methods?,
         headers: headers?,
-        rewrite: written.rewrite.clone(),
         targets,
     })
 }
@@ -316,6 +333,24 @@ mod tests {
         BundleDigest::new([bundle; 32])
     }
 
+    #[test]
+    fn a_port_with_routes_takes_as_many_requests_as_its_service_takes_connections_of_a_client() {
+        for (limits, expected) in [("", 20_000), ("flows = 7", 7), ("flows = 30000\nflows_per_client = 30000", 30_000)]
+        {
+            let manifest = Manifest::parse(&format!(
+                "name = \"web\"\nversion = \"1.0.0\"\nmodule = \"web.wasm\"\n[limits]\n{limits}\n\
+                 [[ports]]\nname = \"main\"\nguest = 80\nlisten = \"127.0.0.1:0\"\n[[routes]]\nport = \"main\"\n"
+            ));
+            let (manifest, at) = (manifest.unwrap(), "127.0.0.1:9".parse().unwrap());
+            let served = [((service(&manifest), "main".to_owned()), at)].into();
+            let part = routed(&manifest, &served);
+            assert_eq!(part.services[0].releases[0].upstreams[0].requests, expected, "{limits}");
+        }
+    }
+
+    /// What a version serves at once on a node, besides what waits.
+    const REQUESTS: u32 = 40;
+
     /// What a node hosts: versions with their bundles and shares, and how they are.
     fn node(id: u64, hosts: &[(&str, u8, u16, Condition)]) -> (NodeId, Node) {
         let there = |(version, bundle, weight, condition): &(&str, u8, u16, Condition)| {
@@ -325,9 +360,9 @@ mod tests {
             );
             let manifest = Arc::new(Manifest::parse(&text).unwrap());
             let (bundle, weight, condition) = (digest(*bundle), *weight, *condition);
-            let told = bundle.to_string();
+            let (told, requests) = (bundle.to_string(), REQUESTS + manifest.http.queue);
             let hosted =
-                Hosted { bundle: told, weight, requests: 9, condition, in_log: 0, manifest: text.as_str().into() };
+                Hosted { bundle: told, weight, requests, condition, in_log: 0, manifest: text.as_str().into() };
             (manifest.id.to_string(), There { hosted, bundle, manifest })
         };
         let hello = Hello::new(Role::Http, ClusterId([0; 16]), Generation([0; 16]), NodeId(1));
@@ -344,15 +379,27 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_have_half_of_the_instances_of_a_component_and_sixteen_of_a_small_one() {
-        for (instances, expected) in [(1, 16), (33, 16), (34, 17), (8192, 4096)] {
-            let text = format!(
-                "name = \"web\"\nnamespace = \"tests\"\nversion = \"1.0.0\"\nmodule = \"web.wasm\"\n\
-                 kind = \"http\"\nmode = \"stateless\"\n[http]\ninstances = {instances}\n"
-            );
-            let limits = component_limits(&Manifest::parse(&text).unwrap());
-            assert_eq!(limits.client_requests, Some(expected), "{instances}");
+    fn a_client_leaves_an_eighth_of_the_places_of_a_component_to_others_and_has_sixteen_of_a_small_one() {
+        let manifest = Manifest::parse(
+            "name = \"web\"\nnamespace = \"tests\"\nversion = \"1.0.0\"\nmodule = \"web.wasm\"\n\
+             kind = \"http\"\nmode = \"stateless\"\n",
+        );
+        let manifest = manifest.unwrap();
+        for (places, expected) in [(0, 16), (1, 16), (18, 16), (24, 21), (1200, 1050), (19_200, 16_800)] {
+            assert_eq!(component_limits(&manifest, places).client_requests, Some(expected), "{places}");
         }
+    }
+
+    #[test]
+    fn the_places_of_a_component_are_those_of_all_nodes_that_take_new_requests() {
+        let nodes: Nodes = [
+            node(1, &[("1.0.0", 1, 100, Ready)]),
+            node(2, &[("1.0.0", 1, 100, Ready)]),
+            node(3, &[("1.0.0", 1, 100, Draining)]),
+        ]
+        .into();
+        let plan = planned(&nodes, &Deployments::new());
+        assert_eq!(plan.services[0].releases[0].limits.client_requests, Some(2 * REQUESTS - 2 * REQUESTS / 8));
     }
 
     /// The upstreams of each version that take new requests, and the shares of the first route.
@@ -383,6 +430,38 @@ mod tests {
         let expected = [("1.0.0".to_owned(), vec!["node 1"], 100), ("1.1.0".to_owned(), vec!["node 1", "node 2"], 10)];
         assert_eq!(shown(&plan), expected, "another bundle is another program");
         assert_eq!(plan.routes.len(), 2, "routes of all versions");
+    }
+
+    #[test]
+    fn versions_with_one_route_have_a_rewrite_each() {
+        let manifest = |version: &str, routes: &[(&str, &str)]| {
+            let routes = routes.iter().map(|(path, to)| format!("[[routes]]\npath = \"{path}\"\nrewrite = \"{to}\"\n"));
+            let text = format!(
+                "name = \"web\"\nversion = \"{version}\"\nmodule = \"web.wasm\"\nkind = \"http\"\n\
+                 mode = \"stateless\"\n{}",
+                routes.collect::<String>()
+            );
+            Manifest::parse(&text).unwrap()
+        };
+        let manifests = [
+            manifest("1.0.0", &[("/a/...", "/one"), ("/b/...", "/b1")]),
+            manifest("1.1.0", &[("/a/...", "/two"), ("/a/...", "/never")]),
+            manifest("1.2.0", &[("/a/...", "")]),
+        ];
+        let target = |manifest: &Manifest| Target {
+            service: service(manifest),
+            version: Some(manifest.id.version.as_semver().clone()),
+            weight: 1,
+            rewrite: None,
+        };
+        let mut part = Plan::default();
+        for manifest in &manifests {
+            add_routes(&mut part, manifest, |_| manifests.iter().map(target).collect());
+        }
+        let rewrites = |route: &Route| route.targets.iter().map(|of| of.rewrite.clone()).collect::<Vec<_>>();
+        let all = |texts: [&str; 3]| texts.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty())).to_vec();
+        let found: Vec<_> = part.routes.iter().map(rewrites).collect();
+        assert_eq!(found, [all(["/one", "/two", ""]), all(["/b1", "/b1", "/b1"])]);
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn hosted(state: &State) -> BTreeMap<String, Hosted> {
     let of = |component: &Component| Hosted {
         bundle: component.digest().to_string(),
         weight: component.weight(),
-        requests: versions::requests_at_once(component.manifest()),
+        requests: component.requests_at_once(),
         condition: match ready.contains(&(component.service(), component.manifest().id.version.as_semver())) {
             _ if state.is_ending => Condition::Draining,
             true => Condition::Ready,

@@ -54,7 +54,7 @@ impl<'a> Version<'a> {
     }
 
     fn runs_here(&mut self, component: &Component) {
-        let requests = requests_at_once(component.manifest());
+        let requests = component.requests_at_once();
         self.is_here = true;
         self.upstreams.push(Upstream { requests, ..Upstream::new(HERE, Endpoint::Handler(component.handler())) });
         if self.is_in_log.is_none() {
@@ -71,6 +71,13 @@ impl<'a> Version<'a> {
             is_draining: !there.is_ready(),
             ..Upstream::new(node_name(node.dial.node()), Endpoint::Inner(node.dial.clone()))
         });
+    }
+
+    /// Requests that its instances serve at once, on all nodes that take new ones.
+    pub(super) fn places(&self) -> u32 {
+        let taking = self.upstreams.iter().filter(|upstream| !upstream.is_draining);
+        let places = taking.map(|upstream| upstream.requests.saturating_sub(self.manifest.http.queue));
+        places.fold(0, u32::saturating_add).min(MAX_REQUESTS)
     }
 }
 
@@ -115,12 +122,6 @@ pub(super) fn release<'a>(deployment: &'a Deployment, id: &ServiceId, bundle: Bu
     let version = id.version.to_string();
     let is_it = |release: &&Release| release.version == version && release.bundle == *bundle.as_bytes();
     deployment.releases.iter().find(is_it)
-}
-
-/// Requests that a component takes at once, those that wait for an instance included.
-pub(super) fn requests_at_once(manifest: &Manifest) -> u32 {
-    let http = &manifest.http;
-    http.instances.saturating_mul(http.concurrency).saturating_add(http.queue)
 }
 
 /// The name of the upstream of a release that is on another node.

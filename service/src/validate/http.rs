@@ -17,8 +17,23 @@ use crate::value::{bounded_text, cpu_limit, duration, list, method, parsed, reus
 /// What is of services that listen on sockets alone.
 const REPLICATED_ALONE: [&str; 8] = ["replicas", "agreement", "args", "outbound", "ports", "files", "restart", "ready"];
 
+/// What of `[limits]` is of replicas and of connections: components are limited by `[http]`.
+const LIMITS_REPLICATED_ALONE: [&str; 11] = [
+    "files",
+    "inodes",
+    "fuel_per_turn",
+    "flows",
+    "flows_per_client",
+    "descriptors",
+    "socket_buffer",
+    "socket_buffers",
+    "idle",
+    "log_lines_per_second",
+    "history",
+];
+
 /// A component of `wasi:http` is stateless, and what is stateless is one.
-pub(super) fn kind_and_mode(root: &Section<'_>, kind: Kind, mode: Mode) {
+pub(super) fn kind_and_mode(root: &Section<'_>, limits: Option<&Section<'_>>, kind: Kind, mode: Mode) {
     match (kind, mode) {
         (Kind::Http, Mode::Replicated) => {
             root.fault("mode", "a service of kind http is stateless: write mode = \"stateless\"");
@@ -32,6 +47,14 @@ pub(super) fn kind_and_mode(root: &Section<'_>, kind: Kind, mode: Mode) {
         (Kind::Http, Mode::Stateless) => {
             for key in REPLICATED_ALONE.into_iter().filter(|key| root.has(key)) {
                 root.fault(key, "a stateless service has none");
+            }
+            if let Some(limits) = limits {
+                for key in LIMITS_REPLICATED_ALONE.into_iter().filter(|key| limits.has(key)) {
+                    limits.fault(
+                        key,
+                        "does nothing for a stateless service, whose limits are memory, tables, outward and [http]",
+                    );
+                }
             }
         }
     }

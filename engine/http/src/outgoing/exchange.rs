@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
+use super::Calls;
 use super::connect::Connection;
 use super::received::Received;
 use super::target::{Target, origin_form};
@@ -29,14 +29,14 @@ pub(crate) struct Exchange {
     moved: Moved,
 }
 
-/// A call's place among those that its instance may have at once: until the request is sent and the response received.
-pub(crate) type Place = Arc<OwnedSemaphorePermit>;
+/// A call's place, of which the request has a part until it is sent, and the response until it is received.
+pub(crate) type Place = Arc<super::Place>;
 
 impl Exchange {
     /// Checks what can be checked without a connection.
     pub(crate) fn prepare(
         service: &Arc<Inner>,
-        calls: &Arc<Semaphore>,
+        calls: &Calls,
         request: http::Request<WasiBody>,
         options: RequestOptions,
     ) -> Result<Self, Error> {
@@ -46,7 +46,7 @@ impl Exchange {
         if header_bytes(request.headers()) > service.limits.header_bytes {
             return Err(Error::HttpRequestHeaderSectionSize(None));
         }
-        let place = Arc::clone(calls).try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;
+        let place = calls.take().ok_or(Error::ConnectionLimitReached)?;
         let (place, moved) = (Arc::new(place), Moved::default());
         let sending = Sending { moved: moved.clone(), _place: Arc::clone(&place) };
         let request = bounded(request, service.limits.outgoing_request_bytes, sending);

@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use refrain_http_host::{Destination, Limits, Permissions, Resolver, Service, Settings};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 /// An upstream that answers with the method, the path and the length of the body.
 struct Upstream {
@@ -258,6 +259,65 @@ async fn of_a_thousand_calls_at_once_as_many_go_out_as_may() {
 }
 
 #[tokio::test]
+async fn an_instance_may_not_have_all_the_calls_of_its_service() {
+    let upstream = upstream().await;
+    let url = format!("http://127.0.0.1:{}", upstream.port);
+    let service = host().load(P2, "test", Limits::default(), permissions(&[&url])).expect("the guest loads");
+    let answer = text(&service, &format!("/fetch-many?{url}/")).await.expect("a response");
+    assert_eq!(answer, "64 answered, 936 refused");
+}
+
+/// An upstream that answers when the gate opens, and counts the requests that it has had.
+async fn gated(gate: Arc<Semaphore>) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let answer = move |request| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let gate = Arc::clone(&gate);
+        async move {
+            let _open = gate.acquire().await;
+            answer(request).await
+        }
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let served = hyper::server::conn::http1::Builder::new();
+            let served = served.serve_connection(TokioIo::new(stream), service_fn(answer.clone()));
+            tokio::spawn(served);
+        }
+    });
+    (port, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_instances_of_a_service_have_its_calls_together() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (port, asked) = gated(Arc::clone(&gate)).await;
+    let url = format!("http://127.0.0.1:{port}");
+    let limits = Limits { outgoing_calls: 100, ..Limits::default() };
+    let service = host().load(P2, "test", limits, permissions(&[&url])).expect("the guest loads");
+    let target = format!("/fetch-many?{url}/");
+    let many = || {
+        let (service, target) = (service.clone(), target.clone());
+        tokio::spawn(async move { text(&service, &target).await.expect("a response") })
+    };
+    let (first, second) = (many(), many());
+    while asked.load(Ordering::SeqCst) < 100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(many().await.expect("it ends"), "0 answered, 1000 refused");
+    assert_eq!(asked.load(Ordering::SeqCst), 100);
+    gate.add_permits(100);
+    for call in [first, second] {
+        let answer = call.await.expect("it ends");
+        assert!(answer.ends_with(" refused") && !answer.starts_with("0 "), "{answer}");
+    }
+    assert_eq!(many().await.expect("it ends"), "64 answered, 936 refused", "all places are free again");
+}
+
+#[tokio::test]
 async fn a_call_counts_until_its_request_is_sent_as_well() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -331,7 +391,7 @@ async fn a_connection_to_a_private_address_is_kept_for_those_alone_that_may_go_t
 
 #[tokio::test]
 async fn look_ups_whose_callers_are_gone_count_until_they_are_over() {
-    let (asked, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Semaphore::new(0)));
+    let (asked, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let (counted, opens) = (Arc::clone(&asked), Arc::clone(&gate));
     let resolver: Resolver = Arc::new(move |_| {
         counted.fetch_add(1, Ordering::SeqCst);

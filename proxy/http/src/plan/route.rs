@@ -25,8 +25,6 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// Headers that have to be there with exactly this value, in one of their lines.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Takes the place of what the pattern names: the whole path, or what comes before `...`.
-    pub rewrite: Option<String>,
     /// Where the requests go, in proportion to the weights. A target of weight 0 is reached by `x-refrain-version`
     /// alone.
     pub targets: Vec<Target>,
@@ -43,9 +41,15 @@ impl Route {
             path: path.parse()?,
             methods: Vec::new(),
             headers: Vec::new(),
-            rewrite: None,
-            targets: vec![Target { service: service.into(), version: None, weight: 1 }],
+            targets: vec![Target { service: service.into(), version: None, weight: 1, rewrite: None }],
         })
+    }
+
+    /// What a release gets in place of what the pattern names: as its own target says, else the first of its service.
+    pub(crate) fn rewrite(&self, service: &str, version: &Version) -> Option<&str> {
+        let of_service = || self.targets.iter().filter(|target| target.service == service);
+        let own = of_service().find(|target| target.version.as_ref() == Some(version));
+        own.or_else(|| of_service().next())?.rewrite.as_deref()
     }
 }
 
@@ -58,6 +62,8 @@ pub struct Target {
     pub version: Option<Version>,
     /// Its share of the sum of the route's weights.
     pub weight: u16,
+    /// Takes the place of what the route's pattern names: the whole path, or what comes before `...`.
+    pub rewrite: Option<String>,
 }
 
 /// Why a text is no pattern.

@@ -177,10 +177,10 @@ impl Faults {
         if route.targets.iter().all(|target| target.weight == 0) {
             self.0.push(PlanFault::NoWeight(name.clone()));
         }
-        if let Some(path) = &route.rewrite {
-            self.path(format!("rewrite of route {name}"), path);
-        }
         for target in &route.targets {
+            if let Some(path) = &target.rewrite {
+                self.path(format!("rewrite of route {name}"), path);
+            }
             let service = services.iter().find(|service| service.name == target.service);
             let is_there = service.is_some_and(|service| match &target.version {
                 Some(version) => service.releases.iter().any(|release| release.version == *version),
@@ -216,7 +216,7 @@ mod tests {
         let release = Release { version, upstreams: Vec::new(), limits: ReleaseLimits::default(), health };
         let service = Service { name: "a/b".into(), releases: vec![release] };
         let mut route = Route::to("/x/...", "a/b").unwrap();
-        route.rewrite = Some(rewrite.into());
+        route.targets[0].rewrite = Some(rewrite.into());
         Plan { routes: vec![route], services: vec![service], ..Plan::default() }
     }
 

@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn target(service: &str, version: Option<&str>, weight: u16) -> Target {
-        Target { service: service.into(), version: version.map(|text| text.parse().unwrap()), weight }
+        Target { service: service.into(), version: version.map(|text| text.parse().unwrap()), weight, rewrite: None }
     }
 
     fn choose_by(targets: &[Target], wanted: Option<&'static str>, random: u32) -> Result<(usize, usize), Fault> {

@@ -29,8 +29,9 @@ pub(crate) fn prepare(parts: &mut Parts, peer: &Peer, live: &Live, max_uri: usiz
     // A route may depend on them: what the client says of itself must not count there either.
     edge::set_forwarded(peer, &mut parts.headers, host.as_ref(), &live.plan.trusted);
     let route = &live.plan.routes[find_route(parts, host.as_ref(), &path, live)?];
-    let uri = target(route, &path, parts.uri.query()).ok_or(Fault::UriInvalid)?;
     let release = choose(live, &route.targets, wanted.as_ref(), fastrand::u32(..))?;
+    let rewrite = route.rewrite(&release.service, &release.plan.version);
+    let uri = target(&route.path, rewrite, &path, parts.uri.query()).ok_or(Fault::UriInvalid)?;
     check_length(&parts.headers, release.plan.limits.body_bytes)?;
     parts.uri = uri;
     let is_http1 = parts.version == Version::HTTP_11;

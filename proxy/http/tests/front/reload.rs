@@ -12,8 +12,12 @@ use crate::support::*;
 /// Two versions, of which the second gets so many of a hundred requests.
 fn weighted(second: u16) -> Plan {
     let releases = vec![release("1.0.0", vec![says("one")]), release("2.0.0", vec![says("two")])];
-    let target =
-        |version: &str, weight| Target { service: "test/one".into(), version: Some(version.parse().unwrap()), weight };
+    let target = |version: &str, weight| Target {
+        service: "test/one".into(),
+        version: Some(version.parse().unwrap()),
+        weight,
+        rewrite: None,
+    };
     let mut route = Route::to("/...", "test/one").unwrap();
     route.targets = vec![target("1.0.0", 100 - second), target("2.0.0", second)];
     Plan { routes: vec![route], services: vec![Service { name: "test/one".into(), releases }], ..Plan::default() }
@@ -21,6 +25,20 @@ fn weighted(second: u16) -> Plan {
 
 fn version(front: &Front, wanted: &str) -> Answer {
     ask(front, &format!("GET / HTTP/1.1\r\nHost: a\r\nX-Refrain-Version: {wanted}\r\n\r\n"))
+}
+
+#[test]
+fn each_version_gets_what_its_own_rewrite_makes_of_the_path() {
+    let mut plan = weighted(0);
+    plan.services[0].releases = vec![release("1.0.0", vec![tells()]), release("2.0.0", vec![tells()])];
+    plan.services[0].releases.push(release("3.0.0", vec![tells()]));
+    plan.routes[0].path = "/api/...".parse().unwrap();
+    plan.routes[0].targets[0].rewrite = Some("/one".into());
+    let front = start(plan);
+    for (version, expected) in [("1.0.0", "GET /one/x"), ("2.0.0", "GET /api/x"), ("3.0.0", "GET /one/x")] {
+        let head = format!("GET /api/x HTTP/1.1\r\nHost: a\r\nX-Refrain-Version: {version}\r\n\r\n");
+        assert_eq!(ask(&front, &head).text().lines().next(), Some(expected), "{version}");
+    }
 }
 
 #[test]
@@ -100,7 +118,7 @@ fn a_plan_with_faults_is_refused_with_all_of_them_and_changes_nothing() {
     let front = start(weighted(0));
     let mut plan = weighted(0);
     plan.services[0].name = "One".into();
-    plan.routes[0].rewrite = Some("x".into());
+    plan.routes[0].targets[0].rewrite = Some("x".into());
     let Err(ReloadError::Plan(error)) = front.reload(plan) else { panic!("it was taken") };
     let text = error.to_string();
     for words in ["service name \"One\"", "test/one@1.0.0, which the plan does not have", "\"x\" is not a path"] {
