@@ -183,7 +183,7 @@ fn a_limit_that_does_nothing_for_a_component_is_refused() {
         ("log_lines_per_second", "7"),
         ("history", "\"1MiB\""),
     ] {
-        let told = limits(key, value).expect_err(key).to_string();
+        let told = limits(key, value).expect_err(key);
         assert!(
             told.contains(&format!("limits.{key}")) && told.contains("does nothing for a stateless service"),
             "{told}"
