@@ -78,6 +78,14 @@ fn a_foreign_web_server_compiles_unchanged_with_make_and_cmake_and_serves_8_clie
 }
 
 #[test]
+fn a_project_in_cpp_alone_compiles_with_cmake_and_has_a_stack_of_1_mib() -> Result<()> {
+    let Some((_built, program)) = alone("sockets", "cxx-cmake.wasm")? else { return Ok(()) };
+    let said = ran(&[&program.to_string_lossy()])?.good()?;
+    ensure!(said == "guest is well\n", "{said}");
+    Ok(())
+}
+
+#[test]
 fn the_manual_page_is_installed_names_every_call_and_formats_without_a_complaint() -> Result<()> {
     let Some((_folder, page)) = alone("sockets", "refrain-sockets.7")? else { return Ok(()) };
     let Some(groff) = installed("groff")? else { return Ok(()) };
