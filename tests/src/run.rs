@@ -163,15 +163,21 @@ impl Drop for Running {
     }
 }
 
-/// The program of `tests/guests/preview1` that does what its arguments say, built into a folder that goes with it; none, with a
-/// line that says so, where it cannot be built. Built alone, as a runner may give every test its own process.
+/// The program of `tests/guests/preview1` that does what its arguments say.
 pub fn tool() -> Result<Option<(ScratchFolder, PathBuf)>> {
-    let folder = ScratchFolder::new("tool")?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/preview1/build");
-    let output = Command::new(&script).arg(folder.path()).arg("run/tool").output().context("cannot build the tool")?;
+    alone("preview1", "run/tool.wasm")
+}
+
+/// What the script of a folder of `tests/guests` makes of this name, in a folder that goes with it; none, with a line that says so, where it cannot
+/// be built. Built alone, as a runner may give every test its own process.
+pub fn alone(from: &str, made: &str) -> Result<Option<(ScratchFolder, PathBuf)>> {
+    let folder = ScratchFolder::new("alone")?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(from).join("build");
+    let name = made.strip_suffix(".wasm").unwrap_or(made);
+    let output = Command::new(&script).arg(folder.path()).arg(name).output().context("cannot build the program")?;
     let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "the tool was not built:\n{told}");
-    let path = folder.path().join("run/tool.wasm");
+    ensure!(output.status.success(), "{made} was not built:\n{told}");
+    let path = folder.path().join(made);
     if !path.exists() {
         ensure!(std::env::var_os("REFRAIN_REQUIRE_TOOLS").is_none(), "{told}");
         println!("skipped: {told}");

@@ -1,4 +1,5 @@
-# find_package(Refrain) defines Refrain::refrain: the headers, librefrain.a, and wasi-libc's emulation of signals.
+# find_package(Refrain) defines Refrain::refrain: the headers, librefrain.a, wasi-libc's emulations of signals and of memory
+# maps, and a stack of 1 MiB at the bottom of memory, where an overflow traps instead of writing over data.
 #
 # Link it to every target that uses sockets or a call that wasi-libc lacks. Headers come before wasi-libc's own, whose
 # calls some of them replace.
@@ -8,7 +9,8 @@ if(NOT TARGET Refrain::refrain)
   add_library(Refrain::refrain STATIC IMPORTED)
   set_target_properties(Refrain::refrain PROPERTIES
     IMPORTED_LOCATION "${refrain_prefix}/lib/refrain-wasi/librefrain.a"
-    INTERFACE_LINK_LIBRARIES wasi-emulated-signal)
+    INTERFACE_LINK_LIBRARIES "wasi-emulated-signal;wasi-emulated-mman"
+    INTERFACE_LINK_OPTIONS "-Wl,-z,stack-size=1048576;-Wl,--stack-first")
   # As plain options: a system folder would come after those of the compiler.
   set_property(TARGET Refrain::refrain PROPERTY INTERFACE_COMPILE_OPTIONS "-I${refrain_prefix}/include/refrain-wasi")
 endif()

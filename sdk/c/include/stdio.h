@@ -2,7 +2,10 @@
 #ifndef REFRAIN_STDIO_H
 #define REFRAIN_STDIO_H
 
+/* wasi-libc's declaration warns at every use that there is no such call. */
+#define tmpfile refrain_no_tmpfile
 #include_next <stdio.h>
+#undef tmpfile
 
 #include <refrain/symbol.h>
 

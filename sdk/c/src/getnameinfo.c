@@ -26,7 +26,7 @@ int getnameinfo(const struct sockaddr *restrict address, socklen_t len, char *re
 {
     uint16_t port = 0;
     int error;
-    if ((flags & NI_NAMEREQD) != 0)
+    if ((flags & NI_NAMEREQD) != 0 || (node == NULL && service == NULL))
         return EAI_NONAME;
     error = host(address, len, node_size > 0 ? node : NULL, node_size, &port);
     if (error == 0 && service != NULL && service_size > 0 &&

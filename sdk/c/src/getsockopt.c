@@ -1,38 +1,47 @@
-/* getsockopt(2). SO_TYPE is answered from the descriptor, in wasi-libc's numbers. */
+/* getsockopt(2). SO_TYPE is answered from the descriptor, in wasi-libc's numbers; of options that have no meaning here
+ * TCP_NODELAY is 1, as nothing is held back, and the others are 0. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <wasi/api.h>
 
 #include "abi.h"
+#include "descriptor.h"
 #include "options.h"
 
-static int socket_type(int fd, void *restrict value, socklen_t *restrict len)
+static void put(int found, void *restrict value, socklen_t *restrict len)
 {
-    __wasi_fdstat_t stat;
-    int type;
-    int error = __wasi_fd_fdstat_get(fd, &stat);
+    if (*len > sizeof found)
+        *len = sizeof found;
+    memcpy(value, &found, *len);
+}
+
+static int get(int fd, int level, int name, void *restrict value, socklen_t *restrict len)
+{
+    uint32_t size = *len;
+    int type, error = refrain_socket_type(fd, &type);
     if (error != 0)
         return error;
-    if (stat.fs_filetype != __WASI_FILETYPE_SOCKET_STREAM && stat.fs_filetype != __WASI_FILETYPE_SOCKET_DGRAM)
-        return ENOTSOCK;
-    type = stat.fs_filetype;
-    memcpy(value, &type, *len < sizeof type ? *len : sizeof type);
-    *len = sizeof type;
-    return 0;
+    if (level == SOL_SOCKET && name == SO_TYPE) {
+        put(type, value, len);
+        return 0;
+    }
+    if (refrain_option_means_nothing(level, name)) {
+        put(level == IPPROTO_TCP && name == TCP_NODELAY, value, len);
+        return 0;
+    }
+    if (level != SOL_SOCKET || refrain_option(name) < 0)
+        return ENOPROTOOPT;
+    error = refrain_sock_getsockopt(fd, ABI_LEVEL_SOCKET, refrain_option(name), value, &size);
+    if (error == 0)
+        *len = size;
+    return error;
 }
 
 int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict len)
 {
-    int error = ENOPROTOOPT;
-    if (level == SOL_SOCKET && name == SO_TYPE) {
-        error = socket_type(fd, value, len);
-    } else if (level == SOL_SOCKET && refrain_option(name) >= 0) {
-        uint32_t size = *len;
-        error = refrain_sock_getsockopt(fd, ABI_LEVEL_SOCKET, refrain_option(name), value, &size);
-        if (error == 0)
-            *len = size;
-    }
+    int error = get(fd, level, name, value, len);
     if (error != 0) {
         errno = error;
         return -1;

@@ -3,6 +3,7 @@
 #include <net/if.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/times.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,6 +61,18 @@ clock_t clock(void)
     if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
         return (clock_t)-1;
     return (clock_t)((long long)now.tv_sec * CLOCKS_PER_SEC + (long long)now.tv_nsec * CLOCKS_PER_SEC / 1000000000);
+}
+
+/* In ticks of sysconf(_SC_CLK_TCK), not in those of clock. */
+clock_t times(struct tms *used)
+{
+    struct timespec now;
+    long long a_second = sysconf(_SC_CLK_TCK);
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+        return (clock_t)-1;
+    memset(used, 0, sizeof *used);
+    used->tms_utime = (clock_t)(now.tv_sec * a_second + now.tv_nsec * a_second / 1000000000);
+    return used->tms_utime;
 }
 
 void tzset(void)

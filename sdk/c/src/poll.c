@@ -1,8 +1,10 @@
-/* poll(2) over poll_oneoff. It differs from wasi-libc's in three ways that servers with many connections notice: the
+/* poll(2) over poll_oneoff. It differs from wasi-libc's in ways that servers with many connections notice: the
  * subscriptions live in a block that is kept between calls, not on the stack (128 bytes a descriptor); negative
- * descriptors and entries without events are skipped, as POSIX says; timeouts run on the monotonic clock. */
+ * descriptors are skipped and bad ones counted, as POSIX says; timeouts run on the monotonic clock. An entry without
+ * events is told of a bad descriptor and of nothing else. */
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <wasi/api.h>
@@ -38,14 +40,25 @@ static int reserve(size_t wanted)
     return 0;
 }
 
-/* Describes the entries to the host; returns the number of subscriptions. */
-static size_t describe(struct pollfd *fds, size_t nfds)
+static bool is_bad(int fd)
+{
+    __wasi_fdstat_t stat;
+    return __wasi_fd_fdstat_get(fd, &stat) == __WASI_ERRNO_BADF;
+}
+
+/* Describes the entries to the host, but those that it is asked nothing about: where they are bad, `*bad` counts them.
+ * Returns the number of subscriptions. */
+static size_t describe(struct pollfd *fds, size_t nfds, int *bad)
 {
     size_t count = 0;
     for (size_t i = 0; i < nfds; i++) {
         fds[i].revents = 0;
         if (fds[i].fd < 0)
             continue;
+        if ((fds[i].events & (POLLIN | POLLOUT)) == 0 && is_bad(fds[i].fd)) {
+            fds[i].revents = POLLNVAL;
+            ++*bad;
+        }
         if ((fds[i].events & POLLIN) != 0) {
             subscriptions[count].userdata = i;
             subscriptions[count].u.tag = __WASI_EVENTTYPE_FD_READ;
@@ -75,6 +88,23 @@ static void apply(struct pollfd *entry, const __wasi_event_t *event)
     }
 }
 
+/* Waits for the subscriptions, and `timeout` where it is not negative; returns an errno. */
+static int wait_for(size_t count, int timeout, __wasi_size_t *ready)
+{
+    if (timeout >= 0 || count == 0) {
+        /* Nothing to wait for and no timeout: POSIX waits for ever; 2^62 ns are 146 years. */
+        uint64_t wait = timeout >= 0 ? (uint64_t)timeout * 1000000 : (uint64_t)1 << 62;
+        subscriptions[count] = (__wasi_subscription_t){
+            .userdata = UINT64_MAX,
+            .u.tag = __WASI_EVENTTYPE_CLOCK,
+            .u.u.clock.id = __WASI_CLOCKID_MONOTONIC,
+            .u.u.clock.timeout = wait,
+        };
+        count++;
+    }
+    return __wasi_poll_oneoff(subscriptions, events, count, ready);
+}
+
 int poll(struct pollfd *fds, nfds_t nfds, int timeout)
 {
     __wasi_size_t ready = 0;
@@ -82,19 +112,12 @@ int poll(struct pollfd *fds, nfds_t nfds, int timeout)
     int result = 0;
     int error = nfds > MAX_ENTRIES ? EINVAL : reserve(2 * (size_t)nfds + 1);
     if (error == 0) {
-        count = describe(fds, nfds);
-        if (timeout >= 0 || count == 0) {
-            /* Nothing to wait for and no timeout: POSIX waits for ever; 2^62 ns are 146 years. */
-            uint64_t wait = timeout >= 0 ? (uint64_t)timeout * 1000000 : (uint64_t)1 << 62;
-            subscriptions[count] = (__wasi_subscription_t){
-                .userdata = UINT64_MAX,
-                .u.tag = __WASI_EVENTTYPE_CLOCK,
-                .u.u.clock.id = __WASI_CLOCKID_MONOTONIC,
-                .u.u.clock.timeout = wait,
-            };
-            count++;
-        }
-        error = __wasi_poll_oneoff(subscriptions, events, count, &ready);
+        count = describe(fds, nfds, &result);
+        /* Who has something to tell does not wait. */
+        error = wait_for(count, result > 0 ? 0 : timeout, &ready);
+        /* Where all are bad, the host refuses to wait at all; with a time limit it does not. */
+        if (error == EBADF && timeout < 0)
+            error = wait_for(count, 0, &ready);
     }
     if (error != 0) {
         errno = error;

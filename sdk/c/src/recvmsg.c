@@ -1,14 +1,24 @@
 /* recvmsg(2) and recvfrom(2): with the address of whoever sent. Control messages there are none. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "abi.h"
 #include "address.h"
+#include "datagram.h"
 #include "nonblocking.h"
 
 enum { LONG_ADDRESS = 128, FAMILY_BYTES = 2 };
+
+static size_t room(const struct msghdr *message)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < (size_t)message->msg_iovlen; i++)
+        sum += message->msg_iov[i].iov_len;
+    return sum;
+}
 
 /* Takes the family away from before an address, as the other calls have it. */
 static uint32_t unpack(const uint8_t *bytes, struct native_address *out)
@@ -23,22 +33,27 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
     uint8_t bytes[LONG_ADDRESS] = {0};
     struct abi_address view = {bytes, sizeof bytes};
+    struct vectors vectors = {message->msg_iov, (size_t)message->msg_iovlen, NULL};
     struct native_address native;
     __wasi_fdflags_t before = 0;
     uint32_t received = 0, out_flags = 0, family;
     bool restore = false;
-    int error;
+    int error = 0;
     if ((flags & ~(MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_TRUNC)) != 0) {
         errno = EOPNOTSUPP;
         return -1;
     }
     refrain_address_prepare(&native);
-    if ((flags & MSG_DONTWAIT) != 0)
+    if ((flags & MSG_TRUNC) != 0)
+        error = refrain_whole_datagram(fd, &vectors);
+    if (error == 0 && (flags & MSG_DONTWAIT) != 0)
         restore = refrain_set_nonblocking(fd, &before);
-    error = refrain_sock_recv_from(fd, message->msg_iov, (uint32_t)message->msg_iovlen, &view,
-                                   (uint32_t)flags & (MSG_PEEK | MSG_WAITALL), &native.port, &received, &out_flags);
+    if (error == 0)
+        error = refrain_sock_recv_from(fd, vectors.at, (uint32_t)vectors.count, &view,
+                                       (uint32_t)flags & (MSG_PEEK | MSG_WAITALL), &native.port, &received, &out_flags);
     if (restore)
         (void)__wasi_fd_fdstat_set_flags(fd, before);
+    free(vectors.block);
     if (error != 0) {
         errno = error;
         return -1;
@@ -49,7 +64,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
     else
         message->msg_namelen = 0;
     message->msg_controllen = 0;
-    message->msg_flags = (out_flags & 1) != 0 ? MSG_TRUNC : 0;
+    message->msg_flags = (out_flags & 1) != 0 || received > room(message) ? MSG_TRUNC : 0;
     return (ssize_t)received;
 }
 

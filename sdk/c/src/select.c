@@ -22,7 +22,7 @@ static int wait_for(int count, fd_set *reading, fd_set *writing, fd_set *excepti
             events |= POLLIN;
         if (writing != NULL && FD_ISSET(fd, writing))
             events |= POLLOUT;
-        if (events != 0)
+        if (events != 0 || (exceptional != NULL && FD_ISSET(fd, exceptional)))
             entries[used++] = (struct pollfd){.fd = fd, .events = events};
     }
     result = poll(entries, (nfds_t)used, timeout);

@@ -1,19 +1,27 @@
-/* setsockopt(2). Options that have no meaning under Refrain (TCP_NODELAY and its kin, SO_REUSEPORT, IPV6_V6ONLY) are
- * accepted without a call to the host: there is no Nagle delay to turn off and no second listener to share with. */
+/* setsockopt(2). Options that have no meaning under Refrain are taken for any socket: there is no Nagle delay to turn off
+ * and no second listener to share with. */
 #include <errno.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "abi.h"
+#include "descriptor.h"
 #include "options.h"
+
+static int set(int fd, int level, int name, const void *value, socklen_t len)
+{
+    int type, error = refrain_socket_type(fd, &type);
+    if (error != 0)
+        return error;
+    if (refrain_option_means_nothing(level, name))
+        return value == NULL || len < 1 ? EINVAL : 0;
+    if (level != SOL_SOCKET || refrain_option(name) < 0)
+        return ENOPROTOOPT;
+    return refrain_sock_setsockopt(fd, ABI_LEVEL_SOCKET, refrain_option(name), value, len);
+}
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
-    int option, error;
-    if (level == IPPROTO_TCP || level == IPPROTO_IPV6 || (level == SOL_SOCKET && name == SO_REUSEPORT))
-        return 0;
-    option = level == SOL_SOCKET ? refrain_option(name) : -1;
-    error = option < 0 ? ENOPROTOOPT : refrain_sock_setsockopt(fd, ABI_LEVEL_SOCKET, option, value, len);
+    int error = set(fd, level, name, value, len);
     if (error != 0) {
         errno = error;
         return -1;

@@ -86,11 +86,22 @@ int sigismember(const sigset_t *set, int number)
 int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict before)
 {
     static sigset_t blocked;
-    (void)how;
+    sigset_t old = blocked;
+    for (size_t i = 0; set != NULL && i < sizeof *set; i++) {
+        unsigned char *byte = (unsigned char *)&blocked + i, given = ((const unsigned char *)set)[i];
+        if (how == SIG_BLOCK) {
+            *byte |= given;
+        } else if (how == SIG_UNBLOCK) {
+            *byte &= (unsigned char)~given;
+        } else if (how == SIG_SETMASK) {
+            *byte = given;
+        } else {
+            errno = EINVAL;
+            return -1;
+        }
+    }
     if (before != NULL)
-        *before = blocked;
-    if (set != NULL)
-        blocked = *set;
+        *before = old;
     return 0;
 }
 
