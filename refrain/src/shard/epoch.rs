@@ -54,12 +54,24 @@ impl Inner {
             tracing::debug!(epoch = %opened.epoch, "epoch opened");
             self.epoch.set(opened.epoch);
             self.lease.begin();
+            self.renew_soon();
             self.front().begin_epoch(opened.epoch, applied.position);
             self.want_again();
             self.create_missing();
             self.tell_joined();
         }
         self.watch_proxies();
+    }
+
+    /// The lease counts from when the epoch was asked for, which may be seconds ago: a leader that is lost before the next
+    /// renewal would leave little of it.
+    fn renew_soon(&self) {
+        let me = self.me.clone();
+        tokio::task::spawn_local(async move {
+            if let Some(inner) = me.upgrade() {
+                inner.renew();
+            }
+        });
     }
 
     /// Gives the epoch up when nobody has answered for most of the lease: nothing may go out any more.
