@@ -296,7 +296,8 @@ pub(super) async fn run(inner: Rc<Inner>) {
                 (hint, wait) = (leader, RETRY);
             }
             Some(Err(error)) => {
-                if error.is_silence() {
+                // One that did not answer as fast as is asked of a quiet one is not quiet for longer: it has all its time then.
+                if error.is_silence() && !was_quiet {
                     let others_notice = Instant::now() + inner.config.election_timeout * 2;
                     silent = candidate.map(|node| (node, others_notice));
                 }
