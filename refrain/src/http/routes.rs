@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn the_places_of_a_component_are_those_of_all_nodes_that_take_new_requests() {
+    fn the_places_of_a_component_are_those_of_one_node_that_takes_new_requests() {
         let nodes: Nodes = [
             node(1, &[("1.0.0", 1, 100, Ready)]),
             node(2, &[("1.0.0", 1, 100, Ready)]),
@@ -399,7 +399,7 @@ mod tests {
         ]
         .into();
         let plan = planned(&nodes, &Deployments::new());
-        assert_eq!(plan.services[0].releases[0].limits.client_requests, Some(2 * REQUESTS - 2 * REQUESTS / 8));
+        assert_eq!(plan.services[0].releases[0].limits.client_requests, Some(REQUESTS - REQUESTS / 8));
     }
 
     /// The upstreams of each version that take new requests, and the shares of the first route.

@@ -73,11 +73,12 @@ impl<'a> Version<'a> {
         });
     }
 
-    /// Requests that its instances serve at once, on all nodes that take new ones.
+    /// Requests that its instances serve at once, on the node with the most of those that take new ones: each front end
+    /// counts a client's requests for itself, and prefers its own node.
     pub(super) fn places(&self) -> u32 {
         let taking = self.upstreams.iter().filter(|upstream| !upstream.is_draining);
         let places = taking.map(|upstream| upstream.requests.saturating_sub(self.manifest.http.queue));
-        places.fold(0, u32::saturating_add).min(MAX_REQUESTS)
+        places.max().unwrap_or(0).min(MAX_REQUESTS)
     }
 }
 
