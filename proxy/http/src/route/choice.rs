@@ -31,7 +31,8 @@ pub(crate) fn choose<C: Catalogue>(
             let is_well = |release: &C::Release| targets.len() == 1 || catalogue.is_well(release);
             let release = drawn.filter(|release| is_well(release)).or_else(|| {
                 let has_well = |target: &Target| meant(catalogue, target).is_some_and(is_well);
-                by_weight(targets, random, has_well).and_then(|target| meant(catalogue, target))
+                // Another point: the first one was among those of the one that is ill.
+                by_weight(targets, random.rotate_left(16), has_well).and_then(|target| meant(catalogue, target))
             });
             release.or(drawn).cloned().ok_or(Fault::NoUpstream { retry_after_s: 1 })
         }
