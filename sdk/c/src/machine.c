@@ -70,9 +70,12 @@ clock_t times(struct tms *used)
     long long a_second = sysconf(_SC_CLK_TCK);
     if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
         return (clock_t)-1;
-    memset(used, 0, sizeof *used);
-    used->tms_utime = (clock_t)(now.tv_sec * a_second + now.tv_nsec * a_second / 1000000000);
-    return used->tms_utime;
+    clock_t ticks = (clock_t)(now.tv_sec * a_second + now.tv_nsec * a_second / 1000000000);
+    if (used != NULL) {
+        memset(used, 0, sizeof *used);
+        used->tms_utime = ticks;
+    }
+    return ticks;
 }
 
 void tzset(void)
