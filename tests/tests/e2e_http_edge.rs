@@ -187,7 +187,7 @@ fn who_speaks_tls_or_http_at_the_wrong_port_is_told_so_and_counted() -> Result<(
 
 #[test]
 fn what_clients_may_do_is_said_in_the_configuration() -> Result<()> {
-    let headers = ["--http-headers", "5", "--http-idle-timeout", "200ms"];
+    let headers = ["--http-headers", "5", "--http-idle-timeout", "2s"];
     let rate = ["--http-client-rate", "1", "--http-client-burst", "2"];
     let server = site("http-limits", &[&BOTH[..], &headers, &rate].concat())?.start()?;
     let (clear, _) = addresses(&server)?;
