@@ -40,9 +40,8 @@ impl Component {
     /// Loads a bundle; why it cannot run, in words, if it cannot.
     pub(super) fn load(host: &Host, bundle: &Bundle) -> Result<Self, String> {
         let manifest = bundle.manifest.clone();
-        let faults = routes::faults(&manifest);
-        if !faults.is_empty() {
-            return Err(faults.join("; "));
+        if let Some(reason) = routes::faults(&manifest) {
+            return Err(reason);
         }
         let permissions = permissions(&manifest)?;
         let name = manifest.id.to_string();
@@ -51,7 +50,7 @@ impl Component {
         });
         let service = service.map_err(|error| in_words(&error))?;
         Ok(Self {
-            service: format!("{}/{}", manifest.id.namespace, manifest.id.name),
+            service: routes::service(&manifest),
             manifest: Arc::new(manifest),
             manifest_text: bundle.manifest_text.as_str().into(),
             digest: bundle.digest,

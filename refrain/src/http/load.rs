@@ -72,11 +72,10 @@ impl Http {
 impl State {
     /// Takes in the routes of a replicated service, if they can be followed; else its name and why not, in words.
     fn try_route(&mut self, manifest: Manifest) -> Result<(), (String, String)> {
-        let name = format!("{}/{}", manifest.id.namespace, manifest.id.name);
+        let name = routes::service(&manifest);
         let title = format!("{} over HTTP", manifest.id);
-        let faults = routes::faults(&manifest);
-        if !faults.is_empty() {
-            return Err((title, faults.join("; ")));
+        if let Some(reason) = routes::faults(&manifest) {
+            return Err((title, reason));
         }
         self.routed.push(Arc::new(manifest));
         match routes::plan(&self.known()).left_out.remove(&name) {

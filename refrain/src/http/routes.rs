@@ -311,9 +311,10 @@ fn route(written: &Written, mut targets: Vec<Target>) -> Result<Route, String> {
     })
 }
 
-/// What is wrong with the routes of a manifest, in words; nothing when they can be followed.
-pub(super) fn faults(manifest: &Manifest) -> Vec<String> {
-    manifest.routes.iter().filter_map(|written| route(written, Vec::new()).err()).collect()
+/// What is wrong with the routes of a manifest, in words; none when they can be followed.
+pub(super) fn faults(manifest: &Manifest) -> Option<String> {
+    let faults: Vec<String> = manifest.routes.iter().filter_map(|written| route(written, Vec::new()).err()).collect();
+    (!faults.is_empty()).then(|| faults.join("; "))
 }
 
 #[cfg(test)]

@@ -68,12 +68,12 @@ impl State {
         }
         routed.retain(|manifest| !manifest.routes.is_empty());
         let mut unroutable = Problems::new();
-        routed.retain(|manifest| {
-            let faults = routes::faults(manifest);
-            if !faults.is_empty() {
-                unroutable.insert(manifest.id.to_string(), faults.join("; "));
+        routed.retain(|manifest| match routes::faults(manifest) {
+            None => true,
+            Some(reason) => {
+                unroutable.insert(manifest.id.to_string(), reason);
+                false
             }
-            faults.is_empty()
         });
         for (service, reason) in unroutable.iter().filter(|(service, _)| !self.unroutable.contains_key(*service)) {
             tracing::error!(service, reason, "the routes of a service cannot be followed");
