@@ -6,6 +6,15 @@
 
 #include <refrain/symbol.h>
 
+/* Data out of turn, and in bands: they may be asked for, and never come. */
+#ifndef POLLPRI
+#define POLLPRI 0x10
+#endif
+#ifndef POLLRDBAND
+#define POLLRDBAND 0x20
+#define POLLWRBAND 0x40
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

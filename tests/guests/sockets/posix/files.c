@@ -28,6 +28,29 @@ static void descriptors(int fd)
     sync();
 }
 
+static void commands(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int flags = fcntl(fd, F_GETFL);
+    FAILS(fcntl(fd, F_DUPFD, 0), ENOSYS);
+    FAILS(fcntl(fd, F_DUPFD_CLOEXEC, 0), ENOSYS);
+    FAILS(fcntl(NO_FD, F_DUPFD, 0), EBADF);
+    IS(fcntl(fd, F_SETLK, &lock), 0);
+    IS(fcntl(fd, F_SETLKW, &lock), 0);
+    IS(fcntl(fd, F_GETLK, &lock), 0);
+    IS(lock.l_type, F_UNLCK);
+    FAILS(fcntl(NO_FD, F_SETLK, &lock), EBADF);
+    lock.l_type = 9;
+    FAILS(fcntl(fd, F_SETLK, &lock), EINVAL);
+    IS(fcntl(fd, F_SETFL, flags | O_APPEND), 0);
+    IS(fcntl(fd, F_GETFL) & O_APPEND, O_APPEND);
+    IS(fcntl(fd, F_SETFL, flags), 0);
+    IS(fcntl(fd, F_GETFL), flags);
+    IS(fcntl(fd, F_SETFD, FD_CLOEXEC), 0);
+    FAILS(fcntl(fd, 9999), EINVAL);
+    FAILS(fcntl(NO_FD, F_GETFL), EBADF);
+}
+
 static void modes(int fd)
 {
     IS(chmod("file", 0600), 0);
@@ -82,6 +105,7 @@ void files(void)
     IS(symlink("loop", "loop"), 0);
     IS(symlink("nowhere", "dangling"), 0);
     descriptors(fd);
+    commands(fd);
     modes(fd);
     real_paths();
     IS(close(inner), 0);

@@ -28,6 +28,8 @@ static void bad_descriptors(int good)
     IS(told(NO_FD, 0, -1), POLLNVAL);
     IS(told(NO_FD, 0, 0), POLLNVAL);
     IS(told(good, 0, 0), -1);
+    IS(told(good, POLLPRI | POLLRDBAND | POLLWRBAND, 0), -1);
+    IS(told(NO_FD, POLLPRI, -1), POLLNVAL);
     IS(poll(two, 2, -1), 2);
     IS(two[0].revents == POLLNVAL && two[1].revents == POLLNVAL, 1);
     IS(poll(mixed, 3, -1), 2);
