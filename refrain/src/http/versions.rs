@@ -54,9 +54,10 @@ impl<'a> Version<'a> {
     }
 
     fn runs_here(&mut self, component: &Component) {
-        let requests = component.requests_at_once();
+        let (requests, queue) = (component.requests_at_once(), component.manifest().http.queue);
         self.is_here = true;
-        self.upstreams.push(Upstream { requests, ..Upstream::new(HERE, Endpoint::Handler(component.handler())) });
+        let endpoint = Endpoint::Handler(component.handler());
+        self.upstreams.push(Upstream { requests, queue, ..Upstream::new(HERE, endpoint) });
         if self.is_in_log.is_none() {
             self.weight = component.weight();
         }
@@ -66,8 +67,10 @@ impl<'a> Version<'a> {
         if self.is_in_log.is_none() && !self.is_here {
             self.weight = self.weight.max(there.hosted.weight);
         }
+        let requests = there.hosted.requests.clamp(1, MAX_REQUESTS);
         self.upstreams.push(Upstream {
-            requests: there.hosted.requests.clamp(1, MAX_REQUESTS),
+            requests,
+            queue: there.manifest.http.queue.min(requests - 1),
             is_draining: !there.is_ready(),
             ..Upstream::new(node_name(node.dial.node()), Endpoint::Inner(node.dial.clone()))
         });
@@ -77,7 +80,7 @@ impl<'a> Version<'a> {
     /// counts a client's requests for itself, and prefers its own node.
     pub(super) fn places(&self) -> u32 {
         let taking = self.upstreams.iter().filter(|upstream| !upstream.is_draining);
-        let places = taking.map(|upstream| upstream.requests.saturating_sub(self.manifest.http.queue));
+        let places = taking.map(|upstream| upstream.requests - upstream.queue);
         places.max().unwrap_or(0).min(MAX_REQUESTS)
     }
 }

@@ -1,6 +1,6 @@
 //! The choice between upstreams: the less busy of two taken at random. Pure.
 //!
-//! Upstreams in this process come first, as long as one has room. Ejected ones are taken only when there is no other:
+//! Upstreams in this process come first, as long as one serves at once. Ejected ones are taken only when there is no other:
 //! then a try is better than a refusal, and the answer is true either way.
 
 /// What is known of an upstream at the moment of choice.
@@ -8,7 +8,8 @@
 pub(crate) struct Candidate {
     pub(crate) outstanding: u32,
     pub(crate) limit: u32,
-    pub(crate) is_local: bool,
+    /// It is in this process, and a request would not wait there.
+    pub(crate) is_first: bool,
     pub(crate) standing: Standing,
 }
 
@@ -39,8 +40,8 @@ pub(crate) fn pick(candidates: &[Candidate], random: [u32; 2]) -> Pick {
         (false, false) => return Pick::Nobody,
     };
     let has_room = |candidate: &Candidate| candidate.standing == standing && candidate.outstanding < candidate.limit;
-    let local = candidates.iter().any(|candidate| candidate.is_local && has_room(candidate));
-    let is_open = |candidate: &Candidate| has_room(candidate) && candidate.is_local == local;
+    let is_first = candidates.iter().any(|candidate| candidate.is_first && has_room(candidate));
+    let is_open = |candidate: &Candidate| has_room(candidate) && (candidate.is_first || !is_first);
     let open = candidates.iter().filter(|candidate| is_open(candidate)).count();
     if open == 0 {
         return Pick::Full;
@@ -67,8 +68,8 @@ fn two_of(count: usize, random: [u32; 2]) -> [usize; 2] {
 mod tests {
     use super::*;
 
-    const fn candidate(outstanding: u32, limit: u32, is_local: bool, standing: Standing) -> Candidate {
-        Candidate { outstanding, limit, is_local, standing }
+    const fn candidate(outstanding: u32, limit: u32, is_first: bool, standing: Standing) -> Candidate {
+        Candidate { outstanding, limit, is_first, standing }
     }
 
     /// All choices over all random numbers.
@@ -104,6 +105,14 @@ mod tests {
         assert_eq!(picks(&candidates), [Pick::Take(1)]);
         candidates[1].outstanding = 9;
         assert_eq!(picks(&candidates), [Pick::Take(0)]);
+    }
+
+    #[test]
+    fn where_requests_would_wait_is_one_of_two() {
+        let mut candidates = [candidate(0, 99, false, Good), candidate(8, 99, false, Good)];
+        assert_eq!(picks(&candidates), [Pick::Take(0)]);
+        candidates[0].outstanding = 9;
+        assert_eq!(picks(&candidates), [Pick::Take(1)]);
     }
 
     #[test]

@@ -53,9 +53,14 @@ impl UpstreamState {
         Candidate {
             outstanding: self.load.outstanding.load(Relaxed),
             limit: self.plan.requests,
-            is_local: self.plan.endpoint.is_local(),
+            is_first: self.plan.endpoint.is_local() && !self.is_busy(),
             standing,
         }
+    }
+
+    /// Whether a request would have to wait there.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.load.outstanding.load(Relaxed) >= self.plan.requests.saturating_sub(self.plan.queue)
     }
 }
 

@@ -44,6 +44,11 @@ pub struct Upstream {
     pub endpoint: Endpoint,
     /// Requests that it takes at once. Default 1,024.
     pub requests: u32,
+    /// How many of them wait in its own queue while it serves the others; fewer than `requests`. Default 0.
+    ///
+    /// One that is in this process comes first only as long as a request need not wait there. One whose requests wait is
+    /// busy, not ill, when it does not answer in time whether it is well.
+    pub queue: u32,
     /// It gets no new requests; those under way go on.
     pub is_draining: bool,
     /// Its address speaks HTTP/2 with prior knowledge, and not HTTP/1.1. It takes no upgrades then.
@@ -53,14 +58,14 @@ pub struct Upstream {
 impl Upstream {
     /// An upstream with the defaults.
     pub fn new(name: impl Into<String>, endpoint: Endpoint) -> Self {
-        Self { name: name.into(), endpoint, requests: 1024, is_draining: false, is_http2: false }
+        Self { name: name.into(), endpoint, requests: 1024, queue: 0, is_draining: false, is_http2: false }
     }
 }
 
 /// Where an upstream is.
 #[derive(Clone)]
 pub enum Endpoint {
-    /// In this process: preferred to the others as long as it has room.
+    /// In this process: preferred to the others as long as it serves at once.
     Handler(Arc<dyn Handler>),
     /// An address that speaks HTTP.
     Tcp(SocketAddr),

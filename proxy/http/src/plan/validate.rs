@@ -163,6 +163,8 @@ impl Faults {
                 1,
                 1 << 24,
             );
+            let most = u64::from(upstream.requests.saturating_sub(1));
+            self.bound(&format!("queue of upstream {} of {what}", upstream.name), upstream.queue.into(), 0, most);
         }
         if let Some(health) = &release.health {
             self.path(format!("health of {what}"), &health.path);

@@ -153,6 +153,8 @@ impl<S> Drains for http1::UpgradeableConnection<TokioIo<Guard>, S>
 where
     S: HttpService<Incoming, ResBody = Outgoing, Error = Infallible>,
 {
+    const TELLS: bool = false;
+
     fn begin_drain(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
@@ -163,6 +165,8 @@ where
     S: HttpService<Incoming, ResBody = Outgoing, Error = Infallible>,
     S::Future: 'static,
 {
+    const TELLS: bool = true;
+
     fn begin_drain(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }

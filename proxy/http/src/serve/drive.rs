@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::linger::LINGER;
 use super::pulse::{Late, Pulse};
 use super::shared::Shared;
 use super::stall::poll_due;
@@ -17,6 +18,10 @@ const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection of hyper, of either protocol.
 pub(crate) trait Drains: Future<Output = Result<(), hyper::Error>> {
+    /// Whether the client is told that no more is taken, and what was (RFC 9113, section 6.8). A request may be on its way
+    /// when an idle connection is to end: only one that is told so knows that it was not begun.
+    const TELLS: bool;
+
     /// Lets requests under way end and takes no more.
     fn begin_drain(self: Pin<&mut Self>);
 }
@@ -43,6 +48,8 @@ pub(crate) async fn drive<C: Drains>(mut connection: Pin<&mut C>, pulse: &Pulse,
     let mut is_enlisted = false;
     let mut is_draining = false;
     let mut timer = pin!(sleep_until(Instant::now() + FAR));
+    // By when an idle connection that is told so has to end.
+    let mut told_until = None;
     poll_fn(|cx| {
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             return Poll::Ready(result.into());
@@ -61,8 +68,22 @@ pub(crate) async fn drive<C: Drains>(mut connection: Pin<&mut C>, pulse: &Pulse,
                 return Poll::Ready(result.into());
             }
         }
-        let Some((deadline, late)) = pulse.due() else { return Poll::Pending };
-        ready!(poll_due(timer.as_mut(), deadline.into(), cx));
+        let late = loop {
+            let Some((deadline, late)) = pulse.due() else { return Poll::Pending };
+            let told = told_until.filter(|_| late == Late::Request);
+            ready!(poll_due(timer.as_mut(), told.unwrap_or(deadline.into()), cx));
+            if !C::TELLS || late != Late::Request || told.is_some() {
+                break late;
+            }
+            told_until = Some(Instant::now() + LINGER);
+            if !is_draining {
+                is_draining = true;
+                connection.as_mut().begin_drain();
+            }
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(result.into());
+            }
+        };
         pulse.give_up(late);
         if late == Late::Head {
             // The guard tells the client so when it is asked for more.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::shared::Shared;
 use crate::balance::{ReleaseState, UpstreamState};
 use crate::body::Body;
+use crate::handler::Cause;
 use crate::plan::{Endpoint, Health};
 use crate::upstream::{Pool, send};
 
@@ -86,7 +87,13 @@ fn key_of(release: &ReleaseState) -> String {
 async fn ask(shared: Arc<Shared>, pool: Arc<Pool>, release: Arc<ReleaseState>, health: Health, index: usize) {
     let upstream = &release.upstreams[index];
     let sent = send(&pool, &release, upstream, question(&release, &health), shared.patience);
-    let is_well = matches!(timeout(health.timeout, sent).await, Ok(Ok(response)) if response.status().is_success());
+    let is_well = match timeout(health.timeout, sent).await {
+        Ok(Ok(response)) => response.status().is_success(),
+        // The question waits with the requests: that there was no place for it tells nothing.
+        Ok(Err(failure)) if matches!(failure.refusal.cause, Cause::Busy { .. }) => return,
+        Err(_) if upstream.plan.queue > 0 && upstream.is_busy() => return,
+        Ok(Err(_)) | Err(_) => false,
+    };
     if note(&shared, upstream, is_well) {
         let (service, version) = (&*release.service, &release.plan.version);
         tracing::info!(service, %version, upstream = upstream.plan.name, is_well, "an upstream changed its health");

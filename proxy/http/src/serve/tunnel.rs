@@ -82,6 +82,8 @@ async fn copy(
             return to.shutdown().await;
         }
         to.write_all(&space[..read]).await?;
+        // TLS takes bytes that the socket does not take, and keeps them until it is asked again.
+        to.flush().await?;
         passed.set(passed.get() + read);
         moved.notify_one();
     }

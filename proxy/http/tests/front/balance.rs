@@ -175,6 +175,47 @@ fn an_upstream_that_is_not_well_gets_no_requests_until_it_is() {
 }
 
 #[test]
+fn an_upstream_whose_requests_wait_is_busy_and_not_ill() {
+    // It serves two requests at once, as long as nobody lets it go on, and the others wait.
+    let (asked, goes_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Semaphore::new(0)));
+    let places = Arc::new(tokio::sync::Semaphore::new(2));
+    let (count, go) = (Arc::clone(&asked), Arc::clone(&goes_on));
+    let busy = handler(move |request: Request<Body>| {
+        let (places, go, count) = (Arc::clone(&places), Arc::clone(&go), Arc::clone(&count));
+        async move {
+            let _place = places.acquire_owned().await.unwrap();
+            if request.uri().path() == "/__health" {
+                count.fetch_add(1, Relaxed);
+            } else {
+                go.acquire().await.unwrap().forget();
+            }
+            Ok(Response::new(Body::from("served")))
+        }
+    });
+    let mut release = release("1.0.0", vec![busy]);
+    (release.upstreams[0].requests, release.upstreams[0].queue) = (10, 8);
+    let times = (Duration::from_millis(100), Duration::from_millis(50));
+    release.health = Some(Health { interval: times.0, timeout: times.1, ..Health::default() });
+    let front = start(plan_of(release));
+    wait_until(|| asked.load(Relaxed) > 0);
+    let mut clients: Vec<Raw> = (0..5).map(|_| Raw::to(&front)).collect();
+    let in_flight = |number| wait_until(|| front.metrics().releases[0].in_flight == number);
+    for (number, client) in clients.iter_mut().enumerate().take(4) {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        in_flight(u32::try_from(number + 1).unwrap());
+    }
+    // Questions that began before the places were taken are over, and so are some that waited in vain.
+    std::thread::park_timeout(Duration::from_millis(600));
+    assert!(front.metrics().releases[0].upstreams[0].is_ready);
+    clients[4].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    in_flight(5);
+    goes_on.add_permits(5);
+    for client in &mut clients {
+        assert_eq!(client.answer().text(), "served");
+    }
+}
+
+#[test]
 fn connections_to_an_upstream_are_used_again() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&connections);

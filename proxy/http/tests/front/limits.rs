@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use refrain_front::{Body, Cause, Endpoint, Front, Plan, Rate, Refusal, Release, Settings};
 use tokio::sync::Semaphore;
 
+use crate::frames::*;
 use crate::support::*;
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -226,6 +227,21 @@ fn a_connection_that_is_idle_is_closed() {
     let mut client = Raw::to(&front);
     assert_eq!(client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").answer().status(), 200);
     assert!(client.rest().is_empty());
+}
+
+#[test]
+fn an_idle_connection_of_http_2_is_told_that_it_ends_and_serves_what_comes_meanwhile() {
+    let front = with_times(|settings| settings.connection.idle = Duration::from_secs(1));
+    let mut client = connect(&front);
+    assert_eq!(next_of(&mut client, GOAWAY).error(), 0);
+    client.send(asks(1));
+    assert_eq!(next_of(&mut client, HEADERS).stream, 1);
+    // Whoever does not answer is not waited for.
+    let quiet = connect(&front);
+    wait_until(|| front.metrics().accepted == 2 && front.metrics().connections == 1);
+    drop(client);
+    wait_until(|| front.metrics().connections == 0);
+    assert_eq!(goaway(&mut { quiet }), Some(0));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! TLS: certificates by name, new files, bad files, and HTTP/2 by ALPN.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use refrain_front::{
-    CertificateFiles, ClientHeader, Front, Plan, Proxies, ReloadError, StartError, write_development_certificate,
+    CertificateFiles, ClientHeader, Endpoint, Front, Plan, Proxies, ReloadError, StartError,
+    write_development_certificate,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -15,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::support::*;
+use crate::upgrade::ASK;
 
 fn certificate(folder: &Path, name: &str) -> CertificateFiles {
     let folder = folder.join(name);
@@ -71,6 +74,36 @@ fn a_request_over_tls_is_told_to_be_one() {
         text
     });
     assert!(text.contains("x-forwarded-proto: https") && text.contains("proto=https"), "{text}");
+}
+
+#[test]
+fn what_is_sent_through_a_tunnel_arrives_whole_though_nothing_follows_and_the_client_is_late() {
+    const BYTES: usize = 16 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path(), "a.test");
+    // It sends more than sockets hold, and then waits for the client.
+    let upstream = raw_upstream(|_, mut stream| {
+        read_head(&mut stream);
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        stream.write_all(head).unwrap();
+        stream.write_all(&vec![b'x'; BYTES]).unwrap();
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 3);
+    });
+    let plan = Plan { certificates: vec![files.clone()], ..plan(Endpoint::Tcp(upstream)) };
+    let front = Front::start(&settings(true), plan).unwrap();
+    block_on(async {
+        let mut stream = connect(address(&front), "a.test", &connector(&[&files], &["http/1.1"])).await.unwrap();
+        stream.write_all(ASK.as_bytes()).await.unwrap();
+        // Until the upstream cannot send on.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.read_exact(&mut vec![0; BYTES]).await.unwrap();
+        stream.write_all(b"had").await.unwrap();
+        assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+    });
 }
 
 #[test]
