@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::host;
 use crate::run::Run;
 use crate::service::Inner;
+use crate::turns::{Taker, Turns};
 
 /// The niceness of the threads: a thread beside four that spin is woken within 0.1 ms.
 const NICE: i32 = 19;
@@ -21,6 +22,7 @@ const NICE: i32 = 19;
 pub(crate) struct Background {
     /// None only while it is dropped.
     runtime: Option<Runtime>,
+    threads: usize,
 }
 
 impl Background {
@@ -31,7 +33,12 @@ impl Background {
             .on_thread_start(be_nice)
             .enable_all()
             .build()?;
-        Ok(Self { runtime: Some(runtime) })
+        Ok(Self { runtime: Some(runtime), threads })
+    }
+
+    /// The turns of one service.
+    pub(crate) fn turns(&self) -> Turns {
+        Turns::new(self.threads)
     }
 
     /// Takes a call over. Its caller finds it, or its end, in the home.
@@ -39,7 +46,8 @@ impl Background {
         count(&service.counters.to_background);
         let home = Arc::new(Home::default());
         let host = Arc::clone(&service.host);
-        self.spawn(Away { run: Some(run), home: Arc::clone(&home), host, service });
+        let taker = service.turns.taker();
+        self.spawn(Away { run: Some(run), home: Arc::clone(&home), host, service, taker });
         home
     }
 
@@ -144,6 +152,7 @@ struct Away {
     home: Arc<Home>,
     host: Arc<host::Inner>,
     service: Arc<Inner>,
+    taker: Taker,
 }
 
 impl Future for Away {
@@ -156,6 +165,8 @@ impl Future for Away {
             this.run = None;
             return Poll::Ready(());
         };
+        // Given back when this poll ends.
+        let Poll::Ready(_turn) = this.taker.poll(context) else { return Poll::Pending };
         match run.poll(&this.host, true, context) {
             Poll::Ready(end) => {
                 this.home.put(State::Over(end.result().clone()));

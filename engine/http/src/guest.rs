@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{
     WasiHttpHooks, WasiHttpView,
 };
 
+use crate::memory::Taken;
 use crate::outgoing::{self, Calls};
 use crate::service::Inner;
 use crate::stdio::{Log, Output};
@@ -47,13 +48,24 @@ impl Guest {
         http.set_field_size_limit(limits.header_bytes);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
-        let sizes = Sizes { memory: 0, memory_limit: limits.memory_bytes, table_limit: limits.table_elements };
+        let sizes = Sizes {
+            memory: 0,
+            memory_limit: limits.memory_bytes,
+            table_limit: limits.table_elements,
+            is_made: false,
+            grown: Taken::new(Arc::clone(service)),
+        };
         let hooks = Hooks { service: Arc::clone(service), calls: OnceLock::new() };
         let guest = Self { wasi: wasi(service, &log), http, table, hooks, sizes, log };
         let mut store = Store::new(service.engine(), guest);
         store.limiter(|guest| &mut guest.sizes);
         store.set_hostcall_fuel(HOST_CALL_BYTES);
         store
+    }
+
+    /// Its instance is there: what its memories take from now on they take from others.
+    pub(crate) fn is_made(&mut self) {
+        self.sizes.is_made = true;
     }
 
     /// Breaks off what the guest has begun to write and will not finish, since its call is over: `wasi:http` 0.2 says
@@ -99,12 +111,15 @@ struct Sizes {
     memory: usize,
     memory_limit: usize,
     table_limit: usize,
+    is_made: bool,
+    grown: Taken,
 }
 
 impl ResourceLimiter for Sizes {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let all = self.memory.saturating_add(desired.saturating_sub(current));
-        let allowed = all <= self.memory_limit;
+        let more = desired.saturating_sub(current);
+        let all = self.memory.saturating_add(more);
+        let allowed = all <= self.memory_limit && (!self.is_made || self.grown.take(more as u64));
         if allowed {
             self.memory = all;
         }

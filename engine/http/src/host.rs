@@ -13,6 +13,7 @@ use crate::background::Background;
 use crate::cache::Cache;
 use crate::component::{self, LoadError};
 use crate::limits::Limits;
+use crate::memory::{Budget, half_of_the_machine};
 use crate::outgoing::{Outgoing, Resolver};
 use crate::permissions::Permissions;
 use crate::platform::Platforms;
@@ -35,6 +36,10 @@ pub struct Settings {
     /// every 4 tables of its component, so that usual ones take one. Each reserves 4 GiB of addresses, twice; default
     /// 2048, between 1 and 8192.
     pub slots: u32,
+    /// Bytes that the memories of all instances together may grow by, beyond what they begin with; one service may have
+    /// seven eighths of it. What does not fit is refused as `memory.grow` refuses. Default: half of the memory of the
+    /// machine, or of what the process's control group may have.
+    pub memory_bytes: u64,
     /// Threads for guests that run long without a pause. Default: one per core.
     pub background_threads: usize,
     /// Takes the lines that guests log. None drops them.
@@ -53,6 +58,7 @@ impl Default for Settings {
         Self {
             cache: None,
             slots: 2048,
+            memory_bytes: half_of_the_machine(),
             background_threads: cores,
             log: None,
             resolver: None,
@@ -91,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) ticker: Ticker,
     pub(crate) background: Background,
     pub(crate) outgoing: Outgoing,
+    pub(crate) memory: Budget,
     pub(crate) log: Option<LogSink>,
     slots: Admission,
     /// Services that may have idle instances.
@@ -119,6 +126,7 @@ impl Host {
             ticker: ticker.map_err(HostError::Thread)?,
             background: Background::start(settings.background_threads.max(1)).map_err(HostError::Thread)?,
             outgoing: Outgoing::start(settings.resolver, settings.authorities).map_err(HostError::Thread)?,
+            memory: Budget::new(settings.memory_bytes),
             log: settings.log,
             slots: Admission::new(slots as usize, SLOT_QUEUE, SLOT_WAIT),
             services: Mutex::default(),

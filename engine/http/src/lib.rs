@@ -23,6 +23,7 @@ mod head;
 mod host;
 mod intake;
 mod limits;
+mod memory;
 mod moved;
 mod needs;
 mod outgoing;
@@ -34,6 +35,7 @@ mod run;
 mod service;
 mod stdio;
 mod ticker;
+mod turns;
 mod waiting;
 
 pub use body::{BodyError, HostBody};

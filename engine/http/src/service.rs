@@ -21,12 +21,14 @@ use crate::head::HeadSender;
 use crate::host;
 use crate::intake;
 use crate::limits::Limits;
+use crate::memory::Budget;
 use crate::outgoing::{KEEP, Kept, LOOKUPS};
 use crate::permissions::Permissions;
 use crate::pulse::Pulse;
 use crate::refusal::{Refusal, Refused};
 use crate::run::{End, Run, Work};
 use crate::stdio::{Line, Output};
+use crate::turns::Turns;
 use crate::waiting::Waiting;
 
 /// The shortest time between two looks at what is idle.
@@ -53,6 +55,10 @@ pub(crate) struct Inner {
     pub(crate) calls: Arc<Semaphore>,
     /// Permits to look a name up.
     pub(crate) lookups: Arc<Semaphore>,
+    /// What its instances may grow by together.
+    pub(crate) memory: Budget,
+    /// What its guests in the background share.
+    pub(crate) turns: Turns,
     slots: u32,
     places: usize,
     seats: Admission,
@@ -83,6 +89,8 @@ impl Service {
         let per_instance = if matches!(loaded.pre, Pre::P3(_)) { limits.beside() } else { 1 };
         let places = limits.instances.saturating_mul(per_instance);
         let inner = Inner {
+            memory: host.memory.share(),
+            turns: host.background.turns(),
             host,
             name: name.to_owned(),
             crowd: Crowd::new(limits.instances),

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use crate::support::{P2, P3, Pieces, count, get, host, logging, read, service, text, until};
+use crate::support::{
+    P2, P3, Pieces, count, dropped, get, host, host_with, logging, read, service, settings, text, until,
+};
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use refrain_http_host::{BodyError, Limits, Permissions, Refusal, Reuse, Service};
+use refrain_http_host::{BodyError, Limits, Permissions, Refusal, Reuse, Service, Settings};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 async fn refused(service: &Service, target: &str) -> Refusal {
     service.handle(get(target)).await.map(drop).expect_err("a refusal")
@@ -215,6 +219,22 @@ async fn memory_stops_at_the_limit() {
     let service = service(P2, limits);
     assert_eq!(text(&service, "/grow?8000000").await.expect("a response"), "8000000");
     assert_eq!(text(&service, "/grow?17000000").await.expect("a response"), "refused");
+}
+
+#[tokio::test]
+async fn instances_of_all_services_together_grow_as_far_as_their_host_lets_them() {
+    let host = host_with(Settings { memory_bytes: 64 << 20, ..settings() });
+    let load = |name, limits| host.load(P2, name, limits, Permissions::default()).expect("the guest loads");
+    // Its instance keeps what it took until its second request is over.
+    let keeps = load("keeps", Limits { reuse: Reuse::between(2, 2), idle: HOUR, ..Limits::default() });
+    let other = load("other", Limits::default());
+    assert_eq!(text(&other, "/grow?60000000").await.expect("a response"), "refused", "an eighth is for others");
+    assert_eq!(text(&keeps, "/grow?40000000").await.expect("a response"), "40000000");
+    assert_eq!(text(&other, "/grow?30000000").await.expect("a response"), "refused");
+    assert_eq!(text(&other, "/grow?4000000").await.expect("a response"), "4000000");
+    text(&keeps, "/").await.expect("a response");
+    dropped(&keeps, 1).await;
+    assert_eq!(text(&other, "/grow?30000000").await.expect("a response"), "30000000");
 }
 
 #[tokio::test]

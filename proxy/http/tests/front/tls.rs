@@ -78,32 +78,41 @@ fn a_request_over_tls_is_told_to_be_one() {
 
 #[test]
 fn what_is_sent_through_a_tunnel_arrives_whole_though_nothing_follows_and_the_client_is_late() {
-    const BYTES: usize = 16 << 20;
+    // Of some of them the last bytes are those that the socket did not take any more.
+    const STEP: usize = 40 * 1024;
     let folder = tempfile::tempdir().unwrap();
     let files = certificate(folder.path(), "a.test");
-    // It sends more than sockets hold, and then waits for the client.
+    // It sends as much as it is asked for, and then waits for the client.
     let upstream = raw_upstream(|_, mut stream| {
-        read_head(&mut stream);
-        let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
-        stream.write_all(head).unwrap();
-        stream.write_all(&vec![b'x'; BYTES]).unwrap();
+        let head = read_head(&mut stream);
+        let steps: usize = head.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
+        let switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        stream.write_all(switched).unwrap();
+        stream.write_all(&vec![b'x'; steps * STEP]).unwrap();
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 3);
     });
     let plan = Plan { certificates: vec![files.clone()], ..plan(Endpoint::Tcp(upstream)) };
     let front = Front::start(&settings(true), plan).unwrap();
-    block_on(async {
-        let mut stream = connect(address(&front), "a.test", &connector(&[&files], &["http/1.1"])).await.unwrap();
-        stream.write_all(ASK.as_bytes()).await.unwrap();
-        // Until the upstream cannot send on.
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
+    let (to, connector) = (address(&front), connector(&[&files], &["http/1.1"]));
+    let taken = |steps: usize| {
+        let connector = connector.clone();
+        async move {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            let name = ServerName::try_from("a.test").unwrap();
+            let mut stream = connector.connect(name, socket.connect(to).await.unwrap()).await.unwrap();
+            stream.write_all(ASK.replace("/chat", &format!("/{steps}")).as_bytes()).await.unwrap();
+            // Until no more is on its way.
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.read_exact(&mut vec![0; steps * STEP]).await.unwrap();
+            stream.write_all(b"had").await.unwrap();
         }
-        stream.read_exact(&mut vec![0; BYTES]).await.unwrap();
-        stream.write_all(b"had").await.unwrap();
-        assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
-    });
+    };
+    block_on(async { futures_util::future::join_all((1..=96).map(taken)).await });
 }
 
 #[test]

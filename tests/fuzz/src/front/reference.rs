@@ -1,5 +1,8 @@
 //! HTTP/1.1 read as plainly as can be, all bytes at hand: what the front end passes on has to be among it.
 
+/// Bytes that a line with a length may have.
+const LENGTH_LINE_BYTES: usize = 64;
+
 /// A request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Message {
@@ -83,13 +86,15 @@ fn message(rest: &mut Rest<'_>) -> Option<Message> {
 fn length(rest: &mut Rest<'_>, is_old: bool) -> Option<Length> {
     let mut length = None;
     loop {
-        let (line, _) = rest.line()?;
+        let (line, is_strict) = rest.line()?;
         if line.is_empty() {
             return Some(length.unwrap_or(Length::Bytes(0)));
         }
         let colon = line.iter().position(|byte| *byte == b':')?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         let found = if name.eq_ignore_ascii_case(b"content-length") {
+            // The front end takes no longer line for it, its CR included.
+            (line.len() + usize::from(is_strict) <= LENGTH_LINE_BYTES).then_some(())?;
             Length::Bytes(number(value, 10)?)
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             (!is_old && value.eq_ignore_ascii_case(b"chunked")).then_some(Length::Chunks)?

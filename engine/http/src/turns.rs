@@ -1,0 +1,108 @@
+//! Turns in the background: services share its threads, however many guests each has there.
+//!
+//! tokio's queue is one for all tasks. A service with a thousand guests that spin would have a thousand parts of it beside
+//! the one of a neighbour. So a guest is in that queue only with one of its service's few turns, which it gives back after
+//! each slice, to the guest of its service that has waited longest.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+/// A service's turns: as many of its guests may run, or wait for a thread, at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns(Arc<Semaphore>);
+
+impl Turns {
+    pub(crate) fn new(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count)))
+    }
+
+    /// What a guest waits for its turns with.
+    pub(crate) fn taker(&self) -> Taker {
+        Taker { turns: self.clone(), awaited: None }
+    }
+}
+
+/// One guest's.
+pub(crate) struct Taker {
+    turns: Turns,
+    awaited: Option<BoxFuture<'static, Result<OwnedSemaphorePermit, AcquireError>>>,
+}
+
+impl Taker {
+    /// Ready with a turn, which lasts until it is dropped.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<OwnedSemaphorePermit> {
+        let turns = &self.turns.0;
+        let awaited = self.awaited.get_or_insert_with(|| Arc::clone(turns).acquire_owned().boxed());
+        let Poll::Ready(turn) = awaited.as_mut().poll(context) else { return Poll::Pending };
+        self.awaited = None;
+        Poll::Ready(turn.expect("nobody closes it"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use super::*;
+
+    /// So many slices of a guest that never waits.
+    async fn spin(turns: &Turns, slices: u32, done: &AtomicU32) {
+        let mut taker = turns.taker();
+        for _ in 0..slices {
+            poll_fn(|context| taker.poll(context).map(drop)).await;
+            done.fetch_add(1, Relaxed);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_with_many_guests_that_spin_leaves_others_their_share() {
+        const SLICES: u32 = 100;
+        let (many, one) = (Turns::new(2), Turns::new(2));
+        let done = Arc::new(AtomicU32::new(0));
+        for _ in 0..1000 {
+            let (many, done) = (many.clone(), Arc::clone(&done));
+            tokio::spawn(async move { spin(&many, SLICES, &done).await });
+        }
+        tokio::task::yield_now().await;
+        spin(&one, SLICES, &AtomicU32::new(0)).await;
+        let done = done.load(Relaxed);
+        assert!((SLICES / 2..SLICES * 10).contains(&done), "{done} slices beside {SLICES}");
+    }
+
+    #[tokio::test]
+    async fn guests_of_a_service_take_turns_in_order() {
+        let turns = Turns::new(1);
+        let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let guests = (0..3).map(|guest| {
+            let (turns, order) = (turns.clone(), Arc::clone(&order));
+            tokio::spawn(async move {
+                let mut taker = turns.taker();
+                for _ in 0..2 {
+                    poll_fn(|context| taker.poll(context).map(drop)).await;
+                    order.lock().push(guest);
+                    tokio::task::yield_now().await;
+                }
+            })
+        });
+        futures_util::future::join_all(guests.collect::<Vec<_>>()).await;
+        assert_eq!(order.lock()[..3], [0, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_goes_away_leaves_its_turn() {
+        let turns = Turns::new(1);
+        let (mut first, mut second) = (turns.taker(), turns.taker());
+        let turn = poll_fn(|context| first.poll(context)).await;
+        poll_fn(|context| Poll::Ready(assert!(second.poll(context).is_pending()))).await;
+        drop(turn);
+        // It has the turn, and never looks.
+        drop(second);
+        poll_fn(|context| first.poll(context)).await;
+    }
+}
