@@ -1,5 +1,6 @@
 //! `rctl service dev`: builds a stateless service and runs it, again and again as its files change. Requests that are
-//! under way end with the version that they began with; one that does not build or run changes nothing.
+//! under way end with the version that they began with; one that does not build or run changes nothing. Other versions of the
+//! service get no more requests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ fn once(client: &Client, dir: &Path, wasm_opt: Option<PathBuf>) -> Result<String
     if built.has_failed() {
         return Ok(built.shown(false));
     }
-    Ok(deploy::run(client, dir, None)?.shown(false))
+    Ok(deploy::instead(client, dir)?.shown(false))
 }
 
 /// All files but those that are made and hidden ones.
