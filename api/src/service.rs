@@ -36,7 +36,8 @@ pub struct LimitStatus {
     pub unit: String,
     /// The limit; absent when it is off.
     pub limit: Option<u64>,
-    /// What is used of it, by the replica of this node that is farthest, or its instances; absent where nobody counts it.
+    /// What is used of it, by the replica of this node that is farthest, by its proxy's clients, or its instances; absent
+    /// where nobody counts it.
     pub used: Option<u64>,
 }
 

@@ -18,6 +18,7 @@ use crate::checkpoint::image::{Image, bits};
 use crate::meter::{self, Meter};
 use crate::preview2::Resources;
 use crate::preview3::{Endings, Waits};
+use crate::replica::Grown;
 use crate::stack::{self, Mode, StackStore};
 use crate::trace::{self, CallSink, Called};
 
@@ -42,7 +43,8 @@ pub(crate) struct Shared {
     pub(crate) blocked: bool,
     pub(crate) memory_digest: Option<[u8; 32]>,
     pub(crate) flip: Option<Flip>,
-    pub(crate) memory_bytes: u64,
+    /// What the guest's instance has.
+    pub(crate) grown: Grown,
     pub(crate) fuel_left: u64,
     /// A turn begins with the fuel that the last one left.
     pub(crate) keeps_fuel: bool,
@@ -71,7 +73,7 @@ impl Shared {
             blocked: false,
             memory_digest: None,
             flip: None,
-            memory_bytes: 0,
+            grown: Grown::default(),
             fuel_left: 0,
             keeps_fuel: false,
             mode: Mode::Running,
@@ -184,6 +186,11 @@ impl Limits {
     /// What counts against the limit of memory, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes as u64
+    }
+
+    /// What counts against the limit of tables, in elements.
+    pub(crate) fn table_elements(&self) -> u64 {
+        self.table_elements as u64
     }
 
     fn is_stack_made(&mut self) -> bool {
@@ -444,7 +451,7 @@ pub(crate) fn begin_turn(store: &mut StoreContextMut<'_, Host>, shared: &mut Sha
 pub(crate) fn suspend(store: &mut StoreContextMut<'_, Host>, shared: &mut Shared) -> wasmtime::Result<()> {
     shared.fuel_left = meter::yielded(&mut *store, shared.polls)?;
     shared.blocked = true;
-    shared.memory_bytes = store.data().limits.memory_bytes();
+    shared.grown = Grown::of(&store.data().limits);
     if shared.kernel().audited() {
         shared.memory_digest = Some(digest_state(store));
     }

@@ -28,5 +28,5 @@ pub mod workers;
 
 pub use module::{Compiled, LoadError};
 pub use platform::Platform;
-pub use replica::{GuestView, Replica, ReplicaId, TurnBatch, TurnOutcome};
+pub use replica::{GuestView, Replica, ReplicaId, TurnBatch, TurnOutcome, Usage};
 pub use workers::{BatchSource, Lasted, Report, Workers};

@@ -11,6 +11,7 @@ pub(crate) mod path;
 mod poll;
 mod process;
 
+pub(crate) use descriptor::fd_flags;
 pub(crate) use memory::slice;
 
 use crate::links::Links;

@@ -20,9 +20,12 @@ use crate::host::Shared;
 
 mod examine;
 mod upgrade;
+mod usage;
 
 pub use examine::{Heir, Remains, Retired};
 use upgrade::Upgrade;
+pub(crate) use usage::Grown;
+pub use usage::Usage;
 
 /// One holder of one seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,16 +82,8 @@ pub struct TurnOutcome {
     pub after: RunningDigest,
     /// When the replica wants its next turn.
     pub wants: Option<Time>,
-    /// Linear memory of the guest, in bytes.
-    pub memory_bytes: u64,
-    /// Flows that the guest has.
-    pub flows: u32,
-    /// Bytes of the writable file layer in use.
-    pub files_bytes: u64,
-    /// Files, directories and links that the guest made.
-    pub inodes: u64,
-    /// Descriptors that the guest has open.
-    pub descriptors: u32,
+    /// What the guest uses.
+    pub usage: Usage,
     /// Fuel that the guest used in this turn.
     pub fuel: u64,
     /// The replica's whole state after the turn, when a checkpoint was due and the guest could be saved.
@@ -106,16 +101,8 @@ pub struct GuestView {
     pub last_end: Option<(u64, String)>,
     /// What it is there for: ports as `listen` effects name them.
     pub listening: Vec<u32>,
-    /// Its linear memory, in bytes.
-    pub memory_bytes: u64,
-    /// Flows that it has.
-    pub flows: u32,
-    /// Bytes of the writable file layer in use.
-    pub files_bytes: u64,
-    /// Files, directories and links that it made.
-    pub inodes: u64,
-    /// Descriptors that it has open.
-    pub descriptors: u32,
+    /// What it uses.
+    pub usage: Usage,
 }
 
 /// Where a turn stands after the guest was run.
@@ -189,7 +176,7 @@ impl Replica {
     #[must_use]
     pub fn guest_view(&self) -> GuestView {
         let mut shared = self.shared.lock();
-        let memory_bytes = shared.memory_bytes;
+        let usage = Usage::of(&mut shared);
         let kernel = shared.kernel();
         let process = kernel.process();
         GuestView {
@@ -197,11 +184,7 @@ impl Replica {
             running: process.phase == Phase::Running,
             last_end: process.last_end.as_ref().map(|end| (u64::from(end.code()), end.reason())),
             listening: kernel.listening_as_told().collect(),
-            memory_bytes,
-            flows: kernel.flow_count(),
-            files_bytes: kernel.fs().usage().used_bytes,
-            inodes: kernel.fs().inodes_made(),
-            descriptors: kernel.descriptor_count(),
+            usage,
         }
     }
 
@@ -417,11 +400,7 @@ impl Replica {
             effects: Arc::new(effects),
             after: self.running,
             wants: end.wants,
-            memory_bytes: shared.memory_bytes,
-            flows: shared.kernel().flow_count(),
-            files_bytes: shared.kernel().fs().usage().used_bytes,
-            inodes: shared.kernel().fs().inodes_made(),
-            descriptors: shared.kernel().descriptor_count(),
+            usage: Usage::of(&mut shared),
             fuel: self.fuel_per_turn().saturating_sub(shared.fuel_left),
             captured,
         }
@@ -444,7 +423,7 @@ fn poll_run(run: &mut Option<Run>, shared: &Mutex<Shared>) -> Option<Progress> {
         Poll::Ready(RunEnd::Guest(end)) => {
             *run = None;
             let mut shared = shared.lock();
-            shared.memory_bytes = 0;
+            shared.grown = Grown::default();
             shared.image = None;
             shared.kernel().guest_ended(end);
             None

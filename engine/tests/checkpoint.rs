@@ -167,7 +167,7 @@ fn memory_that_grows_between_checkpoints_and_a_limit_that_was_reached_are_saved(
     turns.extend([1, 5, 2, 250, 250, 250, 250, 250, 3].map(|pages| vec![data(1, &[pages])]));
     let outcomes = every_checkpoint_goes_on_alike(&platform(), &module, config(), &turns);
     assert_eq!([2, 3, 4].map(|at| sent(&outcomes[at])[0]), [2, 7, 9]);
-    assert_eq!(outcomes.last().unwrap().memory_bytes, 1012 * 65536);
+    assert_eq!(outcomes.last().unwrap().usage.memory_bytes, 1012 * 65536);
 }
 
 #[test]

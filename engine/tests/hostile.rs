@@ -164,9 +164,29 @@ fn what_a_guest_uses_and_what_an_audit_looks_at_are_all_its_memories() {
         agree(&platform(), &module, config(), SMALL, &[vec![], audit])
     };
     let (one, other) = (waiting('a'), waiting('b'));
-    assert_eq!(one[1].memory_bytes, 3 * PAGE);
+    assert_eq!(one[1].usage.memory_bytes, 3 * PAGE);
     assert_eq!(one[0].after, other[0].after);
     assert_ne!(one[1].after, other[1].after);
+}
+
+#[test]
+fn what_a_guest_that_waits_uses_is_told_and_nothing_of_one_that_has_ended() {
+    let module = wat(r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "sock_accept" (func $accept (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 1) (table 3 funcref) (table $other 1 externref)
+        (data (i32.const 0) "\10\00\00\00\04\00\00\00") (data (i32.const 16) "a\nb\n")
+        (func (export "_start")
+          (drop (table.grow (ref.null func) (i32.const 4)))
+          (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+          (drop (call $accept (i32.const 3) (i32.const 0) (i32.const 64)))))"#);
+    let outcomes = agree(&platform(), &module, config(), SMALL, &[vec![], vec![support::open(1, 7)]]);
+    let told = |outcome: &TurnOutcome| {
+        let usage = outcome.usage;
+        (usage.memory_bytes, usage.table_elements, usage.descriptors, usage.log_lines, usage.outward)
+    };
+    assert_eq!(told(&outcomes[0]), (PAGE, 8, 5, 2, 0));
+    assert_eq!(told(&outcomes[1]), (0, 0, 0, 2, 0));
 }
 
 #[test]
@@ -327,5 +347,5 @@ fn a_guest_that_ended_does_not_come_back_and_its_audit_is_the_kernels() {
     let kinds = |index: usize| outcomes[index].effects.effects.iter().map(|e| e.entry.kind).collect::<Vec<_>>();
     assert_eq!(kinds(1), [EffectKind::Reset]);
     assert_eq!(kinds(2), [EffectKind::Audit]);
-    assert_eq!((outcomes[1].fuel, outcomes[1].memory_bytes), (0, 0), "nothing ran");
+    assert_eq!((outcomes[1].fuel, outcomes[1].usage.memory_bytes), (0, 0), "nothing ran");
 }

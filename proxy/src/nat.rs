@@ -24,7 +24,7 @@ mod turnover;
 mod unread;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use refrain_wire::{Epoch, GroupId, ResetReason, Serial};
@@ -104,6 +104,14 @@ impl Nat {
     #[must_use]
     pub fn connections_of(&self, group: GroupId) -> usize {
         self.groups.get(&group).map_or(0, |group| group.connections)
+    }
+
+    /// Those of the group's client that has the most; those of a Unix socket are nobody's.
+    #[must_use]
+    pub fn most_of_one_client(&self, group: GroupId) -> usize {
+        let first = (group, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let of_group = self.clients.range(first..).take_while(|((of, _), _)| *of == group);
+        of_group.map(|(_, count)| *count).max().unwrap_or(0)
     }
 
     /// Bytes of records that wait for a submission.

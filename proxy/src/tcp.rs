@@ -253,6 +253,12 @@ impl FrontEnd {
         self.shell.core.borrow_mut().nat().map_or(0, |nat| nat.connections_of(group))
     }
 
+    /// Those of the client's address that has the most.
+    #[must_use]
+    pub fn most_of_one_client(&self, group: GroupId) -> usize {
+        self.shell.core.borrow_mut().nat().map_or(0, |nat| nat.most_of_one_client(group))
+    }
+
     /// A picture of the front end.
     #[must_use]
     pub fn stats(&self) -> Stats {

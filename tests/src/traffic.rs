@@ -13,6 +13,7 @@ use crate::doors::Doors;
 use crate::resp::RespClient;
 use crate::wait;
 
+pub mod caller;
 pub mod flow;
 pub mod pulse;
 mod slots;

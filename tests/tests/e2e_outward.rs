@@ -1,49 +1,33 @@
 //! A guest that calls other servers: agreed on, done once, the same for every replica, and only where its manifest allows.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use refrain_tests::cluster::Cluster;
 use refrain_tests::guests::UNKNOWN_IMPORT;
+use refrain_tests::load::Dice;
 use refrain_tests::outside::{Manner, Outside};
 use refrain_tests::programs::Program;
 use refrain_tests::server::Site;
 use refrain_tests::services::Services;
+use refrain_tests::traffic::caller::{Caller, Calls};
+use refrain_tests::traffic::{Client, Traffic};
 use refrain_tests::wait;
 use toml::Value;
 
-/// A client of the guest: one line there, one back.
-struct Caller(BufReader<TcpStream>);
-
-impl Caller {
-    fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(wait::PATIENCE))?;
-        Ok(Self(BufReader::new(stream)))
-    }
-
-    fn say(&mut self, line: &str) -> Result<()> {
-        Ok(self.0.get_mut().write_all(format!("{line}\n").as_bytes())?)
-    }
-
-    fn heard(&mut self) -> Result<String> {
-        let mut answer = String::new();
-        ensure!(self.0.read_line(&mut answer)? > 0, "the guest closed the connection");
-        Ok(answer.trim_end().to_owned())
-    }
-
-    fn ask(&mut self, line: &str) -> Result<String> {
-        self.say(line)?;
-        self.heard()
-    }
-}
+/// Kills of the test that makes the most of them; `REFRAIN_KILL_ROUNDS` is another number.
+const DEFAULT_KILL_ROUNDS: u64 = 10;
 
 fn manifest(outbound: &[String]) -> String {
+    manifest_of("caller", outbound)
+}
+
+fn manifest_of(name: &str, outbound: &[String]) -> String {
     let outbound: Vec<String> = outbound.iter().map(|entry| format!("{entry:?}")).collect();
     format!(
-        "name = \"caller\"\nnamespace = \"test\"\nversion = \"1.0.0\"\nmodule = \"caller.wasm\"\noutbound = [{}]\n\
+        "name = {name:?}\nnamespace = \"test\"\nversion = \"1.0.0\"\nmodule = \"caller.wasm\"\noutbound = [{}]\n\
          [limits]\noutward = 40\n[[ports]]\nname = \"line\"\nguest = 7000\nlisten = \"127.0.0.1:0\"\n",
         outbound.join(", ")
     )
@@ -205,6 +189,46 @@ fn when_the_owners_node_dies_the_guest_is_told_that_it_may_have_happened() -> Re
     assert_eq!(echo.lines(), ["before", "after"]);
     cluster.start_node(1)?;
     cluster.until_equal("caller")
+}
+
+#[test]
+fn no_call_is_made_twice_whoever_is_killed_and_at_whatever_moment() -> Result<()> {
+    const SERVICES: [&str; 2] = ["caller", "other"];
+    // Node 1 has the lowest proxy, and nothing else: it makes the calls of all who do not make their own.
+    const PROXY: u64 = 1;
+    let rounds = std::env::var("REFRAIN_KILL_ROUNDS").map_or(Ok(DEFAULT_KILL_ROUNDS), |text| text.parse())?;
+    let (echo, datagrams) = (Arc::new(Outside::start(Manner::Echo)?), Arc::new(Outside::datagrams()?));
+    let Some(module) = Program::Caller.module()? else { return Ok(()) };
+    let mut cluster = Cluster::new("outward-kills", 4)?;
+    for name in SERVICES {
+        cluster.service(&manifest_of(name, &[tcp(&echo), udp(&datagrams)]), &module)?;
+    }
+    cluster.roles(PROXY, &["proxy"]).set("lease", "2s").start()?;
+    let clients = SERVICES.map(|name| Box::new(Calls::new(name, &echo, &datagrams)) as Box<dyn Client>);
+    let traffic = Traffic::start(cluster.doors(), [PROXY, 3].into_iter().zip(clients));
+    let mut dice = Dice::new(19);
+    for round in 0..rounds {
+        // Between the first and the last step of some call.
+        traffic.until_more(1 + dice.below(40)).with_context(|| format!("before kill {round}"))?;
+        wait::pause(Duration::from_micros(dice.below(30_000)));
+        let killed = if dice.below(2) == 0 { PROXY } else { 2 + dice.below(3) };
+        cluster.kill(killed)?;
+        // Else it comes back while the lease of its proxy's last epoch lasts.
+        if dice.below(2) == 0 {
+            traffic.until_more(10).with_context(|| format!("without node {killed} in round {round}"))?;
+        }
+        cluster.start_node(killed)?;
+    }
+    traffic.until_more(10)?;
+    let mut outcome = traffic.stop()?;
+    for node in cluster.ids() {
+        outcome.check(cluster.doors(), node)?;
+    }
+    for name in SERVICES {
+        cluster.server(2).rctl_json(&["service", "audit", &format!("test/{name}")])?;
+        cluster.until_equal(name)?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -147,13 +147,19 @@ fn show_tells_bundle_ports_seats_limits_and_rules_of_a_service() -> Result<()> {
     })?;
     let server = site.start()?;
     let client = TcpStream::connect(server.address("echo"))?;
-    let flows = |shown: &Value| {
+    let used = |shown: &Value, name: &str| {
         let limits = shown["limits"].as_array().into_iter().flatten();
-        limits.clone().find(|limit| limit["name"] == "flows").and_then(|limit| limit["used"].as_u64())
+        limits.clone().find(|limit| limit["name"] == name).and_then(|limit| limit["used"].as_u64())
     };
     server.until("echo", "connected", |service| service["flows"] == 1)?;
     let shown = server.rctl_json(&["service", "show", "echo"])?;
-    ensure!(flows(&shown) == Some(1) && shown["quorum"] == 2, "{shown:#}");
+    ensure!(shown["quorum"] == 2, "{shown:#}");
+    for (name, expected) in [("flows", 1), ("flows_per_client", 1), ("outward", 0)] {
+        ensure!(used(&shown, name) == Some(expected), "{name} in {shown:#}");
+    }
+    ensure!(used(&shown, "tables").is_some_and(|elements| elements > 0), "{shown:#}");
+    ensure!(used(&shown, "log_lines_per_second").is_some(), "{shown:#}");
+    ensure!(used(&shown, "socket_buffers").is_none() && used(&shown, "idle").is_none(), "nobody counts them");
     ensure!(shown["outbound"] == serde_json::json!(["api.example.com:443", "10.0.0.0/8:5432"]), "{shown:#}");
     ensure!(is_ready(&shown["status"]) && shown["node"] == 1, "{shown:#}");
     let bundle = shown["bundle"].as_str().context("no bundle")?;

@@ -86,6 +86,14 @@ fn a_project_in_cpp_alone_compiles_with_cmake_and_has_a_stack_of_1_mib() -> Resu
 }
 
 #[test]
+fn a_project_has_a_larger_stack_by_an_option_of_its_own() -> Result<()> {
+    let Some((_built, program)) = alone("sockets", "stack-cmake.wasm")? else { return Ok(()) };
+    let said = ran(&[&program.to_string_lossy()])?.good()?;
+    ensure!(said == "it fits\n", "{said}");
+    Ok(())
+}
+
+#[test]
 fn the_manual_page_is_installed_names_every_call_and_formats_without_a_complaint() -> Result<()> {
     let Some((_folder, page)) = alone("sockets", "refrain-sockets.7")? else { return Ok(()) };
     let Some(groff) = installed("groff")? else { return Ok(()) };

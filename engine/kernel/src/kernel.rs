@@ -158,6 +158,12 @@ impl Kernel {
         self.tables.descriptors.len()
     }
 
+    /// Lines that the guest wrote in the newest second of log time in which it wrote one, those that were dropped apart.
+    #[must_use]
+    pub fn log_lines(&self) -> u32 {
+        self.tables.output.lines()
+    }
+
     /// Everything that the guest is there for, as effects name it: ports, and with [`DATAGRAM_PORT`] added those for
     /// datagrams.
     pub fn listening_as_told(&self) -> impl Iterator<Item = u32> {

@@ -47,8 +47,9 @@ pub use turn::{ShardEvent, TurnEnd, TurnInput};
 /// Counts the changes of what guests see and of the kernel's encoding: kernels of two numbers do not replay one log
 /// alike. Part of the compatibility key of engines. 2: outward calls and datagrams. 3: one call moves 64 MiB at most, and
 /// more of what calls cost is charged. 4: standard streams go one way, and directories that nothing changes say so. 5: peers of
-/// datagrams have no scope. 6: a datagram waits for an owner that has just begun.
-pub const BEHAVIOUR: u32 = 6;
+/// datagrams have no scope. 6: a datagram waits for an owner that has just begun. 7: preview 1's socket calls refuse flags
+/// that it does not have.
+pub const BEHAVIOUR: u32 = 7;
 
 /// Why a guest's call has no result yet, or none at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -103,7 +103,8 @@ impl Outward {
 
 impl Kernel {
     /// The calls that are under way or open, which the manifest limits.
-    fn calls(&self) -> u32 {
+    #[must_use]
+    pub fn calls(&self) -> u32 {
         self.tables.outward.open + u32::from(self.tables.outward.lookup.is_some())
     }
 

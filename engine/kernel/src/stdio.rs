@@ -53,6 +53,11 @@ impl Output {
         ended
     }
 
+    /// Lines of the newest second in which one ended.
+    pub(crate) fn lines(&self) -> u32 {
+        self.lines
+    }
+
     /// The guest ended: what it left unfinished is shown as it stands.
     pub fn end(&mut self, now_ns: u64, limit: u32, effects: &mut Effects) {
         for stream in [OutputStream::Out, OutputStream::Err] {

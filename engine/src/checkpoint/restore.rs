@@ -15,7 +15,7 @@ use super::chunk::{CHUNK_BYTES, ChunkError, ChunkId, ChunkSource, sized};
 use super::image::{PAGE_BYTES, is_zero};
 use super::manifest::{Blob, GuestParts, Manifest, MemoryParts};
 use crate::host::Host;
-use crate::replica::{Blueprint, Replica, ReplicaId};
+use crate::replica::{Blueprint, Grown, Replica, ReplicaId};
 
 /// Threads that read chunks for one replica.
 const MAX_THREADS: usize = 4;
@@ -147,8 +147,8 @@ impl Restoring {
             global.set(&mut *store, value)?;
         }
         store.data_mut().limits.memory_refused = self.guest.memory_refused;
-        let memory_bytes = store.data().limits.memory_bytes();
-        store.data().shared.lock().memory_bytes = memory_bytes;
+        let grown = Grown::of(&store.data().limits);
+        store.data().shared.lock().grown = grown;
         Ok(())
     }
 }

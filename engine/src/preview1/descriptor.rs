@@ -163,7 +163,7 @@ fn attributes(links: &mut Links<'_>) -> wasmtime::Result<()> {
 }
 
 /// `fdflags`, of which none may be unknown.
-pub(super) fn fd_flags(bits: u32) -> Result<u16, Errno> {
+pub(crate) fn fd_flags(bits: u32) -> Result<u16, Errno> {
     let known = u16::try_from(bits).ok().filter(|bits| bits & !flags::ALL == 0);
     known.ok_or(Errno::Inval)
 }

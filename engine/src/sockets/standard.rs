@@ -1,17 +1,20 @@
-//! The four socket functions of preview 1. They are those of other families too, where names and types are the same.
+//! The four socket functions of preview 1. They are WasmEdge's too, where names and types are the same. A flag that preview 1
+//! does not have is an error; of `siflags` it has none.
 
+use refrain_kernel::Errno;
 use wasmtime::Caller;
 
-use super::{Buffers, receive, shutdown, transmit};
+use super::{Buffers, RECV_PEEK, RECV_WAIT_ALL, receive, shutdown, transmit};
 use crate::host::{Host, call, waiting_call};
 use crate::links::Links;
+use crate::preview1::fd_flags;
 use crate::preview1::memory::{slice, write, write_u32};
 
 pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     links.waiting("sock_accept", |caller: Caller<'_, Host>, (fd, flags, out): (u32, u32, u32)| {
         waiting_call(caller, move |kernel, memory, _| {
             slice(memory, out, 4)?;
-            let accepted = kernel.accept(fd, flags as u16)?;
+            let accepted = kernel.accept(fd, fd_flags(flags)?)?;
             Ok(write_u32(memory, out, accepted)?)
         })
     })?;
@@ -20,6 +23,7 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Host>, (fd, at, count, flags, total, out_flags): (u32, u32, u32, u32, u32, u32)| {
             waiting_call(caller, move |kernel, memory, _| {
                 slice(memory, out_flags, 2)?;
+                known(flags, RECV_PEEK | RECV_WAIT_ALL)?;
                 let received = receive(kernel, memory, fd, Buffers { vectors: (at, count), total }, flags)?;
                 Ok(write(memory, out_flags, &received.flags.to_le_bytes())?)
             })
@@ -27,8 +31,9 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     )?;
     links.waiting(
         "sock_send",
-        |caller: Caller<'_, Host>, (fd, at, count, _flags, total): (u32, u32, u32, u32, u32)| {
+        |caller: Caller<'_, Host>, (fd, at, count, flags, total): (u32, u32, u32, u32, u32)| {
             waiting_call(caller, move |kernel, memory, _| {
+                known(flags, 0)?;
                 transmit(kernel, memory, fd, Buffers { vectors: (at, count), total }, None)
             })
         },
@@ -36,4 +41,9 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     links.define("sock_shutdown", |mut caller: Caller<'_, Host>, fd: u32, how: u32| {
         call(&mut caller, |kernel, _| shutdown(kernel, fd, how))
     })
+}
+
+/// Refuses flags that are not among these.
+fn known(flags: u32, all: u32) -> Result<(), Errno> {
+    if flags & !all == 0 { Ok(()) } else { Err(Errno::Inval) }
 }

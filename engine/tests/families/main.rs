@@ -5,5 +5,6 @@ mod support;
 
 mod outward;
 mod replicode;
+mod standard;
 mod wasix;
 mod wasmedge;

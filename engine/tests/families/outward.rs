@@ -92,6 +92,8 @@ fn a_connection_is_made_once_and_carries_bytes_both_ways() {
         assert_eq!(targets(&outcomes[0]), [outside()], "{family}");
         assert_eq!(targets(&outcomes[1]), [], "{family}");
         assert_eq!(sent(&outcomes[1]), b"ping", "{family}");
+        let calls: Vec<u32> = outcomes.iter().map(|outcome| outcome.usage.outward).collect();
+        assert_eq!(calls, [1, 1, 1, 0], "{family}: it ends in the last turn");
     }
 }
 

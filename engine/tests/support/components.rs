@@ -44,7 +44,7 @@ pub fn serves_and_agrees(component: &[u8], config: GuestConfig, first_line: &str
     assert_eq!(answers[6], vec![7; 200_000]);
     assert_eq!(answers[9], b"after");
     assert!(outcomes[4].effects.effects.iter().any(|effect| effect.entry.kind == EffectKind::Finish));
-    assert_eq!(outcomes.last().unwrap().flows, 1);
+    assert_eq!(outcomes.last().unwrap().usage.flows, 1);
     outcomes
 }
 

@@ -254,7 +254,9 @@ fn a_group_has_its_own_limits_on_connections_clients_and_idleness() {
     nat.accept(GroupId(9), 80, peer(1), NOW).expect("another group counts for itself");
     nat.accept(GroupId(8), 80, peer(2), NOW).expect("at the group's limit");
     assert_eq!(nat.accept(GroupId(8), 80, peer(3), NOW), Err(Refused::TooMany { limit: 3 }));
+    assert_eq!([7, 8, 9, 10].map(|group| nat.most_of_one_client(GroupId(group))), [0, 2, 1, 0]);
     nat.gone(first, NOW);
+    assert_eq!(nat.most_of_one_client(GroupId(8)), 1);
     nat.accept(GroupId(8), 80, peer(3), NOW).expect("a closed connection makes room");
     let expired = nat.idle_expired(NOW + Duration::from_secs(1));
     assert_eq!(expired.len(), 3, "the other group's client has ten seconds");

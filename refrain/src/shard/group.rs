@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use refrain_engine::{GuestView, ReplicaId, TurnOutcome};
+use refrain_engine::{GuestView, ReplicaId, TurnOutcome, Usage};
 use refrain_sequencer::shard::Group as LogGroup;
 use refrain_service::Protocol;
 use refrain_wire::effect::{DATAGRAM_PORT, UPGRADE_DONE};
@@ -39,12 +39,9 @@ pub(super) struct SeatRuntime {
     pub(super) position: Position,
     pub(super) digest: Digest,
     pub(super) wants: Option<Time>,
-    pub(super) memory_bytes: u64,
-    pub(super) flows: u32,
+    /// What its guest uses, and the fuel of its last turn.
+    pub(super) usage: Usage,
     pub(super) fuel: u64,
-    pub(super) files_bytes: u64,
-    pub(super) inodes: u64,
-    pub(super) descriptors: u32,
     /// Its newest checkpoint that is hashed: position and root.
     pub(super) root: Option<(Position, [u8; 32])>,
     /// What the seat's last holder was put out for.
@@ -113,12 +110,8 @@ impl SeatRuntime {
             position: Position(0),
             digest: Digest::default(),
             wants: None,
-            memory_bytes: 0,
-            flows: 0,
+            usage: Usage::default(),
             fuel: 0,
-            files_bytes: 0,
-            inodes: 0,
-            descriptors: 0,
             root: None,
             last_reason: None,
             guest: Guest::default(),
@@ -137,11 +130,7 @@ impl SeatRuntime {
     /// Its state is that of a checkpoint.
     pub(super) fn restored(&mut self, position: Position, digest: Digest, view: GuestView) {
         (self.position, self.digest) = (position, digest);
-        self.memory_bytes = view.memory_bytes;
-        self.flows = view.flows;
-        self.files_bytes = view.files_bytes;
-        self.inodes = view.inodes;
-        self.descriptors = view.descriptors;
+        self.usage = view.usage;
         self.guest = Guest {
             starts: view.starts,
             running: view.running,
@@ -157,12 +146,8 @@ impl SeatRuntime {
         self.position = outcome.position;
         self.digest = outcome.after.short();
         self.wants = outcome.wants;
-        self.memory_bytes = outcome.memory_bytes;
-        self.flows = outcome.flows;
+        self.usage = outcome.usage;
         self.fuel = outcome.fuel;
-        self.files_bytes = outcome.files_bytes;
-        self.inodes = outcome.inodes;
-        self.descriptors = outcome.descriptors;
         changed
     }
 
@@ -182,7 +167,7 @@ impl SeatRuntime {
             position: self.position,
             wants: self.wants,
             root: self.root,
-            memory_bytes: self.memory_bytes,
+            memory_bytes: self.usage.memory_bytes,
             dirty_bytes: 0,
         }
     }

@@ -1,6 +1,7 @@
 //! Everything about one service, for `rctl service show`.
 
 use refrain_api::{CheckpointStatus, ErrorBody, ErrorCode, LimitStatus, ServiceDetail};
+use refrain_engine::Usage;
 use refrain_service::{BundleDigest, FuelPerTurn, IdleLimit, Limits, Ready, ReadyWhen};
 
 use super::Inner;
@@ -17,15 +18,19 @@ impl Inner {
         }
         let refused = self.catalog.refused.iter().find(|service| service.name == name);
         let detail = refused.map(|service| {
-            let limits = limits(&service.manifest.limits, None, None);
+            let limits = limits(&service.manifest.limits, &Used::default());
             self.detail_with(service, status::refused(service), limits)
         });
         detail.ok_or_else(|| failure(ErrorCode::ServiceNotFound, format!("no service is named {name}")))
     }
 
     fn detail_of(&self, group: &Group) -> ServiceDetail {
-        let used = self.history_of(group).map(|used| used.bytes);
-        let limits = limits(&group.service.manifest.limits, group.best(), used);
+        let used = Used {
+            replica: group.best(),
+            of_one_client: u64::try_from(self.front().most_of_one_client(group.id)).ok(),
+            history: self.history_of(group).map(|used| used.bytes),
+        };
+        let limits = limits(&group.service.manifest.limits, &used);
         let mut detail = self.detail_with(&group.service, self.service(group), limits);
         self.view.with_shard(|shard| {
             let Some(known) = shard.groups().get(&group.id) else { return };
@@ -65,9 +70,21 @@ fn ready_when(ready: &Ready) -> String {
     }
 }
 
-/// Every limit in the order of the manifest, with what a replica uses of it.
-fn limits(limits: &Limits, replica: Option<&SeatRuntime>, history: Option<u64>) -> Vec<LimitStatus> {
-    let used = |of: fn(&SeatRuntime) -> u64| replica.map(of);
+/// What is known of a service's use of its limits.
+#[derive(Default)]
+struct Used<'a> {
+    /// The replica of this node that is farthest.
+    replica: Option<&'a SeatRuntime>,
+    /// Connections to this node of the client that has the most.
+    of_one_client: Option<u64>,
+    /// Bytes of the history that is kept.
+    history: Option<u64>,
+}
+
+/// Every limit in the order of the manifest, with what is used of it. What nobody counts: the fullest of the connections'
+/// buffers, all of them together, and for how long a client has been idle.
+fn limits(limits: &Limits, known: &Used<'_>) -> Vec<LimitStatus> {
+    let used = |of: fn(&Usage) -> u64| known.replica.map(|replica| of(&replica.usage));
     let fuel = match limits.fuel_per_turn {
         FuelPerTurn::Off => None,
         FuelPerTurn::Limit(fuel) => Some(fuel),
@@ -78,20 +95,20 @@ fn limits(limits: &Limits, replica: Option<&SeatRuntime>, history: Option<u64>) 
     };
     let count = |number: u32| Some(u64::from(number));
     let all = [
-        ("memory", "bytes", Some(limits.memory.get()), used(|seat| seat.memory_bytes)),
-        ("tables", "count", count(limits.tables), None),
-        ("files", "bytes", Some(limits.files.get()), used(|seat| seat.files_bytes)),
-        ("inodes", "count", count(limits.inodes), used(|seat| seat.inodes)),
-        ("fuel_per_turn", "fuel", fuel, used(|seat| seat.fuel)),
-        ("flows", "count", count(limits.flows), used(|seat| u64::from(seat.flows))),
-        ("flows_per_client", "count", count(limits.flows_per_client), None),
-        ("outward", "count", count(limits.outward), None),
-        ("descriptors", "count", count(limits.descriptors), used(|seat| u64::from(seat.descriptors))),
+        ("memory", "bytes", Some(limits.memory.get()), used(|usage| usage.memory_bytes)),
+        ("tables", "count", count(limits.tables), used(|usage| usage.table_elements)),
+        ("files", "bytes", Some(limits.files.get()), used(|usage| usage.files_bytes)),
+        ("inodes", "count", count(limits.inodes), used(|usage| usage.inodes)),
+        ("fuel_per_turn", "fuel", fuel, known.replica.map(|replica| replica.fuel)),
+        ("flows", "count", count(limits.flows), used(|usage| u64::from(usage.flows))),
+        ("flows_per_client", "count", count(limits.flows_per_client), known.of_one_client),
+        ("outward", "count", count(limits.outward), used(|usage| u64::from(usage.outward))),
+        ("descriptors", "count", count(limits.descriptors), used(|usage| u64::from(usage.descriptors))),
         ("socket_buffer", "bytes", Some(limits.socket_buffer.get()), None),
         ("socket_buffers", "bytes", Some(limits.socket_buffers.get()), None),
         ("idle", "milliseconds", idle, None),
-        ("log_lines_per_second", "count", count(limits.log_lines_per_second), None),
-        ("history", "bytes", Some(limits.history.get()), history),
+        ("log_lines_per_second", "count", count(limits.log_lines_per_second), used(|usage| u64::from(usage.log_lines))),
+        ("history", "bytes", Some(limits.history.get()), known.history),
     ];
     all.into_iter().map(LimitStatus::from).collect()
 }

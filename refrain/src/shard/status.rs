@@ -127,9 +127,9 @@ impl Inner {
             seats: (group.seats.iter().enumerate())
                 .map(|(index, seat)| seat_status(index as u8, seat, group))
                 .collect(),
-            flows: best.map_or(0, |seat| u64::from(seat.flows)),
-            files_bytes: best.map_or(0, |seat| seat.files_bytes),
-            memory_bytes: best.map_or(0, |seat| seat.memory_bytes),
+            flows: best.map_or(0, |seat| u64::from(seat.usage.flows)),
+            files_bytes: best.map_or(0, |seat| seat.usage.files_bytes),
+            memory_bytes: best.map_or(0, |seat| seat.usage.memory_bytes),
             history: self.history_of(group).map(|used| HistoryStatus {
                 bytes: used.bytes,
                 max_bytes: used.max_bytes,
@@ -199,7 +199,7 @@ fn seat_status(index: u8, seat: &SeatRuntime, group: &Group) -> SeatStatus {
         digest: if seat.digest == Digest::default() { String::new() } else { seat.digest.to_string() },
         reason,
         since_position: seat.since.0,
-        memory_bytes: seat.memory_bytes,
+        memory_bytes: seat.usage.memory_bytes,
         last_turn_fuel: Some(seat.fuel),
     }
 }

@@ -170,7 +170,7 @@ impl Traces {
             service.metrics.turn.observe(interval.to.saturating_duration_since(interval.from));
         }
         if let Some(trace) = self.tracer.stage(id.group, outcome.position, interval) {
-            let (fuel, memory_bytes) = (outcome.fuel, outcome.memory_bytes);
+            let (fuel, memory_bytes) = (outcome.fuel, outcome.usage.memory_bytes);
             let turn = Turn { seat: id.seat, incarnation: id.incarnation, replaying, fuel, memory_bytes };
             trace.turn(interval, turn);
         }

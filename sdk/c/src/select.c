@@ -5,6 +5,29 @@
 #include <sys/select.h>
 #include <time.h>
 
+/* Leaves in the sets what poll said of their descriptors; returns how often one is in a set. */
+static int answer(const struct pollfd *entries, int used, fd_set *reading, fd_set *writing, fd_set *exceptional)
+{
+    int found = 0;
+    if (reading != NULL)
+        FD_ZERO(reading);
+    if (writing != NULL)
+        FD_ZERO(writing);
+    if (exceptional != NULL)
+        FD_ZERO(exceptional);
+    for (int i = 0; i < used; i++) {
+        if ((entries[i].events & POLLIN) != 0 && (entries[i].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+            FD_SET(entries[i].fd, reading);
+            found++;
+        }
+        if ((entries[i].events & POLLOUT) != 0 && (entries[i].revents & (POLLOUT | POLLHUP | POLLERR)) != 0) {
+            FD_SET(entries[i].fd, writing);
+            found++;
+        }
+    }
+    return found;
+}
+
 static int wait_for(int count, fd_set *reading, fd_set *writing, fd_set *exceptional, int timeout)
 {
     struct pollfd *entries;
@@ -26,30 +49,15 @@ static int wait_for(int count, fd_set *reading, fd_set *writing, fd_set *excepti
             entries[used++] = (struct pollfd){.fd = fd, .events = events};
     }
     result = poll(entries, (nfds_t)used, timeout);
-    if (result >= 0) {
-        if (reading != NULL)
-            FD_ZERO(reading);
-        if (writing != NULL)
-            FD_ZERO(writing);
-        if (exceptional != NULL)
-            FD_ZERO(exceptional);
-        result = 0;
-    }
+    /* Who is told of an error has the sets as they were. */
     for (int i = 0; i < used && result >= 0; i++) {
         if ((entries[i].revents & POLLNVAL) != 0) {
             errno = EBADF;
             result = -1;
-            break;
-        }
-        if ((entries[i].events & POLLIN) != 0 && (entries[i].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
-            FD_SET(entries[i].fd, reading);
-            result++;
-        }
-        if ((entries[i].events & POLLOUT) != 0 && (entries[i].revents & (POLLOUT | POLLHUP | POLLERR)) != 0) {
-            FD_SET(entries[i].fd, writing);
-            result++;
         }
     }
+    if (result >= 0)
+        result = answer(entries, used, reading, writing, exceptional);
     free(entries);
     return result;
 }

@@ -164,6 +164,12 @@ static void links(void) {
     CHECK(w_path_unlink_file(dir, P("fresh")), OK);
     CHECK(w_path_link(dir, 0, P("loop"), dir, P("fresh")), OK);
     CHECK(w_path_unlink_file(dir, P("fresh")), OK);
+    CHECK(w_path_symlink(P("none"), dir, P("broken")), OK);
+    CHECK(w_path_link(dir, FOLLOW, P("broken"), dir, P("fresh")), NOENT);
+    CHECK(w_path_unlink_file(dir, P("broken")), OK);
+    CHECK(w_path_link(dir, FOLLOW, P("to-file"), dir, P("fresh")), OK);
+    CHECK(stat_of("fresh", 0).inode, file.inode);
+    CHECK(w_path_unlink_file(dir, P("fresh")), OK);
     CHECK(w_path_link(NO_FD, 0, P("file"), dir, P("fresh")), BADF);
     CHECK(w_path_link(dir, 0, P("file"), NO_FD, P("fresh")), BADF);
     CHECK(w_path_link(1, 0, P("file"), dir, P("fresh")), NOTDIR);

@@ -19,6 +19,9 @@ int main(void) {
     }
     CHECK(w_sock_shutdown(file, 0), INVAL);
     CHECK(w_sock_shutdown(file, 4), INVAL);
+    CHECK(w_sock_accept(file, 32, &out), INVAL);
+    CHECK(w_sock_recv(file, &vector, 1, 4, &out, &flags), INVAL);
+    CHECK(w_sock_send(file, &vector, 1, 1, &out), INVAL);
     CHECK(w_sock_accept(file, 0, NOWHERE + 6), FAULT);
     CHECK(w_sock_recv(file, &vector, 1, 0, NOWHERE + 6, &flags), NOTSOCK);
     CHECK(w_sock_recv(file, NOWHERE, 1, 0, &out, &flags), NOTSOCK);

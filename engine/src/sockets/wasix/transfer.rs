@@ -13,6 +13,7 @@ use crate::preview1::memory::{slice, write, write_u64};
 const PIECE_BYTES: u64 = 64 * 1024;
 
 pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    connected(links)?;
     links.waiting(
         "sock_recv_from",
         |caller: Caller<'_, Host>,
@@ -59,4 +60,23 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
             })
         },
     )
+}
+
+/// Preview 1's, with more flags.
+fn connected(links: &mut Links<'_>) -> wasmtime::Result<()> {
+    links.waiting(
+        "sock_recv",
+        |caller: Caller<'_, Host>, (fd, at, count, flags, total, out_flags): (u32, u32, u32, u32, u32, u32)| {
+            waiting_call(caller, move |kernel, memory, _| {
+                slice(memory, out_flags, 2)?;
+                let received = receive(kernel, memory, fd, Buffers { vectors: (at, count), total }, flags)?;
+                Ok(write(memory, out_flags, &received.flags.to_le_bytes())?)
+            })
+        },
+    )?;
+    links.waiting("sock_send", |caller: Caller<'_, Host>, (fd, at, count, _flags, total): (u32, u32, u32, u32, u32)| {
+        waiting_call(caller, move |kernel, memory, _| {
+            transmit(kernel, memory, fd, Buffers { vectors: (at, count), total }, None)
+        })
+    })
 }

@@ -101,6 +101,7 @@ impl Kept {
 pub(super) mod tests {
     use super::*;
     use bytes::Bytes;
+    use refrain_engine::Usage;
     use refrain_wire::turn::Effect;
     use refrain_wire::{EffectEntry, EffectKind, RunningDigest};
 
@@ -123,11 +124,7 @@ pub(super) mod tests {
             effects: Arc::new(TurnEffects { position, before: RunningDigest::default(), effects }),
             after: RunningDigest::default(),
             wants: None,
-            memory_bytes: 0,
-            flows: 0,
-            files_bytes: 0,
-            inodes: 0,
-            descriptors: 0,
+            usage: Usage::default(),
             fuel: 0,
             captured: None,
         }

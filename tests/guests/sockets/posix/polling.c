@@ -84,6 +84,14 @@ static void selecting(const struct pair *pair)
     FD_ZERO(&exceptional);
     FD_SET(NO_FD, &exceptional);
     FAILS(select(NO_FD + 1, NULL, NULL, &exceptional, NULL), EBADF);
+    /* An error leaves all sets as they were, those of good descriptors too. */
+    FD_ZERO(&writing);
+    FD_SET(pair->far, &reading);
+    FD_SET(pair->far, &writing);
+    FD_SET(pair->far, &exceptional);
+    FAILS(select(NO_FD + 1, &reading, &writing, &exceptional, NULL), EBADF);
+    IS(FD_ISSET(NO_FD, &reading) && FD_ISSET(NO_FD, &exceptional) && !FD_ISSET(NO_FD, &writing), 1);
+    IS(FD_ISSET(pair->far, &reading) && FD_ISSET(pair->far, &writing) && FD_ISSET(pair->far, &exceptional), 1);
 }
 
 void polling(void)

@@ -1,0 +1,3 @@
+module outward
+
+go 1.24
