@@ -42,8 +42,8 @@ pub struct Limits {
     /// host keeps for it beside its memory: at most `header_bytes` for one with fields, and 272 KiB for three with a
     /// body that is being written.
     pub handles: usize,
-    /// Instances that there may be beside those that are idle, with those that go on after their last response. Beyond,
-    /// requests wait in the queue.
+    /// Instances that there may be beside those that are idle, with those that go on after their last response; no more
+    /// than seven eighths of the host's slots hold. Beyond, requests wait in the queue.
     pub instances: usize,
     /// Requests that one instance of a 0.3 component serves at once; 0.2 components serve one whatever this says.
     pub concurrency: usize,

@@ -26,6 +26,7 @@ use crate::permissions::Permissions;
 use crate::pulse::Pulse;
 use crate::refusal::{Refusal, Refused};
 use crate::run::{End, Run, Work};
+use crate::slots::{Lease, Part};
 use crate::stdio::{Line, Output};
 use crate::waiting::Waiting;
 
@@ -53,7 +54,9 @@ pub(crate) struct Inner {
     pub(crate) calls: Arc<Semaphore>,
     /// Permits to look a name up.
     pub(crate) lookups: Arc<Semaphore>,
+    /// Slots of the pool that an instance takes, and the service's part of those that are kept.
     slots: u32,
+    part: Part,
     places: usize,
     seats: Admission,
     /// Instances that wait for a request, the one used last at the end.
@@ -69,7 +72,7 @@ enum Found {
     /// One that is kept.
     Idle(Box<Cell>),
     /// Slots for a new one.
-    Slots(OwnedSemaphorePermit),
+    Slots(Lease),
 }
 
 impl Service {
@@ -81,11 +84,13 @@ impl Service {
         loaded: Loaded,
     ) -> Self {
         let per_instance = if matches!(loaded.pre, Pre::P3(_)) { limits.beside() } else { 1 };
-        let places = limits.instances.saturating_mul(per_instance);
+        let slots = loaded.needs.slots();
+        let instances = limits.instances.min(host.slots.instances(slots));
+        let places = instances.saturating_mul(per_instance);
         let inner = Inner {
             host,
             name: name.to_owned(),
-            crowd: Crowd::new(limits.instances),
+            crowd: Crowd::new(instances),
             places,
             seats: Admission::new(places, limits.queue, limits.queue_wait),
             calls: Arc::new(Semaphore::new(limits.outgoing_calls.min(Semaphore::MAX_PERMITS))),
@@ -96,7 +101,8 @@ impl Service {
             forbidden_headers: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)),
             kept: Kept::default(),
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
-            slots: loaded.needs.slots(),
+            slots,
+            part: Part::new(),
             idle: Mutex::default(),
         };
         let inner = Arc::new(inner);
@@ -284,8 +290,8 @@ impl Inner {
     }
 
     /// Slots for a new instance.
-    pub(crate) async fn lease(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        self.host.lease(self.slots).await
+    pub(crate) async fn lease(&self) -> Result<Lease, Refusal> {
+        self.host.lease(self.slots, &self.part).await
     }
 
     /// Waits in the service's queue, within its bounds.
