@@ -21,7 +21,7 @@ use crate::head::HeadSender;
 use crate::host;
 use crate::intake;
 use crate::limits::Limits;
-use crate::outgoing::{KEEP, Kept, LOOKUPS};
+use crate::outgoing::{KEEP, Kept, LOOKUPS, ServiceCalls};
 use crate::permissions::Permissions;
 use crate::pulse::Pulse;
 use crate::refusal::{Refusal, Refused};
@@ -51,7 +51,7 @@ pub(crate) struct Inner {
     /// Connections to upstreams.
     pub(crate) kept: Kept,
     /// Places for outgoing calls of all instances.
-    pub(crate) calls: Arc<Semaphore>,
+    pub(crate) calls: ServiceCalls,
     /// Permits to look a name up.
     pub(crate) lookups: Arc<Semaphore>,
     /// Slots of the pool that an instance takes, and the service's part of those that are kept.
@@ -93,7 +93,7 @@ impl Service {
             crowd: Crowd::new(instances),
             places,
             seats: Admission::new(places, limits.queue, limits.queue_wait),
-            calls: Arc::new(Semaphore::new(limits.outgoing_calls.min(Semaphore::MAX_PERMITS))),
+            calls: ServiceCalls::new(limits.outgoing_calls, limits.outgoing_queue),
             limits,
             permissions,
             pre: loaded.pre,
