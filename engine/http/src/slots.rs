@@ -143,7 +143,7 @@ mod tests {
                 drop(last);
             })
             .await;
-            drop(taken.expect("a slot"));
+            leases.push(taken.expect("a slot"));
         }
     }
 }

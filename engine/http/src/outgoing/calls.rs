@@ -3,8 +3,10 @@
 //! A call that finds no place waits in turn, first for one of its instance and then for one of its service, so that an
 //! instance with too many keeps no others from theirs. Beyond a number of calls that wait, one more is refused at once.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Calls of one instance that are under way at once.
@@ -59,10 +61,10 @@ pub(super) enum Admitted {
     InTurn(Turn),
 }
 
-/// A call that waits.
+/// A call that waits. Its turn is that of its beginning, not of its first poll: a guest that reads one answer after
+/// another is not to wait for one whose place a later call has.
 pub(super) struct Turn {
-    instance: Arc<Semaphore>,
-    service: Arc<Semaphore>,
+    place: Pin<Box<dyn Future<Output = Place> + Send>>,
     _waiting: [OwnedSemaphorePermit; 2],
 }
 
@@ -80,19 +82,24 @@ impl Calls {
         {
             return Some(Admitted::Now(Place { _instance: of_instance, _service: of_service }));
         }
-        Some(Admitted::InTurn(Turn {
-            instance: Arc::clone(&instance.under_way),
-            service: Arc::clone(&service.under_way),
-            _waiting: [try_take(&instance.waiting)?, try_take(&service.waiting)?],
-        }))
+        let waiting = [try_take(&instance.waiting)?, try_take(&service.waiting)?];
+        let mut place = Box::pin(next_place(Arc::clone(&instance.under_way), Arc::clone(&service.under_way)));
+        Some(match place.as_mut().now_or_never() {
+            Some(place) => Admitted::Now(place),
+            None => Admitted::InTurn(Turn { place, _waiting: waiting }),
+        })
     }
+}
+
+async fn next_place(of_instance: Arc<Semaphore>, of_service: Arc<Semaphore>) -> Place {
+    let of_instance = take(of_instance).await;
+    Place { _instance: of_instance, _service: take(of_service).await }
 }
 
 impl Turn {
     /// Waits for a place. Dropping the future gives the turn up.
     pub(super) async fn place(self) -> Place {
-        let of_instance = take(self.instance).await;
-        Place { _instance: of_instance, _service: take(self.service).await }
+        self.place.await
     }
 }
 
@@ -106,8 +113,6 @@ async fn take(places: Arc<Semaphore>) -> OwnedSemaphorePermit {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-
     use super::*;
 
     fn now(calls: &Calls) -> Place {
@@ -157,8 +162,9 @@ mod tests {
         let service = ServiceCalls::new(1, 8);
         let calls = Calls::new(&service);
         let first = now(&calls);
+        // In the order of their beginning, whichever is polled first.
         let mut turns = [(); 3].map(|()| Box::pin(turn(&calls).place()));
-        assert!(turns.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
+        assert!(turns.iter_mut().rev().all(|turn| turn.as_mut().now_or_never().is_none()));
         drop(first);
         let [second, third, fourth] = &mut turns;
         assert!(calls.admit().is_some_and(|admitted| matches!(admitted, Admitted::InTurn(_))), "nobody passes others");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{P2, P3, host, host_with, post, read, settings, text};
+use crate::support::{P2, P3, PATIENCE, happens, host, host_with, post, read, settings, text};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -285,23 +285,15 @@ impl Gated {
 
     /// Waits until it has had so many requests.
     async fn asked(&self, requests: usize) {
-        let asked = async {
-            while self.asked.load(Ordering::SeqCst) < requests {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), asked).await.expect("so many requests");
+        happens(|| self.asked.load(Ordering::SeqCst) >= requests).await;
     }
 }
-
-/// Calls that wait for as long as such a test may take.
-const PATIENT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_thousand_calls_at_once_as_many_go_out_as_may_and_the_others_wait() {
     let upstream = Gated::start().await;
     let url = &upstream.url;
-    let limits = Limits { outgoing_calls: 10, connect: PATIENT, ..Limits::default() };
+    let limits = Limits { outgoing_calls: 10, connect: PATIENCE, ..Limits::default() };
     let service = host().load(P2, "test", limits, permissions(&[url])).expect("the guest loads");
     let target = format!("/fetch-many?{url}/");
     let many = tokio::spawn(async move { text(&service, &target).await.expect("a response") });
@@ -315,7 +307,7 @@ async fn of_a_thousand_calls_at_once_as_many_go_out_as_may_and_the_others_wait()
 async fn the_instances_of_a_service_have_its_calls_together_and_none_has_all_of_them() {
     let upstream = Gated::start().await;
     let url = &upstream.url;
-    let limits = Limits { outgoing_calls: 100, connect: PATIENT, ..Limits::default() };
+    let limits = Limits { outgoing_calls: 100, connect: PATIENCE, ..Limits::default() };
     let service = host().load(P2, "test", limits, permissions(&[url])).expect("the guest loads");
     let target = format!("/fetch-many?{url}/");
     let many = || {
@@ -455,5 +447,6 @@ async fn look_ups_whose_callers_are_gone_count_until_they_are_over() {
     assert_eq!(fetch(&load(Duration::from_millis(50)), "http://example.com/").await, "ConnectionTimeout");
     assert_eq!(asked.load(Ordering::SeqCst), 9);
     gate.close();
-    while fetch(&service, "http://example.com/").await != "DestinationIpProhibited" {}
+    let allowed = async { while fetch(&service, "http://example.com/").await != "DestinationIpProhibited" {} };
+    tokio::time::timeout(PATIENCE, allowed).await.expect("look-ups are over");
 }
