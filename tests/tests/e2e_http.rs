@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use refrain_tests::descriptors;
 use refrain_tests::http::HttpClient;
 use refrain_tests::native::{Example, ScratchFolder};
 use refrain_tests::server::{Server, Site};
@@ -115,6 +116,7 @@ fn a_component_answers_over_every_version_of_http_and_bodies_of_any_size_come_ba
 
 #[test]
 fn a_thousand_requests_of_one_client_to_a_component_that_sleeps_are_all_answered() -> Result<()> {
+    descriptors::raise_limit()?;
     let mut site = Site::new("http-thousand")?;
     for (name, guest) in [("p2", GUEST), ("p3", GUEST_P3)] {
         let guest = std::fs::read(guest).with_context(|| format!("cannot read {guest}"))?;
