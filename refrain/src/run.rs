@@ -266,8 +266,9 @@ impl Signals {
 fn load_bundles(config: &Config) -> anyhow::Result<(Vec<Bundle>, Vec<Bundle>)> {
     let mut faults = Vec::new();
     let mut bundles: Vec<Bundle> = Vec::new();
+    let store = config.data_dir.join("bundles");
     for dir in &config.services {
-        match Bundle::load(dir) {
+        match Bundle::load_to_run(dir, &store) {
             Ok(bundle) => bundles.push(bundle),
             Err(error) => {
                 let hint = hint(&error);
@@ -285,7 +286,7 @@ fn load_bundles(config: &Config) -> anyhow::Result<(Vec<Bundle>, Vec<Bundle>)> {
         bail!("{} service(s) cannot be used:\n{}", faults.len(), faults.join("\n"));
     }
     for bundle in &bundles {
-        bundle.store(&config.data_dir.join("bundles"))?;
+        bundle.store(&store)?;
     }
     Ok(bundles.into_iter().partition(|bundle| bundle.manifest.mode == Mode::Stateless))
 }

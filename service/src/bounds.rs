@@ -73,6 +73,8 @@ pub const BACKOFF_MAX: Bound<Duration> =
 /// Instances of a stateless service that serve requests at once. The default lets one client, who leaves an eighth to
 /// others, have a thousand requests in as many instances; the top is what a node has slots for.
 pub const HTTP_INSTANCES: Bound<u64> = Bound { min: 1, default: 1_200, max: 2_048 };
+/// What was allowed before: stored manifests that have more than now have the most.
+pub const HTTP_INSTANCES_ONCE: u64 = 8_192;
 /// Requests that one instance of a 0.3 component serves at once.
 pub const HTTP_CONCURRENCY: Bound<u64> = Bound { min: 1, default: 16, max: 1_024 };
 /// Requests that wait for an instance.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bounds::{BUNDLE_FILES_BYTES_MAX, BUNDLE_FILES_MAX, MANIFEST_BYTES_MAX, MODULE_BYTES_MAX};
 use crate::canonical::{self, BundleDigest};
-use crate::fault::Faults;
+use crate::fault::{Fault, Faults};
 use crate::files::{self, BundleFile, GuestPath, GuestPathError};
 use crate::manifest::Manifest;
 
@@ -24,6 +24,9 @@ pub struct Bundle {
     pub files: Vec<BundleFile>,
     /// The digest over everything but the addresses that the proxy listens on; the folder of a stored bundle.
     pub digest: BundleDigest,
+    /// What the manifest of a stored bundle has that is refused in new ones: it has no effect, or that of the nearest
+    /// value that is allowed.
+    pub outdated: Vec<Fault>,
 }
 
 /// Why a service's folder could not be loaded.
@@ -117,6 +120,25 @@ impl Bundle {
         let manifest_text = String::from_utf8(files::read_bounded(&path, MANIFEST_BYTES_MAX)?)
             .map_err(|error| LoadError::ManifestNotUtf8 { path: path.clone(), at: error.utf8_error().valid_up_to() })?;
         let manifest = Manifest::parse(&manifest_text).map_err(|faults| LoadError::Manifest { path, faults })?;
+        Self::load_rest(dir, manifest, manifest_text)
+    }
+
+    /// The same for one that is run: what is stored in `store` already may have what is refused in new ones.
+    pub fn load_to_run(dir: &Path, store: &Path) -> Result<Self, LoadError> {
+        let refused = match Self::load(dir) {
+            Err(LoadError::Manifest { path, faults }) => LoadError::Manifest { path, faults },
+            loaded => return loaded,
+        };
+        let Ok(manifest_text) = files::read_bounded(&dir.join(MANIFEST_FILE), MANIFEST_BYTES_MAX) else {
+            return Err(refused);
+        };
+        let manifest_text = String::from_utf8_lossy(&manifest_text).into_owned();
+        let Ok((manifest, outdated)) = Manifest::parse_stored(&manifest_text) else { return Err(refused) };
+        let bundle = Self { outdated, ..Self::load_rest(dir, manifest, manifest_text)? };
+        if Self::open(store, bundle.digest).is_ok() { Ok(bundle) } else { Err(refused) }
+    }
+
+    fn load_rest(dir: &Path, manifest: Manifest, manifest_text: String) -> Result<Self, LoadError> {
         let module = files::resolve(dir, &manifest.module)?;
         let module = files::read_bounded(&module, MODULE_BYTES_MAX)?;
         let files = files::collect(dir, &manifest.files)?;
@@ -126,6 +148,6 @@ impl Bundle {
     /// Puts a bundle together from its parts. The files must be sorted by guest path.
     pub(crate) fn of(manifest: Manifest, manifest_text: String, module: Vec<u8>, files: Vec<BundleFile>) -> Self {
         let digest = canonical::digest(&manifest, &module, &files);
-        Self { manifest, manifest_text, module, files, digest }
+        Self { manifest, manifest_text, module, files, digest, outdated: Vec::new() }
     }
 }

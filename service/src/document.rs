@@ -21,12 +21,14 @@ pub(crate) struct Document<'t> {
     /// Where its lines end, so that a place is found in a text of many faults without counting up to it.
     line_ends: Vec<usize>,
     faults: RefCell<Vec<Fault>>,
+    /// Of a manifest that was stored: what was no fault when it was. None of a new one, where it is a fault.
+    outdated: Option<RefCell<Vec<Fault>>>,
 }
 
 impl<'t> Document<'t> {
-    pub(crate) fn new(text: &'t str) -> Self {
+    pub(crate) fn new(text: &'t str, is_stored: bool) -> Self {
         let line_ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
-        Self { text, line_ends, faults: RefCell::default() }
+        Self { text, line_ends, faults: RefCell::default(), outdated: is_stored.then(RefCell::default) }
     }
 
     /// The whole file as a table; `None` when it is no TOML.
@@ -63,8 +65,9 @@ impl<'t> Document<'t> {
         }
     }
 
-    pub(crate) fn into_faults(self) -> Vec<Fault> {
-        self.faults.into_inner()
+    /// The faults, and what is outdated.
+    pub(crate) fn into_faults(self) -> (Vec<Fault>, Vec<Fault>) {
+        (self.faults.into_inner(), self.outdated.map(RefCell::into_inner).unwrap_or_default())
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -106,13 +109,26 @@ impl<'d> Section<'d> {
 
     /// A fault of a value that is there, or of the section when it is not.
     pub(crate) fn fault(&self, key: &str, problem: impl Into<String>) {
+        self.document.add(self.fault_of(key, problem.into()));
+    }
+
+    /// A fault of a value that an earlier version of Refrain took: none of a manifest that was stored.
+    pub(crate) fn outdated(&self, key: &str, problem: impl Into<String>) {
+        let fault = self.fault_of(key, problem.into());
+        match &self.document.outdated {
+            Some(outdated) => outdated.borrow_mut().push(fault),
+            None => self.document.add(fault),
+        }
+    }
+
+    fn fault_of(&self, key: &str, problem: String) -> Fault {
         let value = self.find(key);
-        self.document.add(Fault {
+        Fault {
             key: self.key_path(key),
             line: Some(self.document.line(value.map_or(self.start, |v| v.span().start))),
             value: value.and_then(|v| self.document.shown(v.span())),
-            problem: problem.into(),
-        });
+            problem,
+        }
     }
 
     /// The value, or the default when it is absent or (with a fault) wrong.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::bounds::REPLICAS;
-use crate::fault::Faults;
+use crate::fault::{Fault, Faults};
 use crate::files::{GuestPath, HostPath};
 use crate::http::{Http, Route};
 use crate::names::ServiceId;
@@ -57,7 +57,13 @@ pub struct Manifest {
 impl Manifest {
     /// Reads and validates the text of a `service.toml`; on failure tells all that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Faults> {
-        validate::manifest(text)
+        Ok(validate::manifest(text, false)?.0)
+    }
+
+    /// The same of a manifest that was stored, by an earlier version of Refrain maybe: what that took and this one
+    /// refuses has no effect, or that of the nearest value that is allowed, and is told.
+    pub fn parse_stored(text: &str) -> Result<(Self, Vec<Fault>), Faults> {
+        validate::manifest(text, true)
     }
 }
 

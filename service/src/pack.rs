@@ -157,19 +157,31 @@ impl Bundle {
     /// # Errors
     /// When it is damaged, not valid, or not the one that is wanted.
     pub fn unpack(bytes: &[u8], wanted: BundleDigest) -> Result<Self, UnpackError> {
+        let bundle = Self::unpack_stored(bytes, wanted)?;
+        match Faults::of(bundle.outdated.clone()) {
+            Some(faults) => Err(UnpackError::Manifest(faults)),
+            None => Ok(bundle),
+        }
+    }
+
+    /// The same of one that another node has stored, maybe when it was of an earlier version of Refrain.
+    ///
+    /// # Errors
+    /// As with [`unpack`](Self::unpack), but what is refused in new bundles alone is taken.
+    pub fn unpack_stored(bytes: &[u8], wanted: BundleDigest) -> Result<Self, UnpackError> {
         let (version, rest) = bytes.split_first().ok_or(UnpackError::Damaged { what: "version" })?;
         if *version != VERSION {
             return Err(UnpackError::Version { found: *version });
         }
         let mut parts = Parts(rest);
         let text = parts.text("manifest", MANIFEST_BYTES_MAX)?;
-        let manifest = Manifest::parse(text).map_err(UnpackError::Manifest)?;
+        let (manifest, outdated) = Manifest::parse_stored(text).map_err(UnpackError::Manifest)?;
         let module = parts.bounded("module", 0, MODULE_BYTES_MAX)?.to_vec();
         let files = parts.files()?;
         if !parts.0.is_empty() {
             return Err(UnpackError::Damaged { what: "end" });
         }
-        let bundle = Self::of(manifest, text.to_owned(), module, files);
+        let bundle = Self { outdated, ..Self::of(manifest, text.to_owned(), module, files) };
         if bundle.digest != wanted {
             return Err(UnpackError::Digest { found: bundle.digest, wanted });
         }

@@ -131,7 +131,7 @@ impl Bundle {
         sync_all(&written)
     }
 
-    /// Opens a stored bundle and verifies that it is what was stored.
+    /// Opens a stored bundle and verifies that it is what was stored, by this version of Refrain or an earlier one.
     pub fn open(dir: &Path, digest: BundleDigest) -> Result<Self, OpenError> {
         let folder = dir.join(digest.to_string());
         let read = |name: &Path, limit| {
@@ -139,7 +139,8 @@ impl Bundle {
         };
         let manifest_text = read(Path::new(MANIFEST_FILE), MANIFEST_BYTES_MAX)?;
         let manifest_text = String::from_utf8_lossy(&manifest_text).into_owned();
-        let manifest = Manifest::parse(&manifest_text).map_err(|faults| OpenError::Manifest { digest, faults })?;
+        let manifest = Manifest::parse_stored(&manifest_text);
+        let (manifest, outdated) = manifest.map_err(|faults| OpenError::Manifest { digest, faults })?;
         let module = read(Path::new(MODULE_FILE), MODULE_BYTES_MAX)?;
         let index = read(Path::new(INDEX_FILE), INDEX_BYTES_MAX)?;
         let mut files = Vec::new();
@@ -153,7 +154,7 @@ impl Bundle {
             left -= bytes.len() as u64;
             files.push(BundleFile { path, bytes });
         }
-        let bundle = Self::of(manifest, manifest_text, module, files);
+        let bundle = Self { outdated, ..Self::of(manifest, manifest_text, module, files) };
         if bundle.digest != digest {
             return Err(OpenError::Damaged { digest, found: bundle.digest });
         }

@@ -22,8 +22,9 @@ use crate::value::{
     within, word,
 };
 
-pub(crate) fn manifest(text: &str) -> Result<Manifest, Faults> {
-    let document = Document::new(text);
+/// The manifest, and what of it is outdated: nothing unless it was stored.
+pub(crate) fn manifest(text: &str, is_stored: bool) -> Result<(Manifest, Vec<Fault>), Faults> {
+    let document = Document::new(text, is_stored);
     let manifest = if text.len() as u64 > bounds::MANIFEST_BYTES_MAX {
         document.add(Fault {
             key: String::new(),
@@ -36,9 +37,10 @@ pub(crate) fn manifest(text: &str) -> Result<Manifest, Faults> {
         let table = document.parse();
         table.and_then(|table| root(&Section::root(&document, &table)))
     };
-    match Faults::of(document.into_faults()) {
+    let (faults, outdated) = document.into_faults();
+    match Faults::of(faults) {
         Some(faults) => Err(faults),
-        None => Ok(manifest.expect("a document without faults gives a manifest")),
+        None => Ok((manifest.expect("a document without faults gives a manifest"), outdated)),
     }
 }
 

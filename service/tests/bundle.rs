@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use refrain_service::{Bundle, BundleDigest, LoadError, MANIFEST_FILE, OpenError};
+use refrain_service::{Bundle, BundleDigest, LoadError, MANIFEST_FILE, Manifest, OpenError, UnpackError};
 use support::{load_error, told};
 use tempfile::TempDir;
 
@@ -255,4 +255,45 @@ fn a_packed_bundle_comes_back_and_damage_anywhere_is_told() {
     assert_eq!(told(&Bundle::unpack(&longer, bundle.digest).unwrap_err()), "a packed bundle is damaged at its end");
     let other = Bundle::load(folder(&MANIFEST.replace("1.0.0", "1.0.1")).path()).unwrap();
     assert!(told(&Bundle::unpack(&packed, other.digest).unwrap_err()).contains("was asked for"));
+}
+
+/// A component's manifest as an earlier version of Refrain took it.
+const OUTDATED: &str = "name = \"a\"\nversion = \"1.0.0\"\nmodule = \"a.wasm\"\nkind = \"http\"\nmode = \"stateless\"\n\
+    [limits]\nflows = 7\n[http]\ninstances = 8192\n";
+
+#[test]
+fn what_was_stored_before_it_was_refused_is_opened_and_told_and_nothing_new_is_taken() {
+    let folder = folder(OUTDATED);
+    let of_new = Bundle::load(folder.path()).unwrap_err();
+    assert!(told(&of_new).contains("limits.flows = 7: does nothing for a stateless service"), "{}", told(&of_new));
+    assert!(told(&of_new).contains("http.instances = 8192: allowed: 1 to 2048"), "{}", told(&of_new));
+
+    // As an earlier version packed it; its digest is what it was.
+    let plain = OUTDATED.replace("[limits]\nflows = 7\n", "").replace("8192", "1");
+    fs::write(folder.path().join(MANIFEST_FILE), plain).unwrap();
+    let plain = Bundle::load(folder.path()).unwrap();
+    let packed = Bundle { manifest_text: OUTDATED.to_owned(), ..plain }.pack();
+    let Err(UnpackError::Digest { found, .. }) = Bundle::unpack_stored(&packed, BundleDigest::new([0; 32])) else {
+        panic!("it has another digest");
+    };
+    assert!(matches!(Bundle::unpack(&packed, found), Err(UnpackError::Manifest(_))));
+    let fetched = Bundle::unpack_stored(&packed, found).unwrap();
+
+    fs::write(folder.path().join(MANIFEST_FILE), OUTDATED).unwrap();
+    let store = TempDir::new().unwrap();
+    assert!(matches!(Bundle::load_to_run(folder.path(), store.path()), Err(LoadError::Manifest { .. })));
+    fetched.store(store.path()).unwrap();
+    let opened = Bundle::open(store.path(), found).unwrap();
+    let outdated: Vec<&str> = opened.outdated.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(outdated, ["limits.flows", "http.instances"]);
+    assert_eq!(opened.manifest.http.instances, 2048);
+    assert_eq!(Bundle::load_to_run(folder.path(), store.path()).unwrap(), opened);
+}
+
+#[test]
+fn more_than_was_ever_allowed_is_a_fault_of_what_is_stored_too() {
+    for (instances, is_taken) in [("2048", true), ("2049", true), ("8192", true), ("8193", false), ("0", false)] {
+        let text = OUTDATED.replace("8192", instances);
+        assert_eq!(Manifest::parse_stored(&text).is_ok(), is_taken, "{instances}");
+    }
 }

@@ -4,6 +4,7 @@
 pub mod bus;
 pub mod cluster;
 pub mod console;
+pub mod descriptors;
 pub mod dialogue;
 pub mod disk;
 pub mod doors;

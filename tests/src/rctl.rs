@@ -1,7 +1,7 @@
 //! `rctl` against one server, as an operator on its machine runs it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -19,6 +19,17 @@ pub struct Rctl {
     host: Option<PathBuf>,
 }
 
+/// One that goes on until this is dropped.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Rctl {
     /// For the server with this data folder.
     pub fn new(data_dir: &Path) -> Self {
@@ -34,6 +45,12 @@ impl Rctl {
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = on_host(self.host.as_deref(), &program("rctl")?);
         Ok(command.args(arguments).arg("--data-dir").arg(&self.data_dir).stdin(Stdio::null()).output()?)
+    }
+
+    /// Starts what goes on until this is dropped. What it says is the test's output.
+    pub fn start(&self, arguments: &[&str]) -> Result<Running> {
+        let mut command = on_host(self.host.as_deref(), &program("rctl")?);
+        Ok(Running(command.args(arguments).arg("--data-dir").arg(&self.data_dir).stdin(Stdio::null()).spawn()?))
     }
 
     /// Runs it with `-o json`; it must succeed.

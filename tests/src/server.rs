@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::lines::{Echoed, Lines};
 use crate::native::{Example, ScratchFolder};
-use crate::rctl::Rctl;
+use crate::rctl::{Rctl, Running};
 use crate::services::Services;
 use crate::wait::{self, PATIENCE};
 
@@ -270,6 +270,11 @@ impl Server {
     /// Runs `rctl` against it.
     pub fn rctl(&self, arguments: &[&str]) -> Result<Output> {
         self.rctl.run(arguments)
+    }
+
+    /// Starts `rctl` with what goes on until it is dropped.
+    pub fn start_rctl(&self, arguments: &[&str]) -> Result<Running> {
+        self.rctl.start(arguments)
     }
 
     /// Runs `rctl -o json`, which must succeed.

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use refrain_tests::descriptors;
 use refrain_tests::echo::connect;
 use refrain_tests::http::{HttpClient, put, request};
 use refrain_tests::load::{Dice, echo_round_trips};
@@ -12,7 +13,6 @@ use refrain_tests::native::Example;
 use refrain_tests::resp::RespClient;
 use refrain_tests::server::{Server, Site};
 use refrain_tests::transcript::noise;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const MIB: u64 = 1 << 20;
 const IDLE_CONNECTIONS: usize = 10_000;
@@ -199,8 +199,7 @@ fn clients_that_never_read_cost_their_windows_delay_nobody_and_are_reset() -> Re
 
 #[test]
 fn ten_thousand_idle_connections_cost_bounded_memory_and_delay_nobody() -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    descriptors::raise_limit()?;
     let server = Site::of("idle-10k", &[Example::Echo])?.start()?;
     let address = server.address("echo");
     let quiet = echo_round_trips(address, 500)?;

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use refrain_tests::descriptors;
 use refrain_tests::http::HttpClient;
 use refrain_tests::native::{Example, ScratchFolder};
 use refrain_tests::server::{Server, Site};
-use refrain_tests::services::other_version;
+use refrain_tests::services::{other_version, version_of};
 use refrain_tests::transcript::noise;
 use refrain_tests::wait;
 use serde_json::Value;
@@ -115,6 +116,7 @@ fn a_component_answers_over_every_version_of_http_and_bodies_of_any_size_come_ba
 
 #[test]
 fn a_thousand_requests_of_one_client_to_a_component_that_sleeps_are_all_answered() -> Result<()> {
+    descriptors::raise_limit()?;
     let mut site = Site::new("http-thousand")?;
     for (name, guest) in [("p2", GUEST), ("p3", GUEST_P3)] {
         let guest = std::fs::read(guest).with_context(|| format!("cannot read {guest}"))?;
@@ -208,6 +210,37 @@ fn requests_shift_from_one_version_to_another_and_none_of_them_fails() -> Result
         shifted.and(answered)
     })?;
     ensure!(answered > 0);
+    server.terminate()
+}
+
+#[test]
+fn a_source_that_changes_under_load_is_built_and_served_and_no_request_fails() -> Result<()> {
+    let server = site("http-dev", "")?.start()?;
+    let scratch = ScratchFolder::new("http-dev-source")?;
+    let copied = "[build]\ncommand = \"cp live.source live.wasm\"\n";
+    std::fs::write(scratch.path().join("service.toml"), manifest("live", "1.0.0", copied))?;
+    let source = scratch.path().join("live.source");
+    let (before, after) = ("hello, world\n", "HELLO, AGAIN\n");
+    let mut guest = guest()?;
+    std::fs::write(&source, &guest)?;
+    let dev = server.start_rctl(&["service", "dev", &scratch.path().display().to_string()])?;
+    let url = format!("{}/live/", urls(&server)?.0);
+    let until_said = |what: &str| wait::until(what, || Ok((curl(&[&url])? == (200, what.into())).then_some(())));
+    until_said(before)?;
+    let until = AtomicBool::new(false);
+    let answered = thread::scope(|scope| {
+        let traffic = scope.spawn(|| traffic(&url, &until));
+        let at = guest.windows(before.len()).position(|bytes| bytes == before.as_bytes());
+        let changed = at.context("the guest has its words").and_then(|at| {
+            guest[at..at + after.len()].copy_from_slice(after.as_bytes());
+            std::fs::write(&source, &guest)?;
+            until_said(after)
+        });
+        until.store(true, Ordering::SeqCst);
+        changed.and(traffic.join().expect("it does not panic"))
+    })?;
+    ensure!(answered > 0);
+    drop(dev);
     server.terminate()
 }
 
@@ -344,6 +377,45 @@ fn routes_of_a_replicated_service_are_those_of_the_version_that_runs() -> Result
     // The folder is still the first version's.
     let server = site.start()?;
     until_routed(&server, "0.3.0", "/photos")?;
+    server.terminate()
+}
+
+/// A server that works for some seconds and ends before it listens.
+const NEVER_STARTS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (func (export "_start") (local $left i32)
+        (local.set $left (i32.const 1000000000))
+        (loop $on (br_if $on (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+        (call $exit (i32.const 3))))"#;
+
+#[test]
+fn routes_of_a_version_that_does_not_start_are_never_followed() -> Result<()> {
+    let mut site = site("http-rolled-back", "")?;
+    site.example(Example::ImageServer, |manifest| route(manifest, "/pictures/..."))?;
+    let server = site.start()?;
+    let picture = site.scratch().join("picture");
+    std::fs::write(&picture, noise(7, 1000))?;
+    let at = |path: &str| Ok::<_, anyhow::Error>(format!("{}/{path}/one.jpg", urls(&server)?.0));
+    let (pictures, photos) = (at("pictures")?, at("photos")?);
+    ensure!((200..300).contains(&curl(&["-T", &picture.display().to_string(), &pictures])?.0));
+    let broken =
+        version_of(site.scratch(), Example::ImageServer, "0.2.0", &wat::parse_str(NEVER_STARTS)?, |manifest| {
+            route(manifest, "/photos/...");
+        })?;
+    let upgrade = ["service", "upgrade", "image-server", &broken.display().to_string(), "-o", "json"];
+    let output = thread::scope(|scope| -> Result<_> {
+        let upgrading = scope.spawn(|| server.rctl(&upgrade));
+        while !upgrading.is_finished() {
+            let (status, _) = curl(&[&photos])?;
+            ensure!(status == 404, "{status}");
+        }
+        upgrading.join().expect("it only runs a program")
+    })?;
+    let status: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(status["state"] == "rolled-back", "{status:#}");
+    ensure!(curl(&[&pictures])? == (200, noise(7, 1000)));
+    ensure!(curl(&[&photos])?.0 == 404);
     server.terminate()
 }
 

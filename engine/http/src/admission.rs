@@ -38,23 +38,13 @@ impl Admission {
         if let Some(permit) = self.try_take(seats) {
             return Ok(permit);
         }
-        self.take_after(seats, || {}).await
+        self.queue(self.next(seats)).await
     }
 
-    /// The same, with something to do once [`is_awaited`](Self::is_awaited) says that somebody waits.
-    ///
-    /// # Errors
-    /// As with [`take`](Self::take).
-    pub(crate) async fn take_after(
-        &self,
-        seats: u32,
-        enlisted: impl FnOnce(),
-    ) -> Result<OwnedSemaphorePermit, Refusal> {
-        let permit = self.queue(async {
-            enlisted();
-            Arc::clone(&self.seats).acquire_many_owned(seats).await
-        });
-        Ok(permit.await?.expect("the semaphore is never closed"))
+    /// Takes seats, in turn with others that wait, for one who has a place in the [`queue`](Self::queue).
+    pub(crate) async fn next(&self, seats: u32) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.seats).acquire_many_owned(seats).await;
+        permit.expect("the semaphore is never closed")
     }
 
     /// Waits for something else in the same queue, as long as for a seat.

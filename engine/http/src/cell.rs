@@ -7,7 +7,7 @@ use std::task::Poll;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use wasmtime::Store;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -21,6 +21,7 @@ use crate::guest::Guest;
 use crate::head::HeadSender;
 use crate::pulse::Pulse;
 use crate::service::Inner;
+use crate::slots::Lease;
 
 /// Resolves when a 0.3 guest is done with its request's body.
 type Received = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
@@ -34,16 +35,12 @@ pub(crate) struct Cell {
     left: u32,
     service: Arc<Inner>,
     /// Its slots of the host's pool: given back after the store is gone, as fields are dropped in order.
-    _lease: OwnedSemaphorePermit,
+    _lease: Lease,
 }
 
 impl Cell {
     /// Makes an instance. Its code may run for a while: whoever polls this is the guest's caller.
-    pub(crate) async fn make(
-        service: Arc<Inner>,
-        pulse: Arc<Pulse>,
-        lease: OwnedSemaphorePermit,
-    ) -> Result<Self, Fault> {
+    pub(crate) async fn make(service: Arc<Inner>, pulse: Arc<Pulse>, lease: Lease) -> Result<Self, Fault> {
         let mut store = Guest::store(&service);
         pulse.watch(&mut store);
         let instance = service.pre.instantiate(&mut store).await.map_err(|error| Fault::instantiate(&error))?;

@@ -23,6 +23,7 @@ use crate::head::HeadSender;
 use crate::refusal::Refusal;
 use crate::run::{End, Run};
 use crate::service::Inner;
+use crate::slots::Lease;
 use member::Clock;
 pub(crate) use member::{Beside, Member, Reserved};
 use room::{Place, Room};
@@ -84,7 +85,7 @@ impl Crowd {
         open.iter().find_map(|member| member.reserve(concurrency))
     }
 
-    fn grow(&self, service: &Arc<Inner>, lease: OwnedSemaphorePermit, place: Place) -> Reserved {
+    fn grow(&self, service: &Arc<Inner>, lease: Lease, place: Place) -> Reserved {
         let (sender, jobs) = mpsc::channel(service.limits.concurrency.max(1));
         let member =
             Arc::new(Member::new(sender, service.draw_reuse(), service.limits.afterwards, Arc::clone(&self.room)));

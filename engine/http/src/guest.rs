@@ -140,7 +140,7 @@ struct Hooks {
 
 impl Hooks {
     fn calls(&self) -> &Calls {
-        self.calls.get_or_init(|| Calls::new(Arc::clone(&self.service.calls)))
+        self.calls.get_or_init(|| Calls::new(&self.service.calls))
     }
 }
 

@@ -3,12 +3,9 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::admission::Admission;
 use crate::background::Background;
 use crate::cache::Cache;
 use crate::component::{self, LoadError};
@@ -19,13 +16,9 @@ use crate::permissions::Permissions;
 use crate::platform::Platforms;
 use crate::refusal::Refusal;
 use crate::service::{self, Service};
+use crate::slots::{Lease, Part, Slots};
 use crate::stdio::LogSink;
 use crate::ticker::Ticker;
-
-/// Requests of all services that may wait for a slot of the pool.
-const SLOT_QUEUE: usize = 4096;
-/// How long they may.
-const SLOT_WAIT: Duration = Duration::from_secs(10);
 
 /// How a host is set up.
 #[derive(Clone)]
@@ -33,8 +26,9 @@ pub struct Settings {
     /// Where compiled code is kept. None compiles at every start. Whoever can write there can run code in this process.
     pub cache: Option<PathBuf>,
     /// Slots for instances of all services together: an instance takes one for every 8 core instances, every memory and
-    /// every 4 tables of its component, so that usual ones take one. Each reserves 4 GiB of addresses, twice; default
-    /// 2048, between 1 and 8192.
+    /// every 4 tables of its component, so that usual ones take one. Of 128 and more an eighth is kept for services that
+    /// find the others taken, at most 16 for each. Each reserves 4 GiB of addresses, twice; default 2048, between 1 and
+    /// 8192.
     pub slots: u32,
     /// Bytes that the memories of all instances together may grow by, beyond what they begin with; one service may have
     /// seven eighths of it. What does not fit is refused as `memory.grow` refuses. Default: half of the memory of the
@@ -99,7 +93,7 @@ pub(crate) struct Inner {
     pub(crate) outgoing: Outgoing,
     pub(crate) memory: Budget,
     pub(crate) log: Option<LogSink>,
-    slots: Admission,
+    pub(crate) slots: Slots,
     /// Services that may have idle instances.
     services: Mutex<Vec<Weak<service::Inner>>>,
     random: AtomicU64,
@@ -128,7 +122,7 @@ impl Host {
             outgoing: Outgoing::start(settings.resolver, settings.authorities).map_err(HostError::Thread)?,
             memory: Budget::new(settings.memory_bytes),
             log: settings.log,
-            slots: Admission::new(slots as usize, SLOT_QUEUE, SLOT_WAIT),
+            slots: Slots::new(slots),
             services: Mutex::default(),
             random: AtomicU64::new(settings.seed.unwrap_or_else(any_number)),
         };
@@ -162,14 +156,14 @@ impl Host {
 
 impl Inner {
     /// Slots for a new instance. Idle instances of any service make room.
-    pub(crate) async fn lease(&self, slots: u32) -> Result<OwnedSemaphorePermit, Refusal> {
+    pub(crate) async fn lease(&self, slots: u32, part: &Part) -> Result<Lease, Refusal> {
         loop {
-            if let Some(lease) = self.slots.try_take(slots) {
+            if let Some(lease) = self.slots.try_take(slots, part) {
                 return Ok(lease);
             }
             if !self.evict() {
                 // Once more for those that were kept before it was known that somebody waits.
-                return self.slots.take_after(slots, || while self.evict() {}).await;
+                return self.slots.take_after(slots, part, || while self.evict() {}).await;
             }
         }
     }

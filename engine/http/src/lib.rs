@@ -33,6 +33,7 @@ mod pulse;
 mod refusal;
 mod run;
 mod service;
+mod slots;
 mod stdio;
 mod ticker;
 mod turns;

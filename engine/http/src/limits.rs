@@ -42,8 +42,8 @@ pub struct Limits {
     /// host keeps for it beside its memory: at most `header_bytes` for one with fields, and 272 KiB for three with a
     /// body that is being written.
     pub handles: usize,
-    /// Instances that there may be beside those that are idle, with those that go on after their last response. Beyond,
-    /// requests wait in the queue.
+    /// Instances that there may be beside those that are idle, with those that go on after their last response; no more
+    /// than seven eighths of the host's slots hold. Beyond, requests wait in the queue.
     pub instances: usize,
     /// Requests that one instance of a 0.3 component serves at once; 0.2 components serve one whatever this says.
     pub concurrency: usize,
@@ -85,10 +85,13 @@ pub struct Limits {
     /// dropped, and the number of those is logged.
     pub log_lines: usize,
     /// Outgoing calls under way at once of all instances together, and at most 64 of one: until the request is sent and
-    /// the response received. Beyond, the guest gets `connection-limit-reached`.
+    /// the response received. Beyond, calls wait in turn, within their time to connect.
     pub outgoing_calls: usize,
-    /// Time to connect to an upstream, with name look-up (8 at once per service; others wait) and TLS. Beyond, the
-    /// guest gets `connection-timeout`. A guest may ask for less.
+    /// Outgoing calls of one instance that may wait, and of all together four times as many. Beyond, and when the time
+    /// to connect is over, the guest gets `connection-limit-reached`.
+    pub outgoing_queue: usize,
+    /// Time to connect to an upstream, with the wait for a place among the calls, name look-up (8 at once per service;
+    /// others wait) and TLS. Beyond, the guest gets `connection-timeout`. A guest may ask for less.
     pub connect: Duration,
     /// Time from the last piece of a request that is sent to the head of its response. Beyond, the guest gets
     /// `HTTP-response-timeout`. A guest may ask for less.
@@ -132,6 +135,7 @@ impl Default for Limits {
             log_line_bytes: 8 * 1024,
             log_lines: 1000,
             outgoing_calls: 1024,
+            outgoing_queue: 1024,
             connect: Duration::from_secs(10),
             first_byte: Duration::from_secs(60),
             between_bytes: Duration::from_secs(60),

@@ -6,6 +6,7 @@
 //! for the service that opened them and for no other. Upstreams are spoken to in HTTP/1.1, with TLS by rustls.
 
 mod address;
+mod calls;
 mod connect;
 mod exchange;
 mod kept;
@@ -19,18 +20,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use crate::service::Inner;
+pub(crate) use calls::{Calls, ServiceCalls};
 use exchange::Exchange;
 pub(crate) use kept::{KEEP, Kept};
 use tls::Tls;
 
 /// Names that a service looks up at once; others wait within their time to connect.
 pub(crate) const LOOKUPS: usize = 8;
-/// Calls of one instance that are under way at once.
-const CALLS_OF_INSTANCE: usize = 64;
 /// Threads that ask the system's resolver at once, for several services whose names get no answer.
 const RESOLVER_THREADS: usize = 8 * LOOKUPS;
 
@@ -111,31 +110,6 @@ pub(crate) fn send(
         let mut task = AbortOnDrop(task);
         // A task that is gone went with its runtime, or panicked.
         (&mut task.0).await.unwrap_or(Err(Error::InternalError(None)))
-    }
-}
-
-/// Places for calls of one instance, each of which is one of its service as well.
-pub(crate) struct Calls {
-    instance: Arc<Semaphore>,
-    service: Arc<Semaphore>,
-}
-
-/// A call's place among those that its instance and its service may have at once, until this is dropped.
-pub(crate) struct Place {
-    _instance: OwnedSemaphorePermit,
-    _service: OwnedSemaphorePermit,
-}
-
-impl Calls {
-    /// For a new instance of the service that has these places.
-    pub(crate) fn new(service: Arc<Semaphore>) -> Self {
-        Self { instance: Arc::new(Semaphore::new(CALLS_OF_INSTANCE)), service }
-    }
-
-    /// None when one of them has no more.
-    fn take(&self) -> Option<Place> {
-        let permit = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
-        Some(Place { _instance: permit(&self.instance)?, _service: permit(&self.service)? })
     }
 }
 

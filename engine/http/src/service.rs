@@ -22,11 +22,12 @@ use crate::host;
 use crate::intake;
 use crate::limits::Limits;
 use crate::memory::Budget;
-use crate::outgoing::{KEEP, Kept, LOOKUPS};
+use crate::outgoing::{KEEP, Kept, LOOKUPS, ServiceCalls};
 use crate::permissions::Permissions;
 use crate::pulse::Pulse;
 use crate::refusal::{Refusal, Refused};
 use crate::run::{End, Run, Work};
+use crate::slots::{Lease, Part};
 use crate::stdio::{Line, Output};
 use crate::turns::Turns;
 use crate::waiting::Waiting;
@@ -52,14 +53,16 @@ pub(crate) struct Inner {
     /// Connections to upstreams.
     pub(crate) kept: Kept,
     /// Places for outgoing calls of all instances.
-    pub(crate) calls: Arc<Semaphore>,
+    pub(crate) calls: ServiceCalls,
     /// Permits to look a name up.
     pub(crate) lookups: Arc<Semaphore>,
     /// What its instances may grow by together.
     pub(crate) memory: Budget,
     /// What its guests in the background share.
     pub(crate) turns: Turns,
+    /// Slots of the pool that an instance takes, and the service's part of those that are kept.
     slots: u32,
+    part: Part,
     places: usize,
     seats: Admission,
     /// Instances that wait for a request, the one used last at the end.
@@ -75,7 +78,7 @@ enum Found {
     /// One that is kept.
     Idle(Box<Cell>),
     /// Slots for a new one.
-    Slots(OwnedSemaphorePermit),
+    Slots(Lease),
 }
 
 impl Service {
@@ -87,16 +90,18 @@ impl Service {
         loaded: Loaded,
     ) -> Self {
         let per_instance = if matches!(loaded.pre, Pre::P3(_)) { limits.beside() } else { 1 };
-        let places = limits.instances.saturating_mul(per_instance);
+        let slots = loaded.needs.slots();
+        let instances = limits.instances.min(host.slots.instances(slots));
+        let places = instances.saturating_mul(per_instance);
         let inner = Inner {
             memory: host.memory.share(),
             turns: host.background.turns(),
             host,
             name: name.to_owned(),
-            crowd: Crowd::new(limits.instances),
+            crowd: Crowd::new(instances),
             places,
             seats: Admission::new(places, limits.queue, limits.queue_wait),
-            calls: Arc::new(Semaphore::new(limits.outgoing_calls.min(Semaphore::MAX_PERMITS))),
+            calls: ServiceCalls::new(limits.outgoing_calls, limits.outgoing_queue),
             limits,
             permissions,
             pre: loaded.pre,
@@ -104,7 +109,8 @@ impl Service {
             forbidden_headers: Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name)),
             kept: Kept::default(),
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
-            slots: loaded.needs.slots(),
+            slots,
+            part: Part::new(),
             idle: Mutex::default(),
         };
         let inner = Arc::new(inner);
@@ -292,8 +298,8 @@ impl Inner {
     }
 
     /// Slots for a new instance.
-    pub(crate) async fn lease(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        self.host.lease(self.slots).await
+    pub(crate) async fn lease(&self) -> Result<Lease, Refusal> {
+        self.host.lease(self.slots, &self.part).await
     }
 
     /// Waits in the service's queue, within its bounds.

@@ -11,7 +11,7 @@ mod release;
 mod retry;
 mod share;
 
-pub(crate) use load::{Lease, ReleaseLoad, Ticket, UpstreamLoad};
+pub(crate) use load::{Lease, ReleaseLoad, Ticket, UpstreamLoad, take_place};
 pub(crate) use release::{Here, ReleaseState, UpstreamState};
 pub(crate) use retry::{is_idempotent, may_go_elsewhere};
 pub(crate) use share::{Share, Shares};

@@ -2,7 +2,8 @@
 //!
 //! Connections to addresses belong to one loop: they are made, used again and given back there, without a lock that
 //! anyone else holds and without a wake of another thread. Those of HTTP/1.1 wait in `pool` while nobody uses them;
-//! those of HTTP/2 carry many requests at once, see `many`.
+//! an upstream that takes no more is sent a request of one loop on a connection that waits at another. Those of HTTP/2
+//! carry many requests at once, see `many`.
 
 mod address;
 mod connect;
@@ -11,5 +12,5 @@ mod pool;
 mod send;
 
 pub(crate) use address::Address;
-pub(crate) use pool::{GiveBack, Pool};
+pub(crate) use pool::{GiveBack, Pool, Pools};
 pub(crate) use send::{Failure, send};

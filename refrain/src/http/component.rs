@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use refrain_front::{Answering, Body, BodyError, Cause, Handler, Refusal};
 use refrain_http_host as host;
 use refrain_http_host::{Counted, Destination, Host, Permissions, Reuse, Service};
-use refrain_service::{Bundle, BundleDigest, Manifest};
+use refrain_service::{Bundle, BundleDigest, Fault, Manifest};
 use refrain_wire::Position;
 
 use super::{lines, routes};
@@ -45,6 +45,15 @@ impl Component {
         }
         let permissions = permissions(&manifest)?;
         let name = manifest.id.to_string();
+        for Fault { key, value, problem, .. } in &bundle.outdated {
+            tracing::warn!(
+                service = name,
+                key,
+                value,
+                problem,
+                "a stored manifest has what is refused in new ones: it has no effect, or that of the limit"
+            );
+        }
         let service = preparing(&manifest.id, bundle.module.len(), || {
             host.load(&bundle.module, &name, limits(&manifest), permissions)
         });

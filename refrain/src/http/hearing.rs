@@ -110,8 +110,8 @@ pub(super) struct There {
 impl There {
     /// Reads what was told of a version; why it cannot be used from here, in words, if it cannot.
     pub(super) fn read(service: &str, hosted: Hosted) -> Result<Result<Self, String>, HearError> {
-        let manifest = match Manifest::parse(&hosted.manifest) {
-            Ok(manifest) => manifest,
+        let manifest = match Manifest::parse_stored(&hosted.manifest) {
+            Ok((manifest, _)) => manifest,
             Err(faults) => return Ok(Err(faults.to_string())),
         };
         if manifest.id.to_string() != service {

@@ -349,6 +349,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn as_many_routes_as_the_limit_are_followed_and_a_service_with_one_more_is_left_out() {
+        let manifest = |name: &str, routes: usize| {
+            let routes: String =
+                (0..routes).map(|route| format!("[[routes]]\nport = \"main\"\npath = \"/{name}/{route}\"\n")).collect();
+            let text = format!(
+                "name = \"{name}\"\nversion = \"1.0.0\"\nmodule = \"web.wasm\"\n\
+                 [[ports]]\nname = \"main\"\nguest = 80\nlisten = \"127.0.0.1:0\"\n{routes}"
+            );
+            Arc::new(Manifest::parse(&text).unwrap())
+        };
+        let mut routed: Vec<_> = (0..MAX_ROUTES / 64).map(|number| manifest(&format!("s{number}"), 64)).collect();
+        let planned = |routed: &[Arc<Manifest>]| {
+            let (nodes, deployed, served) = (Nodes::new(), Deployments::new(), BTreeMap::new());
+            let planned = plan(&Known { components: &[], nodes: &nodes, deployed: &deployed, routed, served: &served });
+            planned.plan.validate().unwrap();
+            planned
+        };
+        let all = planned(&routed);
+        assert_eq!((all.plan.routes.len(), all.left_out), (MAX_ROUTES, Problems::new()));
+        routed.push(manifest("last", 1));
+        let planned = planned(&routed);
+        let reason = "all services together would have 4097 routes, the limit is 4096".to_owned();
+        assert_eq!(
+            (planned.plan.routes.len(), planned.left_out),
+            (MAX_ROUTES, [("default/last".into(), reason)].into())
+        );
+    }
+
     /// What a version serves at once on a node, besides what waits.
     const REQUESTS: u32 = 40;
 

@@ -308,7 +308,7 @@ impl Inner {
                 Ok(Some(packed)) => {
                     let bundles = self.bundles();
                     let keep = move || -> anyhow::Result<()> {
-                        Bundle::unpack(&packed, wanted)?.store(&bundles)?;
+                        Bundle::unpack_stored(&packed, wanted)?.store(&bundles)?;
                         Ok(())
                     };
                     match self.seams.turns.beside(keep).await? {

@@ -1,18 +1,24 @@
 //! One group as the loop thread knows it: its service, its seats, and what it waits for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use refrain_engine::{GuestView, ReplicaId, TurnOutcome, Usage};
 use refrain_sequencer::shard::Group as LogGroup;
-use refrain_service::Protocol;
+use refrain_service::{Manifest, Protocol};
 use refrain_wire::effect::{DATAGRAM_PORT, UPGRADE_DONE};
 use refrain_wire::message::uplink::Progress;
 use refrain_wire::turn::TurnEffects;
 use refrain_wire::{Digest, EffectKind, GroupId, Incarnation, IpRange, NodeId, Position, Seat, Time};
+use tokio::time::Instant;
 
 use super::histories::Level;
 use crate::config::Endpoint;
 use crate::service::{ServedPort, Service};
+
+/// How long routes are those of before an upgrade when nothing is heard of what came of it. A first turn has 10^10 of
+/// fuel at most, which takes less.
+const UNSETTLED: Duration = Duration::from_secs(60);
 
 /// What a replica is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +191,8 @@ pub(super) struct Group {
     here: NodeId,
     /// What it runs, as far as its bundle is prepared here.
     pub(super) service: Arc<Service>,
+    /// What it was before an upgrade in the log whose first turn may go on, and since when.
+    before: Option<(Arc<Manifest>, Instant)>,
     /// The bundle that it runs by all that is known.
     pub(super) wanted: [u8; 32],
     pub(super) seats: Vec<SeatRuntime>,
@@ -216,6 +224,7 @@ impl Group {
             here,
             wanted: service.bundle,
             service,
+            before: None,
             seats: known.seats.iter().map(|_| SeatRuntime::vacant()).collect(),
             last_turn: known.last_turn,
             halted: known.halted.is_some(),
@@ -231,6 +240,28 @@ impl Group {
             }
         }
         group
+    }
+
+    /// The group is another service from now on. If it is not settled yet whether it runs that, clients are led by the
+    /// manifest of before, for a while.
+    pub(super) fn become_service(&mut self, service: Arc<Service>, is_settled: bool) {
+        let before = std::mem::replace(&mut self.service, service);
+        if is_settled {
+            self.before = None;
+        } else if self.before.is_none() {
+            self.before = Some((Arc::clone(&before.manifest), Instant::now()));
+        }
+    }
+
+    /// It is known what the group runs.
+    pub(super) fn settle(&mut self) {
+        self.before = None;
+    }
+
+    /// By which clients are led to it.
+    pub(super) fn served_manifest(&self) -> &Arc<Manifest> {
+        let before = self.before.as_ref().filter(|(_, since)| since.elapsed() < UNSETTLED);
+        before.map_or(&self.service.manifest, |(manifest, _)| manifest)
     }
 
     pub(super) fn seat_mut(&mut self, seat: Seat) -> Option<&mut SeatRuntime> {

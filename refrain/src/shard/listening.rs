@@ -123,7 +123,7 @@ impl Inner {
         let groups = self.groups.borrow();
         let of_group = |group: &Group| -> Vec<Served> {
             let served = group.listeners.iter().map(|listening| Served {
-                manifest: Arc::clone(&group.service.manifest),
+                manifest: Arc::clone(group.served_manifest()),
                 port: listening.port.clone(),
                 seats: group.seats.len() as u8,
                 at: listening.at.clone(),

@@ -135,7 +135,7 @@ pub struct Options {
 /// One served port.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// What the service is now: an upgrade changes it.
+    /// What the service is now: an upgrade changes it, once its first turn is over.
     pub manifest: Arc<Manifest>,
     /// The port's name.
     pub port: String,

@@ -166,7 +166,14 @@ impl Inner {
 
     /// What came of an upgrade, by the effects of a replica or by those that were agreed on.
     pub(super) fn upgrade_settled(&self, id: GroupId, at: Position, rolled_back: Option<&str>) {
-        let news = self.upgrades.borrow_mut().get_mut(&id).is_some_and(|upgrade| upgrade.settle(at, rolled_back));
+        let (news, is_settled) = match self.upgrades.borrow_mut().get_mut(&id) {
+            Some(upgrade) => (upgrade.settle(at, rolled_back), !upgrade.is_ordered()),
+            None => (false, true),
+        };
+        // One that was rolled back is what it was before, in a moment.
+        if let Some(group) = self.groups.borrow_mut().get_mut(&id).filter(|_| is_settled && rolled_back.is_none()) {
+            group.settle();
+        }
         let (service, position) = (self.service_name(id), at.0);
         match rolled_back {
             None if news => tracing::info!(service, position, "upgraded"),
@@ -199,10 +206,13 @@ impl Inner {
         {
             let mut groups = self.groups.borrow_mut();
             let Some(group) = groups.get_mut(&id).filter(|group| group.wanted == service.bundle) else { return };
-            if let Some(upgrade) = self.upgrades.borrow_mut().get_mut(&id) {
+            let mut upgrades = self.upgrades.borrow_mut();
+            let upgrade = upgrades.get_mut(&id);
+            let is_settled = upgrade.as_ref().is_none_or(|upgrade| !upgrade.is_ordered());
+            if let Some(upgrade) = upgrade {
                 upgrade.note_name(&service);
             }
-            group.service = service;
+            group.become_service(service, is_settled);
         }
         if self.engine.is_some() {
             let bundle = self.groups.borrow()[&id].wanted;

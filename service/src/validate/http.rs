@@ -12,7 +12,7 @@ use crate::manifest::{Kind, Mode};
 use crate::names::Name;
 use crate::outbound::Protocol;
 use crate::port::Port;
-use crate::value::{bounded_text, cpu_limit, duration, list, method, parsed, reuse, text};
+use crate::value::{bounded_text, cpu_limit, duration, list, method, parsed, reuse, text, unsigned, within};
 
 /// What is of services that listen on sockets alone.
 const REPLICATED_ALONE: [&str; 8] = ["replicas", "agreement", "args", "outbound", "ports", "files", "restart", "ready"];
@@ -50,7 +50,7 @@ pub(super) fn kind_and_mode(root: &Section<'_>, limits: Option<&Section<'_>>, ki
             }
             if let Some(limits) = limits {
                 for key in LIMITS_REPLICATED_ALONE.into_iter().filter(|key| limits.has(key)) {
-                    limits.fault(
+                    limits.outdated(
                         key,
                         "does nothing for a stateless service, whose limits are memory, tables, outward and [http]",
                     );
@@ -125,6 +125,23 @@ fn health(value: &DeValue<'_>) -> Result<Option<String>, String> {
     }
 }
 
+fn instances(section: Option<&Section<'_>>) -> u32 {
+    let bound = bounds::HTTP_INSTANCES;
+    let read = |section: &Section<'_>| {
+        section.read("instances", bound.default, |value| {
+            let number = unsigned(value)?;
+            match within(number, bound) {
+                Err(problem) if number > bound.max && number <= bounds::HTTP_INSTANCES_ONCE => {
+                    section.outdated("instances", problem);
+                    Ok(bound.max)
+                }
+                read => read,
+            }
+        })
+    };
+    u32::try_from(section.map_or(bound.default, read)).expect("its bound fits 32 bits")
+}
+
 pub(super) fn http(section: Option<&Section<'_>>) -> Http {
     if let Some(section) = section {
         section.refuse_unknown();
@@ -136,7 +153,7 @@ pub(super) fn http(section: Option<&Section<'_>>) -> Http {
     };
     let least = u32::try_from(bounds::HTTP_REUSE.default).expect("it is 1");
     Http {
-        instances: count("instances", bounds::HTTP_INSTANCES),
+        instances: instances(section),
         concurrency: count("concurrency", bounds::HTTP_CONCURRENCY),
         queue: count("queue", bounds::HTTP_QUEUE),
         queue_wait: time("queue_wait", bounds::HTTP_QUEUE_WAIT),

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::Calls;
+use super::calls::{self, Admitted, Calls};
 use super::connect::Connection;
 use super::received::Received;
 use super::target::{Target, origin_form};
@@ -24,13 +24,11 @@ pub(crate) struct Exchange {
     key: (Target, Grant),
     request: http::Request<WasiBody>,
     options: RequestOptions,
-    place: Place,
-    /// Whether the request's body moves.
-    moved: Moved,
+    admitted: Admitted,
 }
 
 /// A call's place, of which the request has a part until it is sent, and the response until it is received.
-pub(crate) type Place = Arc<super::Place>;
+pub(crate) type Place = Arc<calls::Place>;
 
 impl Exchange {
     /// Checks what can be checked without a connection.
@@ -46,36 +44,36 @@ impl Exchange {
         if header_bytes(request.headers()) > service.limits.header_bytes {
             return Err(Error::HttpRequestHeaderSectionSize(None));
         }
-        let place = calls.take().ok_or(Error::ConnectionLimitReached)?;
-        let (place, moved) = (Arc::new(place), Moved::default());
-        let sending = Sending { moved: moved.clone(), _place: Arc::clone(&place) };
-        let request = bounded(request, service.limits.outgoing_request_bytes, sending);
-        Ok(Self { service: Arc::clone(service), key: (target, grant), request, options, place, moved })
+        let admitted = calls.admit().ok_or(Error::ConnectionLimitReached)?;
+        Ok(Self { service: Arc::clone(service), key: (target, grant), request, options, admitted })
     }
 
-    /// Sends the request on a kept connection, or on a new one. A kept one may turn out to be closed: then the request
-    /// goes out on another, if nothing of it was sent.
-    pub(crate) async fn run(mut self) -> Result<http::Response<WasiBody>, Error> {
-        let first_byte = least(self.options.first_byte_timeout, self.service.limits.first_byte);
+    /// Sends the request when it has a place, on a kept connection, or on a new one. A kept one may turn out to be
+    /// closed: then the request goes out on another, if nothing of it was sent.
+    pub(crate) async fn run(self) -> Result<http::Response<WasiBody>, Error> {
+        let Self { service, key, request, options, admitted } = self;
+        let limit = least(options.connect_timeout, service.limits.connect);
+        let (place, limit) = place(admitted, limit).await?;
+        let moved = Moved::default();
+        let sending = Sending { moved: moved.clone(), _place: Arc::clone(&place) };
+        let mut request = bounded(request, service.limits.outgoing_request_bytes, sending);
+        let first_byte = least(options.first_byte_timeout, service.limits.first_byte);
         loop {
-            let kept = self.service.kept.take(&self.key);
+            let kept = service.kept.take(&key);
             let reused = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => connect(&self.service, &self.key, self.options).await?,
+                None => connect(&service, &key, limit).await?,
             };
             let sent = tokio::select! {
                 biased;
-                sent = connection.sender.try_send_request(self.request) => sent,
-                () = self.moved.stands_still(first_byte) => return Err(Error::HttpResponseTimeout),
+                sent = connection.sender.try_send_request(request) => sent,
+                () = moved.stands_still(first_byte) => return Err(Error::HttpResponseTimeout),
             };
             match sent {
-                Ok(response) => {
-                    let Self { service, key, options, place, .. } = self;
-                    return Ok(receive(response, connection, service, key, options, place));
-                }
+                Ok(response) => return Ok(receive(response, connection, service, key, options, place)),
                 Err(mut error) => match error.take_message() {
-                    Some(request) if reused => self.request = request,
+                    Some(unsent) if reused => request = unsent,
                     _ => return Err(reason(error.into_error())),
                 },
             }
@@ -83,14 +81,24 @@ impl Exchange {
     }
 }
 
+/// A place for the call, and what is left of its time to connect.
+async fn place(admitted: Admitted, limit: Duration) -> Result<(Place, Duration), Error> {
+    let turn = match admitted {
+        Admitted::Now(place) => return Ok((Arc::new(place), limit)),
+        Admitted::InTurn(turn) => turn,
+    };
+    let began = Instant::now();
+    let place = timeout(limit, turn.place()).await.map_err(|_| Error::ConnectionLimitReached)?;
+    Ok((Arc::new(place), limit.saturating_sub(began.elapsed())))
+}
+
 /// A new connection. Apart from the exchange, whose request's body cannot be shared between threads.
 async fn connect(
     service: &Arc<Inner>,
     (target, grant): &(Target, Grant),
-    options: RequestOptions,
+    limit: Duration,
 ) -> Result<Connection, Error> {
     let connect = service.host.outgoing.connect(service, target, *grant);
-    let limit = least(options.connect_timeout, service.limits.connect);
     timeout(limit, connect).await.unwrap_or(Err(Error::ConnectionTimeout))
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::StatusCode;
 use refrain_http_host::{Limits, Permissions, Refusal, Reuse, Service, Settings};
+use wasmparser::{Parser, Payload};
 
 use crate::support::{P2, P3, dropped, get, host_with, service, settings, text, until};
 
@@ -77,7 +78,7 @@ async fn an_idle_instance_is_dropped_after_a_while() {
 async fn a_thousand_requests_to_a_component_that_sleeps_are_all_answered_at_once() {
     for guest in [P2, P3] {
         let limits = Limits { instances: 1000, concurrency: 1, queue: 0, ..Limits::default() };
-        let host = host_with(Settings { slots: 1000, ..settings() });
+        let host = host_with(Settings { slots: 1200, ..settings() });
         let service = host.load(guest, "test", limits, Permissions::default()).expect("the guest loads");
         let answers = join_all((0..1000).map(|_| text(&service, "/sleep?1000"))).await;
         let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).take(3).collect();
@@ -133,6 +134,37 @@ async fn a_host_out_of_slots_lets_requests_wait() {
     let service = host.load(P2, "test", Limits::default(), Permissions::default()).expect("the guest loads");
     let answers = join_all((0..10).map(|_| text(&service, "/sleep?10"))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
+/// P2 with 29 core instances more, so that an instance takes 4 slots.
+fn of_four_slots() -> Vec<u8> {
+    let modules = Parser::new(0).parse_all(P2).filter(|part| matches!(part, Ok(Payload::ModuleSection { .. })));
+    let index = u8::try_from(modules.count()).expect("few modules");
+    let mut bytes = [P2, &[1, 8], b"\0asm\x01\0\0\0", &[2, 1 + 3 * 29, 29]].concat();
+    bytes.extend([0, index, 0].repeat(29));
+    bytes
+}
+
+#[tokio::test]
+async fn services_that_hold_all_slots_they_can_get_leave_some_to_their_neighbours() {
+    let host = host_with(Settings { slots: 256, ..settings() });
+    let load = |bytes: &[u8]| host.load(bytes, "test", Limits::default(), Permissions::default());
+    let [first, second] = [(); 2].map(|()| load(&of_four_slots()).expect("the guest loads"));
+    assert_eq!(first.places(), 56, "seven eighths of the slots");
+    let sleep = |service| join_all((0..100).map(move |_| text(service, "/sleep?600000")));
+    let mut long = Box::pin(futures_util::future::join(sleep(&first), sleep(&second)));
+    let neighbours = async {
+        // All that both can have.
+        until(&second, |counted| first.counted().instances + counted.instances == 60).await;
+        for guest in [P2, P3] {
+            let neighbour = load(guest).expect("the guest loads");
+            assert_eq!(text(&neighbour, "/").await.expect("a response"), "hello, world\n");
+        }
+    };
+    tokio::select! {
+        answered = &mut long => panic!("{answered:?}"),
+        () = neighbours => {}
+    }
 }
 
 #[tokio::test]
@@ -256,9 +288,9 @@ async fn an_instance_that_takes_no_more_requests_counts_until_it_is_gone() {
     }
 }
 
-/// Two services with one slot, whose instances are kept for long.
-fn two_with_one_slot(limits: &Limits) -> [Service; 2] {
-    let host = host_with(Settings { slots: 1, ..settings() });
+/// Two services with so many slots, whose instances are kept for long.
+fn two_with_slots(slots: u32, limits: &Limits) -> [Service; 2] {
+    let host = host_with(Settings { slots, ..settings() });
     let limits = Limits { reuse: Reuse::between(1000, 1000), idle: Duration::from_secs(600), ..limits.clone() };
     ["one", "other"].map(|name| host.load(P3, name, limits.clone(), Permissions::default()).expect("the guest loads"))
 }
@@ -266,7 +298,7 @@ fn two_with_one_slot(limits: &Limits) -> [Service; 2] {
 #[tokio::test]
 async fn an_instance_that_becomes_idle_makes_room_for_another_service_that_waits() {
     for concurrency in [1, 16] {
-        let [one, other] = two_with_one_slot(&Limits { concurrency, ..Limits::default() });
+        let [one, other] = two_with_slots(1, &Limits { concurrency, ..Limits::default() });
         let waits = async {
             until(&one, |counted| counted.instances > 0).await;
             text(&other, "/").await
@@ -279,10 +311,12 @@ async fn an_instance_that_becomes_idle_makes_room_for_another_service_that_waits
 
 #[tokio::test]
 async fn a_request_that_waits_for_slots_takes_room_beside_others_that_comes_first() {
-    let [service, _] = two_with_one_slot(&Limits { instances: 2, concurrency: 2, ..Limits::default() });
-    let mut long = Box::pin(text(&service, "/sleep?600000"));
+    let [service, other] = two_with_slots(2, &Limits { instances: 2, concurrency: 2, ..Limits::default() });
+    let long = futures_util::future::join(text(&service, "/sleep?600000"), text(&other, "/sleep?600000"));
+    let mut long = Box::pin(long);
     let others = async {
         until(&service, |counted| counted.instances > 0).await;
+        until(&other, |counted| counted.instances > 0).await;
         let short = text(&service, "/sleep?300");
         let waits = async {
             until(&service, |counted| counted.requests > 1).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{P2, P3, host, host_with, post, read, settings, text};
+use crate::support::{P2, P3, PATIENCE, happens, host, host_with, post, read, settings, text};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -248,73 +248,103 @@ async fn bodies_of_outgoing_calls_stop_at_their_limits() {
     }
 }
 
-#[tokio::test]
-async fn of_a_thousand_calls_at_once_as_many_go_out_as_may() {
-    let upstream = upstream().await;
-    let url = format!("http://127.0.0.1:{}", upstream.port);
-    let limits = Limits { outgoing_calls: 10, ..Limits::default() };
-    let service = host().load(P2, "test", limits, permissions(&[&url])).expect("the guest loads");
-    let answer = text(&service, &format!("/fetch-many?{url}/")).await.expect("a response");
-    assert_eq!(answer, "10 answered, 990 refused");
+/// An upstream that answers once for each permit of its gate, and counts its requests: those that it has had, and the most at once.
+struct Gated {
+    gate: Arc<Semaphore>,
+    url: String,
+    asked: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
 }
 
-#[tokio::test]
-async fn an_instance_may_not_have_all_the_calls_of_its_service() {
-    let upstream = upstream().await;
-    let url = format!("http://127.0.0.1:{}", upstream.port);
-    let service = host().load(P2, "test", Limits::default(), permissions(&[&url])).expect("the guest loads");
-    let answer = text(&service, &format!("/fetch-many?{url}/")).await.expect("a response");
-    assert_eq!(answer, "64 answered, 936 refused");
-}
+impl Gated {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let gated = Self { gate: Arc::new(Semaphore::new(0)), url, asked: Arc::default(), most: Arc::default() };
+        let (gate, asked, most) = (Arc::clone(&gated.gate), Arc::clone(&gated.asked), Arc::clone(&gated.most));
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let answer = move |request| {
+            let (gate, under_way) = (Arc::clone(&gate), Arc::clone(&under_way));
+            asked.fetch_add(1, Ordering::SeqCst);
+            most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            async move {
+                gate.acquire().await.expect("it is never closed").forget();
+                under_way.fetch_sub(1, Ordering::SeqCst);
+                answer(request).await
+            }
+        };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let served = hyper::server::conn::http1::Builder::new();
+                let served = served.serve_connection(TokioIo::new(stream), service_fn(answer.clone()));
+                tokio::spawn(served);
+            }
+        });
+        gated
+    }
 
-/// An upstream that answers when the gate opens, and counts the requests that it has had.
-async fn gated(gate: Arc<Semaphore>) -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
-    let port = listener.local_addr().expect("an address").port();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&asked);
-    let answer = move |request| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        let gate = Arc::clone(&gate);
-        async move {
-            let _open = gate.acquire().await;
-            answer(request).await
-        }
-    };
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let served = hyper::server::conn::http1::Builder::new();
-            let served = served.serve_connection(TokioIo::new(stream), service_fn(answer.clone()));
-            tokio::spawn(served);
-        }
-    });
-    (port, asked)
+    /// Waits until it has had so many requests.
+    async fn asked(&self, requests: usize) {
+        happens(|| self.asked.load(Ordering::SeqCst) >= requests).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_instances_of_a_service_have_its_calls_together() {
-    let gate = Arc::new(Semaphore::new(0));
-    let (port, asked) = gated(Arc::clone(&gate)).await;
-    let url = format!("http://127.0.0.1:{port}");
-    let limits = Limits { outgoing_calls: 100, ..Limits::default() };
-    let service = host().load(P2, "test", limits, permissions(&[&url])).expect("the guest loads");
+async fn of_a_thousand_calls_at_once_as_many_go_out_as_may_and_the_others_wait() {
+    let upstream = Gated::start().await;
+    let url = &upstream.url;
+    let limits = Limits { outgoing_calls: 10, connect: PATIENCE, ..Limits::default() };
+    let service = host().load(P2, "test", limits, permissions(&[url])).expect("the guest loads");
+    let target = format!("/fetch-many?{url}/");
+    let many = tokio::spawn(async move { text(&service, &target).await.expect("a response") });
+    upstream.asked(10).await;
+    upstream.gate.add_permits(1000);
+    assert_eq!(many.await.expect("it ends"), "1000 answered, 0 refused");
+    assert_eq!(upstream.most.load(Ordering::SeqCst), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_instances_of_a_service_have_its_calls_together_and_none_has_all_of_them() {
+    let upstream = Gated::start().await;
+    let url = &upstream.url;
+    let limits = Limits { outgoing_calls: 100, connect: PATIENCE, ..Limits::default() };
+    let service = host().load(P2, "test", limits, permissions(&[url])).expect("the guest loads");
     let target = format!("/fetch-many?{url}/");
     let many = || {
         let (service, target) = (service.clone(), target.clone());
         tokio::spawn(async move { text(&service, &target).await.expect("a response") })
     };
-    let (first, second) = (many(), many());
-    while asked.load(Ordering::SeqCst) < 100 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(many().await.expect("it ends"), "0 answered, 1000 refused");
-    assert_eq!(asked.load(Ordering::SeqCst), 100);
-    gate.add_permits(100);
+    let first = many();
+    upstream.asked(64).await;
+    let second = many();
+    upstream.asked(100).await;
+    assert_eq!(upstream.most.load(Ordering::SeqCst), 100);
+    upstream.gate.add_permits(2000);
     for call in [first, second] {
-        let answer = call.await.expect("it ends");
-        assert!(answer.ends_with(" refused") && !answer.starts_with("0 "), "{answer}");
+        assert_eq!(call.await.expect("it ends"), "1000 answered, 0 refused");
     }
-    assert_eq!(many().await.expect("it ends"), "64 answered, 936 refused", "all places are free again");
+    assert_eq!(upstream.most.load(Ordering::SeqCst), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_too_long_is_refused_and_so_is_one_that_may_not_wait() {
+    let upstream = Gated::start().await;
+    let url = &upstream.url;
+    let connect = Duration::from_millis(50);
+    for outgoing_queue in [0, 1000] {
+        let limits = Limits { outgoing_calls: 1, outgoing_queue, connect, ..Limits::default() };
+        let service = host().load(P2, "test", limits, permissions(&[url])).expect("the guest loads");
+        let asked = upstream.asked.load(Ordering::SeqCst);
+        let target = format!("/fetch?{url}/");
+        let first = tokio::spawn({
+            let (service, target) = (service.clone(), target.clone());
+            async move { text(&service, &target).await.expect("a response") }
+        });
+        upstream.asked(asked + 1).await;
+        assert_eq!(fetch(&service, &format!("{url}/")).await, "ConnectionLimitReached");
+        upstream.gate.add_permits(1);
+        assert!(first.await.expect("it ends").starts_with("200"));
+    }
 }
 
 #[tokio::test]
@@ -336,7 +366,7 @@ async fn a_call_counts_until_its_request_is_sent_as_well() {
             });
         }
     });
-    let limits = Limits { outgoing_calls: 1, ..Limits::default() };
+    let limits = Limits { outgoing_calls: 1, connect: Duration::from_millis(500), ..Limits::default() };
     let service = host().load(P2, "test", limits, permissions(&[&url])).expect("the guest loads");
     let answer = text(&service, &format!("/fetch-beside-upload?{url}/")).await.expect("a response");
     assert_eq!(answer, "200 ok, ConnectionLimitReached, 200 ok");
@@ -417,5 +447,6 @@ async fn look_ups_whose_callers_are_gone_count_until_they_are_over() {
     assert_eq!(fetch(&load(Duration::from_millis(50)), "http://example.com/").await, "ConnectionTimeout");
     assert_eq!(asked.load(Ordering::SeqCst), 9);
     gate.close();
-    while fetch(&service, "http://example.com/").await != "DestinationIpProhibited" {}
+    let allowed = async { while fetch(&service, "http://example.com/").await != "DestinationIpProhibited" {} };
+    tokio::time::timeout(PATIENCE, allowed).await.expect("look-ups are over");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{P2, P3, Pieces, count, get, host, logging, post, read, service, text, until};
+use crate::support::{P2, P3, Pieces, count, get, happens, host, logging, post, read, service, text, until};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Frame;
@@ -190,9 +190,7 @@ async fn a_guest_goes_on_after_its_response_is_complete() {
         let (host, lines) = logging();
         let service = host.load(guest, "test", Limits::default(), Permissions::default()).expect("the guest loads");
         assert_eq!(text(&service, "/after?20").await.expect("a response"), "answered");
-        while lines.lock().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        happens(|| !lines.lock().is_empty()).await;
         assert_eq!(*lines.lock(), ["Stdout after the response"]);
     }
 }

@@ -101,11 +101,22 @@ impl Body for Pieces {
     }
 }
 
+/// Long enough for anything that should happen; reached only by a failing test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until something that is to happen has happened.
+pub async fn happens(mut is_so: impl FnMut() -> bool) {
+    let happened = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, happened).await.expect("it happens");
+}
+
 /// Waits until a service has counted what is wanted.
 pub async fn until(service: &Service, counted: impl Fn(Counted) -> bool) {
-    while !counted(service.counted()) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    happens(|| counted(service.counted())).await;
 }
 
 /// Waits for so many instances to be gone.

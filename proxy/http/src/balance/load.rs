@@ -70,6 +70,8 @@ pub(crate) fn take_place(count: &AtomicU32, limit: u32) -> bool {
 #[derive(Debug)]
 pub(crate) struct UpstreamLoad {
     pub(crate) outstanding: AtomicU32,
+    /// Connections that wait for a request, at all loops.
+    pub(crate) idle: AtomicU32,
     /// Requests that it was given, and those of them that failed there: both only grow.
     pub(crate) given: AtomicU64,
     pub(crate) failures: AtomicU64,
@@ -84,6 +86,7 @@ impl UpstreamLoad {
     pub(crate) fn new(is_well: bool) -> Self {
         Self {
             outstanding: AtomicU32::new(0),
+            idle: AtomicU32::new(0),
             given: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             is_well: AtomicBool::new(is_well),

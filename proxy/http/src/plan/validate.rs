@@ -232,6 +232,17 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn as_many_routes_as_the_limit_are_taken_and_not_one_more() {
+        let mut plan = plan_with("/", "/");
+        plan.routes = vec![plan.routes[0].clone(); MAX_ROUTES];
+        assert!(plan.validate().is_ok());
+        plan.routes.push(plan.routes[0].clone());
+        let told = plan.validate().unwrap_err().to_string();
+        assert!(told.contains("4097 routes, the limit is 4096"), "{told}");
+    }
+
     #[test]
     fn as_many_certificates_and_trusted_ranges_as_the_limit_are_taken_and_not_one_more() {
         let files = crate::tls::CertificateFiles { certificate: "c".into(), key: "k".into() };

@@ -25,7 +25,7 @@ const REST: Duration = Duration::from_secs(5);
 type Due = HashMap<String, Instant>;
 
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let pool = Arc::new(Pool::default());
+    let pool = Pool::beside(&shared.pools);
     let mut due = Due::new();
     let mut asked = JoinSet::new();
     let mut swapped = shared.current.subscribe();

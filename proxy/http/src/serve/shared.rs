@@ -20,7 +20,7 @@ use crate::live::{Current, Follower, Live};
 use crate::plan::Plan;
 use crate::settings::{ConnectionLimits, Proxies, Settings};
 use crate::tls::Tls;
-use crate::upstream::Pool;
+use crate::upstream::{Pool, Pools};
 
 /// Most streams of other front ends at once; one more is closed.
 const MAX_INNER: u32 = 65_536;
@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) current: Current,
     pub(crate) clients: Arc<Clients>,
     pub(crate) gauges: Gauges,
+    /// Connections to upstreams that wait.
+    pub(crate) pools: Arc<Pools>,
     pub(crate) tls: Tls,
     /// Told when an upstream begins or ceases to be well.
     pub(crate) health: watch::Sender<()>,
@@ -92,6 +94,7 @@ impl Shared {
             current: Current::new(plan),
             clients: Arc::new(Clients::new()),
             gauges: Gauges::default(),
+            pools: Arc::default(),
             tls: Tls::new(),
             health: watch::Sender::new(()),
             drain: watch::Sender::new(false),
@@ -206,7 +209,8 @@ const TOLD_PER_SECOND: u32 = 10;
 impl Loop {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let follower = RefCell::new(Follower::new(&shared.current));
-        Self { shared, pool: Arc::default(), follower, told: Cell::new((Instant::now(), 0)) }
+        let pool = Pool::beside(&shared.pools);
+        Self { shared, pool, follower, told: Cell::new((Instant::now(), 0)) }
     }
 
     /// Whether one more connection that is turned away is told.

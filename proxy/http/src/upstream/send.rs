@@ -60,7 +60,7 @@ pub(crate) async fn send(
             let request = in_absolute_form(request)?;
             send_many(pool, address, request, limits, (limits.connect, patience)).await
         }
-        (_, Some(address)) => send_one(pool, address, request, limits).await,
+        (_, Some(address)) => send_one(pool, address, request, upstream, limits).await,
         (_, None) => unreachable!("what is no handler has an address"),
     }
 }
@@ -131,13 +131,15 @@ async fn send_one(
     pool: &Arc<Pool>,
     address: &Address,
     mut request: Request<Body>,
+    upstream: &UpstreamState,
     limits: &ReleaseLimits,
 ) -> Result<Response<Body>, Failure> {
     *request.version_mut() = Version::HTTP_11;
     say_chunked(&mut request);
-    while let Some(mut sender) = pool.take(address) {
+    let taken = || pool.take(address).or_else(|| pool.take_of_others(address, &upstream.load, upstream.plan.requests));
+    while let Some(mut sender) = taken() {
         match sender.try_send_request(request).await {
-            Ok(response) => return Ok(take_over(pool, address, sender, response, limits)),
+            Ok(response) => return Ok(take_over(pool, address, sender, response, upstream, limits)),
             Err(mut error) => match error.take_message() {
                 // It closed before it took the request: the next one, until there is none left.
                 Some(untouched) => request = untouched,
@@ -153,7 +155,7 @@ async fn send_one(
         Err(error) => return Err(Refusal::untouched(Cause::Unreachable(Box::new(error)), request).into()),
     };
     match sender.try_send_request(request).await {
-        Ok(response) => Ok(take_over(pool, address, sender, response, limits)),
+        Ok(response) => Ok(take_over(pool, address, sender, response, upstream, limits)),
         Err(mut error) => Err(match error.take_message() {
             Some(request) => Refusal::untouched(Cause::Broken(Box::new(error.into_error())), request),
             None => Refusal::begun(Cause::Broken(Box::new(error.into_error()))),
@@ -174,6 +176,7 @@ fn take_over(
     address: &Address,
     sender: SendRequest<Body>,
     response: Response<Incoming>,
+    upstream: &UpstreamState,
     limits: &ReleaseLimits,
 ) -> Response<Body> {
     // After an upgrade the connection is no longer one of requests.
@@ -181,6 +184,8 @@ fn take_over(
         sender,
         address: address.clone(),
         pool: Arc::downgrade(pool),
+        upstream: Arc::clone(&upstream.load),
+        limit: upstream.plan.requests,
     });
     let bounds = Bounds { bytes: u64::MAX, idle: limits.answer_idle, fault: None };
     response.map(|incoming| Body::answer(incoming, bounds, give_back))

@@ -262,3 +262,48 @@ fn a_unix_socket_is_an_upstream_as_well() {
     let front = start(plan(Endpoint::Unix(path)));
     assert_eq!(get(&front, "/").text(), "unix");
 }
+
+#[test]
+fn connections_that_wait_keep_no_request_from_an_upstream_that_takes_few() {
+    let open = Arc::new(AtomicUsize::new(0));
+    let held = Arc::new(AtomicUsize::new(0));
+    let released = Arc::new(AtomicUsize::new(0));
+    let counts = [&open, &held, &released].map(Arc::clone);
+    let address = raw_upstream(move |_, mut stream| {
+        let [open, held, released] = &counts;
+        open.fetch_add(1, Relaxed);
+        loop {
+            let head = read_head(&mut stream);
+            if head.is_empty() {
+                break;
+            }
+            if head.starts_with("GET /held") {
+                let turn = held.fetch_add(1, Relaxed);
+                wait_until(|| released.load(Relaxed) > turn);
+            }
+            if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
+                break;
+            }
+        }
+        open.fetch_sub(1, Relaxed);
+    });
+    let mut release = release("1.0.0", vec![Endpoint::Tcp(address)]);
+    release.upstreams[0].requests = 2;
+    let front = start(plan_of(release));
+    // Each client comes to one of two loops at random, which has a connection that waits, or has none.
+    for round in 1..=24 {
+        assert_eq!(get(&front, "/").status(), 200);
+        let mut clients = [(); 2].map(|()| Raw::to(&front));
+        for client in &mut clients {
+            client.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        wait_until(|| held.load(Relaxed) == 2 * round);
+        // Less than connections wait: others may be ending.
+        wait_for(PATIENCE / 3, || open.load(Relaxed) == 2);
+        released.store(2 * round, Relaxed);
+        for client in &mut clients {
+            assert_eq!(client.answer().status(), 200);
+        }
+        wait_for(PATIENCE / 3, || open.load(Relaxed) <= 1);
+    }
+}

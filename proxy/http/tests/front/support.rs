@@ -287,10 +287,15 @@ pub fn dead_address() -> SocketAddr {
 }
 
 /// Waits until something that is to happen has happened.
-pub fn wait_until(mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(is_so: impl FnMut() -> bool) {
+    wait_for(PATIENCE, is_so);
+}
+
+/// The same, for what is only so in time.
+pub fn wait_for(limit: Duration, mut is_so: impl FnMut() -> bool) {
     let began = std::time::Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "it does not happen");
+        assert!(began.elapsed() < limit, "it does not happen");
         std::thread::yield_now();
     }
 }

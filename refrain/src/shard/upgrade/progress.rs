@@ -64,6 +64,11 @@ impl Upgrade {
         matches!(self.state, State::Preparing)
     }
 
+    /// It is in the log, and nothing is known of what came of it.
+    pub(super) fn is_ordered(&self) -> bool {
+        matches!(self.state, State::Ordered(_))
+    }
+
     /// It is in the log, and follows upon `from`.
     pub(super) fn order(&mut self, at: Position, from: &Service) {
         (self.from, self.from_bundle) = (from.full_name.clone(), from.bundle);
