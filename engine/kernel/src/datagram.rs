@@ -83,6 +83,16 @@ impl Datagrams {
         self.by_port.keys().copied()
     }
 
+    /// The associations.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = FlowId> {
+        self.associations.keys().copied()
+    }
+
+    /// Whether this is one of them.
+    pub(crate) fn has(&self, id: FlowId) -> bool {
+        self.associations.contains_key(&id)
+    }
+
     fn socket(&mut self, slot: u32) -> &mut Socket {
         self.sockets.get_mut(slot).expect("a descriptor's slot is there as long as it is open")
     }
@@ -255,7 +265,7 @@ impl Kernel {
         }
         self.permit(peer, Protocol::Udp)?;
         self.has_room_for_call()?;
-        let id = match self.tables.outward.next_id()? {
+        let id = match self.next_call() {
             Some(id) => id,
             None if self.tables.outward.is_opening() => return Err(self.turn_is_full()),
             // Datagrams wait for nobody else.

@@ -79,6 +79,8 @@ pub struct Kernel {
     pub(crate) effects: Effects,
     /// What a program that runs by itself has besides; in no snapshot.
     pub(crate) solo: Option<Solo>,
+    /// The calls of the program that this one may take over from: they are reset when it does, and not before.
+    pub(crate) former_calls: BTreeSet<FlowId>,
     /// Slots of flows that this turn has changed.
     pub(crate) touched: BTreeSet<u32>,
     audit: bool,
@@ -116,8 +118,8 @@ impl Kernel {
 
     pub(crate) fn assemble(config: GuestConfig, tables: Tables, mut fs: Fs) -> Self {
         fs.limit_inodes(config.max_inodes);
-        let (effects, touched) = (Effects::default(), BTreeSet::new());
-        Self { config, tables, fs, effects, solo: None, touched, audit: false, work: 0 }
+        let (effects, former_calls, touched) = (Effects::default(), BTreeSet::new(), BTreeSet::new());
+        Self { config, tables, fs, effects, solo: None, former_calls, touched, audit: false, work: 0 }
     }
 
     /// What the guest is given.

@@ -37,6 +37,11 @@ impl Lookup {
         self.answer.is_some()
     }
 
+    /// How the owner knows it.
+    pub(crate) fn id(&self) -> Option<FlowId> {
+        self.id
+    }
+
     /// Until when it waits for an owner, if it does.
     pub(crate) fn owner_awaited_until_ns(&self) -> Option<u64> {
         (self.id.is_none() && self.answer.is_none()).then_some(self.until_ns)
@@ -108,19 +113,20 @@ impl Kernel {
     /// Asks the owner for what is looked up, if it was not asked; fails it when none can be, or came in time.
     pub(crate) fn begin_lookup(&mut self) {
         let now_ns = self.tables.clock.peek_ns();
-        let outward = &mut self.tables.outward;
-        let Some(mut lookup) = outward.lookup.take() else { return };
-        if lookup.id.is_none() && lookup.answer.is_none() {
-            match outward.next_id() {
-                Ok(Some(id)) => {
-                    lookup.id = Some(id);
-                    self.effects.call(id, EffectKind::Resolve, Bytes::copy_from_slice(lookup.name.as_bytes()));
-                }
-                Ok(None) if now_ns < lookup.until_ns => {}
-                Ok(None) | Err(_) => lookup.answer = Some(Err(CallFailure::TemporaryFailure)),
-            }
+        let waits = |lookup: &Lookup| lookup.id.is_none() && lookup.answer.is_none();
+        if !self.tables.outward.lookup.as_ref().is_some_and(waits) {
+            return;
         }
-        self.tables.outward.lookup = Some(lookup);
+        let id = self.next_call();
+        let Some(lookup) = &mut self.tables.outward.lookup else { return };
+        match id {
+            Some(id) => {
+                lookup.id = Some(id);
+                self.effects.call(id, EffectKind::Resolve, Bytes::copy_from_slice(lookup.name.as_bytes()));
+            }
+            None if now_ns < lookup.until_ns => {}
+            None => lookup.answer = Some(Err(CallFailure::TemporaryFailure)),
+        }
     }
 
     /// The owner's epoch ended: the next one is asked for what it did not answer.

@@ -7,14 +7,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
-use refrain_wire::{FlowId, Serial};
 
 use crate::Stop;
 use crate::descriptor::Object;
 use crate::errno::Errno;
 use crate::flow::Flow;
 use crate::kernel::{FlowSlot, Kernel};
-use crate::outward::NOBODY;
 use crate::socket::EPHEMERAL_PORTS;
 
 impl Kernel {
@@ -65,11 +63,6 @@ impl Kernel {
         self.tables.by_id.insert(id, slot);
         self.tables.outward.open += 1;
         slot
-    }
-
-    /// An id that no proxy knows.
-    fn ownerless_id(&mut self) -> FlowId {
-        FlowId { epoch: NOBODY, serial: Serial(self.tables.outward.next_waited()) }
     }
 
     /// Bytes that the other end takes now.

@@ -5,10 +5,12 @@
 //! for epochs that began before it, hence one that begins in a turn is an owner from the next on. Where there is none,
 //! a call waits for one, but not for ever.
 //!
-//! When an owner's epoch ends without an answer, a connect fails with `connaborted`: it may have happened. Rules:
-//! section 10 of the design; what may be reached: [`crate::outbound`].
+//! When an owner's epoch ends without an answer, a connect fails with `connaborted`: it may have happened. Serials of an
+//! epoch go round: one that is in use is passed over, and one that becomes free is among the last to be given again, so
+//! that nothing of the old call is taken for the new one's. Rules: section 10 of the design; what may be reached:
+//! [`crate::outbound`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,6 +28,11 @@ use crate::slots::Slots;
 
 /// The epoch of calls that have no owner yet; the log gives out none of that number.
 pub(crate) const NOBODY: Epoch = Epoch(0);
+/// How many serials there are for the calls of a group in an epoch.
+const SERIALS: u32 = u32::MAX - FIRST_OUTWARD_SERIAL.0 + 1;
+/// At least so many calls are made before a serial that became free is given again. Records of the old call, which may be
+/// on their way then, come long before.
+const REST: u32 = 1 << 20;
 /// What looking at one rule for one name costs, in the kernel's units of work.
 const RULE_WORK: u64 = 4;
 
@@ -44,7 +51,7 @@ struct Waiting {
 /// Who may be asked, and what was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Outward {
-    /// Open epochs that may be given calls, with how many serials each gave out.
+    /// Open epochs that may be given calls, with how many serials each gave out since they began anew.
     owners: BTreeMap<Owner, u32>,
     /// Those that began in this turn.
     opening: Vec<Owner>,
@@ -75,22 +82,28 @@ impl Outward {
         self.opening.retain(|owner| owner.epoch != epoch);
     }
 
-    /// A fresh flow of the first owner that has serials left; none while there is no owner.
-    ///
-    /// # Errors
-    /// `nobufs` when all serials of all owners are used up.
-    pub(crate) fn next_id(&mut self) -> Result<Option<FlowId>, Errno> {
-        for (owner, given) in &mut self.owners {
-            if let Some(serial) = FIRST_OUTWARD_SERIAL.0.checked_add(*given) {
-                *given += 1;
-                return Ok(Some(FlowId { epoch: owner.epoch, serial: Serial(serial) }));
+    /// The flow that comes next with the first owner, free or not; none while there is no owner.
+    fn next_id(&mut self) -> Option<FlowId> {
+        let mut owners = self.owners.iter_mut();
+        let (owner, given) = owners.next()?;
+        let before = *given % SERIALS;
+        *given = before + 1;
+        Some(FlowId { epoch: owner.epoch, serial: Serial(FIRST_OUTWARD_SERIAL.0 + before) })
+    }
+
+    /// A flow became free: its serial is not among the next ones.
+    pub(crate) fn rest(&mut self, id: FlowId) {
+        let owner = self.owners.iter_mut().find(|(owner, _)| owner.epoch == id.epoch && id.is_outward());
+        if let Some((_, given)) = owner {
+            let serial = id.serial.0 - FIRST_OUTWARD_SERIAL.0;
+            if serial.wrapping_sub(*given) % SERIALS < REST {
+                *given = serial + 1;
             }
         }
-        if self.owners.is_empty() { Ok(None) } else { Err(Errno::Nobufs) }
     }
 
     /// A number that no call has that waits or waited for an owner.
-    pub(crate) fn next_waited(&mut self) -> u32 {
+    fn next_waited(&mut self) -> u32 {
         self.waited = self.waited.wrapping_add(1);
         self.waited
     }
@@ -102,6 +115,41 @@ impl Outward {
 }
 
 impl Kernel {
+    /// A flow of the first owner for a call; none while there is no owner. At most as many serials are in use as the
+    /// manifest allows calls, so there is always another.
+    pub(crate) fn next_call(&mut self) -> Option<FlowId> {
+        loop {
+            let id = self.tables.outward.next_id()?;
+            if !self.is_in_use(id) && !self.former_calls.contains(&id) {
+                return Some(id);
+            }
+        }
+    }
+
+    /// An id that no proxy knows.
+    pub(crate) fn ownerless_id(&mut self) -> FlowId {
+        loop {
+            let id = FlowId { epoch: NOBODY, serial: Serial(self.tables.outward.next_waited()) };
+            if !self.is_in_use(id) {
+                return id;
+            }
+        }
+    }
+
+    fn is_in_use(&self, id: FlowId) -> bool {
+        let tables = &self.tables;
+        let is_looked_up = tables.outward.lookup.as_ref().and_then(Lookup::id) == Some(id);
+        is_looked_up || tables.by_id.contains_key(&id) || tables.datagrams.has(id)
+    }
+
+    /// The calls of the guest that are in use, for one that may take over.
+    pub(crate) fn calls_in_use(&self) -> BTreeSet<FlowId> {
+        let flows = self.tables.by_id.keys().copied();
+        let all =
+            flows.chain(self.tables.datagrams.ids()).chain(self.tables.outward.lookup.as_ref().and_then(Lookup::id));
+        all.filter(|id| id.is_outward()).collect()
+    }
+
     /// The calls that are under way or open, which the manifest limits.
     #[must_use]
     pub fn calls(&self) -> u32 {
@@ -178,13 +226,12 @@ impl Kernel {
         let header = self.permit(address, Protocol::Tcp)?;
         self.has_room_for_call()?;
         let until_ns = self.owner_awaited_until_ns();
-        let outward = &mut self.tables.outward;
-        let id = outward.next_id()?.unwrap_or_else(|| {
-            let id = FlowId { epoch: NOBODY, serial: Serial(outward.next_waited()) };
-            outward.waiting.push_back(Waiting { id, until_ns });
+        let id = self.next_call().unwrap_or_else(|| {
+            let id = self.ownerless_id();
+            self.tables.outward.waiting.push_back(Waiting { id, until_ns });
             id
         });
-        outward.open += 1;
+        self.tables.outward.open += 1;
         self.effects.begin_call();
         self.tables.next_stamp += 1;
         let stamp = self.tables.next_stamp;
@@ -210,19 +257,12 @@ impl Kernel {
         }
         let now_ns = self.tables.clock.peek_ns();
         while let Some(Waiting { id: before, until_ns }) = self.tables.outward.waiting.front().cloned() {
-            let failure = match self.tables.outward.next_id() {
-                Ok(Some(id)) => {
-                    self.give_to_owner(before, id);
-                    None
-                }
-                Ok(None) if now_ns < until_ns => break,
-                Ok(None) => Some(Errno::Netunreach),
-                Err(errno) => Some(errno),
-            };
-            self.tables.outward.waiting.pop_front();
-            if let Some(errno) = failure {
-                self.fail_call(before, errno);
+            match self.next_call() {
+                Some(id) => self.give_to_owner(before, id),
+                None if now_ns < until_ns => break,
+                None => drop(self.fail_call(before, Errno::Netunreach)),
             }
+            self.tables.outward.waiting.pop_front();
         }
         self.begin_lookup();
     }
@@ -333,6 +373,7 @@ impl Kernel {
     pub(crate) fn outward_gone(&mut self, id: FlowId) {
         if id.is_outward() || id.epoch == NOBODY {
             self.tables.outward.open -= 1;
+            self.tables.outward.rest(id);
         }
         if id.epoch == NOBODY {
             self.tables.outward.waiting.retain(|waiting| waiting.id != id);
@@ -364,21 +405,91 @@ pub(crate) fn errno_of(failure: CallFailure) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use refrain_wire::ProxyId;
+    use crate::config::{GuestConfig, RestartPolicy};
+    use crate::fs::BundleFiles;
+    use bytes::Bytes;
+    use refrain_wire::{GroupId, ProxyId};
+
+    fn owner(proxy: u16) -> Owner {
+        Owner { proxy: ProxyId(proxy), epoch: Epoch(u32::from(proxy)) }
+    }
+
+    fn id(epoch: u32, number: u32) -> FlowId {
+        FlowId { epoch: Epoch(epoch), serial: Serial(FIRST_OUTWARD_SERIAL.0 + number) }
+    }
+
+    /// An owner that has given out so many serials.
+    fn outward(given: u32) -> Outward {
+        Outward { owners: BTreeMap::from([(owner(1), given), (owner(2), 0)]), ..Outward::default() }
+    }
 
     #[test]
-    fn an_owner_without_serials_gives_way_to_the_next_until_there_is_none() {
-        let owner = |proxy| Owner { proxy: ProxyId(proxy), epoch: Epoch(u32::from(proxy)) };
-        let mut outward = Outward::default();
-        assert_eq!(outward.next_id(), Ok(None));
-        let last = u32::MAX - FIRST_OUTWARD_SERIAL.0;
-        outward.owners = BTreeMap::from([(owner(1), last), (owner(2), last)]);
-        let id = |epoch| Ok(Some(FlowId { epoch: Epoch(epoch), serial: Serial(u32::MAX) }));
-        assert_eq!([outward.next_id(), outward.next_id()], [id(1), id(2)]);
-        assert_eq!(outward.next_id(), Err(Errno::Nobufs));
+    fn the_first_owner_is_asked_and_its_serials_go_round() {
+        assert_eq!(Outward::default().next_id(), None);
+        let mut outward = outward(SERIALS - 1);
+        assert_eq!([outward.next_id(), outward.next_id()], [Some(id(1, SERIALS - 1)), Some(id(1, 0))]);
         outward.ended(Epoch(1));
-        assert_eq!(outward.next_id(), Err(Errno::Nobufs));
-        outward.ended(Epoch(2));
-        assert_eq!(outward.next_id(), Ok(None));
+        assert_eq!(outward.next_id(), Some(id(2, 0)));
+    }
+
+    #[test]
+    fn a_serial_that_becomes_free_is_not_among_the_next() {
+        let next_after = |given, freed| {
+            let mut outward = outward(given);
+            outward.rest(freed);
+            outward.next_id()
+        };
+        assert_eq!(next_after(5, id(1, 4)), Some(id(1, 5)), "it was given just now");
+        assert_eq!(next_after(5, id(1, 5)), Some(id(1, 6)));
+        assert_eq!(next_after(5, id(1, 4 + REST)), Some(id(1, 5 + REST)));
+        assert_eq!(next_after(5, id(1, 5 + REST)), Some(id(1, 5)));
+        assert_eq!(next_after(SERIALS - 2, id(1, 7)), Some(id(1, 8)), "they go round");
+        assert_eq!(next_after(SERIALS, id(1, 0)), Some(id(1, 1)));
+        assert_eq!(next_after(SERIALS - 1, id(1, SERIALS - 1)), Some(id(1, 0)));
+        assert_eq!(next_after(5, id(2, 5)), Some(id(1, 5)), "it is another owner's");
+    }
+
+    /// A kernel whose one owner is about to give its first serial again.
+    fn kernel() -> Kernel {
+        let config = GuestConfig {
+            args: Vec::new(),
+            env: Vec::new(),
+            ports: Vec::new(),
+            max_descriptors: 100,
+            max_flows: 100,
+            socket_buffer_bytes: 1000,
+            socket_buffers_bytes: 10_000,
+            files_bytes: 1 << 20,
+            max_inodes: 100,
+            outbound: Default::default(),
+            max_outward: 100,
+            log_lines_per_second: 100,
+            restart: RestartPolicy::Never,
+            backoff: Duration::ZERO,
+            backoff_max: Duration::ZERO,
+        };
+        let bundle = BundleFiles::new(Vec::<(Vec<u8>, Bytes)>::new()).expect("no path is a bad one");
+        let mut kernel = Kernel::new(GroupId(1), config, &bundle);
+        kernel.tables.outward.owners = BTreeMap::from([(owner(1), SERIALS)]);
+        kernel
+    }
+
+    #[test]
+    fn calls_that_are_in_use_are_passed_over() {
+        let mut kernel = kernel();
+        kernel.tables.by_id.extend([(id(1, 0), 0), (id(1, 2), 1)]);
+        assert_eq!(kernel.calls_in_use(), BTreeSet::from([id(1, 0), id(1, 2)]));
+        assert_eq!([kernel.next_call(), kernel.next_call()], [Some(id(1, 1)), Some(id(1, 3))]);
+        kernel.former_calls = BTreeSet::from([id(1, 4)]);
+        assert_eq!(kernel.next_call(), Some(id(1, 5)), "they may be the former program's");
+    }
+
+    #[test]
+    fn numbers_of_calls_that_wait_go_round_past_those_in_use() {
+        let mut kernel = kernel();
+        let waits = |serial| FlowId { epoch: NOBODY, serial: Serial(serial) };
+        kernel.tables.outward.waited = u32::MAX - 1;
+        kernel.tables.by_id.insert(waits(u32::MAX), 0);
+        assert_eq!(kernel.ownerless_id(), waits(0));
     }
 }

@@ -65,6 +65,7 @@ impl Kernel {
             checkpoint_due: before.checkpoint_due,
         };
         let mut successor = Self::assemble(config, tables, fs);
+        successor.former_calls = self.calls_in_use();
         successor.enter_turn(input);
         Ok(successor)
     }
@@ -86,6 +87,9 @@ impl Kernel {
         let (now_ns, limit) = (self.tables.clock.peek_ns(), former.config.log_lines_per_second);
         former.tables.output.end(now_ns, limit, &mut former.effects);
         former.reset_all_flows();
+        for id in std::mem::take(&mut self.former_calls) {
+            self.tables.outward.rest(id);
+        }
         self.inherit_ended_associations(&mut former);
         former.note_upgrade(bundle);
         self.effects.put_first(former.effects);

@@ -84,7 +84,7 @@ impl Nat {
         }
         self.resume_crowded(flow.group);
         if flow.is_outward() {
-            self.calls.forget(flow.group, flow.serial);
+            self.calls.gone(flow.group, flow.serial, serial);
             return Some(flow.closed(now));
         }
         if let Some(heard_at) = flow.heard_at {

@@ -1,8 +1,9 @@
 //! Calls that guests make: connections that they open, and names that they look up.
 //!
-//! A guest's kernel gives the serials of its calls, unique within its group alone. The table gives each call a key of
-//! its own from [`FIRST_OUTWARD_SERIAL`] up, free again when the call is gone, by which the shell knows it, and writes
-//! records with the kernel's serial. Every call has one answer, by a record that is never held back nor given up; none
+//! A guest's kernel gives the serials of its calls, unique within its group alone, and gives one again when its call was
+//! over for long; the old connection may still be closing. The table gives each call a key of its own from
+//! [`FIRST_OUTWARD_SERIAL`] up, free again when the call is gone, by which the shell knows it, and writes records with the
+//! kernel's serial. Every call has one answer, by a record that is never held back nor given up; none
 //! when the guest gave the call up, or its group was halted.
 //!
 //! Rules: section 10 of the design. Who may make a call, and where to, is the kernel's to say.
@@ -22,20 +23,22 @@ use super::{Nat, end, live};
 pub(super) struct Calls {
     keys: BTreeMap<(GroupId, Serial), Serial>,
     lookups: BTreeMap<Serial, (GroupId, Serial)>,
+    /// How many are connections, made or being made, or closing.
+    connections: usize,
     /// Where the search for a free key begins.
     next_key: Serial,
 }
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { keys: BTreeMap::new(), lookups: BTreeMap::new(), next_key: FIRST_OUTWARD_SERIAL }
+        Self { keys: BTreeMap::new(), lookups: BTreeMap::new(), connections: 0, next_key: FIRST_OUTWARD_SERIAL }
     }
 }
 
 impl Calls {
-    /// How many connections, made or being made, are calls.
+    /// How many connections, made or being made, or closing, are calls.
     pub(super) fn connections(&self) -> usize {
-        self.keys.len() - self.lookups.len()
+        self.connections
     }
 
     /// The key of what the group knows by this serial. A client's flow has its serial for a key.
@@ -57,14 +60,18 @@ impl Calls {
         key
     }
 
-    pub(super) fn forget(&mut self, group: GroupId, serial: Serial) {
-        self.keys.remove(&(group, serial));
+    /// The connection with this key is closed. What the group knows by its serial may be another by now.
+    pub(super) fn gone(&mut self, group: GroupId, serial: Serial, key: Serial) {
+        self.connections -= 1;
+        if self.keys.get(&(group, serial)) == Some(&key) {
+            self.keys.remove(&(group, serial));
+        }
     }
 
     fn take_lookup(&mut self, key: Serial) -> Option<(GroupId, Serial)> {
-        let (group, serial) = self.lookups.remove(&key)?;
-        self.forget(group, serial);
-        Some((group, serial))
+        let call = self.lookups.remove(&key)?;
+        self.keys.remove(&call);
+        Some(call)
     }
 
     /// Forgets the look-ups of a group and names them.
@@ -77,10 +84,10 @@ impl Calls {
         keys
     }
 
-    /// The calls that have a key.
+    /// The calls that have a key, and it.
     #[cfg(test)]
-    pub(super) fn known(&self) -> impl Iterator<Item = (GroupId, Serial)> {
-        self.keys.keys().copied()
+    pub(super) fn known(&self) -> impl Iterator<Item = ((GroupId, Serial), Serial)> {
+        self.keys.iter().map(|(call, key)| (*call, *key))
     }
 
     /// The next key is the last one.
@@ -148,6 +155,7 @@ impl Nat {
         let window_bytes = state.limits.window_bytes;
         let flow = Flow::of_call(serial, group, target.protocol, target.address, window_bytes, now);
         let key = self.calls.add(group, serial, &self.flows);
+        self.calls.connections += 1;
         self.flows.insert(key, flow);
         Ok(Some(key))
     }
@@ -170,7 +178,8 @@ impl Nat {
 
     fn is_new_call(&self, group: GroupId, serial: Serial) -> bool {
         let takes_calls = self.groups.get(&group).is_some_and(|state| !state.halted);
-        takes_calls && serial >= FIRST_OUTWARD_SERIAL && self.calls.key_of(group, serial).is_none()
+        let is_over = |key| self.flows.get(&key).is_some_and(|flow| flow.ending.is_some());
+        takes_calls && serial >= FIRST_OUTWARD_SERIAL && self.calls.key_of(group, serial).is_none_or(is_over)
     }
 
     /// Answers a call for which nothing was begun. Returns the failure.

@@ -90,7 +90,7 @@ proptest! {
             let before: Vec<_> = nat.calls.known().collect();
             step(&mut nat, given);
             for known in nat.calls.known().filter(|known| !before.contains(known)) {
-                *begun.entry(known).or_insert(0) += 1;
+                *begun.entry(known.0).or_insert(0) += 1;
             }
             prop_assert!(nat.clients_connections() <= 12 && nat.associations() <= 5 && nat.calls() <= 6 && nat.lookups() <= 3);
             prop_assert_eq!(nat.connections(), nat.clients_connections() + nat.associations() + nat.calls());

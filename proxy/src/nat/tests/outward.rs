@@ -247,6 +247,20 @@ fn keys_go_round_past_those_that_are_taken() {
 }
 
 #[test]
+fn a_serial_that_the_kernel_gives_again_is_a_new_call_though_the_old_connection_is_still_closing() {
+    let mut nat = nat();
+    let old = connected(&mut nat, CALL);
+    assert_eq!(nat.guest_reset(GROUP, old), Some(false));
+    let new = begin(&mut nat, GROUP, CALL);
+    assert_ne!(old, new);
+    assert_eq!((nat.key_of(GROUP, CALL), nat.calls(), nat.clients_connections()), (Some(new), 2, 0));
+    nat.gone(old, NOW);
+    assert_eq!((nat.key_of(GROUP, CALL), nat.calls()), (Some(new), 1));
+    assert!(nat.connected(new, peer(100), NOW));
+    assert_eq!(taken(&mut nat), [Record::Connected { serial: CALL, local: peer(100) }]);
+}
+
+#[test]
 fn answers_to_look_ups_are_cut_so_that_each_piece_fits() {
     let mut nat = nat_with(Limits { lookups: 10_000, ..limits() }, WINDOW, 1 << 20);
     let found: Vec<IpAddr> = (0..16).map(|host| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, host])).collect();
