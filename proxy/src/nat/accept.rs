@@ -7,7 +7,7 @@ use refrain_wire::outward::FIRST_OUTWARD_SERIAL;
 use refrain_wire::{GroupId, Protocol, Record, Serial};
 
 use super::flow::{Client, Closed, Ending, Flow};
-use super::limit::Refused;
+use super::limit::{Refused, share};
 use super::{Nat, live};
 
 impl Nat {
@@ -36,7 +36,7 @@ impl Nat {
         protocol: Protocol,
         now: Duration,
     ) -> Result<Serial, Refused> {
-        let limits = self.limits;
+        let (limits, groups) = (self.limits, self.groups.len());
         let state = self.groups.get_mut(&group).ok_or(Refused::UnknownGroup(group))?;
         if state.halted {
             return Err(Refused::Halted(group));
@@ -44,13 +44,19 @@ impl Nat {
         if state.full {
             return Err(Refused::Full(group));
         }
-        let (taken, limit) = match protocol {
+        let associations = self.associations.len();
+        let (taken, own, limit) = match protocol {
             Protocol::Tcp => {
-                (self.flows.len() - self.calls.connections() - self.associations.len(), limits.connections)
+                let taken = self.flows.len() - self.calls.connections() - associations;
+                (taken, state.connections - state.associations, limits.connections)
             }
-            Protocol::Udp => (self.associations.len(), limits.associations),
+            Protocol::Udp => (associations, state.associations, limits.associations),
         };
         if taken >= limit {
+            return Err(Refused::TooMany { limit });
+        }
+        let limit = share(limit, groups);
+        if own >= limit {
             return Err(Refused::TooMany { limit });
         }
         if let Some(limit) = state.limit_reached(protocol) {
@@ -85,6 +91,9 @@ impl Nat {
         self.resume_crowded(flow.group);
         if flow.is_outward() {
             self.calls.gone(flow.group, flow.serial, serial);
+            if let Some(group) = self.groups.get_mut(&flow.group) {
+                group.calls -= 1;
+            }
             return Some(flow.closed(now));
         }
         if let Some(heard_at) = flow.heard_at {

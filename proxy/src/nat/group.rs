@@ -21,6 +21,8 @@ pub(super) struct Group {
     pub(super) connections: usize,
     /// Clients' associations that have not been closed.
     pub(super) associations: usize,
+    /// Connections and associations that its guest opened and that have not been closed.
+    pub(super) calls: usize,
     /// Delivered but not yet told, over all flows.
     pub(super) untold: u64,
     /// Emitted but not yet told delivered, over all flows: what the kernel keeps.
@@ -43,6 +45,7 @@ impl Group {
             full: false,
             connections: 0,
             associations: 0,
+            calls: 0,
             untold: 0,
             kept: 0,
             unread: Unread::default(),
@@ -213,8 +216,8 @@ impl Group {
     /// Nobody waits for the records any more: every flow of the group is over.
     pub(super) fn drop_pending(&mut self) {
         let (held, halted, full) = (self.held, self.halted, self.full);
-        let (connections, associations) = (self.connections, self.associations);
-        *self = Self { held, halted, full, connections, associations, ..Self::new(self.limits) };
+        let (connections, associations, calls) = (self.connections, self.associations, self.calls);
+        *self = Self { held, halted, full, connections, associations, calls, ..Self::new(self.limits) };
     }
 
     /// Lets what waits go on after a hold.

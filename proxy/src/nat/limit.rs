@@ -9,7 +9,9 @@ use refrain_wire::limits::MAX_BATCH_BYTES;
 /// The most record bytes of one group that wait for a submission: two full batches. At the limit its flows are
 /// not read; new connections are bounded by their own limits and still accepted.
 pub const MAX_PENDING_BYTES: usize = 2 * MAX_BATCH_BYTES;
-/// Limits of the whole table; those of clients hold for groups that have none of their own.
+
+/// Limits of the whole table, of whose places one group may take seven eighths while there are others; those of clients
+/// hold for groups that have none of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The most connections of clients; one more is refused.
@@ -29,6 +31,12 @@ pub struct Limits {
     pub connect_time: Duration,
     /// How long a look-up may take before it fails.
     pub lookup_time: Duration,
+}
+
+/// How many of a table's places one group may take: seven eighths while there are others, so that neither one service
+/// nor a client of it can take all.
+pub(super) fn share(limit: usize, groups: usize) -> usize {
+    if groups > 1 { limit - limit / 8 } else { limit }
 }
 
 impl Default for Limits {
@@ -80,7 +88,7 @@ impl Default for GroupLimits {
 /// Why a connection is not accepted. It was told to nobody: the client may try again without harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The table, or the group, is full.
+    /// The table, or the group's share of it, is full.
     #[error("there are {limit} connections, which is the limit")]
     TooMany {
         /// The limit.

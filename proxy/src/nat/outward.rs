@@ -16,6 +16,7 @@ use refrain_wire::outward::{FIRST_OUTWARD_SERIAL, MAX_RESOLVED};
 use refrain_wire::{CallFailure, GroupId, Record, Serial, Target};
 
 use super::flow::{Ending, Flow};
+use super::limit::share;
 use super::{Nat, end, live};
 
 /// The keys of calls, and the look-ups without an answer.
@@ -148,10 +149,13 @@ impl Nat {
         if !self.is_new_call(group, serial) {
             return Ok(None);
         }
-        if self.calls() >= self.limits.outward_calls {
+        let (limit, groups) = (self.limits.outward_calls, self.groups.len());
+        let is_full = self.calls() >= limit;
+        let Some(state) = self.groups.get_mut(&group) else { return Ok(None) };
+        if is_full || state.calls >= share(limit, groups) {
             return Err(self.refuse_call(group, serial, CallFailure::NoRoom));
         }
-        let Some(state) = self.groups.get(&group) else { return Ok(None) };
+        state.calls += 1;
         let window_bytes = state.limits.window_bytes;
         let flow = Flow::of_call(serial, group, target.protocol, target.address, window_bytes, now);
         let key = self.calls.add(group, serial, &self.flows);

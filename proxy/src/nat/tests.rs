@@ -99,6 +99,23 @@ fn the_connection_limit_refuses_one_more() {
 }
 
 #[test]
+fn one_group_of_several_takes_seven_eighths_of_the_connections() {
+    let limits = Limits { connections: 8, connections_per_client: 8, ..limits() };
+    let mut nat = nat_with(limits, WINDOW, 1 << 20);
+    let all: Vec<Serial> = (0..7).map(|_| accept(&mut nat)).collect();
+    assert_eq!(nat.accept(GROUP, 80, peer(1), NOW), Err(Refused::TooMany { limit: 7 }));
+    assert!(nat.accept(OTHER, 80, peer(1), NOW).is_ok());
+    assert_eq!(nat.accept(OTHER, 80, peer(1), NOW), Err(Refused::TooMany { limit: 8 }));
+    nat.gone(all[0], NOW);
+    accept(&mut nat);
+    let mut alone = Nat::new(EPOCH, limits);
+    alone.add_group(GROUP, GroupLimits::default());
+    for _ in 0..8 {
+        accept(&mut alone);
+    }
+}
+
+#[test]
 fn the_limit_of_a_client_address_refuses_one_more_of_it_alone() {
     let mut nat = nat();
     for _ in 0..3 {

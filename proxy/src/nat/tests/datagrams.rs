@@ -57,6 +57,16 @@ fn the_first_datagram_of_a_peer_makes_an_association_and_the_next_are_of_it() {
 }
 
 #[test]
+fn one_group_of_several_takes_seven_eighths_of_the_associations() {
+    let mut nat = nat_with(Limits { associations: 8, ..limits() }, WINDOW, 1 << 20);
+    let all: Vec<Serial> = (1..=7).map(|host| association(&mut nat, host)).collect();
+    assert_eq!(hear(&mut nat, 8, b"?"), Heard::Dropped);
+    assert!(matches!(nat.hear_client(at(OTHER, PORT), peer(8), b"?", NOW), Heard::New(_)));
+    nat.gone(all[0], NOW);
+    assert!(matches!(hear(&mut nat, 8, b"?"), Heard::New(_)));
+}
+
+#[test]
 fn a_peer_has_an_association_with_each_socket_that_it_sends_to() {
     let mut nat = nat();
     let first = association(&mut nat, 1);

@@ -130,6 +130,18 @@ fn calls_have_a_limit_of_their_own_and_one_more_fails_at_once() {
 }
 
 #[test]
+fn one_group_of_several_takes_seven_eighths_of_the_calls() {
+    let mut nat = nat_with(Limits { outward_calls: 8, ..limits() }, WINDOW, 1 << 20);
+    let keys: Vec<Serial> = (0..7).map(|number| begin(&mut nat, GROUP, Serial(CALL.0 + number))).collect();
+    let another = Serial(CALL.0 + 7);
+    assert_eq!(nat.connect(GROUP, another, target(), NOW), Err(CallFailure::NoRoom));
+    begin(&mut nat, OTHER, CALL);
+    nat.guest_reset(GROUP, keys[0]);
+    nat.gone(keys[0], NOW);
+    begin(&mut nat, GROUP, another);
+}
+
+#[test]
 fn an_answer_overtakes_what_is_held_and_is_followed_by_its_data() {
     let mut nat = nat();
     let client = opened(&mut nat);
