@@ -87,6 +87,12 @@ impl Nat {
         self.epoch
     }
 
+    /// Whether the epoch has no serial left for another client: it is time for a new one.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.next_serial.is_none()
+    }
+
     /// Connections that hold a place, those of flows that are over but not yet gone included, and those that guests
     /// opened.
     #[must_use]

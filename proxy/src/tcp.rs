@@ -154,6 +154,12 @@ impl FrontEnd {
         self.shell.core.borrow().epoch()
     }
 
+    /// Whether the epoch has no serial left, and every other client is refused: it is to be ended for a new one.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.shell.core.borrow_mut().nat().is_some_and(|nat| nat.is_used_up())
+    }
+
     /// Whether the group's history is full: new connections are refused then, and those that send something are closed.
     pub fn fill(&self, group: GroupId, full: bool) {
         self.shell.core.borrow_mut().fill(group, full);

@@ -111,7 +111,7 @@ pub enum Refused {
     /// No such group was added.
     #[error("group {0} is not known")]
     UnknownGroup(GroupId),
-    /// Every serial of the epoch was used.
+    /// Every serial of the epoch was used; see [`super::Nat::is_used_up`].
     #[error("the epoch has no serials left")]
     SerialsUsed,
     /// No epoch has begun, or it has ended.

@@ -166,7 +166,9 @@ fn serials_are_never_used_again() {
     assert_ne!(accept(&mut nat), first);
     let last = Serial(FIRST_OUTWARD_SERIAL.0 - 1);
     nat.next_serial = Some(last);
+    assert!(!nat.is_used_up());
     assert_eq!(accept(&mut nat), last, "those above are of calls");
+    assert!(nat.is_used_up());
     assert_eq!(nat.accept(GROUP, 80, peer(1), NOW), Err(Refused::SerialsUsed));
 }
 

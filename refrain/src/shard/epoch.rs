@@ -83,6 +83,16 @@ impl Inner {
         }
     }
 
+    /// Gives the epoch up when it has no serial left for another client. A serial is never used again within an epoch, as
+    /// turns that wait for votes may still write to the flow that had it.
+    fn check_serials(&self) {
+        if self.front().is_used_up() {
+            let epoch = self.epoch.get();
+            tracing::error!(%epoch, "every serial of this proxy's epoch was used: connections are closed");
+            self.lose_epoch();
+        }
+    }
+
     /// Closes every connection, and has a new epoch tried for.
     pub(super) fn lose_epoch(&self) {
         self.front().end_epoch();
@@ -98,6 +108,7 @@ pub(super) async fn run(inner: Rc<Inner>) {
     loop {
         tokio::time::sleep(inner.lease.period()).await;
         inner.check_lease();
+        inner.check_serials();
         inner.renew();
         inner.create_missing();
         inner.want_again();
