@@ -52,7 +52,7 @@ struct Socket {
     peer: Option<SocketAddr>,
     queue: VecDeque<(SocketAddr, Bytes)>,
     queued_bytes: u64,
-    /// By which association each peer is reached: its newest.
+    /// By which association each peer is reached: that which it used last, and when that ends, its newest.
     peers: BTreeMap<SocketAddr, FlowId>,
     error: Option<Errno>,
 }
@@ -112,6 +112,23 @@ impl Datagrams {
             // A copy, so that the queue does not keep the entry in memory.
             socket.queue.push_back((peer, Bytes::copy_from_slice(bytes)));
             self.queued_bytes += takes;
+        }
+    }
+
+    /// Peers lost the associations by which they were reached: they are reached by the newest other ones that they have
+    /// with these sockets.
+    fn reach_again(&mut self, lost: &BTreeSet<(u32, SocketAddr)>) {
+        let reached: usize = self.sockets.iter().map(|(_, socket)| socket.peers.len()).sum();
+        // Peers with several are rare: mostly there is nothing to look for.
+        if lost.is_empty() || reached == self.associations.len() {
+            return;
+        }
+        for (id, Association { slot, peer, .. }) in &self.associations {
+            if lost.contains(&(*slot, *peer))
+                && let Some(socket) = self.sockets.get_mut(*slot)
+            {
+                socket.peers.insert(*peer, *id);
+            }
         }
     }
 
@@ -369,18 +386,18 @@ impl Kernel {
         let given_up: Vec<FlowId> = datagrams.associations.range(ids.clone()).map(|(id, _)| *id).collect();
         let settled: Vec<FlowId> = datagrams.ended.range(ids).copied().collect();
         settled.iter().for_each(|id| _ = datagrams.ended.remove(id));
-        for id in given_up {
-            self.forget_association(id);
-            self.effects.forget(id);
-        }
+        self.forget_associations(&given_up);
+        given_up.iter().for_each(|id| self.effects.forget(*id));
     }
 
-    /// The guest ended an association: its proxy is told.
-    fn end_association(&mut self, id: FlowId) {
-        self.forget_association(id);
-        self.effects.reset(id);
-        if !id.is_outward() {
-            self.tables.datagrams.ended.insert(id);
+    /// The guest ended associations: their proxies are told.
+    fn give_up_associations(&mut self, ids: &[FlowId]) {
+        self.forget_associations(ids);
+        for id in ids {
+            self.effects.reset(*id);
+            if !id.is_outward() {
+                self.tables.datagrams.ended.insert(*id);
+            }
         }
     }
 
@@ -394,29 +411,34 @@ impl Kernel {
         self.tables.datagrams.ended.append(&mut former.tables.datagrams.ended);
     }
 
-    fn forget_association(&mut self, id: FlowId) -> Option<Association> {
-        let association = self.tables.datagrams.associations.remove(&id)?;
-        if let Some(socket) = self.tables.datagrams.sockets.get_mut(association.slot)
-            && socket.peers.get(&association.peer) == Some(&id)
-        {
-            socket.peers.remove(&association.peer);
+    fn forget_associations(&mut self, ids: &[FlowId]) {
+        let mut lost = BTreeSet::new();
+        for id in ids {
+            let datagrams = &mut self.tables.datagrams;
+            let Some(Association { slot, peer, .. }) = datagrams.associations.remove(id) else { continue };
+            if let Some(socket) = datagrams.sockets.get_mut(slot)
+                && socket.peers.get(&peer) == Some(id)
+            {
+                socket.peers.remove(&peer);
+                lost.insert((slot, peer));
+            }
+            self.outward_gone(*id);
         }
-        self.outward_gone(id);
-        Some(association)
+        self.tables.datagrams.reach_again(&lost);
     }
 
     /// The owner could not begin an association: the socket's next call says so.
     pub(crate) fn fail_association(&mut self, id: FlowId, errno: Errno) {
-        if let Some(association) = self.forget_association(id) {
-            self.tables.datagrams.socket(association.slot).error = Some(errno);
+        if let Some(slot) = self.tables.datagrams.associations.get(&id).map(|association| association.slot) {
+            self.forget_associations(&[id]);
+            self.tables.datagrams.socket(slot).error = Some(errno);
         }
     }
 
     /// Ends every association, and tells the proxies.
     pub(crate) fn reset_associations(&mut self) {
-        for id in self.tables.datagrams.associations.keys().copied().collect::<Vec<_>>() {
-            self.end_association(id);
-        }
+        let all: Vec<FlowId> = self.tables.datagrams.ids().collect();
+        self.give_up_associations(&all);
     }
 
     pub(crate) fn close_datagram(&mut self, slot: u32) {
@@ -428,9 +450,7 @@ impl Kernel {
         let of_socket = |(id, association): (&FlowId, &Association)| (association.slot == slot).then_some(*id);
         let ended: Vec<FlowId> = self.tables.datagrams.associations.iter().filter_map(of_socket).collect();
         self.add_work(LOOK_WORK * self.tables.datagrams.associations.len() as u64);
-        for id in ended {
-            self.end_association(id);
-        }
+        self.give_up_associations(&ended);
     }
 
     /// The guest ended: its sockets are gone, and their associations were reset before.

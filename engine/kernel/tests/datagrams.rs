@@ -104,6 +104,24 @@ fn a_peer_with_two_associations_is_answered_on_the_one_that_it_used_last() {
 }
 
 #[test]
+fn a_peer_whose_newest_association_ends_is_answered_on_one_before() {
+    let (mut rig, fd) = bound(config());
+    let met: Vec<Record> = (1..=4).map(|serial| datagram(serial, DNS, peer(1), b"x")).collect();
+    rig.turn(&[&met[..], &[datagram(9, DNS, peer(2), b"x")]].concat(), |_| ());
+    let mut answered = |records: &[Record]| {
+        let end = rig.turn(records, |kernel| {
+            // Nobody can be answered without an association.
+            let _ = kernel.send_to(fd, b"y", Some(peer(1)));
+        });
+        effects(&end)
+    };
+    assert_eq!(answered(&[reset(4)]), [(EffectKind::Datagram, 3, 0, 1)]);
+    assert_eq!(answered(&[reset(2)]), [(EffectKind::Datagram, 3, 1, 1)]);
+    assert_eq!(answered(&[reset(3)]), [(EffectKind::Datagram, 1, 0, 1)]);
+    assert_eq!(answered(&[reset(1)]), []);
+}
+
+#[test]
 fn what_does_not_fit_or_has_no_socket_is_dropped() {
     let (mut rig, fd) = bound(config());
     // A thousand bytes, of which each datagram takes 64 more than it has.
