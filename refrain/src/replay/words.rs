@@ -6,7 +6,7 @@ use refrain_engine::TurnBatch;
 use refrain_engine::checkpoint::manifest::Difference;
 use refrain_engine::checkpoint::{CHUNK_BYTES, ChunkId};
 use refrain_kernel::ShardEvent;
-use refrain_wire::effect::UPGRADE_DONE;
+use refrain_wire::effect::{DATAGRAM_PORT, UPGRADE_DONE};
 use refrain_wire::record::{ResetReason, records};
 use refrain_wire::turn::Effect;
 use refrain_wire::{Control, EffectKind, Epoch, FlowId, Protocol, ProxyHeader, Record, Serial, Target, Time};
@@ -124,8 +124,8 @@ pub fn effect(effect: &Effect) -> String {
         EffectKind::Finish => format!("sends nothing more, after {number} bytes"),
         EffectKind::Reset => "reset".to_owned(),
         EffectKind::Consumed => format!("has taken {number} bytes"),
-        EffectKind::Listen => format!("listens on port {number}"),
-        EffectKind::Unlisten => format!("no longer listens on port {number}"),
+        EffectKind::Listen => format!("listens on {}", port(number)),
+        EffectKind::Unlisten => format!("no longer listens on {}", port(number)),
         EffectKind::Log => {
             let stream = if number == 2 { "standard error" } else { "standard output" };
             format!("{stream}: {}", preview(&effect.payload))
@@ -148,6 +148,14 @@ pub fn effect(effect: &Effect) -> String {
     match entry.flow {
         Some(flow) => format!("flow {flow}: {words}"),
         None => words,
+    }
+}
+
+/// A port as effects name it.
+fn port(number: u64) -> String {
+    match number.checked_sub(u64::from(DATAGRAM_PORT)) {
+        Some(number) => format!("UDP port {number}"),
+        None => format!("port {number}"),
     }
 }
 
@@ -235,6 +243,19 @@ mod tests {
         let bytes = Bytes::from("hi");
         let datagram = Record::Datagram { serial, port: 53, peer, bytes };
         assert_eq!(came(datagram), "a datagram of 192.0.2.9:53 to port 53, 2 bytes \"hi\"");
+    }
+
+    #[test]
+    fn ports_for_datagrams_are_told_apart() {
+        let said = |kind, offset| {
+            let entry = EffectEntry { kind, flow: None, offset, length: 0, digest: Digest::default() };
+            effect(&Effect { entry, payload: Bytes::new() })
+        };
+        assert_eq!(said(EffectKind::Listen, 7000), "listens on port 7000");
+        let udp = u64::from(DATAGRAM_PORT) + 7000;
+        assert_eq!(said(EffectKind::Listen, udp), "listens on UDP port 7000");
+        assert_eq!(said(EffectKind::Unlisten, udp), "no longer listens on UDP port 7000");
+        assert_eq!(said(EffectKind::Unlisten, 65_535), "no longer listens on port 65535");
     }
 
     #[test]
