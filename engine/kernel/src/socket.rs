@@ -144,7 +144,7 @@ impl Kernel {
         descriptor.check(rights::SOCK_ACCEPT)?;
         let given = descriptor.inheriting;
         self.tables.descriptors.has_room(self.config.max_descriptors)?;
-        // Two descriptors share a port only where the configuration passes it in twice.
+        // The state of an earlier kernel may have a descriptor whose listener went with another one.
         let listener = self.tables.listeners.get_mut(&port).ok_or(Errno::Inval)?;
         let Some(slot) = listener.queue.pop_front() else { return Err(self.would_wait(nonblocking)) };
         let stamp = self.tables.flows.get(slot).expect("a waiting flow has its slot").stamp;
@@ -264,10 +264,21 @@ impl Kernel {
         }
     }
 
-    /// Closing a socket's descriptor: a listener turns its waiting connections away, a flow ends its stream.
+    /// Whether a descriptor listens on the port: several may on one that was passed in.
+    fn is_listened_on(&mut self, port: u16) -> bool {
+        self.add_work(u64::from(self.tables.descriptors.len()));
+        let listens = |descriptor: &Descriptor| match descriptor.object {
+            Object::Socket { bound, backlog, .. } => bound == Some(port) && backlog.is_some(),
+            _ => false,
+        };
+        self.tables.descriptors.iter().any(|(_, descriptor)| listens(descriptor))
+    }
+
+    /// Closing a socket's descriptor: the last one of a listener turns its waiting connections away, a flow ends its
+    /// stream.
     pub(crate) fn close_socket(&mut self, object: &Object) {
         match object {
-            Object::Socket { bound: Some(port), backlog: Some(_), .. } => {
+            Object::Socket { bound: Some(port), backlog: Some(_), .. } if !self.is_listened_on(*port) => {
                 if let Some(listener) = self.tables.listeners.remove(port) {
                     let waiting: Vec<FlowId> = (listener.queue.iter())
                         .filter_map(|slot| Some(self.tables.flows.get(*slot)?.flow.id))

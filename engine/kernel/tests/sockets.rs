@@ -201,13 +201,15 @@ fn two_sockets_bound_to_one_port_do_not_both_listen() {
 }
 
 #[test]
-fn a_port_that_is_passed_in_twice_does_not_break_the_kernel() {
+fn a_port_that_is_passed_in_twice_is_listened_on_until_both_are_closed() {
     let mut config = config();
     config.ports.push(config.ports[0].clone());
     let mut rig = Rig::new(config);
     rig.turn(&[], |kernel| {
         kernel.close(LISTENER).unwrap();
-        assert_eq!(kernel.accept(LISTENER + 1, 0), Err(Stop::Errno(Errno::Inval)));
+        assert_eq!(kernel.accept(LISTENER + 1, 0), Err(Stop::Block));
+        kernel.close(LISTENER + 1).unwrap();
+        assert_eq!(kernel.listening().count(), 0);
     });
 }
 

@@ -8,6 +8,7 @@ use refrain_kernel::poll::Interest;
 use refrain_kernel::solo::{MAX_OUTPUT_BYTES, Preopen, Solo};
 use refrain_kernel::stdio::OutputStream;
 use refrain_kernel::{Errno, Kernel, Stop, Subscription, rights};
+use refrain_wire::EffectKind;
 use support::{AGAIN, LISTENER, Rig, config, open};
 
 const TIMES: Times = Times { atime_ns: 1, mtime_ns: 2, ctime_ns: 3 };
@@ -143,6 +144,20 @@ fn listener(kernel: &mut Kernel, port: u16) -> u32 {
     kernel.bind(socket, port).unwrap();
     kernel.listen(socket, 1).unwrap();
     socket
+}
+
+#[test]
+fn a_port_that_was_passed_in_is_listened_on_until_its_last_descriptor_is_closed() {
+    let mut rig = rig();
+    let end = rig.turn(&[open(1), open(2)], |kernel| {
+        let socket = listener(kernel, support::PORT);
+        kernel.close(LISTENER).unwrap();
+        assert!(kernel.accept(socket, 0).is_ok());
+        assert_eq!(kernel.listening().collect::<Vec<_>>(), [support::PORT]);
+        kernel.close(socket).unwrap();
+        assert_eq!(kernel.listening().count(), 0);
+    });
+    assert!(end.effects.iter().any(|effect| effect.entry.kind == EffectKind::Reset), "the second is turned away");
 }
 
 #[test]
