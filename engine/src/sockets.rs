@@ -22,7 +22,7 @@ pub(crate) use wasix::read_address as wasix_address;
 pub(crate) use wasmedge::read_address as wasmedge_address;
 
 use crate::links::Links;
-use crate::preview1::memory::{each_vector, slice, vectors, write, write_u32};
+use crate::preview1::memory::{each_vector, element, slice, vectors, write, write_u32};
 
 /// `riflags`: what was received stays.
 const RECV_PEEK: u32 = 1;
@@ -83,14 +83,20 @@ fn receive(kernel: &mut Kernel, memory: &mut [u8], fd: u32, to: Buffers, flags: 
     if kernel.socket_kind(fd)? == SocketKind::Datagram {
         return receive_datagram(kernel, memory, fd, to, peek);
     }
-    // Peeking takes nothing, so a second buffer would be given the same bytes again.
-    let count = if peek { to.vectors.1.min(1) } else { to.vectors.1 };
+    // Peeking takes nothing, so another buffer would be given the same bytes again.
+    let given = if peek { first_with_room(memory, to.vectors)? } else { to.vectors };
     if flags & RECV_WAIT_ALL != 0 {
-        let wanted = vectors(memory, to.vectors.0, count)?.iter().map(|(_, len)| u64::from(*len)).sum();
+        let wanted = vectors(memory, given.0, given.1)?.iter().map(|(_, len)| u64::from(*len)).sum();
         kernel.await_all(fd, wanted)?;
     }
-    each_vector(memory, (to.vectors.0, count), to.total, |buffer| kernel.recv(fd, buffer, peek))?;
+    each_vector(memory, given, to.total, |buffer| kernel.recv(fd, buffer, peek))?;
     Ok(Received { datagram_of: None, flags: 0 })
+}
+
+/// The first of an array of buffers that is not empty, as an array of its own; the last where all are.
+fn first_with_room(memory: &[u8], (base, count): (u32, u32)) -> Result<(u32, u32), Errno> {
+    let empty = vectors(memory, base, count)?.iter().take_while(|(_, len)| *len == 0).count() as u32;
+    Ok((element(base, empty.min(count.saturating_sub(1)), 8)?, count.min(1)))
 }
 
 fn receive_datagram(
@@ -205,4 +211,22 @@ fn option(kernel: &mut Kernel, fd: u32, option: SocketOption) -> Result<u32, Err
         SocketOption::BufferBytes => u32::try_from(kernel.config().socket_buffer_bytes).unwrap_or(u32::MAX),
         SocketOption::Other => 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_buffer_with_room_is_the_one_that_is_peeked_into() {
+        let mut memory = vec![0; 64];
+        for (at, len) in [(4, 0), (12, 0), (20, 5), (28, 6)] {
+            write_u32(&mut memory, at, len).expect("it is within the memory");
+        }
+        assert_eq!(first_with_room(&memory, (0, 4)), Ok((16, 1)));
+        assert_eq!(first_with_room(&memory, (24, 1)), Ok((24, 1)));
+        assert_eq!(first_with_room(&memory, (0, 2)), Ok((8, 1)), "all are empty");
+        assert_eq!(first_with_room(&memory, (0, 0)), Ok((0, 0)));
+        assert_eq!(first_with_room(&memory, (60, 1)), Err(Errno::Fault));
+    }
 }

@@ -116,10 +116,14 @@ static void several_buffers(const struct pair *pair)
 {
     char first[3], second[8];
     struct iovec out[] = {{"abc", 3}, {"defg", 4}}, in[] = {{first, sizeof first}, {second, sizeof second}};
+    struct iovec empty_first[] = {{first, 0}, {second, sizeof second}};
     struct msghdr message = {.msg_iov = out, .msg_iovlen = 2};
     struct sockaddr_in peer = {0};
     socklen_t len = sizeof peer;
     IS(sendmsg(pair->far, &message, MSG_NOSIGNAL), 7);
+    message.msg_iov = empty_first;
+    IS(recvmsg(pair->near, &message, MSG_PEEK), 7);
+    IS(memcmp(second, "abcdefg", 7), 0);
     message.msg_iov = in;
     message.msg_name = &peer;
     message.msg_namelen = sizeof peer;
