@@ -135,7 +135,7 @@ impl Kernel {
 
     /// `pread`.
     pub fn read_at(&mut self, fd: u32, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
-        let (inode, _) = self.file(fd, rights::FD_READ)?;
+        let (inode, _) = self.file(fd, rights::FD_READ | rights::FD_SEEK)?;
         check_offset(offset)?;
         let now_ns = self.file_time();
         let read = self.fs.read_at(inode, offset, out, now_ns)?;
@@ -145,7 +145,7 @@ impl Kernel {
 
     /// `pwrite`.
     pub fn write_at(&mut self, fd: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
-        let (inode, _) = self.file(fd, rights::FD_WRITE)?;
+        let (inode, _) = self.file(fd, rights::FD_WRITE | rights::FD_SEEK)?;
         check_offset(offset)?;
         let now_ns = self.file_time();
         self.fs.write_at(inode, offset, bytes, now_ns)?;
@@ -155,9 +155,10 @@ impl Kernel {
 
     /// `lseek`: the new offset.
     pub fn seek(&mut self, fd: u32, by: i64, whence: Whence) -> Result<u64, Errno> {
-        // Asking where the offset is moves nothing.
-        let needed = if whence == Whence::Current && by == 0 { rights::FD_TELL } else { rights::FD_SEEK };
-        let (inode, offset) = self.file(fd, needed)?;
+        let moves = whence != Whence::Current || by != 0;
+        // Asking where the offset is moves nothing, and who may move it may ask.
+        let tells = |error| if moves { Err(error) } else { self.file(fd, rights::FD_TELL) };
+        let (inode, offset) = self.file(fd, rights::FD_SEEK).or_else(tells)?;
         let base = match whence {
             Whence::Start => 0,
             Whence::Current => offset,
@@ -223,11 +224,23 @@ impl Kernel {
         self.fs.set_times(inode, change, now_ns)
     }
 
+    /// The right that flags need by which what is written is durable. That to synchronize all includes that for content.
+    fn sync_right(&self, request: &OpenRequest<'_>) -> Result<u64, Errno> {
+        let has_all = self.tables.descriptors.get(request.dir)?.rights & rights::FD_SYNC != 0;
+        let asks = |any_of: u16| request.fd_flags & any_of != 0;
+        Ok(match (asks(flags::RSYNC | flags::SYNC), asks(flags::DSYNC)) {
+            (true, _) => rights::FD_SYNC,
+            (false, true) if !has_all => rights::FD_DATASYNC,
+            (false, _) => 0,
+        })
+    }
+
     /// `openat`.
     pub fn open_path(&mut self, request: &OpenRequest<'_>) -> Result<u32, Errno> {
         let mut needed = rights::PATH_OPEN;
         needed |= if request.flags.create { rights::PATH_CREATE_FILE } else { 0 };
         needed |= if request.flags.truncate { rights::PATH_FILESTAT_SET_SIZE } else { 0 };
+        needed |= self.sync_right(request)?;
         let dir = self.directory(request.dir, needed)?;
         let through = self.tables.descriptors.get(request.dir)?;
         let (given, read_only) = (through.inheriting, through.read_only);

@@ -49,7 +49,7 @@ pub use turn::{ShardEvent, TurnEnd, TurnInput};
 /// more of what calls cost is charged. 4: standard streams go one way, and directories that nothing changes say so. 5: peers of
 /// datagrams have no scope. 6: a datagram waits for an owner that has just begun. 7: preview 1's socket calls refuse flags
 /// that it does not have. 8: serials of calls go round, and a peer whose newest association ends is answered on another; a
-/// port that was passed in is listened on until its last descriptor is closed.
+/// port that was passed in is listened on until its last descriptor is closed; rights include others as the witx says.
 pub const BEHAVIOUR: u32 = 8;
 
 /// Why a guest's call has no result yet, or none at all.

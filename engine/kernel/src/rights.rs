@@ -7,19 +7,19 @@
 
 use crate::descriptor::Object;
 
-/// `fd_datasync`.
+/// `fd_datasync`, and `path_open` with `dsync`.
 pub const FD_DATASYNC: u64 = 1;
-/// `fd_read`, `sock_recv`, `fd_pread`.
+/// `fd_read`, `sock_recv`, and with `FD_SEEK` `fd_pread`.
 pub const FD_READ: u64 = 1 << 1;
-/// `fd_seek`.
+/// `fd_seek`, `fd_tell`.
 pub const FD_SEEK: u64 = 1 << 2;
 /// `fd_fdstat_set_flags`.
 pub const FD_FDSTAT_SET_FLAGS: u64 = 1 << 3;
-/// `fd_sync`.
+/// `fd_sync`, and `path_open` with `dsync`, `rsync` or `sync`.
 pub const FD_SYNC: u64 = 1 << 4;
 /// `fd_tell`.
 pub const FD_TELL: u64 = 1 << 5;
-/// `fd_write`, `sock_send`, `fd_pwrite`.
+/// `fd_write`, `sock_send`, and with `FD_SEEK` `fd_pwrite`.
 pub const FD_WRITE: u64 = 1 << 6;
 /// `fd_advise`.
 pub const FD_ADVISE: u64 = 1 << 7;

@@ -101,6 +101,9 @@ CALL(readdir, w_fd_readdir(dir, buffer, 64, 0, out))
 CALL(create_directory, w_path_create_directory(dir, P("new")))
 CALL(create_file, w_path_open(dir, 0, P("new"), CREAT, 0, 0, 0, out))
 CALL(open, w_path_open(dir, 0, P("file"), 0, 0, 0, 0, out))
+CALL(open_dsync, w_path_open(dir, 0, P("file"), 0, 0, 0, DSYNC, out))
+CALL(open_rsync, w_path_open(dir, 0, P("file"), 0, 0, 0, RSYNC, out))
+CALL(open_sync, w_path_open(dir, 0, P("file"), 0, 0, 0, SYNC, out))
 CALL(truncate, w_path_open(dir, 0, P("file"), TRUNC, 0, 0, 0, out))
 CALL(open_read, w_path_open(dir, 0, P("file"), 0, R_READ, 0, 0, out) == NOTCAPABLE ? BADF : OK)
 CALL(open_write, w_path_open(dir, 0, P("file"), 0, R_WRITE, 0, 0, out) == NOTCAPABLE ? BADF : OK)
@@ -121,10 +124,12 @@ static void rights(u32 dir) {
     } table[] = {
         {R_READ, read, "fd_read"},
         {R_READ, pread, "fd_pread"},
+        {R_SEEK, pread, "fd_pread"},
         {R_WRITE, write, "fd_write"},
         {R_WRITE, pwrite, "fd_pwrite"},
+        {R_SEEK, pwrite, "fd_pwrite"},
         {R_SEEK, seek, "fd_seek"},
-        {R_TELL, tell, "fd_tell"},
+        {R_SEEK | R_TELL, tell, "fd_tell"},
         {R_SYNC, sync_file, "fd_sync"},
         {R_DATASYNC, datasync, "fd_datasync"},
         {R_SET_FLAGS, set_flags, "fd_fdstat_set_flags"},
@@ -137,6 +142,9 @@ static void rights(u32 dir) {
         {R_CREATE_DIRECTORY, create_directory, "path_create_directory"},
         {R_CREATE_FILE, create_file, "path_open creat"},
         {R_OPEN, open, "path_open"},
+        {R_SYNC | R_DATASYNC, open_dsync, "path_open dsync"},
+        {R_SYNC, open_rsync, "path_open rsync"},
+        {R_SYNC, open_sync, "path_open sync"},
         {R_PATH_SIZE, truncate, "path_open trunc"},
         {R_READ, open_read, "path_open for reading"},
         {R_WRITE, open_write, "path_open for writing"},
@@ -165,11 +173,16 @@ static void rights(u32 dir) {
     /* What a directory does not give on, nothing that is opened through it has. */
     u32 at = must_open(dir, "rights", DIRECTORY, 0, 0);
     CHECK(w_fd_fdstat_get(at, &stat), OK);
-    CHECK(w_fd_fdstat_set_rights(at, stat.base, stat.inheriting & ~(R_TELL | R_UNLINK)), OK);
+    CHECK(w_fd_fdstat_set_rights(at, stat.base, stat.inheriting & ~(R_SEEK | R_UNLINK)), OK);
     u32 below = must_open(at, ".", DIRECTORY, 0, 0), file = must_open(below, "file", CREAT, RW, 0);
     CHECK(w_path_unlink_file(below, P("file")), NOTCAPABLE);
-    CHECK(w_fd_tell(file, out), NOTCAPABLE);
-    CHECK(w_fd_seek(file, 0, 0, out), OK);
+    CHECK(w_fd_tell(file, out), OK);
+    CHECK(w_fd_seek(file, 0, 0, out), NOTCAPABLE);
+    /* Who may move the offset may ask for it. */
+    u32 seeks = must_open(dir, "rights/file", 0, RW, 0);
+    CHECK(w_fd_fdstat_get(seeks, &stat), OK);
+    CHECK(w_fd_fdstat_set_rights(seeks, stat.base & ~R_TELL, stat.inheriting), OK);
+    CHECK(w_fd_tell(seeks, out), OK);
     CHECK(w_path_unlink_file(at, P("file")), OK);
 }
 
