@@ -86,6 +86,13 @@ impl Services {
     }
 }
 
+/// Sends requests below a path of the front end to the image server's port, by a change to its manifest.
+pub fn route(manifest: &mut toml::Table, path: &str) {
+    let route = [("path", path), ("rewrite", "/"), ("port", "http")];
+    let route: toml::Table = route.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    manifest.insert("routes".to_owned(), vec![toml::Value::Table(route)].into());
+}
+
 /// A folder below `root` with another version of an example: the manifest says `version` and is changed, and the module
 /// has one more section, which does nothing.
 pub fn other_version(

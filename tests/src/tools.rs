@@ -1,6 +1,6 @@
 //! Programs of other projects that tests use where they are installed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
@@ -23,4 +23,14 @@ pub fn output_of(command: &mut Command) -> Result<String> {
     let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     ensure!(status.success(), "{command:?} ended with {status}:\n{out}{err}");
     Ok(out.into_owned())
+}
+
+/// Runs headless Chromium, which is at `program`, on a page with a profile of its own; returns what it printed.
+pub fn chromium(program: &Path, profile: &Path, arguments: &[&str], url: &str) -> Result<String> {
+    let mut command = Command::new(program);
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
+    command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
+    command.args(["--disable-dev-shm-usage", "--window-size=800,600"]).args(arguments);
+    command.arg(format!("--user-data-dir={}", profile.display())).arg(url);
+    output_of(&mut command)
 }

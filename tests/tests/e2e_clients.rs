@@ -1,14 +1,13 @@
 //! Programs of other projects against a running server: none reports an error.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 use refrain_tests::http::{HttpClient, put, request};
 use refrain_tests::native::Example;
 use refrain_tests::server::{Server, Site};
-use refrain_tests::tools::{installed, output_of};
+use refrain_tests::tools::{chromium, installed, output_of};
 use refrain_tests::transcript::noise;
 
 const IMAGE_BYTES: usize = 10 << 20;
@@ -122,16 +121,6 @@ fn wrk_sees_no_socket_error() -> Result<()> {
     ensure!(said.contains("requests in"), "{said}");
     server.until_equal("image-server")?;
     Ok(())
-}
-
-/// Runs headless Chromium on a page with a profile of its own.
-fn chromium(program: &Path, profile: &Path, arguments: &[&str], url: &str) -> Result<String> {
-    let mut command = Command::new(program);
-    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
-    command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-    command.args(["--disable-dev-shm-usage", "--window-size=800,600"]).args(arguments);
-    command.arg(format!("--user-data-dir={}", profile.display())).arg(url);
-    output_of(&mut command)
 }
 
 #[test]

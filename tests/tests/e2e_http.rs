@@ -12,7 +12,7 @@ use refrain_tests::descriptors;
 use refrain_tests::http::HttpClient;
 use refrain_tests::native::{Example, ScratchFolder};
 use refrain_tests::server::{Server, Site};
-use refrain_tests::services::{other_version, version_of};
+use refrain_tests::services::{other_version, route, version_of};
 use refrain_tests::transcript::noise;
 use refrain_tests::wait;
 use serde_json::Value;
@@ -325,13 +325,6 @@ fn a_first_version_that_is_to_have_no_share_is_refused() -> Result<()> {
     ensure!(!refused.status.success() && told.contains(words), "{told}");
     server.rctl_json(&["service", "deploy", &folder])?;
     server.terminate()
-}
-
-/// Sends requests below a path to the image server's port.
-fn route(manifest: &mut toml::Table, path: &str) {
-    let route = [("path", path), ("rewrite", "/"), ("port", "http")];
-    let route: toml::Table = route.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
-    manifest.insert("routes".to_owned(), vec![toml::Value::Table(route)].into());
 }
 
 #[test]
