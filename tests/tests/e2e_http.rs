@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use refrain_tests::descriptors;
-use refrain_tests::http::HttpClient;
-use refrain_tests::native::{Example, ScratchFolder};
+use refrain_tests::http::{HttpClient, request};
+use refrain_tests::native::{Example, ScratchFolder, examples_folder};
 use refrain_tests::server::{Server, Site};
 use refrain_tests::services::{other_version, route, version_of};
 use refrain_tests::transcript::noise;
@@ -45,11 +46,15 @@ fn site(purpose: &str, more: &str) -> Result<Site> {
 
 /// A folder with another version of it.
 fn version(folder: &Path, version: &str, more: &str) -> Result<PathBuf> {
-    let folder = folder.join(version);
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("service.toml"), manifest("web", version, more))?;
-    std::fs::write(folder.join("web.wasm"), guest()?)?;
-    Ok(folder)
+    component(&folder.join(version), "web", version, more)
+}
+
+/// A folder with a component.
+fn component(folder: &Path, name: &str, version: &str, more: &str) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("service.toml"), manifest(name, version, more))?;
+    std::fs::write(folder.join(format!("{name}.wasm")), guest()?)?;
+    Ok(folder.to_owned())
 }
 
 fn http(server: &Server) -> Result<Value> {
@@ -64,6 +69,13 @@ fn urls(server: &Server) -> Result<(String, String)> {
         urls.into_iter().find(|url| url.starts_with(scheme)).map(str::to_owned).with_context(|| format!("{status:#}"))
     };
     Ok((of("http://")?, of("https://")?))
+}
+
+/// Where the front end listens in clear.
+fn address(server: &Server) -> Result<SocketAddr> {
+    let status = http(server)?;
+    let url = status["listens"][0].as_str().and_then(|url| url.strip_prefix("http://"));
+    Ok(url.with_context(|| format!("{status:#}"))?.parse()?)
 }
 
 /// Runs curl; status and body.
@@ -124,9 +136,7 @@ fn a_thousand_requests_of_one_client_to_a_component_that_sleeps_are_all_answered
     }
     site.argument("--http").argument("127.0.0.1:0");
     let server = site.start()?;
-    let status = http(&server)?;
-    let url = status["listens"][0].as_str().and_then(|url| url.strip_prefix("http://"));
-    let address: SocketAddr = url.with_context(|| format!("{status:#}"))?.parse()?;
+    let address = address(&server)?;
     for name in ["p2", "p3"] {
         let mut clients = (0..1000).map(|_| HttpClient::connect(address)).collect::<Result<Vec<_>>>()?;
         for client in &mut clients {
@@ -157,6 +167,118 @@ fn guests_that_fail_cost_their_caller_an_answer_and_nobody_else() -> Result<()> 
     ensure!(good(&[&at("/")])? == "hello, world\n");
     let status = http(&server)?;
     ensure!(status["services"][0]["trapped"].as_u64() >= Some(2), "{status:#}");
+    server.terminate()
+}
+
+/// What a request to a hostile component comes to.
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// A status, from the front end.
+    Refused(u16),
+    /// 200 with these words.
+    Told(&'static str),
+    /// 200 with how many of a thousand calls were answered and refused: an instance may have 64.
+    Called,
+    /// An answer that does not look whole, or a refusal where its head has not gone out yet.
+    Broken,
+}
+
+/// Everything that a hostile component does, and what its callers get.
+const HOSTILE: [(&str, Outcome); 10] = [
+    ("/hostile/trap", Outcome::Refused(502)),
+    ("/hostile/silent", Outcome::Refused(502)),
+    ("/hostile/spin", Outcome::Refused(504)),
+    ("/hostile/sleep?600000", Outcome::Refused(504)),
+    ("/hostile/grow?1000000000", Outcome::Told("refused")),
+    ("/hostile/endless", Outcome::Broken),
+    ("/hostile/trap-in-body", Outcome::Broken),
+    ("/hostile/spin-in-body", Outcome::Broken),
+    ("/patient/grow?10000000", Outcome::Told("10000000")),
+    // It is the neighbour that is called.
+    ("/patient/fetch-many?http://ADDRESS/hello-c/", Outcome::Called),
+];
+/// The other component, `patient`, has no limit of processor time, since what it does is not to be cut short.
+const HOSTILE_LIMITS: &str =
+    "[limits]\nmemory = \"64MiB\"\n[http]\ndeadline = \"10s\"\ncpu = \"100ms\"\nresponse_body = \"1MiB\"\n";
+/// Clients of the hostile components at once.
+const HOSTILE_CLIENTS: usize = 20;
+/// Requests that their neighbour gets at least meanwhile.
+const STEADY: usize = 300;
+
+/// Asks for a path, which has to come to its outcome.
+fn asked(address: SocketAddr, path: &str, outcome: Outcome) -> Result<()> {
+    let url = format!("http://{address}{}", path.replace("ADDRESS", &address.to_string()));
+    let output =
+        Command::new("curl").args(["-s", "--max-time", "120", "-w", "%{stderr}%{http_code}", &url]).output()?;
+    let status = String::from_utf8(output.stderr)?;
+    let status: u16 = status.trim().parse().with_context(|| format!("{path}: {status}"))?;
+    let (whole, text) = (output.status.success(), String::from_utf8_lossy(&output.stdout));
+    let as_expected = match outcome {
+        Outcome::Refused(expected) => whole && status == expected,
+        Outcome::Told(words) => whole && status == 200 && text == words,
+        Outcome::Called => {
+            let told = |answered: usize| text == format!("{answered} answered, {} refused", 1000 - answered);
+            whole && status == 200 && (0..=64).any(told)
+        }
+        // Of curl, 18 and 56 are answers that the server broke off.
+        Outcome::Broken if status == 200 => [Some(18), Some(56)].contains(&output.status.code()),
+        Outcome::Broken => whole && [502, 504].contains(&status),
+    };
+    let start: String = text.chars().take(100).collect();
+    ensure!(as_expected, "{path}: {status}, curl ended with {}: {start}", output.status);
+    Ok(())
+}
+
+/// One request after another on one connection until told to end, each answered rightly; how many there were.
+fn steady(address: SocketAddr, until: &AtomicBool) -> Result<usize> {
+    let mut client = HttpClient::connect(address)?;
+    let mut count = 0;
+    while count < STEADY || !until.load(Ordering::SeqCst) {
+        let reply = client.exchange(request("GET /hello-c/", "", b"")).with_context(|| format!("request {count}"))?;
+        let right = reply.status == 200 && reply.body() == b"Hello, world, from C!\n";
+        ensure!(right, "request {count}: {}", String::from_utf8_lossy(&reply.bytes));
+        count += 1;
+        wait::pause(Duration::from_millis(5));
+    }
+    Ok(count)
+}
+
+#[test]
+fn neighbours_of_components_that_trap_hang_spin_take_memory_stream_and_call_outward_notice_nothing() -> Result<()> {
+    let mut site = Site::new("http-neighbours")?;
+    let hello = examples_folder().join("hello-c");
+    let module = std::fs::read(hello.join("hello-c.wasm"))?;
+    site.service(&std::fs::read_to_string(hello.join("service.toml"))?, &module)?;
+    site.service(&manifest("hostile", "1.0.0", HOSTILE_LIMITS), &guest()?)?;
+    site.argument("--http").argument("127.0.0.1:0");
+    let server = site.start()?;
+    let address = address(&server)?;
+    let outgoing = format!("[http]\noutgoing = [\"http://{address}\"]\n");
+    deploy(&server, &component(&site.scratch().join("patient"), "patient", "1.0.0", &outgoing)?, &[])?;
+    let over = AtomicBool::new(false);
+    let answered = thread::scope(|scope| {
+        let steady = scope.spawn(|| steady(address, &over));
+        let client = |first| {
+            let mut paths = HOSTILE.iter().cycle().skip(first).take(HOSTILE.len());
+            paths.try_for_each(|(path, outcome)| asked(address, path, *outcome))
+        };
+        let clients: Vec<_> = (0..HOSTILE_CLIENTS).map(|number| scope.spawn(move || client(number))).collect();
+        let hostile: Result<()> = clients.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"));
+        over.store(true, Ordering::SeqCst);
+        let answered = steady.join().expect("it does not panic");
+        hostile.and(answered)
+    })?;
+    println!("{answered} requests to the neighbour were answered meanwhile");
+    let status = http(&server)?;
+    let of = |name: &str| {
+        let mut services = status["services"].as_array().into_iter().flatten();
+        services.find(|one| one["service"] == name).with_context(|| format!("{name}: {status:#}"))
+    };
+    let told = &of("examples/hello-c")?["answers"];
+    ensure!(told[1].as_u64() > u64::try_from(answered).ok() && told[3] == 0 && told[4] == 0, "{status:#}");
+    ensure!(of("tests/hostile")?["trapped"].as_u64() >= u64::try_from(2 * HOSTILE_CLIENTS).ok(), "{status:#}");
+    ensure!(curl(&[&format!("http://{}/readyz", server.admin_address()?)])? == (200, b"ok\n".to_vec()));
+    ensure!(good(&[&format!("http://{address}/hostile/")])? == "hello, world\n");
     server.terminate()
 }
 

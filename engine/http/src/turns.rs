@@ -103,6 +103,6 @@ mod tests {
         drop(turn);
         // It has the turn, and never looks.
         drop(second);
-        poll_fn(|context| first.poll(context)).await;
+        drop(poll_fn(|context| first.poll(context)).await);
     }
 }
