@@ -275,7 +275,7 @@ fn limits() -> Vec<Key> {
             .count(bounds::FLOWS_PER_CLIENT),
         key(
             "limits.outward",
-            "connections, associations and look-ups outward that are under way; of kind http requests, of all instances on a node together, and at most 64 of one; more of those wait; more of those wait",
+            "connections, associations and look-ups outward that are under way; of kind http requests, of all instances on a node together, and at most 64 of one; more of those wait",
             "count",
         )
         .count(bounds::OUTWARD),
