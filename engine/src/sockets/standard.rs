@@ -18,12 +18,20 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
             Ok(write_u32(memory, out, accepted)?)
         })
     })?;
+    connected(links, RECV_PEEK | RECV_WAIT_ALL, 0)?;
+    links.define("sock_shutdown", |mut caller: Caller<'_, Host>, fd: u32, how: u32| {
+        call(&mut caller, |kernel, _| shutdown(kernel, fd, how))
+    })
+}
+
+/// Calls on sockets that are connected, with the flags that are no errors of each.
+pub(super) fn connected(links: &mut Links<'_>, of_recv: u32, of_send: u32) -> wasmtime::Result<()> {
     links.waiting(
         "sock_recv",
-        |caller: Caller<'_, Host>, (fd, at, count, flags, total, out_flags): (u32, u32, u32, u32, u32, u32)| {
+        move |caller: Caller<'_, Host>, (fd, at, count, flags, total, out_flags): (u32, u32, u32, u32, u32, u32)| {
             waiting_call(caller, move |kernel, memory, _| {
                 slice(memory, out_flags, 2)?;
-                known(flags, RECV_PEEK | RECV_WAIT_ALL)?;
+                known(flags, of_recv)?;
                 let received = receive(kernel, memory, fd, Buffers { vectors: (at, count), total }, flags)?;
                 Ok(write(memory, out_flags, &received.flags.to_le_bytes())?)
             })
@@ -31,16 +39,13 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
     )?;
     links.waiting(
         "sock_send",
-        |caller: Caller<'_, Host>, (fd, at, count, flags, total): (u32, u32, u32, u32, u32)| {
+        move |caller: Caller<'_, Host>, (fd, at, count, flags, total): (u32, u32, u32, u32, u32)| {
             waiting_call(caller, move |kernel, memory, _| {
-                known(flags, 0)?;
+                known(flags, of_send)?;
                 transmit(kernel, memory, fd, Buffers { vectors: (at, count), total }, None)
             })
         },
-    )?;
-    links.define("sock_shutdown", |mut caller: Caller<'_, Host>, fd: u32, how: u32| {
-        call(&mut caller, |kernel, _| shutdown(kernel, fd, how))
-    })
+    )
 }
 
 /// Refuses flags that are not among these.

@@ -3,7 +3,7 @@
 use refrain_kernel::{Errno, Stop};
 use wasmtime::Caller;
 
-use super::super::{Buffers, receive, transmit};
+use super::super::{Buffers, receive, standard, transmit};
 use super::address::{ADDRESS_PORT_BYTES, put_address, read_address};
 use crate::host::{Host, waiting_call};
 use crate::links::Links;
@@ -13,7 +13,8 @@ use crate::preview1::memory::{slice, write, write_u64};
 const PIECE_BYTES: u64 = 64 * 1024;
 
 pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
-    connected(links)?;
+    // Preview 1's, but a flag that it does not have is no error.
+    standard::connected(links, u32::MAX, u32::MAX)?;
     links.waiting(
         "sock_recv_from",
         |caller: Caller<'_, Host>,
@@ -60,23 +61,4 @@ pub(super) fn add_to(links: &mut Links<'_>) -> wasmtime::Result<()> {
             })
         },
     )
-}
-
-/// Preview 1's, with more flags.
-fn connected(links: &mut Links<'_>) -> wasmtime::Result<()> {
-    links.waiting(
-        "sock_recv",
-        |caller: Caller<'_, Host>, (fd, at, count, flags, total, out_flags): (u32, u32, u32, u32, u32, u32)| {
-            waiting_call(caller, move |kernel, memory, _| {
-                slice(memory, out_flags, 2)?;
-                let received = receive(kernel, memory, fd, Buffers { vectors: (at, count), total }, flags)?;
-                Ok(write(memory, out_flags, &received.flags.to_le_bytes())?)
-            })
-        },
-    )?;
-    links.waiting("sock_send", |caller: Caller<'_, Host>, (fd, at, count, _flags, total): (u32, u32, u32, u32, u32)| {
-        waiting_call(caller, move |kernel, memory, _| {
-            transmit(kernel, memory, fd, Buffers { vectors: (at, count), total }, None)
-        })
-    })
 }
