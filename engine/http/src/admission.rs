@@ -43,8 +43,7 @@ impl Admission {
 
     /// Takes seats, in turn with others that wait, for one who has a place in the [`queue`](Self::queue).
     pub(crate) async fn next(&self, seats: u32) -> OwnedSemaphorePermit {
-        let permit = Arc::clone(&self.seats).acquire_many_owned(seats).await;
-        permit.expect("the semaphore is never closed")
+        acquire(Arc::clone(&self.seats), seats).await
     }
 
     /// Waits for something else in the same queue, as long as for a seat.
@@ -78,4 +77,9 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Takes permits of a semaphore, in turn with others that wait. No semaphore of this crate is ever closed.
+pub(crate) async fn acquire(semaphore: Arc<Semaphore>, permits: u32) -> OwnedSemaphorePermit {
+    semaphore.acquire_many_owned(permits).await.expect("the semaphore is never closed")
 }

@@ -44,7 +44,7 @@ impl Cell {
         let mut store = Guest::store(&service);
         pulse.watch(&mut store);
         let instance = service.pre.instantiate(&mut store).await.map_err(|error| Fault::instantiate(&error))?;
-        store.data_mut().is_made();
+        store.data_mut().note_made();
         count(&service.counters.instances);
         let left = service.draw_reuse();
         Ok(Self { store, instance, pulse, left, service, _lease: lease })

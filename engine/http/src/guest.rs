@@ -64,7 +64,7 @@ impl Guest {
     }
 
     /// Its instance is there: what its memories take from now on they take from others.
-    pub(crate) fn is_made(&mut self) {
+    pub(crate) fn note_made(&mut self) {
         self.sizes.is_made = true;
     }
 

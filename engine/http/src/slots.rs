@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, acquire};
 use crate::needs::MOST_SLOTS;
 use crate::refusal::Refusal;
 
@@ -79,8 +79,8 @@ impl Slots {
     /// [`Refusal::Busy`] when the queue is full or the wait was too long.
     pub(crate) async fn take_after(&self, slots: u32, part: &Part, enlisted: impl FnOnce()) -> Result<Lease, Refusal> {
         let kept = async {
-            let part = acquire(&part.0, slots).await;
-            Lease { _slots: acquire(&self.kept, slots).await, _part: Some(part) }
+            let part = acquire(Arc::clone(&part.0), slots).await;
+            Lease { _slots: acquire(Arc::clone(&self.kept), slots).await, _part: Some(part) }
         };
         let taken = self.common.queue(async {
             enlisted();
@@ -97,11 +97,6 @@ impl Slots {
     pub(crate) fn is_awaited(&self) -> bool {
         self.common.is_awaited()
     }
-}
-
-async fn acquire(semaphore: &Arc<Semaphore>, permits: u32) -> OwnedSemaphorePermit {
-    let permit = Arc::clone(semaphore).acquire_many_owned(permits).await;
-    permit.expect("the semaphore is never closed")
 }
 
 #[cfg(test)]

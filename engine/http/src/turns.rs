@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::admission::acquire;
 
 /// A service's turns: as many of its guests may run, or wait for a thread, at once.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ impl Turns {
 /// One guest's.
 pub(crate) struct Taker {
     turns: Turns,
-    awaited: Option<BoxFuture<'static, Result<OwnedSemaphorePermit, AcquireError>>>,
+    awaited: Option<BoxFuture<'static, OwnedSemaphorePermit>>,
     /// A turn with which it is in tokio's queue.
     taken: Option<OwnedSemaphorePermit>,
 }
@@ -42,10 +44,9 @@ impl Taker {
         }
         let turns = &self.turns.0;
         let is_new = self.awaited.is_none();
-        let awaited = self.awaited.get_or_insert_with(|| Arc::clone(turns).acquire_owned().boxed());
+        let awaited = self.awaited.get_or_insert_with(|| acquire(Arc::clone(turns), 1).boxed());
         let Poll::Ready(turn) = awaited.as_mut().poll(context) else { return Poll::Pending };
         self.awaited = None;
-        let turn = turn.expect("nobody closes it");
         if !is_new {
             return Poll::Ready(turn);
         }

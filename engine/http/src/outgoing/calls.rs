@@ -9,6 +9,8 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::admission::acquire;
+
 /// Calls of one instance that are under way at once.
 const OF_INSTANCE: usize = 64;
 /// How many times as many calls of a service may wait as of one instance.
@@ -92,8 +94,8 @@ impl Calls {
 }
 
 async fn next_place(of_instance: Arc<Semaphore>, of_service: Arc<Semaphore>) -> Place {
-    let of_instance = take(of_instance).await;
-    Place { _instance: of_instance, _service: take(of_service).await }
+    let of_instance = acquire(of_instance, 1).await;
+    Place { _instance: of_instance, _service: acquire(of_service, 1).await }
 }
 
 impl Turn {
@@ -105,10 +107,6 @@ impl Turn {
 
 fn try_take(places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     Arc::clone(places).try_acquire_owned().ok()
-}
-
-async fn take(places: Arc<Semaphore>) -> OwnedSemaphorePermit {
-    places.acquire_owned().await.expect("the semaphore is never closed")
 }
 
 #[cfg(test)]

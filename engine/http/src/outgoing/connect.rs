@@ -13,6 +13,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::Outgoing;
 use super::address::is_within;
 use super::target::Target;
+use crate::admission::acquire;
 use crate::permissions::Grant;
 use crate::service::Inner;
 
@@ -67,7 +68,7 @@ impl Outgoing {
     /// permit until it is over, as the system's cannot be stopped.
     async fn look_up(&self, service: &Inner, name: String) -> Result<Vec<IpAddr>, Error> {
         let failed = Error::DnsError { rcode: None, info_code: None };
-        let permit = Arc::clone(&service.lookups).acquire_owned().await.expect("the semaphore is never closed");
+        let permit = acquire(Arc::clone(&service.lookups), 1).await;
         let found = (self.resolver)(name);
         let looked_up = self.spawn(async move {
             let _permit = permit;
